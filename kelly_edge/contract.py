@@ -1,0 +1,96 @@
+"""The numbers and records every side agrees on: training, the box and the plug-in.
+
+Changing a value here changes what a trained model means, so each has one home.
+Conventions: sizes are in samples at ``SAMPLE_RATE_HZ`` unless the name says otherwise;
+times are seconds since the start of the stream; valence and arousal run from -1 to 1
+(Russell's circumplex); records are numpy structured dtypes so that a ring or a cell
+can hold them as plain bytes.
+"""
+
+from typing import Final
+
+import numpy as np
+
+# --- the clock of the instrument -------------------------------------------------------
+SAMPLE_RATE_HZ: Final = 48_000
+"""The instrument always runs at this rate; cards and files at others are resampled."""
+PERIOD_SIZES: Final = (64, 128, 256)
+"""ALSA periods the box may be set to, in frames; each divides ``HOP_SIZE``."""
+HOP_SIZE: Final = 256
+"""One hop: 5.33 ms. Pitch, loudness and the voice's controls advance once a hop."""
+HOPS_PER_EMOTION_STEP: Final = 16
+"""One hop group: 85.3 ms. Features and the emotion network advance once a group."""
+HOP_RATE_HZ: Final = SAMPLE_RATE_HZ / HOP_SIZE
+EMOTION_RATE_HZ: Final = HOP_RATE_HZ / HOPS_PER_EMOTION_STEP
+
+# --- the emotion path ------------------------------------------------------------------
+N_FEATURES: Final = 128
+"""Inputs of the emotion network; the table is ``kelly_edge.emotion.features.FEATURES``."""
+N_EMOTION: Final = 64
+"""Outputs of the emotion network; the table is ``kelly_edge.emotion.vector.EMOTION_VECTOR``."""
+QUADRANTS: Final = ("Q1", "Q2", "Q3", "Q4")
+"""Q1 happy (+v +a), Q2 angry (-v +a), Q3 sad (-v -a), Q4 calm (+v -a); EMOPIA's order."""
+
+# --- the voice path --------------------------------------------------------------------
+F0_MIN_HZ: Final = 41.2
+"""E1, the lowest string of a double bass."""
+F0_MAX_HZ: Final = 2_093.0
+"""C7."""
+N_HARMONICS: Final = 64
+N_NOISE_BANDS: Final = 65
+
+# --- records ---------------------------------------------------------------------------
+HEARD_DTYPE: Final = np.dtype(
+    [
+        ("time_s", "<f8"),  # stream time of the newest sample used
+        ("valence", "<f4"),
+        ("arousal", "<f4"),
+        ("confidence", "<f4"),  # 0..1: how far the emotion may be trusted
+        ("posterior", "<f4", (4,)),  # over QUADRANTS, sums to 1
+        ("emotion", "<f4", (N_EMOTION,)),  # the whole emotion vector
+        ("tonic", "<i1"),  # pitch class 0..11 (C = 0), -1 unknown
+        ("mode", "<i1"),  # 1 major, 0 minor, -1 unknown
+        ("tempo_bpm", "<f4"),  # 0 unknown
+        ("density_hz", "<f4"),  # note onsets a second
+        ("level_db", "<f4"),  # dBFS, RMS of the last hop group
+        ("presence", "<f4"),  # 0 silence or noise .. 1 somebody plays
+        ("f0_hz", "<f4"),
+        ("f0_confidence", "<f4"),
+    ]
+)
+"""What the instrument hears, once a hop group: the ``heard`` cell."""
+
+KNOBS_DTYPE: Final = np.dtype(
+    [
+        ("valence", "<f4"),  # -1..1, added to the target
+        ("arousal", "<f4"),  # -1..1, added to the target
+        ("density", "<f4"),  # -1..1, thinner to denser
+        ("dry_wet", "<f4"),  # 0 dry .. 1 wet
+        ("brightness", "<f4"),  # -1..1, spectral tilt of the voice
+        ("octave", "<i1"),  # -2..2, octave shift of the voice
+        ("voice", "<i1"),  # index into the configured voices
+        ("programme", "<i1"),  # index into PROGRAMMES
+        ("n_panics", "<u4"),  # a count: a change is a press of the panic button
+    ]
+)
+"""What a person set by hand: the ``knobs`` cell."""
+
+NOTE_DTYPE: Final = np.dtype(
+    [
+        ("onset_s", "<f8"),  # musical time, seconds of the stream
+        ("due_s", "<f8"),  # when it must leave the box: onset less the latency compensation
+        ("duration_s", "<f4"),
+        ("pitch", "<u1"),  # MIDI note 0..127
+        ("velocity", "<u1"),  # 1..127
+        ("channel", "<u1"),  # 0..15
+        ("rung", "<u1"),  # index into RUNGS: how it was made
+        ("bar", "<u4"),  # number of the bar it belongs to
+    ]
+)
+"""A note event: what the ``notes`` ring carries from composer to midi."""
+
+PROGRAMMES: Final = ("mirror", "iso", "hold")
+"""How the target emotion follows the emotion heard (``kelly_edge.emotion.steering``)."""
+
+RUNGS: Final = ("full", "short_context", "continuation", "rest")
+"""The ladder of a late composer, best first."""

@@ -1,0 +1,41 @@
+"""Everything the project raises on purpose.
+
+    KellyError                      the one to catch; its text is the one line a person reads
+    ├── ConfigError                 a setting is wrong (all faults of a file in one error)
+    ├── AudioFileError              a recording cannot be read
+    ├── OutputError                 a result cannot be written
+    ├── ArtefactError               a model file is missing, damaged or not the one promised
+    ├── DataError                   a data set of the workshop is absent or damaged
+    └── DeviceError                 a sound card, MIDI port or GPIO chip refuses
+
+A message says the fault, the place and the remedy, in that order, on one line
+(``ConfigError`` may hold several faults, one a line).
+"""
+
+
+class KellyError(Exception):
+    """A fault a person can act on; the command line prints it and exits with 2."""
+
+
+class ConfigError(KellyError):
+    """A setting is unknown, of the wrong type or out of its limits."""
+
+
+class AudioFileError(KellyError):
+    """A recording is missing, is not audio, is empty or cannot be read."""
+
+
+class OutputError(KellyError):
+    """A result cannot be written: no permission, no space, not a folder."""
+
+
+class ArtefactError(KellyError):
+    """A model file is missing, damaged, or does not compute what its manifest promises."""
+
+
+class DataError(KellyError):
+    """A data set the workshop needs is absent or damaged."""
+
+
+class DeviceError(KellyError):
+    """A sound card, MIDI port or GPIO chip is absent or refuses."""

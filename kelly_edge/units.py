@@ -1,0 +1,55 @@
+"""Conversions between the units of the field, each for floats and numpy arrays alike.
+
+MIDI note 69 is A4 = 440 Hz; a cent is a hundredth of a semitone; dB are of amplitude.
+"""
+
+import math
+from typing import TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+A4_HZ = 440.0
+A4_MIDI = 69.0
+
+
+@overload
+def hz_to_midi(f_hz: float) -> float: ...
+@overload
+def hz_to_midi(f_hz: Floats) -> Floats: ...
+def hz_to_midi(f_hz: float | Floats) -> float | Floats:
+    """Frequency (Hz, > 0) to fractional MIDI note."""
+    return A4_MIDI + 12.0 * np.log2(np.asarray(f_hz) / A4_HZ)[()]
+
+
+@overload
+def midi_to_hz(note: float) -> float: ...
+@overload
+def midi_to_hz(note: Floats) -> Floats: ...
+def midi_to_hz(note: float | Floats) -> float | Floats:
+    """Fractional MIDI note to frequency in Hz."""
+    return A4_HZ * np.exp2((np.asarray(note) - A4_MIDI) / 12.0)[()]
+
+
+def cents_between(f_hz: Floats, reference_hz: Floats) -> Floats:
+    """Signed distance of ``f_hz`` above ``reference_hz`` in cents; same shapes."""
+    return np.asarray(1_200.0 * np.log2(f_hz / reference_hz))
+
+
+def db_to_gain(level_db: float) -> float:
+    """Decibels to an amplitude factor; 0 dB is 1."""
+    return math.pow(10.0, level_db / 20.0)
+
+
+def gain_to_db(gain: float, floor_db: float = -120.0) -> float:
+    """Amplitude factor to decibels, not below ``floor_db``."""
+    return max(floor_db, 20.0 * math.log10(gain)) if gain > 0.0 else floor_db
+
+
+Number = TypeVar("Number", int, float)
+
+
+def clamp(value: Number, low: Number, high: Number) -> Number:
+    """``value`` held within ``low`` .. ``high``."""
+    return max(low, min(high, value))
