@@ -1,0 +1,169 @@
+"""``kelly-edge``: the command line. Results go to stdout, progress and faults to stderr.
+
+Exit codes: 0 done, 1 ``check`` found a fault, 2 a fault a person can act on (one line on stderr).
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from kelly_edge.errors import KellyError
+
+
+class _Bar(AbstractContextManager["_Bar"]):
+    """A progress bar on stderr; nothing where stderr is no terminal."""
+
+    def __init__(self, what: str) -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
+        self._task: TaskID = self._progress.add_task(what, total=1.0)
+
+    def __enter__(self) -> "_Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, share: float) -> None:
+        self._progress.update(self._task, completed=share)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, help="settings file (default: built-in defaults)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting, e.g. voice.octave=1"
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+
+def _print(summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(summary, indent=2, sort_keys=True))
+        return
+    for key, value in summary.items():
+        print(f"{key:>22}  {value}")
+
+
+# Each command imports what it needs: `--help` and `check` stay quick on a Pi.
+
+
+def _play(args: argparse.Namespace) -> int:
+    from firmware_py.devices.config_file import load_settings
+    from firmware_py.offline_commands import play
+
+    overrides = list(args.set) + ([f"composer.seed={args.seed}"] if args.seed is not None else [])
+    settings = load_settings(args.config, overrides)
+    with _Bar("playing") as bar:
+        summary = play(args.recording, args.out, settings, bar)
+    _print(summary, args.json)
+    return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from firmware_py.devices.config_file import load_settings
+    from firmware_py.offline_commands import demo_recording, play
+
+    with _Bar("playing the demo") as bar:
+        summary = play(demo_recording(), args.out, load_settings(args.config, args.set), bar, picture=True)
+    _print(summary, args.json)
+    return 0
+
+
+def _analyse(args: argparse.Namespace) -> int:
+    from firmware_py.devices.config_file import load_settings
+    from firmware_py.offline_commands import analyse
+
+    with _Bar("analysing") as bar:
+        summary = analyse(args.recording, args.out, load_settings(args.config, args.set), bar)
+    _print(summary, args.json)
+    return 0
+
+
+def _voice(args: argparse.Namespace) -> int:
+    from firmware_py.devices.config_file import load_settings
+    from firmware_py.offline_commands import speak
+
+    overrides = list(args.set) + ([f"voice.selected={args.voice}"] if args.voice else [])
+    with _Bar("speaking") as bar:
+        summary = speak(args.recording, args.out, load_settings(args.config, overrides), bar)
+    _print(summary, args.json)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from firmware_py.checking import check
+
+    return check(args.settings_file, args.set, args.json)
+
+
+def _report(args: argparse.Namespace) -> int:
+    from firmware_py.picture import draw_session
+
+    print(draw_session(args.folder))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kelly-edge", description="A music-therapy box: it listens, feels, composes and speaks."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("play", _play, "Play to a recording: MIDI, voice and session log.")
+    sub.add_argument("recording", type=Path)
+    sub.add_argument("--out", type=Path, required=True, help="folder for the results")
+    sub.add_argument("--seed", type=int, help="seed of the composer (composer.seed)")
+    _add_common(sub)
+    sub = command("demo", _demo, "Play to the recording that comes with Kelly Edge.")
+    sub.add_argument("--out", type=Path, default=Path("out/demo"))
+    _add_common(sub)
+    sub = command("analyse", _analyse, "Write what is heard in a recording: f0, loudness, features, emotion.")
+    sub.add_argument("recording", type=Path)
+    sub.add_argument("--out", type=Path, required=True, help="the .npz file to write")
+    _add_common(sub)
+    sub = command("voice", _voice, "Let a voice of the box answer a recording.")
+    sub.add_argument("recording", type=Path)
+    sub.add_argument("--voice", help="name of the voice (voice.selected)")
+    sub.add_argument("--out", type=Path, required=True, help="the .wav file to write")
+    _add_common(sub)
+    sub = command("check", _check, "Print the settings, the computed latency and where each model is.")
+    sub.add_argument("settings_file", type=Path, nargs="?", help="default: built-in defaults")
+    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
+    sub.add_argument("--json", action="store_true", help="print as JSON")
+    sub = command("report", _report, "Draw a session: the emotion over the piano roll.")
+    sub.add_argument("folder", type=Path, help="a folder written by play")
+    return parser
+
+
+EXIT_FAULT: Final = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    args = _parser().parse_args(arguments)
+    try:
+        result: int = args.run(args)
+    except KellyError as error:
+        print(f"kelly-edge: {error}", file=sys.stderr)
+        return EXIT_FAULT
+    except KeyboardInterrupt:
+        print("kelly-edge: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

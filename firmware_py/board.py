@@ -1,0 +1,79 @@
+"""The board: every ring and cell, its record, its writer and its readers. The map of the box.
+
+    audio ══capture══▶ dsp ══playback══▶ audio        dsp ──heard──▶ composer, control
+    composer ══notes══▶ midi                          control ──knobs──▶ dsp, composer, midi
+    composer ──target──▶ control                      midi ══played══▶ control
+    every process ──telemetry_<process>──▶ control
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from firmware_py.channels import Cell, MemoryCell, MemoryRing, Ring
+from firmware_py.telemetry import TELEMETRY_DTYPES
+from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE
+
+TARGET_DTYPE: Final = np.dtype(
+    [
+        ("time_s", "<f8"),
+        ("valence", "<f4"),
+        ("arousal", "<f4"),
+        ("density", "<f4"),
+        ("tonic", "<i1"),
+        ("mode", "<i1"),
+        ("tempo_bpm", "<f4"),
+    ]
+)
+"""What the composer composes for now: the ``target`` cell."""
+
+
+@dataclass(frozen=True)
+class RingSpec:
+    """A row of the map: ``capacity`` records from one writer to one reader."""
+
+    record: str
+    capacity: int
+    writer: str
+    reader: str
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """A row of the map: the latest record of one writer."""
+
+    dtype: np.dtype[Any]
+    writer: str
+    readers: tuple[str, ...]
+
+
+RINGS: Final[Mapping[str, RingSpec]] = {
+    "capture": RingSpec("float32 [period]", 64, "audio", "dsp"),
+    "playback": RingSpec("float32 [period]", 64, "dsp", "audio"),
+    "notes": RingSpec(f"NOTE_DTYPE, {NOTE_DTYPE.itemsize} bytes", 1_024, "composer", "midi"),
+    "played": RingSpec("NOTE_DTYPE", 1_024, "midi", "control"),
+}
+CELLS: Final[Mapping[str, CellSpec]] = {
+    "heard": CellSpec(HEARD_DTYPE, "dsp", ("composer", "control")),
+    "knobs": CellSpec(KNOBS_DTYPE, "control", ("dsp", "composer", "midi")),
+    "target": CellSpec(TARGET_DTYPE, "composer", ("control",)),
+    **{f"telemetry_{p}": CellSpec(dtype, p, ("control",)) for p, dtype in TELEMETRY_DTYPES.items()},
+}
+
+
+@dataclass(frozen=True)
+class Board:
+    """The channels of one wiring, by the names of the map."""
+
+    rings: Mapping[str, Ring]
+    cells: Mapping[str, Cell]
+
+
+def memory_board() -> Board:
+    """A board within one process, for the offline and test wirings."""
+    return Board(
+        rings={name: MemoryRing(spec.capacity) for name, spec in RINGS.items()},
+        cells={name: MemoryCell(spec.dtype) for name, spec in CELLS.items()},
+    )

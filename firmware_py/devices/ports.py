@@ -1,0 +1,43 @@
+"""What the processes ask of the outside: Protocols, kept beside their adapters.
+
+Adapters are thin; fakes obey the same rules and pass the same contract tests.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class SoundCard(Protocol):
+    """A full-duplex card at ``SAMPLE_RATE_HZ``, one period of mono float32 at a time."""
+
+    n_capture_xruns: int
+    n_playback_xruns: int
+
+    def read(self, out: NDArray[np.float32]) -> None:
+        """Wait for the next period and fill ``out`` with it (zeros when the card has none)."""
+
+    def write(self, block: NDArray[np.float32]) -> None:
+        """Hand a period to the card."""
+
+
+class MidiOut(Protocol):
+    """Somewhere three-byte MIDI messages go."""
+
+    def send(self, due_s: float, status: int, data1: int, data2: int) -> None:
+        """Send a message that is due at ``due_s`` (seconds of the stream)."""
+
+
+class Clock(Protocol):
+    """Seconds of the stream; monotonic."""
+
+    def now_s(self) -> float:
+        """The time now."""
+
+
+class Journal(Protocol):
+    """Where ``control`` writes what happened."""
+
+    def record(self, entry: dict[str, Any]) -> None:
+        """Append one entry; its first key is ``kind``."""

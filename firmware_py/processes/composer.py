@@ -1,0 +1,164 @@
+"""``composer``: from what is heard and set to notes, seconds ahead.
+
+Steering gives the target emotion, the generator composes bars for it, the plan puts them on the
+time line, the envelope bounds every note, and committed bars go to ``midi`` as notes with absolute
+due times. When it is late it steps down the ladder: shorter context, continuation, rest.
+"""
+
+import numpy as np
+
+from firmware_py.board import TARGET_DTYPE, Board
+from firmware_py.devices.ports import Clock
+from firmware_py.telemetry import new_counters
+from kelly_edge.config import Settings
+from kelly_edge.contract import (
+    EMOTION_RATE_HZ,
+    HEARD_DTYPE,
+    KNOBS_DTYPE,
+    NOTE_DTYPE,
+    PROGRAMMES,
+    RUNGS,
+)
+from kelly_edge.emotion.steering import SteeringState, steer, target_emotion
+from kelly_edge.music.envelope import Envelope
+from kelly_edge.music.following import Following, fold_tempo, follow
+from kelly_edge.music.generator import Generator, Target
+from kelly_edge.music.scheduler import COMMIT_S, Plan, PlannedBar
+from kelly_edge.units import clamp
+
+REST = RUNGS.index("rest")
+PRESENCE_S = 1.0
+"""Time constant over which silence thins the music."""
+SILENT, PLAYING = 0.15, 0.3
+"""Smoothed presence below which bars are rests, and above which music begins again."""
+DENSITY_STEP = 0.25
+"""The thinning moves in steps, so that small changes of presence do not replan the music."""
+LATE_CONTINUATION_S = 0.05
+
+
+class ComposerStage:
+    """One ``step()``: follow, replan if the target moved, commit, compose at most one bar."""
+
+    def __init__(self, board: Board, settings: Settings, generator: Generator, clock: Clock) -> None:
+        self._heard_cell = board.cells["heard"]
+        self._knobs_cell = board.cells["knobs"]
+        self._target_cell = board.cells["target"]
+        self._telemetry = board.cells["telemetry_composer"]
+        self._notes = board.rings["notes"]
+        self._settings = settings
+        self._generator = generator
+        self._clock = clock
+        self._steering = SteeringState()
+        self._following = Following()
+        self._presence = 0.0
+        self._resting = True
+        self._cost_s = 0.0
+        self._plan = Plan(settings.envelope, clock.now_s())
+        self._envelope = Envelope(settings.envelope)
+        self._heard = np.zeros((), HEARD_DTYPE)
+        self._heard_s = -1.0
+        self._knobs = np.zeros((), KNOBS_DTYPE)
+        self._note = np.zeros((), NOTE_DTYPE)
+        self._target_record = np.zeros((), TARGET_DTYPE)
+        self.counters = new_counters("composer")
+
+    def step(self) -> None:
+        """Keep the music planned up to now plus the look-ahead."""
+        now_s = self._clock.now_s()
+        self._knobs_cell.read(self._knobs)
+        if self._heard_cell.read(self._heard) and self._heard["time_s"] != self._heard_s:
+            self._heard_s = float(self._heard["time_s"])
+            self._listen()
+        target = self._target()
+        self._publish(target, now_s)
+        reopened = self._plan.take_back(target, self._resting)
+        if reopened is not None:
+            self._generator.rewind(reopened)
+        while (planned := self._plan.commit(now_s)) is not None:
+            self._send(planned)
+        if self._plan.begin_at_the_earliest(now_s + COMMIT_S):
+            self.counters["n_late_bars"] += 1
+        if self._plan.end_s < now_s + self._settings.composer.look_ahead_s + COMMIT_S:
+            self._compose(target, now_s)
+        self.counters["n_replanned"] = self._plan.n_replanned
+        self._telemetry.write(self.counters)
+
+    def _listen(self) -> None:
+        heard, knobs = self._heard, self._knobs
+        presence = float(heard["presence"])
+        self._presence += (presence - self._presence) / (PRESENCE_S * EMOTION_RATE_HZ)
+        self._resting = self._presence < (PLAYING if self._resting else SILENT)
+        self._steering = steer(
+            self._steering,
+            self._settings.emotion,
+            PROGRAMMES[int(knobs["programme"])],
+            float(heard["valence"]),
+            float(heard["arousal"]),
+            float(heard["confidence"]) * presence,
+        )
+        if presence > PLAYING:
+            self._following = follow(
+                self._following, int(heard["tonic"]), int(heard["mode"]), float(heard["tempo_bpm"])
+            )
+
+    def _target(self) -> Target:
+        knobs, composer, limits = self._knobs, self._settings.composer, self._settings.envelope
+        valence, arousal = target_emotion(self._steering, float(knobs["valence"]), float(knobs["arousal"]))
+        thinning = round((1.0 - min(1.0, self._presence / PLAYING)) / DENSITY_STEP) * DENSITY_STEP
+        following = self._following
+        tempo = fold_tempo(following.tempo_bpm, limits.tempo_min_bpm, limits.tempo_max_bpm)
+        return Target(
+            valence=valence,
+            arousal=arousal,
+            density=clamp(float(knobs["density"]) - thinning, -1.0, 1.0),
+            tonic=following.tonic if composer.key_lock else -1,
+            mode=following.mode if composer.key_lock else -1,
+            tempo_bpm=tempo if composer.follow_tempo else 0.0,
+        )
+
+    def _publish(self, target: Target, now_s: float) -> None:
+        record = self._target_record
+        record["time_s"] = now_s
+        for name in ("valence", "arousal", "density", "tonic", "mode", "tempo_bpm"):
+            record[name] = getattr(target, name)
+        self._target_cell.write(record)
+
+    def _rung(self, margin_s: float) -> int:
+        """The best rung whose work fits into ``margin_s``, judged by what a full bar cost lately."""
+        if margin_s >= 2.0 * self._cost_s:
+            return RUNGS.index("full")
+        if margin_s >= self._cost_s:
+            return RUNGS.index("short_context")
+        return RUNGS.index("continuation") if margin_s >= LATE_CONTINUATION_S else REST
+
+    def _compose(self, target: Target, now_s: float) -> None:
+        rung = REST if self._resting else self._rung(self._plan.end_s - now_s)
+        bar = self._generator.compose_bar(target, rung)
+        if rung == RUNGS.index("full"):
+            cost_s = self._clock.now_s() - now_s
+            self._cost_s = max(cost_s, 0.9 * self._cost_s)
+        self._plan.add(bar, target)
+        self.counters["n_bars"] += 1
+        self.counters["n_silent_bars" if self._resting else f"n_{RUNGS[bar.rung]}"] += 1
+
+    def _send(self, planned: PlannedBar) -> None:
+        note, channel = self._note, self._settings.composer.channel
+        compensation_s = self._settings.midi.latency_ms / 1_000.0
+        for wanted in planned.notes():
+            admitted = self._envelope.admit(wanted)
+            if admitted is None:
+                continue
+            note["onset_s"] = admitted.onset_s
+            note["due_s"] = admitted.onset_s - compensation_s
+            note["duration_s"] = admitted.duration_s
+            note["pitch"] = admitted.pitch
+            note["velocity"] = admitted.velocity
+            note["channel"] = channel
+            note["rung"] = planned.bar.rung
+            note["bar"] = planned.bar.number
+            self.counters["n_notes" if self._notes.write(note) else "n_notes_dropped"] += 1
+        counts = self._envelope.counts
+        self.counters["n_bound_register"] = counts.register
+        self.counters["n_bound_velocity"] = counts.velocity
+        self.counters["n_refused_density"] = counts.density
+        self.counters["n_refused_polyphony"] = counts.polyphony

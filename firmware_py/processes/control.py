@@ -1,0 +1,102 @@
+"""``control``: sets the knobs, writes the session log. Human time, far from sound."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_py.board import TARGET_DTYPE, Board
+from firmware_py.devices.ports import Journal
+from firmware_py.telemetry import COUNTERS, as_dict, new_counters
+from kelly_edge.config import Settings
+from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, PROGRAMMES, RUNGS
+
+HEARD_LOGGED = ("valence", "arousal", "confidence", "tempo_bpm", "density_hz", "level_db", "presence")
+TARGET_LOGGED = ("valence", "arousal", "density", "tempo_bpm")
+DIGITS = 6
+
+
+def initial_knobs(settings: Settings) -> NDArray[Any]:
+    """The knobs as the settings put them, before anybody turns one: a 0-d KNOBS_DTYPE array."""
+    knobs = np.zeros((), KNOBS_DTYPE)
+    knobs["dry_wet"] = settings.voice.dry_wet
+    knobs["brightness"] = settings.voice.brightness
+    knobs["octave"] = settings.voice.octave
+    knobs["voice"] = settings.voice.names.index(settings.voice.selected)
+    knobs["programme"] = PROGRAMMES.index(settings.emotion.programme)
+    return knobs
+
+
+def _rounded(record: NDArray[Any], names: tuple[str, ...]) -> dict[str, float]:
+    return {name: round(float(record[name]), DIGITS) for name in names}
+
+
+class ControlStage:
+    """One ``step()`` logs what is new; ``close()`` logs the counters."""
+
+    def __init__(self, board: Board, settings: Settings, journal: Journal) -> None:
+        self._board = board
+        self._journal = journal
+        self._heard = np.zeros((), HEARD_DTYPE)
+        self._target = np.zeros((), TARGET_DTYPE)
+        self._note = np.zeros((), NOTE_DTYPE)
+        self._heard_s = -1.0
+        self.knobs = initial_knobs(settings)
+        board.cells["knobs"].write(self.knobs)
+        self._log_knobs(0.0)
+
+    def turn(self, time_s: float, **values: float) -> None:
+        """Set knobs by name; they reach the other processes at once."""
+        for name, value in values.items():
+            self.knobs[name] = value
+        self._board.cells["knobs"].write(self.knobs)
+        self._log_knobs(time_s)
+
+    def step(self) -> None:
+        """Log the newest hop group and the notes played since the last step."""
+        heard, target = self._heard, self._target
+        if self._board.cells["heard"].read(heard) and heard["time_s"] != self._heard_s:
+            self._heard_s = float(heard["time_s"])
+            self._board.cells["target"].read(target)
+            self._journal.record(
+                {
+                    "kind": "emotion",
+                    "time_s": round(self._heard_s, DIGITS),
+                    **_rounded(heard, HEARD_LOGGED),
+                    "posterior": [round(float(p), DIGITS) for p in heard["posterior"]],
+                    "tonic": int(heard["tonic"]),
+                    "mode": int(heard["mode"]),
+                    "target": _rounded(target, TARGET_LOGGED),
+                }
+            )
+        while self._board.rings["played"].read(self._note):
+            note = self._note
+            self._journal.record(
+                {
+                    "kind": "note",
+                    **_rounded(note, ("onset_s", "due_s", "duration_s")),
+                    "pitch": int(note["pitch"]),
+                    "velocity": int(note["velocity"]),
+                    "bar": int(note["bar"]),
+                    "rung": RUNGS[int(note["rung"])],
+                }
+            )
+
+    def close(self) -> None:
+        """Log what is left and the counters of every process."""
+        self.step()
+        for process in COUNTERS:
+            counters = new_counters(process)
+            self._board.cells[f"telemetry_{process}"].read(counters)
+            self._journal.record({"kind": "counters", "process": process, **as_dict(counters)})
+
+    def _log_knobs(self, time_s: float) -> None:
+        values = {
+            name: round(float(self.knobs[name]), DIGITS)
+            for name in KNOBS_DTYPE.names or ()
+            if name != "programme"
+        }
+        programme = PROGRAMMES[int(self.knobs["programme"])]
+        self._journal.record(
+            {"kind": "knobs", "time_s": round(time_s, DIGITS), "programme": programme, **values}
+        )

@@ -1,0 +1,99 @@
+"""``dsp``: hears and speaks. Features → emotion; f0 and loudness → voice."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from firmware_py.board import Board
+from firmware_py.telemetry import new_counters
+from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, KNOBS_DTYPE, SAMPLE_RATE_HZ
+from kelly_edge.emotion.circumplex import Circumplex
+from kelly_edge.emotion.features import FeatureExtractor
+from kelly_edge.emotion.network import EmotionNetwork
+from kelly_edge.signal.loudness import LoudnessMeter
+from kelly_edge.signal.pitch import PitchTracker
+from kelly_edge.timbre.voice import Voice
+
+
+class DspStage:
+    """One ``step()`` takes every period waiting; each full hop is analysed and answered.
+
+    ``emotion`` is the newest emotion vector, ``heard`` the record of the newest hop group.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        emotion_network: EmotionNetwork,
+        voice: Voice,
+        period: int,
+    ) -> None:
+        self._capture = board.rings["capture"]
+        self._playback = board.rings["playback"]
+        self._heard_cell = board.cells["heard"]
+        self._knobs_cell = board.cells["knobs"]
+        self._telemetry = board.cells["telemetry_dsp"]
+        self._network = emotion_network
+        self.extractor = FeatureExtractor()
+        self.tracker = PitchTracker()
+        self.meter = LoudnessMeter()
+        self.voice = voice
+        self._circumplex = Circumplex()
+        self._hop = np.zeros(HOP_SIZE, np.float32)
+        self._out = np.zeros(HOP_SIZE, np.float32)
+        self._periods_in: Sequence[np.ndarray] = self._hop.reshape(-1, period)
+        self._periods_out: Sequence[np.ndarray] = self._out.reshape(-1, period)
+        self._n_filled = 0
+        self._knobs = np.zeros((), KNOBS_DTYPE)
+        self.heard = np.zeros((), HEARD_DTYPE)
+        self.counters = new_counters("dsp")
+
+    def step(self) -> None:
+        """Take the periods that wait; never waits itself."""
+        while self._capture.read(self._periods_in[self._n_filled]):
+            self._n_filled += 1
+            if self._n_filled == len(self._periods_in):
+                self._n_filled = 0
+                self._answer_hop()
+
+    def _answer_hop(self) -> None:
+        hop, tracker, meter = self._hop, self.tracker, self.meter
+        tracker.push(hop)
+        meter.push(hop)
+        self.voice.process(hop, self._out, tracker.f0_hz, tracker.confidence, meter.loudness_db)
+        for block in self._periods_out:
+            self.counters["n_blocks_dropped"] += not self._playback.write(block)
+        self.counters["n_hops"] += 1
+        if self.extractor.push(hop):
+            self._answer_group()
+
+    def _answer_group(self) -> None:
+        extractor, heard = self.extractor, self.heard
+        emotion = self._network.step(extractor.features)
+        estimate = self._circumplex.update(emotion, extractor.presence)
+        self.counters["n_emotion_steps"] += 1
+        heard["time_s"] = int(self.counters["n_hops"]) * HOP_SIZE / SAMPLE_RATE_HZ
+        heard["valence"] = estimate.valence
+        heard["arousal"] = estimate.arousal
+        heard["confidence"] = estimate.confidence
+        heard["posterior"] = estimate.posterior
+        heard["emotion"] = emotion
+        heard["tonic"] = extractor.tonic
+        heard["mode"] = extractor.mode
+        heard["tempo_bpm"] = extractor.tempo_bpm
+        heard["density_hz"] = extractor.density_hz
+        heard["level_db"] = extractor.level_db
+        heard["presence"] = extractor.presence
+        heard["f0_hz"] = self.tracker.f0_hz
+        heard["f0_confidence"] = self.tracker.confidence
+        self._heard_cell.write(heard)
+        if self._knobs_cell.read(self._knobs):
+            self._turn_knobs()
+        self._telemetry.write(self.counters)
+
+    def _turn_knobs(self) -> None:
+        knobs, voice = self._knobs, self.voice
+        voice.voice_index = int(knobs["voice"])
+        voice.octave = int(knobs["octave"])
+        voice.brightness = float(knobs["brightness"])
+        voice.dry_wet = float(knobs["dry_wet"])

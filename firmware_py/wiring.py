@@ -1,0 +1,148 @@
+"""The composition root: the only place that names concrete devices, runtimes and processes.
+
+Live, offline and tests are wirings of the same stages; this module holds the offline ones.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_py.board import Board, memory_board
+from firmware_py.devices.offline import ListJournal, RecordingCard, RecordingMidi, VirtualClock
+from firmware_py.loop import Turn, run_offline
+from firmware_py.processes.audio import AudioStage
+from firmware_py.processes.composer import ComposerStage
+from firmware_py.processes.control import ControlStage
+from firmware_py.processes.dsp import DspStage
+from firmware_py.processes.midi import MidiStage
+from firmware_py.runtimes import artefacts
+from firmware_py.runtimes.emotion_network import TfliteEmotion
+from firmware_py.runtimes.onnx import OnnxComposer, open_composer
+from firmware_py.runtimes.voice_decoder import TfliteDecoder
+from kelly_edge.config import Settings
+from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP
+from kelly_edge.emotion.network import EmotionNetwork
+from kelly_edge.music.generator import Generator, SamplingSettings
+from kelly_edge.signal.limiter import Limiter
+from kelly_edge.timbre.voice import Decoder, Voice
+
+GROUP_SIZE = HOP_SIZE * HOPS_PER_EMOTION_STEP
+Progress = Callable[[float], None]
+"""Called with the share done, 0..1."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of the instrument, opened and proved."""
+
+    emotion: EmotionNetwork
+    composer: OnnxComposer
+    decoders: Sequence[Decoder]
+
+
+def open_emotion(settings: Settings) -> EmotionNetwork:
+    """The emotion network in the configured runtime."""
+    artefact = artefacts.load("emotion_model", settings.runtime.models_dir)
+    return TfliteEmotion(artefacts.open_tflite(artefact, settings.runtime.tflite))
+
+
+def open_decoders(settings: Settings) -> list[Decoder]:
+    """A decoder per configured voice, in that order."""
+    return [
+        TfliteDecoder(
+            artefacts.open_tflite(
+                artefacts.load(f"ddsp_{name}", settings.runtime.models_dir), settings.runtime.tflite
+            )
+        )
+        for name in settings.voice.names
+    ]
+
+
+def open_models(settings: Settings) -> Models:
+    """Every model, verified.
+
+    Raises
+    ------
+    ArtefactError: a model is missing, damaged or computes something else than promised.
+    """
+    composer = open_composer(artefacts.load("transformer_model", settings.runtime.models_dir))
+    return Models(open_emotion(settings), composer, open_decoders(settings))
+
+
+def new_voice(settings: Settings, decoders: Sequence[Decoder]) -> Voice:
+    """The voice with the configured gate."""
+    voice = Voice(decoders, seed=settings.composer.seed)
+    voice.gate_confidence = settings.voice.gate_confidence
+    voice.gate_db = settings.voice.gate_db
+    return voice
+
+
+@dataclass
+class Performance:
+    """What came out of a recording.
+
+    ``voice`` is float32 [n] at 48 kHz; ``notes`` NOTE_DTYPE [n]; ``session`` the log's entries.
+    """
+
+    voice: NDArray[np.float32]
+    notes: NDArray[Any]
+    session: list[dict[str, Any]]
+
+
+class Offline:
+    """The stages on a virtual clock, with a recording for a sound card.
+
+    Parameters
+    ----------
+    models: with ``composer=False`` only its decoders and emotion network are used.
+    """
+
+    def __init__(
+        self, settings: Settings, models: Models, samples: NDArray[np.float32], composer: bool = True
+    ) -> None:
+        self.settings = settings
+        self.period = settings.audio.period
+        # A recording ends on a whole hop: the last one is filled with silence.
+        self.n_samples = -(-len(samples) // HOP_SIZE) * HOP_SIZE
+        self.clock = VirtualClock()
+        self.board: Board = memory_board()
+        self.card = RecordingCard(samples, self.n_samples // self.period, self.period)
+        self.midi_out = RecordingMidi()
+        self.journal = ListJournal()
+        limiter = Limiter(settings.limiter.ceiling_db, settings.limiter.release_ms)
+        self.control = ControlStage(self.board, settings, self.journal)
+        self.audio = AudioStage(self.board, self.card, limiter, self.period)
+        self.dsp = DspStage(self.board, models.emotion, new_voice(settings, models.decoders), self.period)
+        self.midi = MidiStage(self.board, self.midi_out, self.clock)
+        self.turns = [Turn(self.audio, self.period), Turn(self.dsp, HOP_SIZE)]
+        if composer:
+            sampling = SamplingSettings(
+                temperature=settings.composer.temperature, top_p=settings.composer.top_p
+            )
+            generator = Generator(models.composer, sampling, settings.composer.seed)
+            self.composer = ComposerStage(self.board, settings, generator, self.clock)
+            self.turns += [
+                Turn(self.composer, GROUP_SIZE),
+                Turn(self.midi, HOP_SIZE),
+                Turn(self.control, GROUP_SIZE),
+            ]
+
+    def run(
+        self, progress: Progress | None = None, after_hop: Callable[[int], None] | None = None
+    ) -> Performance:
+        """Play the recording from its beginning to its end; every note is released there."""
+        n_hops = self.n_samples // HOP_SIZE
+
+        def hop_done(n_done: int) -> None:
+            if after_hop is not None:
+                after_hop(n_done)
+            if progress is not None and n_done % HOPS_PER_EMOTION_STEP == 0:
+                progress(n_done / n_hops)
+
+        run_offline(self.turns, self.clock, self.n_samples, self.period, hop_done)
+        self.midi.release_all(self.clock.now_s())
+        self.control.close()
+        return Performance(self.card.played, self.midi_out.notes(), self.journal.entries)

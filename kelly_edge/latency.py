@@ -1,0 +1,50 @@
+"""The latency of the voice path, computed from what each part adds.
+
+One table, one sum: ``kelly-edge check`` prints it, the scheduler compensates with it and an impulse
+test measures it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kelly_edge.config import AudioSettings
+from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
+from kelly_edge.signal.limiter import Limiter
+
+
+@dataclass(frozen=True)
+class LatencyPart:
+    """What one part of the path adds, in samples at ``SAMPLE_RATE_HZ``."""
+
+    part: str
+    samples: int
+
+    @property
+    def ms(self) -> float:
+        """The same in milliseconds."""
+        return 1_000.0 * self.samples / SAMPLE_RATE_HZ
+
+
+def algorithmic_latency(voice_delay_samples: int) -> tuple[LatencyPart, ...]:
+    """What the instrument itself adds between a sample heard and the sample it answers with.
+
+    Parameters
+    ----------
+    voice_delay_samples: delay of the analysis and the voice after a whole hop is there.
+    """
+    return (
+        LatencyPart("hop", HOP_SIZE),
+        LatencyPart("analysis and voice", voice_delay_samples),
+        LatencyPart("limiter", Limiter.delay_samples),
+    )
+
+
+def card_latency(audio: AudioSettings) -> LatencyPart:
+    """What the card's playback buffer adds, in samples at the instrument's rate."""
+    frames = audio.period * audio.n_periods
+    return LatencyPart("playback buffer", round(frames * SAMPLE_RATE_HZ / audio.sample_rate_hz))
+
+
+def total_samples(parts: Sequence[LatencyPart]) -> int:
+    """The sum of the parts."""
+    return sum(part.samples for part in parts)

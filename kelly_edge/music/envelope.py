@@ -1,0 +1,108 @@
+"""The safety envelope: bounds every note after the model, whatever the model says.
+
+Order of the rules for a note: register (octaves folded in), velocity ceiling and slew, density (note-ons in any
+second), polyphony, and no second note on a pitch that still sounds at full length. Tempo is bounded a
+bar at a time. Every change or refusal is counted.
+"""
+
+from collections import deque
+from dataclasses import dataclass, fields
+from typing import Final
+
+from kelly_edge.config import EnvelopeSettings
+from kelly_edge.units import clamp
+
+DENSITY_WINDOW_S: Final = 1.0
+FIRST_VELOCITY: Final = 64
+"""The loudest first note after nothing: music enters gently."""
+SHORTEST_S: Final = 0.03
+
+
+@dataclass(frozen=True)
+class TimedNote:
+    """A note on the time line of the stream."""
+
+    onset_s: float
+    duration_s: float
+    pitch: int
+    velocity: int
+
+
+@dataclass
+class EnvelopeCounts:
+    """How often each rule bound a note."""
+
+    register: int = 0
+    velocity: int = 0
+    density: int = 0
+    polyphony: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts by rule."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def bound_tempo(settings: EnvelopeSettings, wanted_bpm: float, previous_bpm: float) -> float:
+    """Tempo of the next bar: within the limits, and near the previous bar's (0: there was none)."""
+    bounded = clamp(wanted_bpm, settings.tempo_min_bpm, settings.tempo_max_bpm)
+    if previous_bpm > 0.0:
+        slew = settings.tempo_slew_bpm_per_bar
+        bounded = clamp(bounded, previous_bpm - slew, previous_bpm + slew)
+    return bounded
+
+
+def fold_pitch(pitch: int, low: int, high: int) -> int:
+    """``pitch`` moved by octaves into ``low`` .. ``high`` (at least an octave apart)."""
+    if pitch < low:
+        pitch += 12 * (-((pitch - low) // 12))
+    if pitch > high:
+        pitch -= 12 * (-((high - pitch) // 12))
+    return pitch
+
+
+class Envelope:
+    """Stateful over the notes of a stream, which come in order of onset."""
+
+    def __init__(self, settings: EnvelopeSettings) -> None:
+        self.settings = settings
+        self.counts = EnvelopeCounts()
+        self._onsets: deque[float] = deque()
+        self._ends: dict[int, float] = {}
+        self._onset_s = float("-inf")
+        self._loudest_now = FIRST_VELOCITY
+        self._ceiling = FIRST_VELOCITY
+
+    def admit(self, note: TimedNote) -> TimedNote | None:
+        """The note within the envelope, or None where no room is left for it."""
+        limits = self.settings
+        pitch = fold_pitch(note.pitch, limits.pitch_min, limits.pitch_max)
+        self.counts.register += pitch != note.pitch
+        while self._onsets and self._onsets[0] <= note.onset_s - DENSITY_WINDOW_S:
+            self._onsets.popleft()
+        if len(self._onsets) >= limits.density_max_hz * DENSITY_WINDOW_S:
+            self.counts.density += 1
+            return None
+        self._ends = {p: end for p, end in self._ends.items() if end > note.onset_s}
+        # A pitch struck again replaces itself (midi releases it first), so it takes no new voice.
+        if pitch not in self._ends and len(self._ends) >= limits.polyphony_max:
+            self.counts.polyphony += 1
+            return None
+        velocity = self._bound_velocity(note)
+        self.counts.velocity += velocity != note.velocity
+        duration_s = max(note.duration_s, SHORTEST_S)
+        self._onsets.append(note.onset_s)
+        self._ends[pitch] = note.onset_s + duration_s
+        return TimedNote(note.onset_s, duration_s, pitch, velocity)
+
+    def _bound_velocity(self, note: TimedNote) -> int:
+        limits = self.settings
+        if note.onset_s > self._onset_s:
+            if self._onset_s > float("-inf"):
+                rise = limits.velocity_slew_per_s * (note.onset_s - self._onset_s)
+                self._ceiling = int(min(limits.velocity_max, self._loudest_now + rise))
+            else:
+                self._ceiling = min(FIRST_VELOCITY, limits.velocity_max)
+            self._onset_s, self._loudest_now = note.onset_s, 1
+        velocity = clamp(note.velocity, 1, max(1, self._ceiling))
+        self._loudest_now = max(self._loudest_now, velocity)
+        return velocity

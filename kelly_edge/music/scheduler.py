@@ -1,0 +1,108 @@
+"""From bars to notes with absolute due times: look-ahead, replanning and latency compensation.
+
+The plan holds bars composed ahead. A bar is committed (its notes leave for ``midi``) shortly before
+it begins; until then a changed target takes it back, so a change is heard at the next bar line, or
+one bar later when that bar was already committed. Times are seconds of the stream, never relative
+sleeps, so nothing drifts.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from kelly_edge.config import EnvelopeSettings
+from kelly_edge.contract import RUNGS
+from kelly_edge.music.envelope import TimedNote, bound_tempo
+from kelly_edge.music.generator import Bar, Target
+
+REST: Final = RUNGS.index("rest")
+COMMIT_S: Final = 0.25
+"""A bar is committed this long before it begins: covers a late wake-up of composer and midi."""
+REPLAN_DISTANCE: Final = 0.12
+"""Change of target valence, arousal or density from which the plan is composed again."""
+
+
+@dataclass(frozen=True)
+class PlannedBar:
+    """A bar on the time line, with the target it was composed for."""
+
+    bar: Bar
+    target: Target
+    start_s: float
+    tempo_bpm: float
+
+    @property
+    def end_s(self) -> float:
+        """When the next bar begins."""
+        return self.start_s + self.bar.n_beats * 60.0 / self.tempo_bpm
+
+    def notes(self) -> list[TimedNote]:
+        """The bar's notes in time, melody before bass where they begin together."""
+        beat_s = 60.0 / self.tempo_bpm
+        notes = [
+            TimedNote(
+                self.start_s + n.onset_beats * beat_s, n.duration_beats * beat_s, n.pitch, n.velocity
+            )
+            for n in self.bar.notes
+        ]
+        return sorted(notes, key=lambda n: (n.onset_s, -n.pitch))
+
+
+def differs(a: Target, b: Target) -> bool:
+    """Whether a bar composed for ``a`` no longer serves ``b``."""
+    return (
+        abs(a.valence - b.valence) > REPLAN_DISTANCE
+        or abs(a.arousal - b.arousal) > REPLAN_DISTANCE
+        or abs(a.density - b.density) > REPLAN_DISTANCE
+        or (a.tonic, a.mode) != (b.tonic, b.mode)
+        or abs(a.tempo_bpm - b.tempo_bpm) > 0.08 * max(a.tempo_bpm, b.tempo_bpm)
+    )
+
+
+class Plan:
+    """The bars composed but not yet committed, on the time line."""
+
+    def __init__(self, envelope: EnvelopeSettings, start_s: float) -> None:
+        self._envelope = envelope
+        self._bars: deque[PlannedBar] = deque()
+        self._committed_end_s = start_s
+        self._committed_tempo_bpm = 0.0
+        self.n_replanned = 0
+
+    @property
+    def end_s(self) -> float:
+        """Up to when the music is planned."""
+        return self._bars[-1].end_s if self._bars else self._committed_end_s
+
+    def begin_at_the_earliest(self, start_s: float) -> bool:
+        """Move the end of the committed music to ``start_s`` when it has passed; whether it had."""
+        late = not self._bars and self._committed_end_s < start_s
+        if late:
+            self._committed_end_s = start_s
+        return late
+
+    def add(self, bar: Bar, target: Target) -> PlannedBar:
+        """Append a composed bar at the end of the plan."""
+        previous = self._bars[-1].tempo_bpm if self._bars else self._committed_tempo_bpm
+        tempo = bound_tempo(self._envelope, bar.tempo_bpm, previous)
+        planned = PlannedBar(bar, target, self.end_s, tempo)
+        self._bars.append(planned)
+        return planned
+
+    def commit(self, now_s: float) -> PlannedBar | None:
+        """Take the next bar out of the plan if it is time; None otherwise."""
+        if not self._bars or self._bars[0].start_s > now_s + COMMIT_S:
+            return None
+        planned = self._bars.popleft()
+        self._committed_end_s = planned.end_s
+        self._committed_tempo_bpm = planned.tempo_bpm
+        return planned
+
+    def take_back(self, target: Target, resting: bool) -> int | None:
+        """Drop the open bars if ``target`` (or a rest) needs others; the number of the first dropped."""
+        if not any(differs(p.target, target) or (p.bar.rung == REST) != resting for p in self._bars):
+            return None
+        number = self._bars[0].bar.number
+        self.n_replanned += len(self._bars)
+        self._bars.clear()
+        return number

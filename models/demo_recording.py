@@ -1,0 +1,147 @@
+"""Render the demo's recording: a public-domain melody that turns from sad to happy halfway.
+
+First Greensleeves (English, 16th century; A minor, slow, low, soft), then the Ode to Joy (Beethoven,
+1824; D major, quick, high, bright), both arranged here for piano and rendered through the MIT-licensed
+FluidR3 General MIDI sound font, so that the result may be redistributed.
+
+    python -m models.demo_recording --font /usr/share/sounds/sf2/FluidR3_GM.sf2
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import mido
+import soundfile
+import soxr
+
+from firmware_py.offline_commands import demo_recording
+from kelly_edge.errors import DataError
+
+TICKS_PER_BEAT: Final = 480
+Melody = Sequence[tuple[int, float]]
+"""(MIDI note, or 0 for a rest; length in beats)."""
+
+GREENSLEEVES: Final[Melody] = (
+    (69, 1.0),
+    (72, 2.0), (74, 1.0), (76, 1.5), (77, 0.5), (76, 1.0), (74, 2.0), (71, 1.0), (67, 1.5), (69, 0.5), (71, 1.0),
+    (72, 2.0), (69, 1.0), (69, 1.5), (68, 0.5), (69, 1.0), (71, 2.0), (68, 1.0), (64, 2.0), (69, 1.0),
+    (72, 2.0), (74, 1.0), (76, 1.5), (77, 0.5), (76, 1.0), (74, 2.0), (71, 1.0), (67, 1.5), (69, 0.5), (71, 1.0),
+    (72, 1.5), (71, 0.5), (69, 1.0), (68, 1.5), (66, 0.5), (68, 1.0), (69, 3.0), (69, 3.0),
+)  # fmt: skip
+GREENSLEEVES_BASS: Final = (45, 45, 43, 43, 45, 45, 40, 40, 45, 45, 43, 43, 45, 40, 45, 45)
+"""A root for each bar of three beats, after an upbeat of one."""
+ODE_TO_JOY: Final[Melody] = (
+    (78, 1), (78, 1), (79, 1), (81, 1), (81, 1), (79, 1), (78, 1), (76, 1),
+    (74, 1), (74, 1), (76, 1), (78, 1), (78, 1.5), (76, 0.5), (76, 2),
+    (78, 1), (78, 1), (79, 1), (81, 1), (81, 1), (79, 1), (78, 1), (76, 1),
+    (74, 1), (74, 1), (76, 1), (78, 1), (76, 1.5), (74, 0.5), (74, 2),
+    (76, 1), (76, 1), (78, 1), (74, 1), (76, 1), (78, 0.5), (79, 0.5), (78, 1), (74, 1),
+    (76, 1), (78, 0.5), (79, 0.5), (78, 1), (76, 1), (74, 1), (76, 1), (69, 2),
+    (78, 1), (78, 1), (79, 1), (81, 1), (81, 1), (79, 1), (78, 1), (76, 1),
+    (74, 1), (74, 1), (76, 1), (78, 1), (76, 1.5), (74, 0.5), (74, 2),
+)  # fmt: skip
+ODE_CHORDS: Final = "D A D A D A D D A D A D D A D D"
+"""A chord for each bar of four beats; the last bars close on the tonic."""
+TRIADS: Final = {"D": (50, 57, 62, 66), "A": (45, 57, 61, 64)}
+SAD_BPM, HAPPY_BPM = 80.0, 176.0
+N_ODE_TIMES = 2
+FILE_RATE_HZ: Final = 24_000
+"""Enough for a piano, and half the size."""
+
+Event = tuple[float, int, int, int]
+"""(seconds, note, velocity or 0 for off, order)."""
+
+
+def _strike(events: list[Event], start_s: float, length_s: float, note: int, velocity: int) -> None:
+    events.append((start_s, note, velocity, 1))
+    events.append((start_s + 0.95 * length_s, note, 0, 0))
+
+
+def _sad(events: list[Event], start_s: float) -> float:
+    beat_s = 60.0 / SAD_BPM
+    time_s = start_s
+    for note, beats in GREENSLEEVES:
+        _strike(events, time_s, beats * beat_s, note - 12, 62)
+        time_s += beats * beat_s
+    for bar, root in enumerate(GREENSLEEVES_BASS):
+        bar_s = start_s + (1 + 3 * bar) * beat_s
+        _strike(events, bar_s, 3 * beat_s, root - 12, 50)
+        _strike(events, bar_s + beat_s, 2 * beat_s, root, 46)
+    return time_s
+
+
+def _happy(events: list[Event], start_s: float) -> float:
+    beat_s = 60.0 / HAPPY_BPM
+    time_s = start_s
+    chords = ODE_CHORDS.split()
+    for _ in range(N_ODE_TIMES):
+        begin_s = time_s
+        for note, beats in ODE_TO_JOY:
+            _strike(events, time_s, beats * beat_s, note, 104)
+            _strike(events, time_s, beats * beat_s, note - 12, 90)
+            time_s += beats * beat_s
+        for bar, chord in enumerate(chords):
+            bass, *upper = TRIADS[chord]
+            for beat in range(4):
+                at_s = begin_s + (4 * bar + beat) * beat_s
+                _strike(events, at_s, 0.5 * beat_s, bass - 12 * (beat % 2 == 0), 92)
+                for note in upper:
+                    _strike(events, at_s + 0.5 * beat_s, 0.4 * beat_s, note, 84)
+    return time_s
+
+
+def arrangement() -> mido.MidiFile:
+    """The two melodies with their accompaniments, one after the other."""
+    events: list[Event] = []
+    turn_s = _sad(events, 0.5)
+    _happy(events, turn_s)
+    file = mido.MidiFile(ticks_per_beat=TICKS_PER_BEAT)
+    track = mido.MidiTrack()
+    file.tracks.append(track)
+    tempo = mido.bpm2tempo(120)
+    before_s = 0.0
+    for at_s, note, velocity, _ in sorted(events, key=lambda e: (e[0], e[3])):
+        ticks = round(mido.second2tick(at_s - before_s, TICKS_PER_BEAT, tempo))
+        track.append(mido.Message("note_on", note=note, velocity=velocity, time=ticks))
+        before_s += mido.tick2second(ticks, TICKS_PER_BEAT, tempo)
+    return file
+
+
+def render(font: Path, out: Path) -> None:
+    """Render the arrangement through ``font`` with fluidsynth into the mono FLAC file ``out``."""
+    if not font.is_file():
+        raise DataError(f"no sound font {font}; install the package fluid-soundfont-gm")
+    with tempfile.TemporaryDirectory() as folder:
+        midi, wav = Path(folder) / "demo.mid", Path(folder) / "demo.wav"
+        arrangement().save(midi)
+        command = ["fluidsynth", "-ni", "-q", "-r", "48000", "-g", "1.0", "-F", str(wav), str(font), str(midi)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except FileNotFoundError:
+            raise DataError("fluidsynth is missing; install the package fluidsynth") from None
+        samples, rate = soundfile.read(wav, dtype="float32")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(out, soxr.resample(samples.mean(axis=1), rate, FILE_RATE_HZ), FILE_RATE_HZ, "PCM_16")
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--font", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=demo_recording())
+    args = parser.parse_args()
+    try:
+        render(args.font, args.out)
+    except DataError as error:
+        print(f"models.demo_recording: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
