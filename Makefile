@@ -45,7 +45,7 @@ $(STAMP): pyproject.toml $(LOCK) | $(SYSTEM_STAMP)
 lock:
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --extra test --generate-hashes --no-emit-index-url --no-emit-trusted-host \
-	  --no-annotate --strip-extras --no-emit-find-links --output-file $(LOCK) pyproject.toml
+	  --no-annotate --strip-extras --allow-unsafe --no-emit-find-links --no-header --output-file $(LOCK) pyproject.toml
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

@@ -1,0 +1,191 @@
+"""The 128 features the emotion network hears, once a hop group (85.3 ms), causal.
+
+One streaming implementation for training and the box: ``FeatureExtractor.push`` takes hops of 256 samples.
+``FEATURES`` is the table; each value is (physical value - centre) / scale, held within +-4, so that one INT8
+scale fits all. No feature depends on the input's gain; the level itself is only reported (``level_db``).
+What decides valence is the tonal part; see ``tonality`` for how it ignores the key.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kelly_edge.contract import HOPS_PER_EMOTION_STEP, N_FEATURES
+from kelly_edge.emotion.rhythm import rhythm_state, rhythm_step, rhythm_tables
+from kelly_edge.emotion.tonality import WINDOW, tonal_state, tonal_step, tonal_tables
+from kelly_edge.signal.framing import DELAY_SAMPLES, FACTOR, HopGroups
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """A slice of the features: ``size`` values from ``start``; stored as (value - centre) / scale."""
+
+    name: str
+    start: int
+    size: int
+    unit: str
+    source: str
+    centre: float
+    scale: float
+
+    @property
+    def slice(self) -> slice:
+        """Where the values are."""
+        return slice(self.start, self.start + self.size)
+
+
+_ROWS: Final = (
+    # name, size, unit, source, centre, scale
+    ("mel_db", 27, "dB re 15 s mean power", "HTK mel power 50 Hz to 5.4 kHz, 1 s mean", -15.0, 15.0),
+    ("level_db", 1, "dB re 15 s mean power", "group power", -2.0, 5.0),
+    ("level_change_db", 1, "dB", "group level less its 4 s mean", 0.0, 4.0),
+    ("level_spread_db", 1, "dB", "standard deviation of the level over 4 s", 4.0, 2.5),
+    ("centroid", 1, "octaves re 1 Hz", "power-weighted mean log2 frequency", 8.6, 0.7),
+    ("bandwidth", 1, "octaves", "power-weighted standard deviation of log2 frequency", 0.8, 0.3),
+    ("rolloff", 1, "octaves re 1 Hz", "log2 of the 85 % roll-off", 9.3, 0.8),
+    ("mel_mean_db", 1, "dB re 15 s mean power", "mean of the log mel bands: spectral flatness", -20.0, 10.0),
+    ("tilt_db", 1, "dB a mel band", "regression of the log mel bands", -1.5, 0.7),
+    ("low_share_db", 1, "dB", "power below 260 Hz over all", -5.0, 5.0),
+    ("high_share_db", 1, "dB", "power above 2 kHz over all", -25.0, 12.0),
+    ("crest_db", 1, "dB", "strongest bin over all", -6.0, 2.5),
+    ("onset_rate", 3, "onsets a group", "peaks of the flux; means over 1, 4, 15 s", 0.3, 0.2),
+    ("flux_fast", 1, "nepers", "log-mel flux, 0.4 s mean", 0.1, 0.08),
+    ("flux", 1, "nepers", "log-mel flux, 4 s mean", 0.1, 0.06),
+    ("flux_spread", 1, "nepers", "standard deviation of the flux over 4 s", 0.18, 0.08),
+    ("tempogram", 6, "correlation", "flux autocorrelation in six bands, 312 to 37 bpm", 0.2, 0.15),
+    ("tempo", 1, "octaves re 120 bpm", "lag of the strongest weighted autocorrelation", 0.0, 0.6),
+    ("pulse_clarity", 1, "correlation", "autocorrelation at that lag", 0.2, 0.15),
+    ("pitch_mean", 1, "semitones above A0", "activation-weighted mean key, 0.4 s", 35.0, 8.0),
+    ("pitch_spread", 1, "semitones", "activation-weighted standard deviation", 15.0, 4.0),
+    ("lowest", 1, "semitones above A0", "lowest active key", 18.0, 9.0),
+    ("highest", 1, "semitones above A0", "highest active key", 50.0, 10.0),
+    ("polyphony", 1, "notes", "participation ratio of the activations", 8.0, 4.0),
+    ("bass_share", 1, "share", "activation up to E3", 0.4, 0.2),
+    ("treble_share", 1, "share", "activation from E5", 0.15, 0.12),
+    ("note_rate", 1, "notes a group", "keys that begin, 4 s mean", 1.0, 0.7),
+    ("degree_chroma_15s", 12, "share", "15 s chroma by degree of the diatonic collection", 0.083, 0.05),
+    ("degree_chroma_4s", 12, "share", "4 s chroma by degree", 0.083, 0.06),
+    ("degree_bass_4s", 12, "share", "4 s bass chroma by degree", 0.083, 0.07),
+    ("degree_major_triads", 12, "share", "4 s activation of major triads by degree of the root", 0.042, 0.04),
+    ("degree_minor_triads", 12, "share", "4 s activation of minor triads by degree of the root", 0.042, 0.04),
+    ("best_major", 1, "correlation", "best major key profile, 15 s", 0.75, 0.15),
+    ("best_minor", 1, "correlation", "best minor key profile, 15 s", 0.75, 0.15),
+    ("major_less_minor", 1, "correlation", "difference of the two", 0.0, 0.12),
+    ("major_share", 1, "share", "major among the triads, 4 s", 0.5, 0.12),
+    ("key_entropy", 1, "nats", "of the posterior over the 12 collections", 1.0, 0.5),
+    ("key_posterior", 1, "probability", "of the best collection", 0.6, 0.2),
+    ("major_less_minor_4s", 1, "correlation", "best major less best minor profile, 4 s", 0.0, 0.15),
+    ("clash", 1, "ratio", "semitones and tritones in the 0.4 s chroma", 0.6, 0.25),
+)
+
+
+def _table() -> tuple[FeatureSpec, ...]:
+    specs, start = [], 0
+    for name, size, unit, source, centre, scale in _ROWS:
+        specs.append(FeatureSpec(name, start, size, unit, source, centre, scale))
+        start += size
+    return tuple(specs)
+
+
+FEATURES: Final = _table()
+"""The 128, in order."""
+LIMIT: Final = 4.0
+GROUP_RATE_HZ: Final = 48_000 / (256 * HOPS_PER_EMOTION_STEP)
+SILENT_DB, SOUNDING_DB = -70.0, -55.0
+"""Presence rises from 0 to 1 between these levels."""
+NOISY, TONAL = 0.45, 0.22
+"""Presence falls from 1 to 0 between these spectral flatnesses (white noise in any colour: 0.56)."""
+PRESENCE_S: Final = 1.5
+
+
+def _starts() -> dict[str, int]:
+    return {spec.name: spec.start for spec in FEATURES}
+
+
+class FeatureExtractor:
+    """Streaming features of mono float32 hops at 48 kHz; NaN and infinities count as silence.
+
+    Attributes (fresh after ``push`` returned True; ``features`` is overwritten by the next group)
+    ----------
+    features: float32 ``[128]``, see ``FEATURES``. level_db: RMS of the group, dBFS, from -120.
+    tonic, mode: best key (pitch class, 1 major or 0 minor), -1 unknown. tempo_bpm: 0 unknown.
+    density_hz: note onsets (chords count once) a second over 4 s. presence: 0 silence or noise .. 1 music.
+    """
+
+    def __init__(self) -> None:
+        self._groups = HopGroups(WINDOW, HOPS_PER_EMOTION_STEP)
+        self._tonal_tables = tonal_tables()
+        self._rhythm_tables = rhythm_tables()
+        centre, inverse = np.zeros(N_FEATURES, np.float32), np.zeros(N_FEATURES, np.float32)
+        for spec in FEATURES:
+            centre[spec.slice] = spec.centre
+            inverse[spec.slice] = 1.0 / spec.scale
+        self._centre, self._inverse = centre, inverse
+        self._raw = np.zeros(N_FEATURES, np.float32)
+        self.features = np.zeros(N_FEATURES, np.float32)
+        at = _starts()
+        raw = self._raw
+        self._mel = raw[: at["level_db"]]
+        self._level = raw[at["level_db"] : at["centroid"]]
+        self._shape = raw[at["centroid"] : at["onset_rate"]]
+        self._rhythm = raw[at["onset_rate"] : at["pitch_mean"]]
+        self._register = raw[at["pitch_mean"] : at["degree_chroma_15s"]]
+        self._tonal = raw[at["degree_chroma_15s"] :]
+        self._keep = math.exp(-1.0 / (PRESENCE_S * GROUP_RATE_HZ))
+        self.reset()
+
+    def reset(self) -> None:
+        """Silence before the stream."""
+        self._groups.reset()
+        self._tonal_state = tonal_state()
+        self._rhythm_state = rhythm_state()
+        self.features[:] = 0.0
+        self.level_db = -120.0
+        self.tonic, self.mode = -1, -1
+        self.tempo_bpm = self.density_hz = self.presence = 0.0
+        self.flatness = 1.0
+
+    @property
+    def delay_samples(self) -> int:
+        """How far the centre of the analysis lags the newest sample, at 48 kHz."""
+        return round(DELAY_SAMPLES + WINDOW * FACTOR / 2)
+
+    def push(self, hop: NDArray[np.float32]) -> bool:
+        """Take one hop, float32 ``[256]``; True when a hop group of 16 is complete."""
+        if not self._groups.push(hop):
+            return False
+        window, raw = self._groups.window, self._raw
+        rhythm_step(
+            window,
+            self._rhythm_tables,
+            self._rhythm_state,
+            self._mel,
+            self._level,
+            self._shape,
+            self._rhythm,
+        )
+        self.flatness = tonal_step(
+            window, self._tonal_tables, self._tonal_state, self._tonal, self._register
+        )
+        np.subtract(raw, self._centre, out=self.features)
+        np.multiply(self.features, self._inverse, out=self.features)
+        np.clip(self.features, -LIMIT, LIMIT, out=self.features)
+        self._describe()
+        return True
+
+    def _describe(self) -> None:
+        """The readings beside the features."""
+        power = self._groups.level_power
+        self.level_db = 10.0 * math.log10(power) if power > 1e-12 else -120.0
+        loud = min(max((self.level_db - SILENT_DB) / (SOUNDING_DB - SILENT_DB), 0.0), 1.0)
+        tonal = min(max((NOISY - self.flatness) / (NOISY - TONAL), 0.0), 1.0)
+        self.presence = self._keep * self.presence + (1.0 - self._keep) * loud * tonal
+        known = self.presence > 0.3
+        best = int(self._tonal_state.scalars[2])
+        self.tonic = best % 12 if known and best >= 0 else -1
+        self.mode = 1 - best // 12 if known and best >= 0 else -1
+        self.tempo_bpm = float(self._rhythm_state.scalars[3]) if known else 0.0
+        self.density_hz = float(self._rhythm[1]) * GROUP_RATE_HZ if loud > 0.0 else 0.0

@@ -1,0 +1,38 @@
+"""What several tests share: the shipped models, opened once, and a rendered performance of the demo."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from firmware_py.devices.audio_file import read_audio
+from firmware_py.offline_commands import demo_recording
+from firmware_py.wiring import Models, Offline, Performance, open_models
+from kelly_edge.config import Settings
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    """The built-in defaults."""
+    return Settings()
+
+
+@pytest.fixture(scope="session")
+def models(settings: Settings) -> Models:
+    """The shipped models, proved by their golden vectors."""
+    return open_models(settings)
+
+
+@pytest.fixture(scope="session")
+def demo_samples() -> np.ndarray:
+    """The demo's recording: float32 [n] at 48 kHz."""
+    return read_audio(demo_recording()).samples
+
+
+@pytest.fixture(scope="session")
+def demo_performance(settings: Settings, models: Models, demo_samples: np.ndarray) -> Performance:
+    """What the defaults make of the demo's recording."""
+    models.emotion.reset()
+    return Offline(settings, models, demo_samples).run()

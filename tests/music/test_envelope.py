@@ -1,0 +1,84 @@
+"""The safety envelope holds whatever notes come."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kelly_edge.config import EnvelopeSettings
+from kelly_edge.music.envelope import FIRST_VELOCITY, Envelope, TimedNote, bound_tempo, fold_pitch
+
+LIMITS = EnvelopeSettings()
+
+notes = st.lists(
+    st.builds(
+        TimedNote,
+        onset_s=st.floats(0.0, 20.0),
+        duration_s=st.floats(0.0, 8.0),
+        pitch=st.integers(0, 127),
+        velocity=st.integers(1, 127),
+    ),
+    max_size=120,
+).map(lambda some: sorted(some, key=lambda n: n.onset_s))
+
+
+def admit_all(some: list[TimedNote], limits: EnvelopeSettings = LIMITS) -> list[TimedNote]:
+    envelope = Envelope(limits)
+    return [n for n in map(envelope.admit, some) if n is not None]
+
+
+@given(notes)
+def test_every_note_is_within_register_and_velocity(some: list[TimedNote]) -> None:
+    for note in admit_all(some):
+        assert LIMITS.pitch_min <= note.pitch <= LIMITS.pitch_max
+        assert 1 <= note.velocity <= LIMITS.velocity_max
+
+
+@given(notes)
+def test_never_more_note_ons_in_a_second_than_allowed(some: list[TimedNote]) -> None:
+    onsets = [n.onset_s for n in admit_all(some)]
+    for onset in onsets:
+        assert sum(onset - 1.0 < other <= onset for other in onsets) <= LIMITS.density_max_hz
+
+
+@given(notes)
+def test_never_more_pitches_sounding_than_allowed(some: list[TimedNote]) -> None:
+    sounding: dict[int, float] = {}
+    for note in admit_all(some):
+        sounding = {p: end for p, end in sounding.items() if end > note.onset_s}
+        sounding[note.pitch] = note.onset_s + note.duration_s
+        assert len(sounding) <= LIMITS.polyphony_max
+
+
+@given(notes)
+def test_velocity_rises_no_faster_than_its_slew(some: list[TimedNote]) -> None:
+    admitted = admit_all(some)
+    groups: dict[float, int] = {}
+    for note in admitted:
+        groups[note.onset_s] = max(note.velocity, groups.get(note.onset_s, 0))
+    times = sorted(groups)
+    if times:
+        assert groups[times[0]] <= FIRST_VELOCITY
+    for before, after in zip(times, times[1:], strict=False):
+        allowed = groups[before] + LIMITS.velocity_slew_per_s * (after - before)
+        assert groups[after] <= max(allowed, 1)
+
+
+def test_a_refused_note_is_counted() -> None:
+    envelope = Envelope(replace(LIMITS, polyphony_max=1))
+    assert envelope.admit(TimedNote(0.0, 1.0, 60, 50)) is not None
+    assert envelope.admit(TimedNote(0.1, 1.0, 64, 50)) is None
+    assert envelope.counts.as_dict() == {"register": 0, "velocity": 0, "density": 0, "polyphony": 1}
+
+
+def test_pitches_fold_by_octaves() -> None:
+    assert fold_pitch(20, 28, 96) == 32
+    assert fold_pitch(108, 28, 96) == 96
+    assert fold_pitch(60, 28, 96) == 60
+
+
+def test_tempo_is_bounded_and_slewed() -> None:
+    slew = LIMITS.tempo_slew_bpm_per_bar
+    assert bound_tempo(LIMITS, 500.0, 0.0) == LIMITS.tempo_max_bpm
+    assert bound_tempo(LIMITS, 120.0, 80.0) == 80.0 + slew
+    assert bound_tempo(LIMITS, 50.0, 80.0) == 80.0 - slew

@@ -1,0 +1,55 @@
+"""audio: sound goes on, and time stays aligned, whatever dsp does."""
+
+import numpy as np
+
+from firmware_py.board import Board, memory_board
+from firmware_py.devices.offline import RecordingCard
+from firmware_py.processes.audio import AudioStage
+from kelly_edge.contract import HOP_SIZE
+from kelly_edge.signal.limiter import Limiter
+
+PERIOD = 128
+N_PERIODS = 12
+
+
+def rig() -> tuple[Board, RecordingCard, AudioStage]:
+    board = memory_board()
+    samples = np.arange(N_PERIODS * PERIOD, dtype=np.float32) / 10_000
+    card = RecordingCard(samples, N_PERIODS, PERIOD)
+    return board, card, AudioStage(board, card, Limiter(-1.0, 100.0), PERIOD)
+
+
+def echo(board: Board) -> None:
+    """A dsp that answers each period with itself."""
+    block = np.zeros(PERIOD, np.float32)
+    while board.rings["capture"].read(block):
+        board.rings["playback"].write(block)
+
+
+def test_the_path_through_the_rings_is_one_hop_and_the_limiter() -> None:
+    board, card, stage = rig()
+    for _ in range(N_PERIODS):
+        stage.step()
+        echo(board)
+    delay = HOP_SIZE + Limiter.delay_samples
+    np.testing.assert_allclose(card.played[delay:], np.arange(len(card.played) - delay) / 10_000, atol=1e-6)
+    assert stage.counters["n_late_blocks"] == 0
+
+
+def test_late_blocks_are_discarded_so_time_stays_aligned() -> None:
+    board, card, stage = rig()
+    for period in range(N_PERIODS):
+        stage.step()
+        if not 2 <= period < 6:  # dsp stalls for four periods
+            echo(board)
+    delay = HOP_SIZE + Limiter.delay_samples
+    expected = np.arange(len(card.played) - delay) / 10_000
+    np.testing.assert_allclose(card.played[-2 * PERIOD :], expected[-2 * PERIOD :], atol=1e-6)
+    assert stage.counters["n_late_blocks"] == stage.counters["n_discarded_blocks"] > 0
+
+
+def test_without_dsp_it_plays_silence() -> None:
+    _, card, stage = rig()
+    for _ in range(N_PERIODS):
+        stage.step()
+    assert not card.played.any()
