@@ -39,7 +39,11 @@ class _Bar(AbstractContextManager["_Bar"]):
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="settings file (default: built-in defaults)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting, e.g. voice.octave=1"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a setting, e.g. voice.octave=1",
     )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 

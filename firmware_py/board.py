@@ -1,9 +1,9 @@
 """The board: every ring and cell, its record, its writer and its readers. The map of the box.
 
-    audio ══capture══▶ dsp ══playback══▶ audio        dsp ──heard──▶ composer, control
-    composer ══notes══▶ midi                          control ──knobs──▶ dsp, composer, midi
-    composer ──target──▶ control                      midi ══played══▶ control
-    every process ──telemetry_<process>──▶ control
+audio ══capture══▶ dsp ══playback══▶ audio        dsp ──heard──▶ composer, control
+composer ══notes══▶ midi                          control ──knobs──▶ dsp, composer, midi
+composer ──target──▶ control                      midi ══played══▶ control
+every process ──telemetry_<process>──▶ control
 """
 
 from collections.abc import Mapping

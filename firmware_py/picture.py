@@ -30,7 +30,9 @@ def draw_session(folder: Path) -> Path:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise OutputError("cannot draw session.png: matplotlib is missing; install kelly-edge[report]") from None
+        raise OutputError(
+            "cannot draw session.png: matplotlib is missing; install kelly-edge[report]"
+        ) from None
     figure = Figure(figsize=(11, 6), layout="constrained")
     FigureCanvasAgg(figure)
     moods, roll = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3))
@@ -54,5 +56,7 @@ def draw_session(folder: Path) -> Path:
     try:
         figure.savefig(path, dpi=110)
     except OSError as error:
-        raise OutputError(f"cannot write {path} ({error.strerror}); make room or choose another folder") from None
+        raise OutputError(
+            f"cannot write {path} ({error.strerror}); make room or choose another folder"
+        ) from None
     return path

@@ -33,7 +33,7 @@ COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
 """Process → names of its counters. Counters only rise while a process lives."""
 
 TELEMETRY_DTYPES: Final = {
-    process: np.dtype([(name, "<u8") for name in names]) for process, names in COUNTERS.items()
+    process: np.dtype([(name, "<i8") for name in names]) for process, names in COUNTERS.items()
 }
 
 

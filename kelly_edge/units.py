@@ -20,7 +20,8 @@ def hz_to_midi(f_hz: float) -> float: ...
 def hz_to_midi(f_hz: Floats) -> Floats: ...
 def hz_to_midi(f_hz: float | Floats) -> float | Floats:
     """Frequency (Hz, > 0) to fractional MIDI note."""
-    return A4_MIDI + 12.0 * np.log2(np.asarray(f_hz) / A4_HZ)[()]
+    note: float | Floats = A4_MIDI + 12.0 * np.log2(np.asarray(f_hz) / A4_HZ)[()]
+    return note
 
 
 @overload
@@ -29,7 +30,8 @@ def midi_to_hz(note: float) -> float: ...
 def midi_to_hz(note: Floats) -> Floats: ...
 def midi_to_hz(note: float | Floats) -> float | Floats:
     """Fractional MIDI note to frequency in Hz."""
-    return A4_HZ * np.exp2((np.asarray(note) - A4_MIDI) / 12.0)[()]
+    f_hz: float | Floats = A4_HZ * np.exp2((np.asarray(note) - A4_MIDI) / 12.0)[()]
+    return f_hz
 
 
 def cents_between(f_hz: Floats, reference_hz: Floats) -> Floats:

@@ -119,7 +119,19 @@ def render(font: Path, out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         midi, wav = Path(folder) / "demo.mid", Path(folder) / "demo.wav"
         arrangement().save(midi)
-        command = ["fluidsynth", "-ni", "-q", "-r", "48000", "-g", "1.0", "-F", str(wav), str(font), str(midi)]
+        command = [
+            "fluidsynth",
+            "-ni",
+            "-q",
+            "-r",
+            "48000",
+            "-g",
+            "1.0",
+            "-F",
+            str(wav),
+            str(font),
+            str(midi),
+        ]
         try:
             subprocess.run(command, check=True, capture_output=True)
         except FileNotFoundError:

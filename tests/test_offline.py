@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from conftest import DATA
+
 from firmware_py.devices.audio_file import read_audio
 from firmware_py.wiring import Models, Offline, Performance
 from kelly_edge.config import Settings
@@ -77,7 +77,9 @@ def test_the_same_seed_gives_the_same_performance_and_another_seed_another(
     assert not np.array_equal(first.notes, other.notes)
 
 
-def test_the_target_crosses_over_when_the_music_turns_from_sad_to_happy(demo_performance: Performance) -> None:
+def test_the_target_crosses_over_when_the_music_turns_from_sad_to_happy(
+    demo_performance: Performance,
+) -> None:
     heard = emotions(demo_performance)
     sad = [e["target"] for e in heard if 20.0 < e["time_s"] < 36.0]
     happy = [e["target"] for e in heard if e["time_s"] > 60.0]
@@ -98,7 +100,9 @@ def test_a_changed_target_is_heard_within_one_bar_of_the_replan_boundary(
         offline = Offline(settings, models, samples)
 
         def turn_the_knob(n_hops: int) -> None:
-            if offline.clock.time_s >= turn_s and offline.control.knobs["arousal"] != np.float32(arousal_knob):
+            if offline.clock.time_s >= turn_s and offline.control.knobs["arousal"] != np.float32(
+                arousal_knob
+            ):
                 offline.control.turn(offline.clock.time_s, arousal=arousal_knob)
 
         return offline.run(after_hop=turn_the_knob).notes
@@ -111,7 +115,9 @@ def test_a_changed_target_is_heard_within_one_bar_of_the_replan_boundary(
     assert later and later[0]["onset_s"] <= turn_s + 2 * bar_s
 
 
-def test_silence_thins_the_music_to_rests(settings: Settings, models: Models, demo_samples: np.ndarray) -> None:
+def test_silence_thins_the_music_to_rests(
+    settings: Settings, models: Models, demo_samples: np.ndarray
+) -> None:
     played = demo_samples[40 * SAMPLE_RATE_HZ : 50 * SAMPLE_RATE_HZ]
     models.emotion.reset()
     silence = np.zeros(20 * SAMPLE_RATE_HZ, np.float32)

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kelly_edge.contract import HOPS_PER_EMOTION_STEP, N_FEATURES
+from kelly_edge.contract import EMOTION_RATE_HZ, HOPS_PER_EMOTION_STEP, N_FEATURES
 from kelly_edge.emotion.rhythm import rhythm_state, rhythm_step, rhythm_tables
 from kelly_edge.emotion.tonality import WINDOW, tonal_state, tonal_step, tonal_tables
 from kelly_edge.signal.framing import DELAY_SAMPLES, FACTOR, HopGroups
@@ -39,46 +39,53 @@ class FeatureSpec:
 
 _ROWS: Final = (
     # name, size, unit, source, centre, scale
-    ("mel_db", 27, "dB re 15 s mean power", "HTK mel power 50 Hz to 5.4 kHz, 1 s mean", -15.0, 15.0),
-    ("level_db", 1, "dB re 15 s mean power", "group power", -2.0, 5.0),
-    ("level_change_db", 1, "dB", "group level less its 4 s mean", 0.0, 4.0),
-    ("level_spread_db", 1, "dB", "standard deviation of the level over 4 s", 4.0, 2.5),
-    ("centroid", 1, "octaves re 1 Hz", "power-weighted mean log2 frequency", 8.6, 0.7),
-    ("bandwidth", 1, "octaves", "power-weighted standard deviation of log2 frequency", 0.8, 0.3),
-    ("rolloff", 1, "octaves re 1 Hz", "log2 of the 85 % roll-off", 9.3, 0.8),
-    ("mel_mean_db", 1, "dB re 15 s mean power", "mean of the log mel bands: spectral flatness", -20.0, 10.0),
-    ("tilt_db", 1, "dB a mel band", "regression of the log mel bands", -1.5, 0.7),
+    ("mel_db", 27, "dB re 15 s mean power", "HTK mel power 50 Hz to 5.4 kHz, 1 s mean", -17.0, 10.0),
+    ("level_db", 1, "dB re 15 s mean power", "group power", -4.0, 8.0),
+    ("level_change_db", 1, "dB", "group level less its 4 s mean", 0.0, 5.0),
+    ("level_spread_db", 1, "dB", "standard deviation of the level over 4 s", 4.5, 3.5),
+    ("centroid", 1, "octaves re 1 Hz", "power-weighted mean log2 frequency", 8.4, 0.7),
+    ("bandwidth", 1, "octaves", "power-weighted standard deviation of log2 frequency", 1.15, 0.35),
+    ("rolloff", 1, "octaves re 1 Hz", "log2 of the 85 % roll-off", 9.6, 1.0),
+    ("mel_mean_db", 1, "dB re 15 s mean power", "mean of the log mel bands: spectral flatness", -22.0, 12.0),
+    ("tilt_db", 1, "dB a mel band", "regression of the log mel bands", -0.6, 0.3),
     ("low_share_db", 1, "dB", "power below 260 Hz over all", -5.0, 5.0),
-    ("high_share_db", 1, "dB", "power above 2 kHz over all", -25.0, 12.0),
-    ("crest_db", 1, "dB", "strongest bin over all", -6.0, 2.5),
-    ("onset_rate", 3, "onsets a group", "peaks of the flux; means over 1, 4, 15 s", 0.3, 0.2),
-    ("flux_fast", 1, "nepers", "log-mel flux, 0.4 s mean", 0.1, 0.08),
-    ("flux", 1, "nepers", "log-mel flux, 4 s mean", 0.1, 0.06),
-    ("flux_spread", 1, "nepers", "standard deviation of the flux over 4 s", 0.18, 0.08),
-    ("tempogram", 6, "correlation", "flux autocorrelation in six bands, 312 to 37 bpm", 0.2, 0.15),
-    ("tempo", 1, "octaves re 120 bpm", "lag of the strongest weighted autocorrelation", 0.0, 0.6),
-    ("pulse_clarity", 1, "correlation", "autocorrelation at that lag", 0.2, 0.15),
-    ("pitch_mean", 1, "semitones above A0", "activation-weighted mean key, 0.4 s", 35.0, 8.0),
-    ("pitch_spread", 1, "semitones", "activation-weighted standard deviation", 15.0, 4.0),
-    ("lowest", 1, "semitones above A0", "lowest active key", 18.0, 9.0),
-    ("highest", 1, "semitones above A0", "highest active key", 50.0, 10.0),
-    ("polyphony", 1, "notes", "participation ratio of the activations", 8.0, 4.0),
-    ("bass_share", 1, "share", "activation up to E3", 0.4, 0.2),
-    ("treble_share", 1, "share", "activation from E5", 0.15, 0.12),
-    ("note_rate", 1, "notes a group", "keys that begin, 4 s mean", 1.0, 0.7),
-    ("degree_chroma_15s", 12, "share", "15 s chroma by degree of the diatonic collection", 0.083, 0.05),
-    ("degree_chroma_4s", 12, "share", "4 s chroma by degree", 0.083, 0.06),
-    ("degree_bass_4s", 12, "share", "4 s bass chroma by degree", 0.083, 0.07),
-    ("degree_major_triads", 12, "share", "4 s activation of major triads by degree of the root", 0.042, 0.04),
+    ("high_share_db", 1, "dB", "power above 2 kHz over all", -13.0, 4.5),
+    ("crest_db", 1, "dB", "strongest bin over all", -6.0, 2.0),
+    ("onset_rate", 3, "onsets a group", "peaks of the flux; means over 1, 4, 15 s", 0.27, 0.13),
+    ("flux_fast", 1, "nepers", "log-mel flux, 0.4 s mean", 0.085, 0.04),
+    ("flux", 1, "nepers", "log-mel flux, 4 s mean", 0.09, 0.03),
+    ("flux_spread", 1, "nepers", "standard deviation of the flux over 4 s", 0.15, 0.05),
+    ("tempogram", 6, "correlation", "flux autocorrelation in six bands, 312 to 37 bpm", 0.25, 0.19),
+    ("tempo", 1, "octaves re 120 bpm", "lag of the strongest weighted autocorrelation", 0.0, 0.45),
+    ("pulse_clarity", 1, "correlation", "autocorrelation at that lag", 0.38, 0.17),
+    ("pitch_mean", 1, "semitones above A0", "activation-weighted mean key, 0.4 s", 36.0, 6.5),
+    ("pitch_spread", 1, "semitones", "activation-weighted standard deviation", 14.5, 2.6),
+    ("lowest", 1, "semitones above A0", "lowest active key", 22.0, 8.5),
+    ("highest", 1, "semitones above A0", "highest active key", 51.0, 10.0),
+    ("polyphony", 1, "notes", "participation ratio of the activations", 5.2, 1.7),
+    ("bass_share", 1, "share", "activation up to E3", 0.42, 0.19),
+    ("treble_share", 1, "share", "activation from E5", 0.125, 0.1),
+    ("note_rate", 1, "notes a group", "keys that begin, 4 s mean", 0.8, 0.55),
+    ("degree_chroma_15s", 12, "share", "15 s chroma by degree of the diatonic collection", 0.083, 0.045),
+    ("degree_chroma_4s", 12, "share", "4 s chroma by degree", 0.083, 0.05),
+    ("degree_bass_4s", 12, "share", "4 s bass chroma by degree", 0.083, 0.065),
+    (
+        "degree_major_triads",
+        12,
+        "share",
+        "4 s activation of major triads by degree of the root",
+        0.042,
+        0.045,
+    ),
     ("degree_minor_triads", 12, "share", "4 s activation of minor triads by degree of the root", 0.042, 0.04),
-    ("best_major", 1, "correlation", "best major key profile, 15 s", 0.75, 0.15),
-    ("best_minor", 1, "correlation", "best minor key profile, 15 s", 0.75, 0.15),
-    ("major_less_minor", 1, "correlation", "difference of the two", 0.0, 0.12),
-    ("major_share", 1, "share", "major among the triads, 4 s", 0.5, 0.12),
-    ("key_entropy", 1, "nats", "of the posterior over the 12 collections", 1.0, 0.5),
-    ("key_posterior", 1, "probability", "of the best collection", 0.6, 0.2),
-    ("major_less_minor_4s", 1, "correlation", "best major less best minor profile, 4 s", 0.0, 0.15),
-    ("clash", 1, "ratio", "semitones and tritones in the 0.4 s chroma", 0.6, 0.25),
+    ("best_major", 1, "correlation", "best major key profile, 15 s", 0.76, 0.13),
+    ("best_minor", 1, "correlation", "best minor key profile, 15 s", 0.73, 0.12),
+    ("major_less_minor", 1, "correlation", "difference of the two", 0.0, 0.19),
+    ("major_share", 1, "share", "major among the triads, 4 s", 0.52, 0.065),
+    ("key_entropy", 1, "nats", "of the posterior over the 12 collections", 0.68, 0.32),
+    ("key_posterior", 1, "probability", "of the best collection", 0.76, 0.16),
+    ("major_less_minor_4s", 1, "correlation", "best major less best minor profile, 4 s", 0.0, 0.18),
+    ("clash", 1, "ratio", "semitones and tritones in the 0.4 s chroma", 0.57, 0.3),
 )
 
 
@@ -93,11 +100,14 @@ def _table() -> tuple[FeatureSpec, ...]:
 FEATURES: Final = _table()
 """The 128, in order."""
 LIMIT: Final = 4.0
-GROUP_RATE_HZ: Final = 48_000 / (256 * HOPS_PER_EMOTION_STEP)
 SILENT_DB, SOUNDING_DB = -70.0, -55.0
 """Presence rises from 0 to 1 between these levels."""
 NOISY, TONAL = 0.45, 0.22
 """Presence falls from 1 to 0 between these spectral flatnesses (white noise in any colour: 0.56)."""
+LIVELY: Final = 0.015
+STEADY_SHARE: Final = 0.25
+"""A tone that never moves (mains hum, a drone) keeps this share of its presence; harmony that moves by
+``LIVELY`` (cosine distance of the 0.4 s chroma from the 15 s one, 4 s mean) has all of it."""
 PRESENCE_S: Final = 1.5
 
 
@@ -134,7 +144,7 @@ class FeatureExtractor:
         self._rhythm = raw[at["onset_rate"] : at["pitch_mean"]]
         self._register = raw[at["pitch_mean"] : at["degree_chroma_15s"]]
         self._tonal = raw[at["degree_chroma_15s"] :]
-        self._keep = math.exp(-1.0 / (PRESENCE_S * GROUP_RATE_HZ))
+        self._keep = math.exp(-1.0 / (PRESENCE_S * EMOTION_RATE_HZ))
         self.reset()
 
     def reset(self) -> None:
@@ -167,9 +177,7 @@ class FeatureExtractor:
             self._shape,
             self._rhythm,
         )
-        self.flatness = tonal_step(
-            window, self._tonal_tables, self._tonal_state, self._tonal, self._register
-        )
+        self.flatness = tonal_step(window, self._tonal_tables, self._tonal_state, self._tonal, self._register)
         np.subtract(raw, self._centre, out=self.features)
         np.multiply(self.features, self._inverse, out=self.features)
         np.clip(self.features, -LIMIT, LIMIT, out=self.features)
@@ -182,10 +190,11 @@ class FeatureExtractor:
         self.level_db = 10.0 * math.log10(power) if power > 1e-12 else -120.0
         loud = min(max((self.level_db - SILENT_DB) / (SOUNDING_DB - SILENT_DB), 0.0), 1.0)
         tonal = min(max((NOISY - self.flatness) / (NOISY - TONAL), 0.0), 1.0)
-        self.presence = self._keep * self.presence + (1.0 - self._keep) * loud * tonal
+        lively = min(max(float(self._tonal_state.scalars[4]) / LIVELY, STEADY_SHARE), 1.0)
+        self.presence = self._keep * self.presence + (1.0 - self._keep) * loud * tonal * lively
         known = self.presence > 0.3
         best = int(self._tonal_state.scalars[2])
         self.tonic = best % 12 if known and best >= 0 else -1
         self.mode = 1 - best // 12 if known and best >= 0 else -1
         self.tempo_bpm = float(self._rhythm_state.scalars[3]) if known else 0.0
-        self.density_hz = float(self._rhythm[1]) * GROUP_RATE_HZ if loud > 0.0 else 0.0
+        self.density_hz = float(self._rhythm[1]) * EMOTION_RATE_HZ if loud > 0.0 else 0.0

@@ -78,7 +78,7 @@ class TonalState(NamedTuple):
     triads: Float32  # [24]
     register: Float32  # [8]
     weights: Float32  # [3] how much of each running mean is real: 1 - leak ** n
-    scalars: Float32  # power reference, note-onset rate, best key, key margin
+    scalars: Float32  # power reference, note-onset rate, best key, key margin, change
     power: Float32  # scratch [2049]
     log_spectrum: Float32
     observed: Float32
@@ -116,7 +116,7 @@ def tonal_state() -> TonalState:
         zeros(24),
         zeros(N_REGISTER),
         zeros(3),
-        np.array([0.0, 0.0, -1.0, 0.0], np.float32),
+        np.array([0.0, 0.0, -1.0, 0.0, 0.0], np.float32),
         zeros(WINDOW // 2 + 1),
         zeros(N_LOG_BINS),
         zeros(N_LOG_BINS),
@@ -162,12 +162,12 @@ def _notes(window: Float32, tables: TonalTables, state: TonalState) -> float:
     flat, energy, low = 0.0, 1e-12, 38
     while low < 1800:
         high = low + low // 2
-        arithmetic, geometric = 1e-14, 0.0
+        arithmetic, geometric = 0.0, 0.0
         for i in range(low, min(high, 2049)):
-            arithmetic += power[i]
+            arithmetic += power[i] + 1e-14
             geometric += math.log(power[i] + 1e-14)
-        n = min(high, 2049) - low
-        flat += arithmetic * math.exp(geometric / n) / ((arithmetic) / n)
+        # Energy times flatness (geometric over arithmetic mean): the energy cancels.
+        flat += math.exp(geometric / (min(high, 2049) - low)) * (min(high, 2049) - low)
         energy += arithmetic
         low = high
     for i in range(power.shape[0]):
@@ -335,6 +335,13 @@ def tonal_step(
         chord_norm += fast[p] * fast[p]
         clash += fast[p] * (fast[(p + 1) % 12] + fast[(p + 6) % 12])
     out[67] = clash / chord_norm
+    # How far the harmony of now is from that of the last seconds: 0 for the hum of a fridge.
+    cross, slow_norm = 0.0, 1e-9
+    for p in range(12):
+        cross += fast[p] * slow[p]
+        slow_norm += slow[p] * slow[p]
+    change = max(1.0 - cross / math.sqrt(chord_norm * slow_norm), 0.0) if chord_norm > 1e-6 else 0.0
+    state.scalars[4] = leaks[1] * state.scalars[4] + (1.0 - leaks[1]) * change
     state.scalars[2] = best_key
     state.scalars[3] = keys[best_key] - second
     return flatness

@@ -40,9 +40,7 @@ class PlannedBar:
         """The bar's notes in time, melody before bass where they begin together."""
         beat_s = 60.0 / self.tempo_bpm
         notes = [
-            TimedNote(
-                self.start_s + n.onset_beats * beat_s, n.duration_beats * beat_s, n.pitch, n.velocity
-            )
+            TimedNote(self.start_s + n.onset_beats * beat_s, n.duration_beats * beat_s, n.pitch, n.velocity)
             for n in self.bar.notes
         ]
         return sorted(notes, key=lambda n: (n.onset_s, -n.pitch))

@@ -166,7 +166,9 @@ def note_templates(n_fft: int, rate_hz: float) -> Float32:
             # Main lobe of the Hann window, in bins: sinc(x) / (1 - x^2).
             lobe = np.sinc(x) / np.where(np.abs(np.abs(x) - 1.0) < 1e-9, 2.0, 1.0 - x * x)
             spectrum += HARMONIC_DECAY ** (h - 1) * np.where(np.abs(x) < 2.0, np.abs(lobe), 0.0)
-        column = np.array([weights[i, :c] @ spectrum[a : a + c] for i, (a, c) in enumerate(zip(first, count, strict=True))])
+        column = np.array(
+            [weights[i, :c] @ spectrum[a : a + c] for i, (a, c) in enumerate(zip(first, count, strict=True))]
+        )
         columns.append(column / np.linalg.norm(column))
     return np.asarray(np.stack(columns, 1), np.float32)
 

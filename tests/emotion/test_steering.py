@@ -19,7 +19,9 @@ SETTINGS = EmotionSettings()
 unit = st.floats(-1.0, 1.0)
 
 
-def run(programme: str, settings: EmotionSettings, seconds: float, v: float, a: float, trust: float) -> SteeringState:
+def run(
+    programme: str, settings: EmotionSettings, seconds: float, v: float, a: float, trust: float
+) -> SteeringState:
     state = SteeringState()
     for _ in range(round(seconds * EMOTION_RATE_HZ)):
         state = steer(state, settings, programme, v, a, trust)

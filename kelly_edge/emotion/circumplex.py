@@ -1,0 +1,115 @@
+"""From the 64 values to valence and arousal on Russell's circumplex, streaming and for a whole clip.
+
+The network speaks twice about the same thing: four quadrant logits, and the log odds of valence and of
+arousal. Both are averaged in the log domain (a product of experts), because a mean over time of log odds
+decides a clip better than its last value. Streaming, the mean is leaky; music that is not present (silence,
+rain) neither moves it nor is trusted.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kelly_edge.contract import EMOTION_RATE_HZ
+from kelly_edge.emotion.vector import slice_of
+
+Float32 = NDArray[np.float32]
+SIGNS: Final = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], np.float64)
+"""Signs of (valence, arousal) of Q1 .. Q4."""
+SMOOTHING_S: Final = 6.0
+"""Time constant of the streaming mean."""
+FORGETTING_S: Final = 10.0
+"""After music stops, confidence falls with this time constant."""
+WARM_UP_S: Final = 8.0
+"""A whole clip is decided on what came after this: the features' long means need it."""
+LOGIT_LIMIT: Final = 8.0
+
+
+@dataclass(frozen=True)
+class EmotionEstimate:
+    """valence, arousal: -1 .. 1. confidence: 0 .. 1. posterior: over Q1 .. Q4, sums to 1."""
+
+    valence: float
+    arousal: float
+    confidence: float
+    posterior: NDArray[np.float32]
+
+
+def joint_log_odds(emotion: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Log odds ``[…, 4]`` of the quadrants (not normalised) from emotion vectors ``[…, 64]``."""
+    bounded = np.clip(np.nan_to_num(np.asarray(emotion, np.float64)), -LOGIT_LIMIT, LOGIT_LIMIT)
+    quadrant = bounded[..., slice_of("quadrant")]
+    pair = np.concatenate([bounded[..., slice_of("valence")], bounded[..., slice_of("arousal")]], -1)
+    # The pair's entries are half log odds, so that tanh of them is the mean of the sign.
+    odds: NDArray[np.float64] = 0.5 * (quadrant - quadrant.mean(-1, keepdims=True)) + 0.5 * (pair @ SIGNS.T)
+    return odds
+
+
+def posterior_of(log_odds: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Softmax over the last axis."""
+    scaled = log_odds / temperature
+    p = np.exp(scaled - scaled.max(-1, keepdims=True))
+    result: NDArray[np.float64] = p / p.sum(-1, keepdims=True)
+    return result
+
+
+def _estimate(log_odds: NDArray[np.float64], trust: float) -> EmotionEstimate:
+    posterior = posterior_of(log_odds)
+    valence, arousal = posterior @ SIGNS
+    # A flat posterior has a best entry of 1/4: no confidence, however clear the sound.
+    decided = (float(posterior.max()) - 0.25) / 0.75
+    return EmotionEstimate(
+        float(valence), float(arousal), trust * math.sqrt(max(decided, 0.0)), posterior.astype(np.float32)
+    )
+
+
+class Circumplex:
+    """Streaming estimate: a leaky mean of the log odds, weighted by presence."""
+
+    def __init__(self) -> None:
+        self._keep = math.exp(-1.0 / (SMOOTHING_S * EMOTION_RATE_HZ))
+        self._forget = math.exp(-1.0 / (FORGETTING_S * EMOTION_RATE_HZ))
+        self._sum = np.zeros(4)
+        self._weight = 0.0
+        self._heard = 0.0
+
+    def reset(self) -> None:
+        """Nothing heard yet."""
+        self._sum[:] = 0.0
+        self._weight = self._heard = 0.0
+
+    def update(self, emotion: Float32, presence: float) -> EmotionEstimate:
+        """Take one emotion vector ``[64]`` and the presence 0 .. 1 it was heard with."""
+        w = min(max(presence, 0.0), 1.0) if math.isfinite(presence) else 0.0
+        # Absence keeps the mean as it was: only what is heard replaces what was heard.
+        keep = 1.0 - w * (1.0 - self._keep)
+        self._sum *= keep
+        self._sum += (1.0 - keep) * joint_log_odds(emotion)
+        self._weight = keep * self._weight + (1.0 - keep)
+        self._heard = max(w, self._forget * self._heard + (1.0 - self._forget) * w)
+        mean = self._sum / max(self._weight, 1e-6)
+        trust = min(self._heard, 1.0) * min(2.0 * self._weight, 1.0)
+        return _estimate(mean, trust)
+
+
+def clip_decision(
+    emotions: NDArray[np.floating], presence: NDArray[np.floating] | None = None
+) -> EmotionEstimate:
+    """One decision for a whole clip from its emotion vectors ``[n, 64]``.
+
+    ``presence`` ``[n]`` weighs the steps (all alike when None); the first ``WARM_UP_S`` count only as far
+    as a short clip leaves nothing else. An empty clip gives the flat posterior and confidence 0.
+    """
+    n = len(emotions)
+    if n == 0:
+        return _estimate(np.zeros(4), 0.0)
+    weights = np.ones(n) if presence is None else np.clip(np.nan_to_num(np.asarray(presence)), 0.0, 1.0)
+    trust = float(weights.mean())
+    weights = weights + 1e-6
+    warm_up = min(round(WARM_UP_S * EMOTION_RATE_HZ), n // 2)
+    weights[:warm_up] *= 0.05
+    log_odds = (joint_log_odds(emotions) * weights[:, None]).sum(0) / weights.sum()
+    return _estimate(log_odds, min(1.5 * trust, 1.0))

@@ -1,0 +1,370 @@
+"""Composing bar by bar: a target in, a bar of notes out, with a way back.
+
+The generator keeps a window of the rows it has composed and the network's keys and values for them.
+Every bar line is a snapshot (a reference to the window, a row count, the contexts of the next row), so
+``rewind`` goes back to any of the last ``N_SNAPSHOTS`` bar lines without computing anything. Randomness
+is seeded by (seed, bar number): composing a bar again for the same target gives the same bar, and the
+music does not depend on how far ahead it is composed.
+
+When the window is full the newest whole bars that fill half of it are read into a new one, so the network
+always sees rows at places it was trained on and play goes on without end. Older windows live as long as a
+snapshot needs them. Work a bar is bounded: at most ``max_rows_per_bar`` notes and one such reading.
+
+The network thinks in C; pitches are moved to the tonic here.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from kelly_edge.contract import RUNGS
+from kelly_edge.music.compound_word import (
+    BAR,
+    CHORD,
+    FAMILIES,
+    MAJOR,
+    MINOR,
+    N_BEATS,
+    N_DENSITIES,
+    N_FAMILIES,
+    N_LEVELS,
+    PITCH,
+    PITCH_LOW,
+    POSITION,
+    STEPS_PER_BEAT,
+    TEMPO,
+    TYPE,
+    UNKNOWN,
+    Condition,
+    GridNote,
+    Rows,
+    bar_row,
+    note_of,
+    tempo_of,
+    tempo_token,
+)
+from kelly_edge.music.sampling import (
+    CHORDS_IN_KEY,
+    MAX_TOGETHER,
+    ComposerNetwork,
+    Floats,
+    KvCache,
+    Mask,
+    SamplingSettings,
+    draw_column,
+    every_token,
+    next_positions,
+    pitches_in_key,
+)
+from kelly_edge.units import clamp
+
+N_SNAPSHOTS: Final = 32
+"""Bar lines one may rewind to."""
+SHORT_CONTEXT_ROWS: Final = 64
+"""Rows read again on the rung ``short_context``."""
+SHORT_MAX_ROWS: Final = 24
+FULL, SHORT, CONTINUATION, REST = range(len(RUNGS))
+PIANO_LOW, PIANO_HIGH = 21, 108
+TYPICAL_DENSITY: Final = (3, 3, 4, 5, 6, 6)
+"""Median density level of EMOPIA's training bars at each level of arousal."""
+DENSITY_REACH: Final = 3
+"""Density levels that ``Target.density`` = 1 adds."""
+MAJOR_SLOPE, MAJOR_OFFSET = 0.9, 0.65
+"""Log-odds of major in EMOPIA's training clips: slope * valence + offset."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the next bar shall be like."""
+
+    valence: float
+    arousal: float
+    density: float = 0.0
+    """-1..1, thinner to denser than the arousal implies; 0 leaves it to the network."""
+    tonic: int = -1
+    """Pitch class 0..11; -1 free. A given tonic locks the music to its key."""
+    mode: int = -1
+    """1 major, 0 minor, -1 free: follows the valence."""
+    tempo_bpm: float = 0.0
+    """0 free."""
+
+
+@dataclass(frozen=True)
+class BarNote:
+    """A note of a bar; beats are quarter notes from the bar line."""
+
+    onset_beats: float
+    duration_beats: float
+    pitch: int
+    velocity: int
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A composed bar."""
+
+    number: int
+    tempo_bpm: float
+    n_beats: int
+    notes: tuple[BarNote, ...]
+    rung: int
+    """Index in ``contract.RUNGS``: how it was made."""
+
+
+@dataclass
+class Window:
+    """Rows the network has read, with its keys and values."""
+
+    rows: Rows
+    """[context, 11]; the first ``n`` of a snapshot count."""
+    cache: KvCache
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Everything that composing from a bar line depends on."""
+
+    number: int
+    window: Window
+    n_rows: int
+    contexts: Floats
+    """[n_heads, head_width] of the next row."""
+    tempo: int = UNKNOWN
+    """Tempo token of the last bar."""
+    recent: tuple[tuple[GridNote, ...], ...] = ()
+    """Notes of the last bars that had any, newest last, at most three."""
+
+
+def threshold(seed: int, purpose: int) -> float:
+    """A number 0..1 that stays the same throughout a performance."""
+    return float(np.random.default_rng([seed, 0, purpose]).random())
+
+
+def graded_level(value: float, dither: float) -> int:
+    """Level 1..6 of a valence or arousal; ``dither`` 0..1 rounds, so that the mean is continuous."""
+    place = (clamp(value, -1.0, 1.0) + 1.0) / 2.0 * N_LEVELS + 0.5
+    return int(clamp(math.floor(place + dither), 1, N_LEVELS))
+
+
+def mode_of(target: Target, dither: float) -> int:
+    """Mode token: the one given, else major where its share at this valence exceeds ``dither``."""
+    if target.mode >= 0:
+        return MAJOR if target.mode == 1 else MINOR
+    share = 1.0 / (1.0 + math.exp(-(MAJOR_SLOPE * target.valence + MAJOR_OFFSET)))
+    return MAJOR if dither < share else MINOR
+
+
+class Generator:
+    """Composes bar after bar; see the module's text."""
+
+    def __init__(self, network: ComposerNetwork, settings: SamplingSettings, seed: int) -> None:
+        self._network = network
+        self._settings = settings
+        self._seed = seed
+        self._dither = [threshold(seed, purpose) for purpose in range(4)]
+        window = self._new_window()
+        self._now = Moment(0, window, 0, network.tables.start.copy())
+        self._snapshots: deque[Moment] = deque([self._now], maxlen=N_SNAPSHOTS)
+
+    @property
+    def next_bar(self) -> int:
+        """Number of the bar that ``compose_bar`` will compose."""
+        return self._now.number
+
+    def rewind(self, bar_number: int) -> None:
+        """Go back, so that ``compose_bar`` composes ``bar_number`` again.
+
+        Raises
+        ------
+        ValueError: the bar line is in the future or no longer kept (``N_SNAPSHOTS``).
+        """
+        if bar_number == self.next_bar:
+            return
+        kept = [moment for moment in self._snapshots if moment.number <= bar_number]
+        if not kept or kept[-1].number != bar_number:
+            raise ValueError(f"rewind: no snapshot of bar {bar_number}; the next bar is {self.next_bar}")
+        self._now = kept[-1]
+        self._snapshots = deque(kept, maxlen=N_SNAPSHOTS)
+
+    def compose_bar(self, target: Target, rung: int = FULL) -> Bar:
+        """The next bar for ``target``, made in the way of ``rung`` (``contract.RUNGS``)."""
+        target = sane(target)
+        if rung in (FULL, SHORT):
+            notes, tempo, after = self._compose(target, rung)
+        else:
+            notes = self._now.recent[-1] if rung == CONTINUATION and self._now.recent else ()
+            tempo = (
+                tempo_token(target.tempo_bpm) if target.tempo_bpm else self._now.tempo or tempo_token(90.0)
+            )
+            after = replace(self._now, number=self._now.number + 1, tempo=tempo)
+        bar = Bar(
+            self._now.number,
+            target.tempo_bpm or tempo_of(tempo),
+            N_BEATS,
+            self._sounding(notes, target),
+            rung,
+        )
+        self._now = after
+        self._snapshots.append(after)
+        return bar
+
+    def _new_window(self) -> Window:
+        rows = np.zeros((self._network.context, N_FAMILIES), np.int16)
+        return Window(rows, self._network.new_cache())
+
+    def _read(self, row: Rows, window: Window, n_rows: int, contexts: Floats) -> int:
+        window.rows[n_rows] = row
+        self._network.step(row, window.cache, n_rows, contexts)
+        return n_rows + 1
+
+    def _room(self, n_more: int, n_kept: int) -> tuple[Window, int, Floats]:
+        """The window if ``n_more`` rows fit, else a new one with whole bars of at most ``n_kept`` rows."""
+        now = self._now
+        contexts = now.contexts.copy()
+        if now.n_rows + n_more <= self._network.context:
+            return now.window, now.n_rows, contexts
+        rows = now.window.rows[: now.n_rows]
+        lines = np.flatnonzero(rows[:, TYPE] == BAR)
+        lines = lines[lines >= now.n_rows - n_kept]
+        window, n_rows = self._new_window(), 0
+        np.copyto(contexts, self._network.tables.start)
+        for row in rows[lines[0] if len(lines) else now.n_rows :]:
+            n_rows = self._read(row, window, n_rows, contexts)
+        return window, n_rows, contexts
+
+    def _compose(self, target: Target, rung: int) -> tuple[tuple[GridNote, ...], int, Moment]:
+        """Notes and tempo token of the next bar from the network, and the moment after it."""
+        now, settings = self._now, self._settings
+        max_rows = min(
+            settings.max_rows_per_bar, SHORT_MAX_ROWS if rung == SHORT else self._network.context // 4
+        )
+        n_kept = SHORT_CONTEXT_ROWS if rung == SHORT else self._network.context // 2
+        window, n_rows, contexts = self._room(max_rows + 1, n_kept)
+        tables = self._network.tables
+        rng = np.random.default_rng([self._seed, 1, now.number])
+        locked = target.tonic >= 0
+        mode = mode_of(target, self._dither[2])
+        row = bar_row(self._condition(target, mode), UNKNOWN, UNKNOWN)
+        if target.tempo_bpm:
+            row[TEMPO] = tempo_token(target.tempo_bpm)
+        else:
+            draw_column(tables, contexts, TEMPO, row, near_tempi(now.tempo), settings, rng)
+        chords = CHORDS_IN_KEY[mode == MAJOR] if locked else every_token(CHORD)
+        draw_column(tables, contexts, CHORD, row, chords, settings, rng)
+        n_rows = self._read(row, window, n_rows, contexts)
+        tempo = int(row[TEMPO])
+
+        in_range = piano_range(self._shift(target))
+        legal_pitches = in_range & pitches_in_key(int(row[CHORD]), mode) if locked else in_range
+        highest = int(np.flatnonzero(legal_pitches)[-1])
+        notes: list[GridNote] = []
+        position, pitch, n_together = 0, 0, 0
+        types = every_token(TYPE)
+        while len(notes) < max_rows:
+            full = n_together >= MAX_TOGETHER or pitch >= highest
+            positions = next_positions(position, full)
+            if not positions.any():
+                break
+            row = np.zeros(N_FAMILIES, np.int16)
+            draw_column(tables, contexts, TYPE, row, types, settings, rng)
+            if row[TYPE] == BAR:
+                break
+            draw_column(tables, contexts, POSITION, row, positions, settings, rng)
+            if row[POSITION] != position:
+                position, pitch, n_together = int(row[POSITION]), 0, 0
+            legal = legal_pitches & (np.arange(len(legal_pitches)) > pitch)
+            repeated = self._repeated_pitch(notes, position - 1)
+            draw_column(
+                tables, contexts, PITCH, row, legal, settings, rng,
+                lambda logits, t=repeated: discourage(logits, t, settings.repetition),
+            )  # fmt: skip
+            for column in range(PITCH + 1, N_FAMILIES):
+                draw_column(tables, contexts, column, row, every_token(column), settings, rng)
+            n_rows = self._read(row, window, n_rows, contexts)
+            notes.append(note_of(row))
+            pitch, n_together = int(row[PITCH]), n_together + 1
+        bar_notes = tuple(notes)
+        recent = (*now.recent[-2:], bar_notes) if bar_notes else now.recent
+        return bar_notes, tempo, Moment(now.number + 1, window, n_rows, contexts, tempo, recent)
+
+    def _condition(self, target: Target, mode: int) -> Condition:
+        arousal = graded_level(target.arousal, self._dither[1])
+        density = UNKNOWN
+        change = round(target.density * DENSITY_REACH)
+        if change:
+            density = int(clamp(TYPICAL_DENSITY[arousal - 1] + change, 1, N_DENSITIES))
+        return Condition(graded_level(target.valence, self._dither[0]), arousal, density, mode)
+
+    def _repeated_pitch(self, notes: list[GridNote], position: int) -> int:
+        """Pitch token that would go on repeating the last two bars, if they and this one are alike; or 0."""
+        recent = self._now.recent
+        if len(recent) < 2:  # noqa: PLR2004 - two bars that are already alike
+            return UNKNOWN
+        first, second = ([(note.position, note.pitch) for note in bar] for bar in recent[-2:])
+        so_far = [(note.position, note.pitch) for note in notes]
+        n = len(so_far)
+        if first != second or n >= len(second) or second[:n] != so_far or second[n][0] != position:
+            return UNKNOWN
+        return second[n][1] - PITCH_LOW + 1
+
+    def _shift(self, target: Target) -> int:
+        """Semitones (-5..6) from C to the tonic; a free tonic is the performance's own."""
+        tonic = target.tonic if target.tonic >= 0 else int(self._dither[3] * 12.0)
+        return (tonic + 5) % 12 - 5
+
+    def _sounding(self, notes: tuple[GridNote, ...], target: Target) -> tuple[BarNote, ...]:
+        """Notes in the key of ``target``; a note ends where its pitch is struck again."""
+        shift = self._shift(target)
+        sounding = []
+        for i, note in enumerate(notes):
+            again = [n.position for n in notes[i + 1 :] if n.pitch == note.pitch]
+            steps = min([note.steps, *(position - note.position for position in again)])
+            pitch = note.pitch + shift
+            pitch += 12 * ((pitch < PIANO_LOW) - (pitch > PIANO_HIGH))
+            sounding.append(
+                BarNote(note.position / STEPS_PER_BEAT, steps / STEPS_PER_BEAT, pitch, note.velocity)
+            )
+        return tuple(sounding)
+
+
+def sane(target: Target) -> Target:
+    """``target`` with every value in its range; what is not a number becomes 0 or free."""
+
+    def held(value: float) -> float:
+        return clamp(value, -1.0, 1.0) if math.isfinite(value) else 0.0
+
+    tempo = target.tempo_bpm if math.isfinite(target.tempo_bpm) and target.tempo_bpm > 0.0 else 0.0
+    return Target(
+        held(target.valence),
+        held(target.arousal),
+        held(target.density),
+        target.tonic if target.tonic in range(12) else -1,
+        target.mode if target.mode in (0, 1) else -1,
+        tempo,
+    )
+
+
+def near_tempi(tempo: int) -> Mask:
+    """Tempo tokens that may follow ``tempo``: itself and its neighbours; all if it is unknown."""
+    legal = every_token(TEMPO)
+    if tempo != UNKNOWN:
+        legal &= np.abs(np.arange(len(legal)) - tempo) <= 1
+    return legal
+
+
+def piano_range(shift: int) -> Mask:
+    """Pitch tokens that lie on the piano after moving by ``shift`` semitones."""
+    pitches = np.arange(FAMILIES[PITCH].size) - 1 + PITCH_LOW + shift
+    legal: Mask = (pitches >= PIANO_LOW) & (pitches <= PIANO_HIGH)
+    legal[0] = False
+    return legal
+
+
+def discourage(logits: Floats, token: int, nats: float) -> Floats:
+    """Logits with ``token`` made less likely; token 0 leaves them as they are."""
+    if token != UNKNOWN:
+        logits[token] -= nats
+    return logits

@@ -1,0 +1,321 @@
+"""Renderings of labelled MIDI and their features, cached: ``python -m models.emotion.data prepare``.
+
+A *condition* is a sound font, a General MIDI programme and a treatment (what happens between piano and
+microphone). Every clip of a condition gives one ``.npz`` (features, presence), so an interrupted run goes
+on where it stopped. Fonts TimGM6mb and OPL-3 are for evaluation only: no training condition names them.
+"""
+
+import argparse
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import mido
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+from scipy.signal import fftconvolve, lfilter
+
+from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
+from kelly_edge.emotion.features import FeatureExtractor
+from kelly_edge.errors import DataError, KellyError
+
+Float32 = NDArray[np.float32]
+REPO: Final = Path(__file__).resolve().parents[2]
+FONT_FOLDERS: Final = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3")
+FONTS: Final = {
+    # short name: (file, Debian package)
+    "fluid": ("FluidR3_GM.sf2", "fluid-soundfont-gm"),
+    "muse": ("MuseScore_General_Lite.sf3", "musescore-general-soundfont-small"),
+    "timgm": ("TimGM6mb.sf2", "timgm6mb-soundfont"),
+    "opl3": ("OPL-3_FM_128M.sf2", "opl3-soundfont"),
+}
+QUADRANT_SIGNS: Final = {"Q1": (1, 1), "Q2": (-1, 1), "Q3": (-1, -1), "Q4": (1, -1)}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How a clip sounds: font, programme (0 based), treatment (a key of ``TREATMENTS``)."""
+
+    font: str
+    programme: int = 0
+    treatment: str = "clean"
+
+    @property
+    def name(self) -> str:
+        """Folder name in the cache."""
+        return f"{self.font}-{self.programme}" + ("" if self.treatment == "clean" else f"-{self.treatment}")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled MIDI file. ``song`` groups clips of one piece."""
+
+    name: str
+    path: Path
+    split: str
+    valence: int
+    arousal: int
+
+    @property
+    def song(self) -> str:
+        """The piece the clip was cut from (EMOPIA: Qn_<video id>_<number>)."""
+        return self.name.split("_", 1)[1].rsplit("_", 1)[0]
+
+    @property
+    def quadrant(self) -> int:
+        """0 .. 3 for Q1 .. Q4."""
+        return {(1, 1): 0, (-1, 1): 1, (-1, -1): 2, (1, -1): 3}[self.valence, self.arousal]
+
+
+TRAIN_CONDITIONS: Final = (
+    Condition("fluid"),
+    Condition("muse"),
+    Condition("fluid", 0, "microphone"),
+    Condition("muse", 0, "microphone"),
+    Condition("fluid", 4),
+    Condition("muse", 6),
+)
+EVALUATION_CONDITIONS: Final = (
+    Condition("fluid"),
+    Condition("muse"),
+    Condition("timgm"),
+    Condition("opl3"),
+    Condition("timgm", 0, "quiet"),
+    Condition("timgm", 0, "noise_20db"),
+    Condition("timgm", 0, "noise_10db"),
+    Condition("timgm", 0, "room"),
+)
+
+
+def data_folder() -> Path:
+    """The data sets: ``KELLY_DATA``, else ``../shared/data`` beside the checkout. Raises DataError."""
+    folder = Path(os.environ.get("KELLY_DATA") or REPO.parent / "shared" / "data")
+    if not (folder / "emopia" / "midis").is_dir():
+        raise DataError(
+            f"EMOPIA is not in {folder}; get EMOPIA 2.x from Zenodo (record 5257995) so that emopia/midis and "
+            "emopia/split exist, and set KELLY_DATA to the folder above"
+        )
+    return folder
+
+
+def emopia(split: str) -> list[Clip]:
+    """Clips of the official split ``train`` or ``val``, in the CSV's order."""
+    folder = data_folder() / "emopia"
+    clips = []
+    with (folder / "split" / f"{split}.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            path = folder / "midis" / f"{row['fname']}.mid"
+            if path.is_file():
+                clips.append(Clip(row["fname"], path, split, *QUADRANT_SIGNS[row["label"]]))
+    return clips
+
+
+def vgmidi_phrases() -> list[Clip]:
+    """VGMIDI's labelled phrases, for validation only."""
+    folder = data_folder()
+    clips = []
+    with (folder / "emotion_labels.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            path = folder / row["path"]
+            if row["source"].startswith("vgmidi") and path.is_file():
+                signs = int(float(row["valence_sign"])), int(float(row["arousal_sign"]))
+                clips.append(Clip(f"vgmidi_{path.stem}", path, "vgmidi", *signs))
+    return clips
+
+
+def font_path(font: str) -> Path:
+    """The installed sound font. Raises DataError naming the Debian package."""
+    file, package = FONTS[font]
+    for folder in FONT_FOLDERS:
+        if (Path(folder) / file).is_file():
+            return Path(folder) / file
+    raise DataError(f"sound font {file} is not installed; apt install {package}")
+
+
+def _with_programme(source: Path, programme: int, target: Path) -> Path:
+    """A copy of the MIDI file that plays every channel with ``programme``."""
+    midi = mido.MidiFile(source)
+    for track in midi.tracks:
+        track[:] = [m for m in track if m.type != "program_change"]
+        channels = {m.channel for m in track if m.type == "note_on"}
+        track[:0] = [mido.Message("program_change", channel=c, program=programme) for c in sorted(channels)]
+    midi.save(target)
+    return target
+
+
+def render(path: Path, font: str, programme: int = 0, scratch: Path | None = None) -> NDArray[np.int16]:
+    """Mono 48 kHz rendering by fluidsynth with its defaults. Raises DataError."""
+    if shutil.which("fluidsynth") is None:
+        raise DataError("fluidsynth is not installed; apt install fluidsynth")
+    if programme and scratch is not None:
+        path = _with_programme(path, programme, scratch / f"programme-{os.getpid()}.mid")
+    command = ["fluidsynth", "-ni", "-q", "-r", str(SAMPLE_RATE_HZ), "-o", "synth.dynamic-sample-loading=1"]
+    command += ["-O", "s16", "-T", "raw", "-F", "/dev/stdout", str(font_path(font)), str(path)]
+    raw = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
+    if len(raw) < 4:
+        raise DataError(f"fluidsynth rendered nothing from {path} with {font}; play the file to see why")
+    stereo = np.frombuffer(raw[: len(raw) // 4 * 4], "<i2").reshape(-1, 2).astype(np.int32)
+    return np.asarray(stereo.sum(1) // 2, np.int16)
+
+
+def _noise(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Noise between white and brown."""
+    return np.asarray(lfilter([1.0], [1.0, -rng.uniform(0.0, 0.97)], rng.standard_normal(n)))
+
+
+def _add(audio: Float32, noise: NDArray[np.float64], snr_db: float) -> Float32:
+    noise = np.resize(noise, audio.size)
+    gain = np.sqrt(np.mean(audio**2) / (np.mean(noise**2) + 1e-20)) * 10.0 ** (-snr_db / 20.0)
+    return np.asarray(audio + gain * noise, np.float32)
+
+
+def _microphone(audio: Float32, rng: np.random.Generator) -> Float32:
+    """A random small room, equaliser and gain, with coloured noise at 18 to 40 dB: for training."""
+    decay = rng.uniform(0.15, 0.7)
+    n = int(decay * SAMPLE_RATE_HZ)
+    tail = rng.standard_normal(n) * np.exp(-6.9 * np.arange(n) / n)
+    tail *= 10.0 ** (rng.uniform(-12.0, 0.0) / 20.0) / np.linalg.norm(tail)
+    tail[0] += 1.0
+    wet = fftconvolve(audio, tail)[: audio.size]
+    f = np.fft.rfftfreq(512, 1.0 / SAMPLE_RATE_HZ)
+    curve_db = np.interp(np.log2(f + 20.0), np.linspace(4.3, 14.5, 7), rng.uniform(-6.0, 6.0, 7))
+    fir = np.roll(np.fft.irfft(10.0 ** (curve_db / 20.0)), 256) * np.hanning(512)
+    coloured = fftconvolve(wet, fir)[: audio.size] * 10.0 ** (rng.uniform(-18.0, 6.0) / 20.0)
+    return _add(np.asarray(coloured, np.float32), _noise(audio.size, rng), rng.uniform(18.0, 40.0))
+
+
+def read_audio(path: Path) -> Float32:
+    """Any file soundfile reads, as mono float32 at 48 kHz. Raises DataError."""
+    try:
+        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"cannot read {path} ({error}); give WAV, FLAC, OGG or MP3") from None
+    mono = audio.mean(1)
+    return np.asarray(
+        mono if rate == SAMPLE_RATE_HZ else soxr.resample(mono, rate, SAMPLE_RATE_HZ), np.float32
+    )
+
+
+def _room_noise(snr_db: float, audio: Float32) -> Float32:
+    return _add(audio, read_audio(data_folder() / "clips" / "noise-room-2.wav").astype(np.float64), snr_db)
+
+
+def _room(audio: Float32) -> Float32:
+    response = read_audio(data_folder() / "clips" / "impulse-response-room-2.wav")
+    wet = fftconvolve(audio, response / np.linalg.norm(response))[: audio.size]
+    return np.asarray(wet, np.float32)
+
+
+TREATMENTS: Final = {
+    "clean": lambda audio, _rng: audio,
+    "microphone": _microphone,
+    "quiet": lambda audio, _rng: np.asarray(audio * np.float32(10.0 ** (-12.0 / 20.0)), np.float32),
+    "noise_20db": lambda audio, _rng: _room_noise(20.0, audio),
+    "noise_10db": lambda audio, _rng: _room_noise(10.0, audio),
+    "room": lambda audio, _rng: _room(audio),
+}
+
+
+def extract(audio: Float32, extractor: FeatureExtractor | None = None) -> tuple[Float32, Float32]:
+    """Features ``[n, 128]`` and presence ``[n]`` of mono 48 kHz audio, streaming; n may be 0."""
+    extractor = extractor or FeatureExtractor()
+    extractor.reset()
+    hops = audio[: audio.size // HOP_SIZE * HOP_SIZE].astype(np.float32).reshape(-1, HOP_SIZE)
+    features, presence = [], []
+    for hop in hops:
+        if extractor.push(hop):
+            features.append(extractor.features.copy())
+            presence.append(extractor.presence)
+    stacked = np.stack(features) if features else np.zeros((0, extractor.features.size), np.float32)
+    return stacked, np.array(presence, np.float32)
+
+
+def feature_path(cache: Path, condition: Condition, clip: Clip) -> Path:
+    """Where a clip's features are cached."""
+    return cache / "features" / condition.name / f"{clip.name}.npz"
+
+
+def prepare(cache: Path, condition: Condition, clips: list[Clip], keep_audio: bool) -> Iterator[int]:
+    """Render and extract what is not cached yet; yields the number of clips done."""
+    extractor = FeatureExtractor()
+    audio_folder = cache / "audio" / Condition(condition.font, condition.programme).name
+    audio_folder.mkdir(parents=True, exist_ok=True)
+    for i, clip in enumerate(clips):
+        target = feature_path(cache, condition, clip)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            rendering = audio_folder / f"{clip.name}.npy"
+            if rendering.exists():
+                samples = np.load(rendering)
+            else:
+                samples = render(clip.path, condition.font, condition.programme, cache)
+                if keep_audio:
+                    np.save(rendering.with_suffix(".part.npy"), samples)
+                    rendering.with_suffix(".part.npy").rename(rendering)
+            rng = np.random.default_rng([i, *condition.name.encode()])
+            audio = TREATMENTS[condition.treatment](samples.astype(np.float32) / 32_768.0, rng)
+            features, presence = extract(audio, extractor)
+            part = target.with_suffix(".part.npz")
+            np.savez(part, features=features, presence=presence)
+            part.rename(target)
+        yield i + 1
+
+
+def load(cache: Path, condition: Condition, clip: Clip) -> tuple[Float32, Float32]:
+    """Cached features and presence. Raises DataError."""
+    path = feature_path(cache, condition, clip)
+    try:
+        with np.load(path) as arrays:
+            return arrays["features"], arrays["presence"]
+    except (OSError, ValueError, KeyError):
+        raise DataError(f"no features in {path}; run python -m models.emotion.data prepare") from None
+
+
+def default_cache() -> Path:
+    """``KELLY_CACHE`` or ``out/cache`` in the checkout, plus ``emotion``."""
+    return Path(os.environ.get("KELLY_CACHE") or REPO / "out" / "cache") / "emotion"
+
+
+def _jobs(only: list[str]) -> list[tuple[Condition, list[Clip]]]:
+    train, val, vgmidi = emopia("train"), emopia("val"), vgmidi_phrases()
+    jobs = [(c, train) for c in TRAIN_CONDITIONS] + [(c, val) for c in EVALUATION_CONDITIONS]
+    jobs.append((Condition("timgm"), vgmidi))
+    return [(c, clips) for c, clips in jobs if not only or c.name in only]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m models.emotion.data", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("command", choices=["prepare"])
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="folder of the cache (resumes)")
+    parser.add_argument("--condition", action="append", default=[], help="only these, for instance fluid-0")
+    parser.add_argument("--keep-audio", action="store_true", help="keep renderings (about 4 GB a font)")
+    args = parser.parse_args(argv)
+    try:
+        for condition, clips in _jobs(args.condition):
+            for done in prepare(args.cache, condition, clips, args.keep_audio):
+                if done % 20 == 0 or done == len(clips):
+                    print(
+                        f"\r{condition.name:24} {clips[0].split:6} {done:4} of {len(clips)}",
+                        end="",
+                        flush=True,
+                    )
+            print()
+    except KellyError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
