@@ -3,17 +3,20 @@
 audio ══capture══▶ dsp ══playback══▶ audio        dsp ──heard──▶ composer, control
 composer ══notes══▶ midi                          control ──knobs──▶ dsp, composer, midi
 composer ──target──▶ control                      midi ══played══▶ control
-every process ──telemetry_<process>──▶ control
+every process ──telemetry_<process>, times_<process>──▶ control
+midi ──send_error──▶ control                      midi ──sounding──▶ the supervisor, should midi die
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from firmware_py.channels import Cell, MemoryCell, MemoryRing, Ring
-from firmware_py.telemetry import TELEMETRY_DTYPES
+from firmware_py.pipes import FileCell, PipeRing
+from firmware_py.telemetry import TELEMETRY_DTYPES, TIMES_DTYPE
 from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE
 
 TARGET_DTYPE: Final = np.dtype(
@@ -28,6 +31,10 @@ TARGET_DTYPE: Final = np.dtype(
     ]
 )
 """What the composer composes for now: the ``target`` cell."""
+SOUNDING_DTYPE: Final = np.dtype([("is_on", "?", (16, 128))])
+"""Channel × note: what has been struck and not yet released: the ``sounding`` cell."""
+
+SAMPLE_DTYPE: Final = np.dtype("<f4")
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class RingSpec:
     """A row of the map: ``capacity`` records from one writer to one reader."""
 
     record: str
+    dtype: np.dtype[Any]
     capacity: int
     writer: str
     reader: str
@@ -50,16 +58,19 @@ class CellSpec:
 
 
 RINGS: Final[Mapping[str, RingSpec]] = {
-    "capture": RingSpec("float32 [period]", 64, "audio", "dsp"),
-    "playback": RingSpec("float32 [period]", 64, "dsp", "audio"),
-    "notes": RingSpec(f"NOTE_DTYPE, {NOTE_DTYPE.itemsize} bytes", 1_024, "composer", "midi"),
-    "played": RingSpec("NOTE_DTYPE", 1_024, "midi", "control"),
+    "capture": RingSpec("float32 [period]", SAMPLE_DTYPE, 64, "audio", "dsp"),
+    "playback": RingSpec("float32 [period]", SAMPLE_DTYPE, 64, "dsp", "audio"),
+    "notes": RingSpec(f"NOTE_DTYPE, {NOTE_DTYPE.itemsize} bytes", NOTE_DTYPE, 1_024, "composer", "midi"),
+    "played": RingSpec("NOTE_DTYPE", NOTE_DTYPE, 1_024, "midi", "control"),
 }
 CELLS: Final[Mapping[str, CellSpec]] = {
     "heard": CellSpec(HEARD_DTYPE, "dsp", ("composer", "control")),
     "knobs": CellSpec(KNOBS_DTYPE, "control", ("dsp", "composer", "midi")),
     "target": CellSpec(TARGET_DTYPE, "composer", ("control",)),
     **{f"telemetry_{p}": CellSpec(dtype, p, ("control",)) for p, dtype in TELEMETRY_DTYPES.items()},
+    **{f"times_{p}": CellSpec(TIMES_DTYPE, p, ("control",)) for p in TELEMETRY_DTYPES},
+    "send_error": CellSpec(TIMES_DTYPE, "midi", ("control",)),
+    "sounding": CellSpec(SOUNDING_DTYPE, "midi", ("supervisor",)),
 }
 
 
@@ -76,4 +87,21 @@ def memory_board() -> Board:
     return Board(
         rings={name: MemoryRing(spec.capacity) for name, spec in RINGS.items()},
         cells={name: MemoryCell(spec.dtype) for name, spec in CELLS.items()},
+    )
+
+
+def file_board(run_dir: Path, period: int) -> Board:
+    """A process's ends of the board in ``run_dir``; ``period`` in frames shapes the audio rings.
+
+    Raises
+    ------
+    OutputError: the folder is absent, not ours, or holds another version's board.
+    """
+    shapes = {SAMPLE_DTYPE: (period,)}
+    return Board(
+        rings={
+            name: PipeRing(run_dir / f"{name}.ring", spec.dtype, shapes.get(spec.dtype, ()), spec.capacity)
+            for name, spec in RINGS.items()
+        },
+        cells={name: FileCell(run_dir / f"{name}.cell", spec.dtype) for name, spec in CELLS.items()},
     )

@@ -3,7 +3,7 @@
 A ring has one writer and one reader, records of one dtype and shape, and a writer that never
 blocks: full means drop and count. A cell holds the latest value for any number of readers. Both are
 Protocols here; the in-memory ones serve the offline and test wirings, where one loop steps every
-stage in turn.
+stage in turn, and those of ``pipes`` meet the same contract between processes.
 """
 
 from collections import deque
@@ -23,6 +23,9 @@ class Ring(Protocol):
 
     def read(self, out: NDArray[Any]) -> bool:
         """Move the oldest record into ``out``; False when the ring is empty."""
+
+    def n_waiting(self) -> int:
+        """Records not yet read."""
 
 
 class Cell(Protocol):
@@ -57,6 +60,10 @@ class MemoryRing:
             return False
         out[...] = self._records.popleft()
         return True
+
+    def n_waiting(self) -> int:
+        """See ``Ring``."""
+        return len(self._records)
 
 
 class MemoryCell:

@@ -1,8 +1,9 @@
-"""Counters: what each process counts, in one table; a process writes its record into its telemetry cell.
+"""Counters and step times: what each process counts, in one table; a process writes its record into its cell.
 
 Real-time code only counts; ``control`` reads the cells and speaks.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -45,3 +46,63 @@ def new_counters(process: str) -> NDArray[Any]:
 def as_dict(counters: NDArray[Any]) -> dict[str, int]:
     """Counters as plain numbers, for the session log."""
     return {name: int(counters[name]) for name in counters.dtype.names or ()}
+
+
+# --- step times ------------------------------------------------------------------------
+SHORTEST_S: Final = 1e-6
+BUCKETS_PER_OCTAVE: Final = 4
+N_BUCKETS: Final = 96
+"""1 µs to 16 s in steps of a quarter octave (19 %)."""
+TIMES_DTYPE: Final = np.dtype(
+    [
+        ("deadline_s", "<f8"),
+        ("longest_s", "<f8"),
+        ("n_times", "<i8"),
+        ("n_missed", "<i8"),  # times longer than the deadline
+        ("buckets", "<i8", (N_BUCKETS,)),
+    ]
+)
+"""A histogram of times: the ``times_<process>`` and ``send_error`` cells."""
+
+
+class Times:
+    """Counts how long things took; ``record`` is the 0-d TIMES_DTYPE array of it."""
+
+    def __init__(self, deadline_s: float) -> None:
+        self.record = np.zeros((), TIMES_DTYPE)
+        self.record["deadline_s"] = deadline_s
+        self._deadline_s = deadline_s
+        self._longest_s = 0.0
+        self._buckets = self.record["buckets"]
+
+    def add(self, time_s: float) -> None:
+        """Count one time in seconds; negative ones count as 0."""
+        octaves = math.log2(max(time_s, SHORTEST_S) / SHORTEST_S)
+        self._buckets[min(N_BUCKETS - 1, int(octaves * BUCKETS_PER_OCTAVE))] += 1
+        self.record["n_times"] += 1
+        if time_s > self._deadline_s:
+            self.record["n_missed"] += 1
+        if time_s > self._longest_s:
+            self._longest_s = time_s
+            self.record["longest_s"] = time_s
+
+
+def quantile_s(times: NDArray[Any], share: float) -> float:
+    """Upper edge of the bucket below which ``share`` (0..1) of the times lie; never above the longest."""
+    n_times = int(times["n_times"])
+    if n_times == 0:
+        return 0.0
+    bucket = int(np.searchsorted(np.cumsum(times["buckets"]), share * n_times))
+    edge_s: float = SHORTEST_S * 2.0 ** ((bucket + 1) / BUCKETS_PER_OCTAVE)
+    return min(edge_s, float(times["longest_s"]))
+
+
+def summary_ms(times: NDArray[Any]) -> dict[str, float | int]:
+    """p50, p99, p99.9 and longest in milliseconds, with counts, for the session log."""
+    shares = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
+    return {
+        **{name: round(1e3 * quantile_s(times, share), 4) for name, share in shares.items()},
+        "longest_ms": round(1e3 * float(times["longest_s"]), 4),
+        "n_times": int(times["n_times"]),
+        "n_missed": int(times["n_missed"]),
+    }

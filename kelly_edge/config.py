@@ -60,6 +60,13 @@ class Rule:
             return f"{low}..{high} {self.unit}".rstrip()
         return ""
 
+    @property
+    def documentation(self) -> str:
+        """The meaning, then in brackets the limits or choices and the unit."""
+        unit = "" if self.unit and self.allowed.endswith(self.unit) else self.unit
+        bounds = f"{self.allowed} {unit}".strip()
+        return f"{self.doc} ({bounds})" if bounds else self.doc
+
 
 def _setting(
     default: Value,
@@ -116,7 +123,7 @@ class EmotionSettings:
 
     programme: str = _setting("mirror", "how the target follows the listener", choices=PROGRAMMES)
     iso_match_s: float = _setting(60.0, "iso: music matched before leading begins", "s", limits=(0, 600))
-    iso_rate_per_min: float = _setting(0.25, "iso: fastest change while leading", "1/min", limits=(0.01, 2))
+    iso_rate_per_min: float = _setting(0.25, "iso: fastest change in leading", "per minute", limits=(0.01, 2))
     goal_valence: float = _setting(0.6, "iso: valence led to", limits=UNIT_RANGE)
     goal_arousal: float = _setting(0.2, "iso: arousal led to", limits=UNIT_RANGE)
     hold_valence: float = _setting(0.4, "hold: valence", limits=UNIT_RANGE)
@@ -159,7 +166,7 @@ class EnvelopeSettings:
     """The safety envelope: bounds of every note, whatever the model says."""
 
     velocity_max: int = _setting(100, "loudest note", "MIDI velocity", limits=(1, 127))
-    velocity_slew_per_s: float = _setting(40.0, "fastest rise of velocity", "1/s", limits=(1, 1_000))
+    velocity_slew_per_s: float = _setting(40.0, "fastest rise of velocity", "per second", limits=(1, 1_000))
     density_max_hz: float = _setting(10.0, "most notes in a second", "notes/s", limits=(1, 40))
     pitch_min: int = _setting(28, "lowest note", "MIDI note", limits=(0, 127))
     pitch_max: int = _setting(96, "highest note, at least 12 above pitch_min", "MIDI note", limits=(0, 127))
@@ -232,6 +239,6 @@ def describe(settings: Settings) -> list[tuple[str, Value, str, str]]:
     """Path, value, unit and documentation with limits of every setting."""
     rows = []
     for section, name, rule, _ in rules():
-        doc = f"{rule.doc} ({rule.allowed})" if rule.allowed else rule.doc
-        rows.append((f"{section}.{name}", getattr(getattr(settings, section), name), rule.unit, doc))
+        value = getattr(getattr(settings, section), name)
+        rows.append((f"{section}.{name}", value, rule.unit, rule.documentation))
     return rows

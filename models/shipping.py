@@ -92,10 +92,24 @@ def ship(
     }
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(full, sort_keys=True, allow_unicode=True, width=110), encoding="utf-8")
-    manifest_path = folder / MANIFEST
-    manifest: dict[str, Any] = {"models": [], "aliases": {}}
-    if manifest_path.exists():
-        manifest = yaml.safe_load(manifest_path.read_text(encoding="utf-8"))
+    manifest = _read_manifest(folder)
     manifest["models"] = sorted({*manifest["models"], name})
-    manifest_path.write_text(yaml.safe_dump(manifest, sort_keys=True), encoding="utf-8")
+    _write_manifest(folder, manifest)
     return path
+
+
+def set_alias(alias: str, name: str, folder: Path = SHIPPED) -> None:
+    """Let ``alias`` (a name of the training guide) stand for the model ``name``."""
+    manifest = _read_manifest(folder)
+    manifest["aliases"][alias] = name
+    _write_manifest(folder, manifest)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    manifest = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {"models": [], "aliases": {}, **manifest}
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    (folder / MANIFEST).write_text(yaml.safe_dump(manifest, sort_keys=True), encoding="utf-8")

@@ -1,9 +1,11 @@
 """Write results beside their place and rename when all are complete: nothing half-written, ever."""
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -14,12 +16,17 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from kelly_edge.config import printed
 from kelly_edge.errors import OutputError
 
 TICKS_PER_BEAT: Final = 480
 TEMPO: Final = 500_000
 """Microseconds a beat. Notes lie on seconds of the stream, so one fixed tempo writes them all."""
 TICKS_PER_S: Final = TICKS_PER_BEAT * 1_000_000 / TEMPO
+FULL_SCALE_24: Final = 2**23
+BLOCK_SAMPLES: Final = 65_536
+SNDFILE_SYSTEM_ERROR: Final = 2
+"""libsndfile says "System error." and not which: of a write, that the disk took only a part."""
 
 
 class OutputFolder:
@@ -76,8 +83,28 @@ class OutputFolder:
         for file in files:
             with file.open("rb") as written:
                 os.fsync(written.fileno())
-        for file in files:
-            file.replace(self.folder / file.name)
+        kept = self._beside / ".kept"
+        kept.mkdir()
+        undoable: list[Path] = []
+        try:
+            for file in files:
+                place = self.folder / file.name
+                can_undo = _keep(place, kept / file.name)
+                file.replace(place)
+                if can_undo:
+                    undoable.append(place)
+        except OSError:
+            for place in undoable:
+                self._put_back(kept / place.name, place)
+            raise
+
+    @staticmethod
+    def _put_back(old: Path, place: Path) -> None:
+        with contextlib.suppress(OSError):
+            if os.path.lexists(old):
+                old.replace(place)
+            else:
+                place.unlink()
 
     def _remove(self) -> None:
         if self._beside is not None:
@@ -90,13 +117,32 @@ class OutputFolder:
                 break
 
     def _error(self, error: BaseException) -> OutputError:
-        reason = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error)
-        return OutputError(f"cannot write to {self.folder} ({reason}); make room or choose another folder")
+        if isinstance(error, soundfile.LibsndfileError) and error.code == SNDFILE_SYSTEM_ERROR:
+            reason = "the sound file could not be written whole: is the disk full?"
+        else:
+            reason = printed(getattr(error, "strerror", None) or str(error), 120)
+        folder = printed(str(self.folder), 300)
+        return OutputError(f"cannot write to {folder} ({reason}); make room or choose another folder")
+
+
+def _keep(place: Path, kept: Path) -> bool:
+    """Link the old result, so that it stays in place until renamed over; whether it can be put back."""
+    if os.path.lexists(place):
+        try:
+            os.link(place, kept, follow_symlinks=False)
+        except OSError:
+            return False  # a file system without links, as on a memory stick
+    return True
 
 
 def write_wav(output: OutputFolder, name: str, samples: NDArray[np.float32], rate_hz: int) -> None:
-    """Mono float32 [n] as a 24-bit WAV."""
-    soundfile.write(output.path(name), samples, rate_hz, subtype="PCM_24", format="WAV")
+    """Mono float32 [n] as a 24-bit WAV, cut to steps toward zero: no peak is rounded above the ceiling."""
+    with soundfile.SoundFile(output.path(name), "w", rate_hz, 1, "PCM_24", format="WAV") as file:
+        for start in range(0, len(samples), BLOCK_SAMPLES):
+            steps = np.trunc(samples[start : start + BLOCK_SAMPLES] * np.float64(FULL_SCALE_24))
+            whole = np.clip(steps, -FULL_SCALE_24, FULL_SCALE_24 - 1).astype(np.int32)
+            # soundfile takes the upper 24 bits.
+            file.write(whole << 8)
 
 
 def write_json_lines(output: OutputFolder, name: str, entries: Iterable[Mapping[str, Any]]) -> None:
@@ -107,9 +153,18 @@ def write_json_lines(output: OutputFolder, name: str, entries: Iterable[Mapping[
 
 
 def write_npz(output: OutputFolder, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Arrays by name, compressed. numpy writes no dates, so the same arrays give the same bytes."""
-    with output.path(name).open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    """Arrays by name, compressed; the same arrays give the same bytes.
+
+    As ``np.savez_compressed`` writes it, but closed in order where the disk is full: numpy leaves that to
+    the garbage collector, which prints a traceback.
+    """
+    with zipfile.ZipFile(output.path(name), "w") as archive:
+        for key, values in arrays.items():
+            # A ZipInfo made by hand has no date of today.
+            info = zipfile.ZipInfo(f"{key}.npy")
+            info.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(info, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(values), allow_pickle=False)  # type: ignore[no-untyped-call]
 
 
 def write_midi(output: OutputFolder, name: str, notes: NDArray[Any], program: int) -> None:

@@ -1,7 +1,5 @@
 """``dsp``: hears and speaks. Features → emotion; f0 and loudness → voice."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from kelly_edge.signal.loudness import LoudnessMeter
 from kelly_edge.signal.pitch import PitchTracker
@@ -41,8 +39,8 @@ class DspStage:
         self._circumplex = Circumplex()
         self._hop = np.zeros(HOP_SIZE, np.float32)
         self._out = np.zeros(HOP_SIZE, np.float32)
-        self._periods_in: Sequence[np.ndarray] = self._hop.reshape(-1, period)
-        self._periods_out: Sequence[np.ndarray] = self._out.reshape(-1, period)
+        self._periods_in = list(self._hop.reshape(-1, period))
+        self._periods_out = list(self._out.reshape(-1, period))
         self._n_filled = 0
         self._knobs = np.zeros((), KNOBS_DTYPE)
         self.heard = np.zeros((), HEARD_DTYPE)

@@ -5,8 +5,10 @@ sounding note is never dropped. A pitch struck again is released first.
 """
 
 import heapq
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from firmware_py.board import Board
 from firmware_py.devices.ports import Clock, MidiOut
@@ -32,7 +34,7 @@ class MidiStage:
         self._clock = clock
         self._note = np.zeros((), NOTE_DTYPE)
         self._knobs = np.zeros((), KNOBS_DTYPE)
-        self._due: list[tuple[float, int, np.ndarray]] = []
+        self._due: list[tuple[float, int, NDArray[Any]]] = []
         self._sounding: dict[tuple[int, int], float] = {}
         self._n_received = 0
         self.counters = new_counters("midi")
@@ -64,7 +66,7 @@ class MidiStage:
             self._out.send(now_s, CONTROL_CHANGE | channel, ALL_NOTES_OFF, 0)
         self._telemetry.write(self.counters)
 
-    def _strike(self, note: np.ndarray, now_s: float) -> None:
+    def _strike(self, note: NDArray[Any], now_s: float) -> None:
         due_s, key = float(note["due_s"]), (int(note["channel"]), int(note["pitch"]))
         if now_s - due_s > STALE_S:
             self.counters["n_stale"] += 1

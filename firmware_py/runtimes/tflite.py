@@ -6,7 +6,9 @@ garbage without a word. Hence golden vectors per (model, runtime), see ``artefac
 """
 
 import importlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +20,20 @@ RUNTIME_MODULES: Final = {
     "ai_edge_litert": "ai_edge_litert.interpreter",
     "tflite_runtime": "tflite_runtime.interpreter",
 }
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keep stderr to one line a fault: the runtimes announce their delegate there, past Python's streams."""
+    kept = os.dup(2)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silence, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(silence)
 
 
 class TfliteStep:
@@ -43,8 +59,9 @@ class TfliteStep:
                 f"{', '.join(RUNTIME_MODULES)} or install it"
             ) from None
         try:
-            self._interpreter: Any = module.Interpreter(model_content=model, num_threads=1)
-            self._interpreter.allocate_tensors()
+            with _without_chatter():
+                self._interpreter: Any = module.Interpreter(model_content=model, num_threads=1)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ArtefactError(
                 f"{runtime} refuses the model: {str(error).splitlines()[0]}; install the shipped file again"

@@ -38,7 +38,7 @@ class EmotionEstimate:
     posterior: NDArray[np.float32]
 
 
-def joint_log_odds(emotion: NDArray[np.floating]) -> NDArray[np.float64]:
+def joint_log_odds(emotion: NDArray[np.float32]) -> NDArray[np.float64]:
     """Log odds ``[…, 4]`` of the quadrants (not normalised) from emotion vectors ``[…, 64]``."""
     bounded = np.clip(np.nan_to_num(np.asarray(emotion, np.float64)), -LOGIT_LIMIT, LOGIT_LIMIT)
     quadrant = bounded[..., slice_of("quadrant")]
@@ -96,7 +96,7 @@ class Circumplex:
 
 
 def clip_decision(
-    emotions: NDArray[np.floating], presence: NDArray[np.floating] | None = None
+    emotions: NDArray[np.float32], presence: NDArray[np.float32] | None = None
 ) -> EmotionEstimate:
     """One decision for a whole clip from its emotion vectors ``[n, 64]``.
 

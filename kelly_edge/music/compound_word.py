@@ -222,6 +222,7 @@ def encode(bars: Iterable[GridBar]) -> Rows:
 def decode(rows: Rows) -> list[GridBar]:
     """Rows that begin with a bar row back to bars; notes before the first bar row are left out."""
     starts = np.flatnonzero(rows[:, TYPE] == BAR)
+    ends = np.append(starts, len(rows))[1:]
     return [
         GridBar(
             Condition(*(int(token) for token in rows[start, VALENCE:TEMPO])),
@@ -229,5 +230,5 @@ def decode(rows: Rows) -> list[GridBar]:
             int(rows[start, CHORD]),
             tuple(note_of(row) for row in rows[start + 1 : end]),
         )
-        for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)
+        for start, end in zip(starts, ends, strict=True)
     ]

@@ -53,13 +53,15 @@ from kelly_edge.music.sampling import (
     Floats,
     KvCache,
     Mask,
+    Sampler,
     SamplingSettings,
-    draw_column,
     every_token,
     next_positions,
     pitches_in_key,
 )
 from kelly_edge.units import clamp
+
+__all__ = ["Bar", "BarNote", "Generator", "SamplingSettings", "Target"]
 
 N_SNAPSHOTS: Final = 32
 """Bar lines one may rewind to."""
@@ -68,12 +70,12 @@ SHORT_CONTEXT_ROWS: Final = 64
 SHORT_MAX_ROWS: Final = 24
 FULL, SHORT, CONTINUATION, REST = range(len(RUNGS))
 PIANO_LOW, PIANO_HIGH = 21, 108
-TYPICAL_DENSITY: Final = (3, 3, 4, 5, 6, 6)
+TYPICAL_DENSITY: Final = (4, 5, 5, 6, 7, 8)
 """Median density level of EMOPIA's training bars at each level of arousal."""
 DENSITY_REACH: Final = 3
 """Density levels that ``Target.density`` = 1 adds."""
-MAJOR_SLOPE, MAJOR_OFFSET = 0.9, 0.65
-"""Log-odds of major in EMOPIA's training clips: slope * valence + offset."""
+MAJOR_SLOPE, MAJOR_OFFSET = 3.6, 1.05
+"""Log-odds of major at a level of valence, fitted to EMOPIA's training clips: slope * valence + offset."""
 
 
 @dataclass(frozen=True)
@@ -243,17 +245,17 @@ class Generator:
         )
         n_kept = SHORT_CONTEXT_ROWS if rung == SHORT else self._network.context // 2
         window, n_rows, contexts = self._room(max_rows + 1, n_kept)
-        tables = self._network.tables
         rng = np.random.default_rng([self._seed, 1, now.number])
+        sampler = Sampler(self._network.tables, settings, rng)
         locked = target.tonic >= 0
         mode = mode_of(target, self._dither[2])
         row = bar_row(self._condition(target, mode), UNKNOWN, UNKNOWN)
         if target.tempo_bpm:
             row[TEMPO] = tempo_token(target.tempo_bpm)
         else:
-            draw_column(tables, contexts, TEMPO, row, near_tempi(now.tempo), settings, rng)
+            sampler.decide(contexts, row, TEMPO, near_tempi(now.tempo))
         chords = CHORDS_IN_KEY[mode == MAJOR] if locked else every_token(CHORD)
-        draw_column(tables, contexts, CHORD, row, chords, settings, rng)
+        sampler.decide(contexts, row, CHORD, chords)
         n_rows = self._read(row, window, n_rows, contexts)
         tempo = int(row[TEMPO])
 
@@ -269,20 +271,17 @@ class Generator:
             if not positions.any():
                 break
             row = np.zeros(N_FAMILIES, np.int16)
-            draw_column(tables, contexts, TYPE, row, types, settings, rng)
+            sampler.decide(contexts, row, TYPE, types)
             if row[TYPE] == BAR:
                 break
-            draw_column(tables, contexts, POSITION, row, positions, settings, rng)
+            sampler.decide(contexts, row, POSITION, positions)
             if row[POSITION] != position:
                 position, pitch, n_together = int(row[POSITION]), 0, 0
             legal = legal_pitches & (np.arange(len(legal_pitches)) > pitch)
             repeated = self._repeated_pitch(notes, position - 1)
-            draw_column(
-                tables, contexts, PITCH, row, legal, settings, rng,
-                lambda logits, t=repeated: discourage(logits, t, settings.repetition),
-            )  # fmt: skip
+            sampler.decide(contexts, row, PITCH, legal, repeated)
             for column in range(PITCH + 1, N_FAMILIES):
-                draw_column(tables, contexts, column, row, every_token(column), settings, rng)
+                sampler.decide(contexts, row, column, every_token(column))
             n_rows = self._read(row, window, n_rows, contexts)
             notes.append(note_of(row))
             pitch, n_together = int(row[PITCH]), n_together + 1
@@ -301,7 +300,7 @@ class Generator:
     def _repeated_pitch(self, notes: list[GridNote], position: int) -> int:
         """Pitch token that would go on repeating the last two bars, if they and this one are alike; or 0."""
         recent = self._now.recent
-        if len(recent) < 2:  # noqa: PLR2004 - two bars that are already alike
+        if len(recent) < 2:
             return UNKNOWN
         first, second = ([(note.position, note.pitch) for note in bar] for bar in recent[-2:])
         so_far = [(note.position, note.pitch) for note in notes]
@@ -361,10 +360,3 @@ def piano_range(shift: int) -> Mask:
     legal: Mask = (pitches >= PIANO_LOW) & (pitches <= PIANO_HIGH)
     legal[0] = False
     return legal
-
-
-def discourage(logits: Floats, token: int, nats: float) -> Floats:
-    """Logits with ``token`` made less likely; token 0 leaves them as they are."""
-    if token != UNKNOWN:
-        logits[token] -= nats
-    return logits

@@ -6,7 +6,6 @@ row are drawn one after another, each knowing those before it, at the cost of on
 Randomness comes from the generator passed in; nothing here keeps state.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -26,6 +25,7 @@ from kelly_edge.music.compound_word import (
     SAMPLED,
     TEMPO,
     TYPE,
+    UNKNOWN,
     Rows,
 )
 
@@ -176,20 +176,19 @@ def every_token(column: int) -> Mask:
     return legal
 
 
-def draw_column(
-    tables: HeadTables,
-    contexts: Floats,
-    column: int,
-    row: Rows,
-    legal: Mask,
-    settings: SamplingSettings,
-    rng: np.random.Generator,
-    bias: Callable[[Floats], Floats] | None = None,
-) -> None:
-    """Decide the family ``column`` and write its token into ``row``."""
-    logits = head_logits(tables, contexts, column, row)
-    if bias is not None:
-        logits = bias(logits)
-    temperature = 1.0 if column == TYPE else settings.temperature
-    top_p = 1.0 if column == TYPE else min(settings.top_p, NUCLEUS.get(column, 0.95))
-    row[column] = draw(logits, legal, temperature, top_p, rng)
+@dataclass(frozen=True)
+class Sampler:
+    """Decides the families of rows with one network's heads and one source of randomness."""
+
+    tables: HeadTables
+    settings: SamplingSettings
+    rng: np.random.Generator
+
+    def decide(self, contexts: Floats, row: Rows, column: int, legal: Mask, repeated: int = UNKNOWN) -> None:
+        """Draw the family ``column`` and write its token into ``row``; ``repeated`` is made less likely."""
+        logits = head_logits(self.tables, contexts, column, row)
+        if repeated != UNKNOWN:
+            logits[repeated] -= self.settings.repetition
+        temperature = 1.0 if column == TYPE else self.settings.temperature
+        top_p = 1.0 if column == TYPE else min(self.settings.top_p, NUCLEUS.get(column, 0.95))
+        row[column] = draw(logits, legal, temperature, top_p, self.rng)

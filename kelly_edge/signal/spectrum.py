@@ -7,6 +7,7 @@ three bins a semitone is explained by the 88 keys' harmonic series, solved with 
 (Lee & Seung 2001). Mel is HTK's (2595 log10(1 + f/700)).
 """
 
+import math
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -40,10 +41,10 @@ class FftPlan(NamedTuple):
 
 
 class Bank(NamedTuple):
-    """Sparse bands over a spectrum: band i covers bins first[i] .. first[i] + count[i]."""
+    """Sparse bands over a spectrum: band i covers bins first[i] .. first[i] + size[i]."""
 
     first: NDArray[np.int64]
-    count: NDArray[np.int64]
+    size: NDArray[np.int64]
     weights: Float32  # [n_bands, longest]
 
 
@@ -103,16 +104,17 @@ def power_spectrum(frame: Float32, plan: FftPlan, out: Float32) -> None:
 
 def _bank(rows: list[NDArray[np.float64]]) -> Bank:
     first = np.array([np.flatnonzero(r)[0] for r in rows])
-    count = np.array([np.flatnonzero(r)[-1] + 1 for r in rows]) - first
-    weights = np.zeros((len(rows), int(count.max())), np.float32)
+    size = np.array([np.flatnonzero(r)[-1] + 1 for r in rows]) - first
+    weights = np.zeros((len(rows), int(size.max())), np.float32)
     for i, row in enumerate(rows):
-        weights[i, : count[i]] = row[first[i] : first[i] + count[i]]
-    return Bank(first, count, weights)
+        weights[i, : size[i]] = row[first[i] : first[i] + size[i]]
+    return Bank(first, size, weights)
 
 
 def mel_bank(n_bands: int, low_hz: float, high_hz: float, n_fft: int, rate_hz: float) -> Bank:
     """Triangles of peak 1, centres equally spaced in mel between the edges."""
-    edges_mel = np.linspace(*(2_595.0 * np.log10(1.0 + np.array([low_hz, high_hz]) / 700.0)), n_bands + 2)
+    low_mel, high_mel = (2_595.0 * math.log10(1.0 + f_hz / 700.0) for f_hz in (low_hz, high_hz))
+    edges_mel = np.linspace(low_mel, high_mel, n_bands + 2)
     edges = 700.0 * (10.0 ** (edges_mel / 2_595.0) - 1.0)
     f = np.arange(n_fft // 2 + 1) * rate_hz / n_fft
     rows = []
@@ -144,10 +146,10 @@ def log_bank(n_fft: int, rate_hz: float) -> Bank:
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def apply_bank(spectrum: Float32, bank: Bank, out: Float32) -> None:
     """Weighted sums of ``spectrum`` into ``out`` ``[n_bands]``."""
-    first, count, weights = bank
+    first, size, weights = bank
     for i in range(out.shape[0]):
         total = np.float32(0.0)
-        for j in range(count[i]):
+        for j in range(size[i]):
             total += weights[i, j] * spectrum[first[i] + j]
         out[i] = total
 
@@ -156,7 +158,7 @@ def note_templates(n_fft: int, rate_hz: float) -> Float32:
     """What each key's harmonic series looks like in log bins: ``[N_LOG_BINS, N_KEYS]``, unit columns."""
     step = rate_hz / n_fft
     f = np.arange(n_fft // 2 + 1) * step
-    first, count, weights = log_bank(n_fft, rate_hz)
+    first, size, weights = log_bank(n_fft, rate_hz)
     columns = []
     for key in range(N_KEYS):
         f0 = float(midi_to_hz(float(LOWEST_KEY + key)))
@@ -167,7 +169,7 @@ def note_templates(n_fft: int, rate_hz: float) -> Float32:
             lobe = np.sinc(x) / np.where(np.abs(np.abs(x) - 1.0) < 1e-9, 2.0, 1.0 - x * x)
             spectrum += HARMONIC_DECAY ** (h - 1) * np.where(np.abs(x) < 2.0, np.abs(lobe), 0.0)
         column = np.array(
-            [weights[i, :c] @ spectrum[a : a + c] for i, (a, c) in enumerate(zip(first, count, strict=True))]
+            [weights[i, :c] @ spectrum[a : a + c] for i, (a, c) in enumerate(zip(first, size, strict=True))]
         )
         columns.append(column / np.linalg.norm(column))
     return np.asarray(np.stack(columns, 1), np.float32)
@@ -190,7 +192,7 @@ def whiten(spectrum: Float32, half_width: int, power: float, floor: float, out: 
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def nnls(
+def nnls(  # noqa: PLR0917  (numba kernels take their arrays by position)
     observed: Float32,
     templates: Float32,
     gram: Float32,

@@ -19,6 +19,7 @@ import argparse
 import csv
 import os
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kelly_edge.errors import DataError
+from kelly_edge.errors import DataError, KellyError
 from kelly_edge.music.compound_word import (
     CHORD_QUALITIES,
     MAJOR,
@@ -93,7 +94,9 @@ def read_midi(path: Path) -> Notes:
     """All notes of all tracks of a MIDI file, by onset."""
     import mido
 
-    time_s, sounding, notes = 0.0, {}, []
+    time_s = 0.0
+    sounding: dict[tuple[int, int], tuple[float, int]] = {}
+    notes = []
     try:
         for message in mido.MidiFile(path):
             time_s += message.time
@@ -203,12 +206,18 @@ def to_bars(
     )
 
 
-def read_emopia(folder: Path) -> list[Piece]:
-    """EMOPIA's clips; clips in no official split are left out."""
-    splits = {}
+def read_splits(folder: Path) -> dict[str, str]:
+    """Official split (train, val) of EMOPIA's clips by name; clips in none are left out."""
+    splits: dict[str, str] = {}
     for split in ("train", "val"):
         with (folder / "split" / f"{split}.csv").open(encoding="utf-8") as file:
             splits |= {row["fname"]: split for row in csv.DictReader(file)}
+    return splits
+
+
+def read_emopia(folder: Path) -> list[Piece]:
+    """EMOPIA's clips in the official splits."""
+    splits = read_splits(folder)
     pieces = []
     for path in sorted((folder / "midis").glob("*.mid")):
         if path.stem not in splits:
@@ -254,21 +263,22 @@ def describe(bars: Iterable[GridBar]) -> Floats:
     """What the rows say of a passage, for the level classifier; shape [37]."""
     bars = list(bars)
     notes = [note for bar in bars for note in bar.notes]
-    pitch = np.array([note.pitch for note in notes] or [60.0])
-    velocity = np.array([note.velocity for note in notes] or [64.0])
-    steps = np.array([note.steps for note in notes] or [4.0])
-    degrees = np.bincount(pitch.astype(int) % 12, minlength=12) / len(pitch)
+    pitch = np.array([note.pitch for note in notes] or [60])
+    velocity = np.array([note.velocity for note in notes] or [64])
+    steps = np.array([note.steps for note in notes] or [4])
+    degrees = np.bincount(pitch % 12, minlength=12) / len(pitch)
     counts = np.array([len(bar.notes) for bar in bars])
     tempo = np.array([bar.tempo_bpm for bar in bars])
     qualities = np.bincount([(bar.chord - 1) % 6 if bar.chord < NO_CHORD else 6 for bar in bars], minlength=7)
     onsets = [len({note.position for note in bar.notes}) for bar in bars]
-    off_beat = np.mean([note.position % 4 != 0 for note in notes] or [0.0])
+    off_beat = np.mean([note.position % 4 != 0 for note in notes] or [False])
     seconds = 240.0 / tempo
     lowest, highest = np.percentile(pitch, [10, 90])
     scalars = [
         np.log1p(counts.sum() / seconds.sum()), np.log1p(counts.mean()), np.mean(onsets), counts.std(),
-        velocity.mean(), velocity.std(), np.percentile(velocity, 90), pitch.mean(), pitch.std(), lowest, highest,
-        np.log(steps).mean(), np.log(tempo.mean()), off_beat, np.mean([bar.condition.mode == MAJOR for bar in bars]),
+        velocity.mean(), velocity.std(), np.percentile(velocity, 90),
+        pitch.mean(), pitch.std(), lowest, highest, np.log(steps).mean(), np.log(tempo.mean()), off_beat,
+        np.mean([bar.condition.mode == MAJOR for bar in bars]),
         degrees[[0, 2, 4, 5, 7, 9, 11]].sum(), degrees[4] - degrees[3], degrees[9] - degrees[8],
     ]  # fmt: skip
     return np.concatenate([scalars, degrees, qualities / len(bars)])
@@ -355,9 +365,13 @@ def main() -> None:
         "--work", type=Path, default=Path("out/composer"), help="folder for tokens and checkpoints"
     )
     work: Path = parser.parse_args().work
-    folder = data_folder()
-    pieces = read_emopia(folder / "emopia") + read_pop909(folder / "pop909")
-    save_tokens(level_pieces(pieces), work / "tokens.npz")
+    try:
+        folder = data_folder()
+        pieces = read_emopia(folder / "emopia") + read_pop909(folder / "pop909")
+        save_tokens(level_pieces(pieces), work / "tokens.npz")
+    except KellyError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
     print(f"{len(pieces)} pieces, {sum(len(p.bars) for p in pieces)} bars to {work / 'tokens.npz'}")
 
 

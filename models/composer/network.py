@@ -124,9 +124,9 @@ class Composer(nn.Module):
 
 
 def row_losses(logits: list[Tensor], rows: Tensor) -> Tensor:
-    """Negative log likelihood in nats of each family of ``rows`` [batch, n, n_heads]; 0 where it does not apply.
+    """Negative log likelihood in nats of each family of ``rows``: [batch, n, n_heads].
 
-    A padding row (type 0) costs nothing.
+    It is 0 where a family does not apply; a padding row (type 0) costs nothing.
     """
     losses = []
     for family, scores in zip(SAMPLED, logits, strict=True):

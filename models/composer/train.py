@@ -10,6 +10,7 @@ the teacher's distributions (Kullback-Leibler). Under ``torchrun`` it trains dat
 import argparse
 import math
 import os
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kelly_edge.errors import DataError
+from kelly_edge.errors import DataError, KellyError
 from kelly_edge.music.compound_word import (
     AROUSAL,
     BAR,
@@ -267,7 +268,11 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, help="checkpoint to distil from")
     parser.add_argument("--minutes", type=float, help="of every stage, instead of the config's")
     arguments = parser.parse_args()
-    train(arguments.config, arguments.work, arguments.teacher, arguments.minutes)
+    try:
+        train(arguments.config, arguments.work, arguments.teacher, arguments.minutes)
+    except KellyError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

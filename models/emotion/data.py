@@ -75,6 +75,12 @@ class Clip:
         return {(1, 1): 0, (-1, 1): 1, (-1, -1): 2, (1, -1): 3}[self.valence, self.arousal]
 
 
+def parse_condition(name: str) -> Condition:
+    """``fluid-0`` or ``fluid-0-microphone``."""
+    font, programme, *treatment = name.split("-", 2)
+    return Condition(font, int(programme), *treatment)
+
+
 TRAIN_CONDITIONS: Final = (
     Condition("fluid"),
     Condition("muse"),
@@ -100,8 +106,8 @@ def data_folder() -> Path:
     folder = Path(os.environ.get("KELLY_DATA") or REPO.parent / "shared" / "data")
     if not (folder / "emopia" / "midis").is_dir():
         raise DataError(
-            f"EMOPIA is not in {folder}; get EMOPIA 2.x from Zenodo (record 5257995) so that emopia/midis and "
-            "emopia/split exist, and set KELLY_DATA to the folder above"
+            f"EMOPIA is not in {folder}; get EMOPIA 2.x from Zenodo (record 5257995) so that emopia/midis "
+            "and emopia/split exist, and set KELLY_DATA to the folder above"
         )
     return folder
 

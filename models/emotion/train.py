@@ -24,7 +24,7 @@ from torch.nn import functional
 from kelly_edge.emotion.features import FEATURES
 from kelly_edge.emotion.vector import slice_of
 from kelly_edge.errors import ConfigError, KellyError
-from models.emotion.data import Clip, Condition, default_cache, emopia, load
+from models.emotion.data import Clip, default_cache, emopia, feature_path, load, parse_condition
 from models.emotion.network import EmotionLstm
 from models.emotion.symbolic import N_DESCRIPTORS, TARGETS, describe
 
@@ -65,12 +65,6 @@ def read_config(path: Path) -> TrainConfig:
     return TrainConfig(**content)
 
 
-def parse_condition(name: str) -> Condition:
-    """``fluid-0`` or ``fluid-0-microphone``."""
-    font, programme, *treatment = name.split("-", 2)
-    return Condition(font, int(programme), *treatment)
-
-
 @dataclass(frozen=True)
 class Example:
     """A clip as heard under one condition, with its targets."""
@@ -81,13 +75,18 @@ class Example:
     symbolic: Float32  # [6 + 16]
 
 
-def examples(cache: Path, conditions: list[str], clips: list[Clip]) -> list[Example]:
-    """Everything in memory: about 0.25 GB a condition."""
+def examples(
+    cache: Path, conditions: list[str], clips: list[Clip], skip_missing: bool = False
+) -> list[Example]:
+    """Everything in memory: about 0.25 GB a condition. ``skip_missing`` trains on what is prepared."""
     symbolic = {clip.name: np.concatenate(describe(clip.path)) for clip in clips}
     result = []
     for name in conditions:
         for clip in clips:
-            features, presence = load(cache, parse_condition(name), clip)
+            condition = parse_condition(name)
+            if skip_missing and not feature_path(cache, condition, clip).exists():
+                continue
+            features, presence = load(cache, condition, clip)
             result.append(Example(features, presence, clip.quadrant, symbolic[clip.name]))
     return result
 
@@ -104,7 +103,7 @@ def _augment(x: Float32, config: TrainConfig, rng: np.random.Generator) -> Float
 
 def _batch(
     chosen: list[Example], config: TrainConfig, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     """Crops ``[b, crop, 128]``, weights ``[b, crop]``, quadrants ``[b]``, symbolic ``[b, 22]``."""
     x = np.zeros((len(chosen), config.crop, chosen[0].features.shape[1]), np.float32)
     w = np.zeros((len(chosen), config.crop), np.float32)
@@ -116,18 +115,15 @@ def _batch(
         w[i, : len(part)] = example.presence[start : start + config.crop]
     w[:, : config.warm_up] = 0.0
     quadrants = torch.tensor([e.quadrant for e in chosen])
-    return (
-        torch.from_numpy(x),
-        torch.from_numpy(w),
-        quadrants,
-        torch.from_numpy(np.stack([e.symbolic for e in chosen])),
-    )
+    symbolic = torch.from_numpy(np.stack([e.symbolic for e in chosen]))
+    return torch.from_numpy(x), (torch.from_numpy(w), quadrants, symbolic)
 
 
 def _loss(
-    network: EmotionLstm, emotion: Tensor, w: Tensor, quadrant: Tensor, symbolic: Tensor, config: TrainConfig
+    network: EmotionLstm, emotion: Tensor, targets: tuple[Tensor, Tensor, Tensor], config: TrainConfig
 ) -> Tensor:
     """Weighted mean over steps of the multi-task loss."""
+    w, quadrant, symbolic = targets
     smooth = config.label_smoothing
     valence = ((quadrant == 0) | (quadrant == 3)).float()
     arousal = ((quadrant == 0) | (quadrant == 1)).float()
@@ -187,22 +183,23 @@ def train(config: TrainConfig, data: list[Example], log: Path | None, checkpoint
         order = rng.permutation(len(data))
         for b in range(n_batches):
             chosen = [data[i] for i in order[b * config.batch : (b + 1) * config.batch]]
-            x, w, quadrant, symbolic = _batch(chosen, config, rng)
+            x, targets = _batch(chosen, config, rng)
             emotion, _ = network(x)
-            loss = _loss(network, emotion, w, quadrant, symbolic, config)
+            loss = _loss(network, emotion, targets, config)
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
             schedule.step()
-            total += float(loss)
+            total += float(loss.detach())
             with torch.no_grad():
                 # Young averages would remember the random start: the window grows with the run.
                 done = epoch * n_batches + b
                 keep = min(config.ema, (1.0 + done) / (10.0 + done))
                 for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
                     slow.lerp_(fast, 1.0 - keep)
-        line = f"epoch {epoch + 1:3} of {config.epochs} loss {total / n_batches:.4f} {time.monotonic() - started:.1f} s"
+        elapsed = time.monotonic() - started
+        line = f"epoch {epoch + 1:3} of {config.epochs} loss {total / n_batches:.4f} {elapsed:.1f} s"
         print(line, flush=True)
         if log is not None:
             with log.open("a", encoding="utf-8") as file:
@@ -237,6 +234,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--folds", type=int, default=0)
     parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--skip-missing", action="store_true", help="use the clips prepared so far")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
     try:
@@ -247,7 +245,7 @@ def main(argv: list[str] | None = None) -> int:
         out = args.out or Path("out") / "emotion" / f"{args.config.stem}-{config.seed}"
         out.mkdir(parents=True, exist_ok=True)
         clips, _ = split_songs(emopia("train"), args.folds, args.fold)
-        data = examples(args.cache, config.conditions, clips)
+        data = examples(args.cache, config.conditions, clips, args.skip_missing)
         print(f"{len(clips)} clips, {len(data)} examples, {len(config.conditions)} conditions")
         network = train(config, data, out / "train.log", out / "checkpoint.pt")
         torch.save(network.state_dict(), out / "emotion_model.pt")

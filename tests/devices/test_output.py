@@ -1,7 +1,13 @@
 """Results appear complete or not at all."""
 
+import errno
+import gc
+import os
+import resource
 import shutil
 import subprocess
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import mido
@@ -23,11 +29,22 @@ def some_notes() -> np.ndarray:
     return np.array(rows, NOTE_DTYPE)
 
 
+RAMP = np.linspace(-0.5, 0.5, 70_000, dtype=np.float32)
+WRITERS: dict[str, Callable[[OutputFolder], None]] = {
+    "a.mid": lambda output: write_midi(output, "a.mid", some_notes(), 4),
+    "a.wav": lambda output: write_wav(
+        output, "a.wav", np.linspace(-0.5, 0.5, 48_000, dtype=np.float32), 48_000
+    ),
+    "a.jsonl": lambda output: write_json_lines(output, "a.jsonl", [{"kind": "knobs"}, {"kind": "note"}]),
+    "a.npz": lambda output: write_npz(output, "a.npz", {"x": np.arange(3)}),
+}
+SESSION = '{"kind": "knobs"}\n{"kind": "note"}\n'
+NOBODY = 65_534
+
+
 def write_all(output: OutputFolder) -> None:
-    write_midi(output, "a.mid", some_notes(), 4)
-    write_wav(output, "a.wav", np.linspace(-0.5, 0.5, 48_000, dtype=np.float32), 48_000)
-    write_json_lines(output, "a.jsonl", [{"kind": "knobs"}, {"kind": "note"}])
-    write_npz(output, "a.npz", {"x": np.arange(3)})
+    for write in WRITERS.values():
+        write(output)
 
 
 def test_all_files_appear_at_the_end(tmp_path: Path) -> None:
@@ -93,6 +110,95 @@ def test_a_full_disk(tmp_path: Path) -> None:
         assert list(disk.iterdir()) == []
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.mid", "a.npz", "a.wav"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_a_file_the_disk_takes_only_a_part_of(
+    tmp_path: Path, name: str, share: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with OutputFolder(tmp_path / "whole") as output:
+        write_all(output)
+    size = (tmp_path / "whole" / name).stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * size), hard))
+    try:
+        with pytest.raises(OutputError) as caught, OutputFolder(tmp_path / "out") as output:
+            WRITERS[name](output)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value) and "make room" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    gc.collect()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("linkable", [True, False])
+def test_a_rename_that_fails_halfway_puts_the_old_results_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linkable: bool
+) -> None:
+    (tmp_path / "a.jsonl").write_text("old")
+    rename, seen = Path.replace, []
+
+    def replace(self: Path, target: Path) -> Path:
+        seen.append(target.name)
+        if seen == ["a.jsonl", "a.mid", "a.npz"]:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return rename(self, target)
+
+    def no_link(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(Path, "replace", replace)
+    if not linkable:
+        monkeypatch.setattr(os, "link", no_link)
+    with pytest.raises(OutputError, match="not permitted"), OutputFolder(tmp_path) as output:
+        write_all(output)
+    # Without links the old result is gone, but what stands there is whole.
+    assert [p.name for p in tmp_path.iterdir()] == ["a.jsonl"]
+    assert (tmp_path / "a.jsonl").read_text() == ("old" if linkable else SESSION)
+
+
+def test_old_results_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("old")
+    with OutputFolder(tmp_path) as output:
+        write_all(output)
+    assert (tmp_path / "a.jsonl").read_text() == SESSION
+
+
+def test_no_permission(tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(NOBODY)  # root may write everywhere
+    try:
+        with pytest.raises(OutputError, match="Permission denied"), OutputFolder(folder / "out"):
+            pytest.fail("entered")
+    finally:
+        os.seteuid(was)
+
+
+def test_npz_has_no_date_of_today_and_reads_back(tmp_path: Path) -> None:
+    arrays = {"x": np.arange(6.0).reshape(2, 3), "empty": np.zeros((0, 4), np.float32), "n": np.int64(7)}
+    with OutputFolder(tmp_path) as output:
+        write_npz(output, "a.npz", arrays)
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    with np.load(tmp_path / "a.npz") as read:
+        assert set(read) == set(arrays)
+        for name, values in arrays.items():
+            np.testing.assert_array_equal(read[name], values)
+
+
+def test_a_peak_at_the_ceiling_is_not_rounded_above_it(tmp_path: Path) -> None:
+    ceiling = 10.0 ** (-1.0 / 20.0)
+    samples = np.full(100, ceiling, np.float32)
+    samples[::2] *= -1.0
+    with OutputFolder(tmp_path) as output:
+        write_wav(output, "a.wav", samples, 48_000)
+    read, _ = soundfile.read(tmp_path / "a.wav", dtype="float64")
+    assert 0.0 <= ceiling - np.max(np.abs(read)) < 2e-7
 
 
 def test_midi_holds_the_notes_at_their_times(tmp_path: Path) -> None:

@@ -1,0 +1,237 @@
+"""The sound card through ALSA (pyalsaaudio), both directions as one device.
+
+The card is opened by name; ALSA's ``plug`` converts its format, channels and rate to mono float32 at
+``SAMPLE_RATE_HZ``. Nothing here waits without an end: a card that vanished or hangs becomes silence at
+the pace of the clock, and is opened again when it is back.
+
+One routine, ``_prime``, starts both directions and starts them again after an xrun: dropping both and
+filling the playback buffer with silence gives the same latency every time. Re-priming one direction
+alone changes the latency for good.
+"""
+
+import select
+import time
+from collections.abc import Callable
+from typing import Final
+
+import alsaaudio
+import numpy as np
+from numpy.typing import NDArray
+
+from kelly_edge.contract import SAMPLE_RATE_HZ
+from kelly_edge.errors import DeviceError
+
+XRUN: Final = -32
+"""-EPIPE, as pyalsaaudio's read and write report it."""
+REOPEN_EVERY_S: Final = 0.5
+HANGS_AFTER_S: Final = 0.25
+"""A card that gave no period for so long is gone."""
+BYTES_PER_FRAME: Final = 4
+
+
+def device_name(card: str) -> str:
+    """The ALSA device of a setting: a card's own name becomes its converting device."""
+    return f"plughw:CARD={card}" if card in alsaaudio.cards() else card
+
+
+class AlsaCard:
+    """A ``SoundCard``; counts what went wrong.
+
+    Parameters
+    ----------
+    card: name of the card, or of an ALSA device such as ``default`` or ``plughw:CARD=USB``.
+    period, n_periods: size of the card's buffer, in frames and periods.
+    warn: told when the card goes and when it comes back.
+
+    Raises
+    ------
+    DeviceError: the card is there but cannot do what is asked. An absent card is waited for.
+    """
+
+    def __init__(self, card: str, period: int, n_periods: int, warn: Callable[[str], None]) -> None:
+        self.n_capture_xruns = 0
+        self.n_playback_xruns = 0
+        self.n_disconnects = 0
+        self._card = card
+        self._warn = warn
+        self._n_periods = n_periods
+        self._period = period
+        self._period_s = period / SAMPLE_RATE_HZ
+        self._in = np.zeros(period, np.float32)
+        self._in_bytes = self._in.view(np.uint8).data
+        self._n_in = 0
+        self._is_ready = False
+        self._silence = bytes(period * BYTES_PER_FRAME)
+        self._out = np.zeros(period, np.float32)
+        self._capture: alsaaudio.PCM | None = None
+        self._playback: alsaaudio.PCM | None = None
+        self._poll = select.poll()
+        self._reopen_s = 0.0
+        self._tick_s = time.monotonic()
+        self._was_there = True
+        self._open()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether sound flows."""
+        return self._capture is not None
+
+    # --- the port --------------------------------------------------------------------------
+
+    def wait(self) -> None:
+        """Until the next period is there, or as long as one takes when no card gives it."""
+        self._n_in = 0
+        begin_s = time.monotonic()
+        while self._capture is not None and self._n_in < self._period:
+            left_s = begin_s + HANGS_AFTER_S - time.monotonic()
+            if left_s <= 0.0:
+                self._lose("gave no sound")
+            elif self._poll.poll(1e3 * left_s):
+                self._take_in()
+        if self._capture is None:
+            self._in[:] = 0.0
+            self._pass_a_period()
+        self._is_ready = True
+
+    def read(self, out: NDArray[np.float32]) -> None:
+        """See ``SoundCard``."""
+        if not self._is_ready:
+            self.wait()
+        self._is_ready = False
+        out[:] = self._in
+
+    def write(self, block: NDArray[np.float32]) -> None:
+        """See ``SoundCard``."""
+        playback = self._playback
+        if playback is None:
+            return
+        self._out[:] = block
+        try:
+            n_written = playback.write(self._out.data)
+        except alsaaudio.ALSAAudioError as error:
+            self._lose(str(error))
+            return
+        if n_written != self._period:
+            # Full or part-full means that the two directions no longer go in step.
+            self.n_playback_xruns += 1
+            self._prime()
+
+    def close(self) -> None:
+        """Let go of the card."""
+        for pcm in (self._capture, self._playback):
+            if pcm is not None:
+                pcm.close()
+        self._capture = self._playback = None
+
+    # --- one period in ---------------------------------------------------------------------
+
+    def _take_in(self) -> None:
+        assert self._capture is not None
+        try:
+            n_frames, data = self._capture.read()
+        except alsaaudio.ALSAAudioError as error:
+            self._lose(str(error))
+            return
+        if n_frames == XRUN:
+            self.n_capture_xruns += 1
+            self._prime()
+            return
+        if n_frames == 0:
+            # Readable with nothing to read: a server that died. Neither spin nor hang.
+            time.sleep(self._period_s / 4)
+            return
+        first = self._n_in * BYTES_PER_FRAME
+        n_bytes = min(len(data), len(self._in_bytes) - first)
+        self._in_bytes[first : first + n_bytes] = data[:n_bytes]
+        self._n_in += n_bytes // BYTES_PER_FRAME
+
+    # --- both directions -------------------------------------------------------------------
+
+    def _open(self) -> None:
+        try:
+            self._capture = self._pcm(alsaaudio.PCM_CAPTURE)
+            self._playback = self._pcm(alsaaudio.PCM_PLAYBACK)
+        except alsaaudio.ALSAAudioError as error:
+            self.close()
+            self._absent(str(error))
+            return
+        except DeviceError:
+            self.close()
+            raise
+        self._poll = select.poll()
+        for fd, events in self._capture.polldescriptors():
+            self._poll.register(fd, events)
+        self._prime()
+        if self._capture is not None and not self._was_there:
+            self._was_there = True
+            self._warn(f"sound card {self._card} is back")
+
+    def _pcm(self, direction: int) -> alsaaudio.PCM:
+        wanted = {
+            "rate": SAMPLE_RATE_HZ,
+            "channels": 1,
+            "format": alsaaudio.PCM_FORMAT_FLOAT_LE,
+            "periodsize": self._period,
+        }
+        pcm = alsaaudio.PCM(
+            direction,
+            alsaaudio.PCM_NONBLOCK,
+            device=device_name(self._card),
+            periods=self._n_periods,
+            **wanted,
+        )
+        info = pcm.info()
+        given = {
+            "rate": info["rate"],
+            "channels": info["channels"],
+            "format": info["format"],
+            "periodsize": info["period_size"],
+        }
+        if given != wanted:
+            pcm.close()
+            faults = [f"{name} {given[name]} for {value}" for name, value in wanted.items() if given[name] != value]
+            raise DeviceError(
+                f"sound card {self._card} gives {', '.join(faults)}; change audio.period or name its plughw device"
+            )
+        return pcm
+
+    def _prime(self) -> None:
+        """Start both directions from nothing: the buffer full of silence, capture from now."""
+        capture, playback = self._capture, self._playback
+        assert capture is not None
+        assert playback is not None
+        self._n_in = 0
+        try:
+            if playback.state() == alsaaudio.PCM_STATE_XRUN:
+                self.n_playback_xruns += 1
+            for pcm in (capture, playback):
+                if pcm.state() not in (alsaaudio.PCM_STATE_PREPARED, alsaaudio.PCM_STATE_SETUP):
+                    pcm.drop()
+            for _ in range(self._n_periods):
+                playback.write(self._silence)
+            # The first read starts the capture; it has nothing yet.
+            capture.read()
+        except alsaaudio.ALSAAudioError as error:
+            self._lose(str(error))
+
+    # --- no card ---------------------------------------------------------------------------
+
+    def _lose(self, why: str) -> None:
+        self.n_disconnects += 1
+        self.close()
+        self._absent(why)
+
+    def _absent(self, why: str) -> None:
+        self._tick_s = time.monotonic()
+        self._reopen_s = self._tick_s + REOPEN_EVERY_S
+        if self._was_there:
+            self._was_there = False
+            self._warn(f"sound card {self._card} is not there ({why}); plug it in or set audio.card")
+
+    def _pass_a_period(self) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._reopen_s:
+            self._open()
+            now_s = time.monotonic()
+        self._tick_s = max(self._tick_s + self._period_s, now_s - HANGS_AFTER_S)
+        time.sleep(max(0.0, self._tick_s - now_s))

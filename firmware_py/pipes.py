@@ -1,0 +1,172 @@
+"""Rings and cells between processes: named FIFOs and mapped files in the run directory.
+
+``PipeRing``: a kernel pipe. Writes of at most ``PIPE_BUF`` bytes are atomic, so records never tear and a
+restart of either end loses nothing that was written; a waiting reader is woken by the kernel.
+``FileCell``: two slots and a count of writes in a mapped file. The writer fills the slot nobody is sent
+to, then raises the count; a writer stopped or killed in between leaves the last value readable. Fences are
+libatomic's: plain stores are reordered on ARM (jack2 #388, #715).
+Either end may come first; it creates the file.
+"""
+
+import array
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import stat
+import termios
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kelly_edge.errors import OutputError
+
+PAGE: Final = 4_096
+"""A pipe counts its capacity in pages; also the largest atomic write (PIPE_BUF)."""
+F_SETPIPE_SZ: Final = 1_031
+SEQ_CST: Final = 5
+READ_ATTEMPTS: Final = 8
+"""A reader overtaken this often keeps its old value: it must never spin on a writer."""
+
+
+def _fence() -> Callable[[int], None]:
+    try:
+        fence = ctypes.CDLL("libatomic.so.1").atomic_thread_fence
+    except (OSError, AttributeError):
+        raise OutputError(
+            "cells between processes need memory fences (libatomic.so.1); install the package libatomic1"
+        ) from None
+    fence.argtypes, fence.restype = [ctypes.c_int], None
+    return fence  # type: ignore[no-any-return]
+
+
+def _refused(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot open {path}: {error.strerror}; set runtime.run_dir to a folder of yours")
+
+
+class PipeRing:
+    """A ring over the FIFO ``path``.
+
+    Parameters
+    ----------
+    record: dtype and shape of a record, at most 4,096 bytes.
+    capacity: records held; the next one is dropped and counted.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], capacity: int) -> None:
+        self.n_dropped = 0
+        self._size = dtype.itemsize * int(np.prod(shape, dtype=int))
+        if not 0 < self._size <= PAGE:
+            raise ValueError(f"a record of {self._size} bytes is not 1..{PAGE}")
+        self._full = capacity * self._size
+        self._waiting = array.array("i", [0])
+        try:
+            try:
+                os.mkfifo(path, 0o600)
+            except FileExistsError:
+                if not stat.S_ISFIFO(path.lstat().st_mode):
+                    raise OutputError(f"{path} is not a pipe; remove it or set runtime.run_dir") from None
+            # Read and write: neither end's absence is then an error, and a restart finds what waits.
+            self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            # A record never straddles pages, and a page half read still counts: one more than full.
+            n_pages = -(-capacity // (PAGE // self._size)) + 1
+            fcntl.fcntl(self._fd, F_SETPIPE_SZ, n_pages * PAGE)
+        except OSError as error:
+            if error.errno == errno.EPERM:
+                raise OutputError(
+                    f"cannot hold {capacity} records in {path}: raise /proc/sys/fs/pipe-max-size"
+                ) from None
+            raise _refused(path, error) from None
+
+    def fileno(self) -> int:
+        """For select and poll: readable while a record waits."""
+        return self._fd
+
+    def n_waiting(self) -> int:
+        """Records not yet read."""
+        fcntl.ioctl(self._fd, termios.FIONREAD, self._waiting, True)
+        return self._waiting[0] // self._size
+
+    def write(self, record: NDArray[Any]) -> bool:
+        """See ``Ring``."""
+        fcntl.ioctl(self._fd, termios.FIONREAD, self._waiting, True)
+        if self._waiting[0] >= self._full:
+            self.n_dropped += 1
+            return False
+        try:
+            os.write(self._fd, record.data)
+        except BlockingIOError:
+            self.n_dropped += 1
+            return False
+        return True
+
+    def read(self, out: NDArray[Any]) -> bool:
+        """See ``Ring``."""
+        try:
+            os.readv(self._fd, (_bytes_of(out),))
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Give the descriptor back; the FIFO stays for the other end."""
+        os.close(self._fd)
+
+
+def _bytes_of(record: NDArray[Any]) -> memoryview:
+    """The record's own memory as bytes: readv wants a plain writable buffer."""
+    return record.reshape(-1).view(np.uint8).data
+
+
+class FileCell:
+    """A cell over the mapped file ``path``."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+        self._fence = _fence()
+        # The count has a cache line of its own.
+        size = 64 + 2 * dtype.itemsize
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                if os.fstat(fd).st_size not in (0, size):
+                    raise OutputError(
+                        f"{path} is of another version of Kelly Edge; stop that one or remove the file"
+                    )
+                os.ftruncate(fd, size)
+                self._map = mmap.mmap(fd, size)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise _refused(path, error) from None
+        self._count = ctypes.c_uint64.from_buffer(self._map)
+        self._slots = np.frombuffer(self._map, dtype, 2, 64)
+        self._copy = np.zeros((), dtype)
+
+    def write(self, record: NDArray[Any]) -> None:
+        """See ``Cell``."""
+        count, fence = self._count, self._fence
+        n_next = count.value + 1
+        fence(SEQ_CST)
+        self._slots[n_next & 1] = record
+        fence(SEQ_CST)
+        count.value = n_next
+
+    def read(self, out: NDArray[Any]) -> bool:
+        """See ``Cell``; bounded: False too when the writer overtook ``READ_ATTEMPTS`` times."""
+        count, fence = self._count, self._fence
+        for _ in range(READ_ATTEMPTS):
+            n_before = count.value
+            if n_before == 0:
+                return False
+            fence(SEQ_CST)
+            self._copy[...] = self._slots[n_before & 1]
+            fence(SEQ_CST)
+            # The slot copied is the writer's next but one: untouched while the count stands.
+            if count.value == n_before:
+                out[...] = self._copy
+                return True
+        return False

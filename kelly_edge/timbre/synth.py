@@ -1,0 +1,128 @@
+"""The synthesiser: a bank of harmonics and filtered noise, one hop at a time, in numba.
+
+Within a hop f0, amplitudes and distribution move linearly from the last controls to the new ones, and the
+phase is carried over, so nothing clicks at a boundary. The harmonics of a sample come from the Chebyshev
+recurrence s[k+1] = 2 cos θ s[k] - s[k-1] (difference from sin(): under 1e-6); none is played above the
+band limit. The noise of a hop is filtered by its own linear-phase FIR and its tail is carried over.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from kelly_edge.contract import HOP_SIZE, N_HARMONICS, N_NOISE_BANDS, SAMPLE_RATE_HZ
+from kelly_edge.timbre.controls import BAND_LIMIT_HZ, Controls
+
+Float32 = NDArray[np.float32]
+N_TAPS: Final = 2 * (N_NOISE_BANDS - 1)
+NOISE_DELAY: Final = N_TAPS // 2
+"""Samples the noise comes later than its controls (1.3 ms)."""
+MASK_64: Final = (1 << 64) - 1
+
+
+def noise_basis() -> NDArray[np.float64]:
+    """FIR taps per unit of each band's magnitude: [65, 128], linear phase, Hann-windowed."""
+    impulses = np.fft.irfft(np.eye(N_NOISE_BANDS), N_TAPS)
+    return np.asarray(np.roll(impulses, N_TAPS // 2, axis=1) * np.hanning(N_TAPS + 1)[:-1])
+
+
+@njit(cache=True)
+def _harmonics(
+    out: Float32,
+    phase: float,
+    f0_from: float,
+    f0_to: float,
+    levels_from: NDArray[np.float64],
+    levels_to: NDArray[np.float64],
+) -> float:
+    """Add the bank to ``out``; levels [64] are amplitude times distribution. Returns the phase in cycles."""
+    n = out.shape[0]
+    n_harmonics = levels_from.shape[0]
+    for i in range(n):
+        share = (i + 1.0) / n
+        f0 = f0_from + share * (f0_to - f0_from)
+        phase += f0 / SAMPLE_RATE_HZ
+        phase -= math.floor(phase)
+        theta = 2.0 * math.pi * phase
+        twice_cos = 2.0 * math.cos(theta)
+        before, s = 0.0, math.sin(theta)
+        total = 0.0
+        n_audible = min(n_harmonics, int(BAND_LIMIT_HZ / f0)) if f0 > 0.0 else 0
+        for k in range(n_audible):
+            total += (levels_from[k] + share * (levels_to[k] - levels_from[k])) * s
+            before, s = s, twice_cos * s - before
+        out[i] += total
+    return phase
+
+
+@njit(cache=True)
+def _noise(
+    out: Float32, magnitudes: NDArray[np.float64], basis: NDArray[np.float64], tail: NDArray[np.float64],
+    seed: NDArray[np.uint64],
+) -> None:  # fmt: skip
+    """Add a hop of uniform noise filtered by ``magnitudes`` [65] to ``out``; ``tail`` [128] is carried over."""
+    n, n_taps = out.shape[0], basis.shape[1]
+    taps = np.zeros(n_taps)
+    loudest = 0.0
+    for band in range(magnitudes.shape[0]):
+        loudest = max(loudest, magnitudes[band])
+        for k in range(n_taps):
+            taps[k] += magnitudes[band] * basis[band, k]
+    line = np.zeros(n + n_taps)
+    line[:n_taps] = tail
+    if loudest > 0.0:
+        state = seed[0]
+        for i in range(n):
+            # xorshift64 (Marsaglia 2003)
+            state ^= state << np.uint64(13)
+            state ^= state >> np.uint64(7)
+            state ^= state << np.uint64(17)
+            x = (state >> np.uint64(11)) * (2.0 / 9007199254740992.0) - 1.0
+            for k in range(n_taps):
+                line[i + k] += x * taps[k]
+        seed[0] = state
+    for i in range(n):
+        out[i] += line[i]
+    tail[:] = line[n:]
+
+
+class Synth:
+    """Plays controls hop by hop.
+
+    Parameters
+    ----------
+    seed: of the noise; the same seed and controls give the same samples.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._basis = noise_basis()
+        self._first_seed = (seed * 0x9E3779B97F4A7C15 + 0xD1B54A32D192ED03) & MASK_64 or 1
+        self._seed = np.zeros(1, np.uint64)
+        self._tail = np.zeros(N_TAPS)
+        self._from = np.zeros(N_HARMONICS)
+        self._to = np.zeros(N_HARMONICS)
+        self._noise = np.zeros(N_NOISE_BANDS)
+        self.reset()
+
+    def reset(self) -> None:
+        """Silence before."""
+        self._seed[0] = self._first_seed
+        self._tail[:] = 0.0
+        self._from[:] = 0.0
+        self._phase = 0.0
+        self._f0_hz = 0.0
+
+    def play(self, controls: Controls, f0_hz: float, gain: float, out: Float32) -> None:
+        """One hop into ``out`` float32 [256], ending at ``controls`` times ``gain`` and ``f0_hz``."""
+        np.multiply(controls.harmonic_distribution, controls.amplitude * gain, out=self._to)
+        np.multiply(controls.noise_magnitudes, gain, out=self._noise)
+        # After silence a note begins at its own pitch instead of gliding up to it.
+        start_hz = self._f0_hz if self._from.any() else f0_hz
+        out[:HOP_SIZE] = 0.0
+        self._phase = _harmonics(out, self._phase, start_hz, f0_hz, self._from, self._to)
+        _noise(out, self._noise, self._basis, self._tail, self._seed)
+        self._from[:] = self._to
+        self._f0_hz = f0_hz

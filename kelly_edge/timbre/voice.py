@@ -1,0 +1,145 @@
+"""A voice: answers each hop heard in another instrument's sound.
+
+The f0 and loudness heard drive the chosen decoder, its controls the synthesiser. A gate on confidence and loudness
+keeps noise and silence quiet; voices are changed by cross-fading their controls; the dry sound is delayed to lie
+under the wet one.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kelly_edge.contract import HOP_SIZE, N_HARMONICS
+from kelly_edge.signal.loudness import LoudnessMeter
+from kelly_edge.timbre.controls import LOUDNESS_FLOOR_DB, Controls
+from kelly_edge.timbre.synth import Synth
+
+Float32 = NDArray[np.float32]
+DELAY: Final = LoudnessMeter.delay_samples + HOP_SIZE // 2
+"""A hop's sound moves to controls whose loudness is that of ``LoudnessMeter.delay_samples`` ago; on average it is half
+a hop older still."""
+CROSS_FADE_HOPS: Final = 24
+"""128 ms from one voice to another."""
+ATTACK, RELEASE = 0.5, 0.12
+"""Share of the way the gate opens and closes in a hop."""
+GATE_CLOSED: Final = 1e-3
+HOLD_BELOW_GATE: Final = 0.7
+"""An open gate closes only below this share of the confidence that opens it."""
+TILT_DB_PER_OCTAVE: Final = 6.0
+
+
+class Decoder(Protocol):
+    """A model of one instrument; its state is inside."""
+
+    def step(self, f0_hz: float, loudness_db: float, controls: Controls) -> None:
+        """One hop: fill ``controls``."""
+
+    def reset(self) -> None:
+        """Nothing played before."""
+
+
+class Voice:
+    """Streaming: ``process`` a hop at a time; the attributes may be set between hops.
+
+    Attributes
+    ----------
+    voice_index: which decoder speaks. octave: shift, octaves. brightness: -1..1, tilt of the harmonics by up to
+    6 dB an octave. dry_wet: 0..1. gate_confidence: 0..1. gate_db: loudness, DDSP's scale.
+    """
+
+    delay_samples: Final = DELAY
+
+    def __init__(self, decoders: Sequence[Decoder], seed: int) -> None:
+        self._decoders = tuple(decoders)
+        self._synth = Synth(seed)
+        self._controls = Controls()
+        self._other = Controls()
+        self._dry = np.zeros(DELAY + HOP_SIZE, np.float32)
+        self._octaves = np.log2(np.arange(1, N_HARMONICS + 1)).astype(np.float32)
+        self.voice_index = 0
+        self.octave = 0
+        self.brightness = 0.0
+        self.dry_wet = 1.0
+        self.gate_confidence = 0.5
+        self.gate_db = -60.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing heard before."""
+        self._synth.reset()
+        for decoder in self._decoders:
+            decoder.reset()
+        self._dry[:] = 0.0
+        self._gate = 0.0
+        self._open = False
+        self._f0_hz = 0.0
+        self._active = self._leaving = self.voice_index
+        self._fade = CROSS_FADE_HOPS
+
+    def process(
+        self, hop: Float32, out: Float32, f0_hz: float, confidence: float, loudness_db: float
+    ) -> None:
+        """Answer ``hop`` (float32 [256]) into ``out``; the other arguments are what was heard up to its end."""
+        self._turn_gate(f0_hz, confidence, loudness_db)
+        self._wet(out, loudness_db if math.isfinite(loudness_db) else LOUDNESS_FLOOR_DB)
+        dry = self._dry
+        dry[:-HOP_SIZE] = dry[HOP_SIZE:]
+        dry[-HOP_SIZE:] = hop
+        if self.dry_wet < 1.0:
+            np.nan_to_num(dry, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+            out *= np.float32(self.dry_wet)
+            out += np.float32(1.0 - self.dry_wet) * dry[:HOP_SIZE]
+
+    def _turn_gate(self, f0_hz: float, confidence: float, loudness_db: float) -> None:
+        needed = self.gate_confidence * (HOLD_BELOW_GATE if self._open else 1.0)
+        self._open = confidence >= needed and loudness_db >= self.gate_db and 0.0 < f0_hz < math.inf
+        if self._open:
+            self._f0_hz = f0_hz * 2.0**self.octave
+            self._gate += ATTACK * (1.0 - self._gate)
+        else:
+            self._gate -= RELEASE * self._gate
+            if self._gate < GATE_CLOSED:
+                self._gate = 0.0
+
+    def _wet(self, out: Float32, loudness_db: float) -> None:
+        controls, f0_hz = self._controls, self._f0_hz
+        if self.voice_index != self._active and 0 <= self.voice_index < len(self._decoders):
+            self._leaving, self._active, self._fade = self._active, self.voice_index, 0
+            self._decoders[self._active].reset()
+        if self._gate == 0.0 and not self._open:
+            controls.amplitude = 0.0
+            controls.noise_magnitudes[:] = 0.0
+        else:
+            self._decoders[self._active].step(f0_hz, loudness_db, controls)
+            if self._fade < CROSS_FADE_HOPS:
+                self._fade += 1
+                self._decoders[self._leaving].step(f0_hz, loudness_db, self._other)
+                _mix(controls, self._other, 1.0 - self._fade / CROSS_FADE_HOPS)
+            if self.brightness:
+                _tilt(controls, self._octaves, self.brightness)
+        self._synth.play(controls, f0_hz, self._gate, out)
+
+
+def _mix(controls: Controls, other: Controls, share: float) -> None:
+    """``controls`` moved towards ``other`` by ``share``; levels, not distributions, are what fades."""
+    mine, theirs = (1.0 - share) * controls.amplitude, share * other.amplitude
+    total = mine + theirs
+    if total > 0.0:
+        controls.harmonic_distribution *= np.float32(mine / total)
+        controls.harmonic_distribution += np.float32(theirs / total) * other.harmonic_distribution
+    controls.amplitude = total
+    controls.noise_magnitudes *= np.float32(1.0 - share)
+    controls.noise_magnitudes += np.float32(share) * other.noise_magnitudes
+
+
+def _tilt(controls: Controls, octaves: Float32, brightness: float) -> None:
+    """Tilt the distribution by ``brightness`` times 6 dB an octave; the sum stays what it was."""
+    harmonics = controls.harmonic_distribution
+    before = float(harmonics.sum())
+    harmonics *= np.exp(np.float32(brightness * TILT_DB_PER_OCTAVE / 20.0 * math.log(10.0)) * octaves)
+    after = float(harmonics.sum())
+    if after > 0.0:
+        harmonics *= np.float32(before / after)

@@ -1,0 +1,274 @@
+"""Measure the composer: likelihood of held-out MIDI, and whether its music means what was asked.
+
+``python -m models.composer.evaluate --midi-dir DIR [--work DIR] [--json]``: negative log likelihood in nats
+a note for the MIDI files in DIR (valence and arousal unknown; density and mode are the music's own) under
+the float checkpoints of teacher and student, where the work folder has them, and under the shipped INT8
+student, with its top-1 agreement with the float student.
+
+``… --judge DIR``: agreement of the independent judge (``judge``) with the names (Q1_000.mid …) of generated
+files, their Fréchet distance, musical measures beside EMOPIA's, and the share of clips with a run of more
+than 16 notes copied from the training data (transposed copies count).
+
+``… --steering``: a 5 × 5 grid of commanded valence and arousal; Spearman correlation of arousal with
+density and velocity, and of valence with the judge's.
+
+``… --speed``: compound words a second, the whole loop with sampling.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from firmware_py.runtimes.onnx import OnnxComposer, stream_rows
+from kelly_edge.errors import DataError, KellyError
+from kelly_edge.music.compound_word import COLUMN, NOTE, PITCH, SAMPLED, TYPE, Rows, encode
+from kelly_edge.music.generator import Generator, SamplingSettings, Target
+from models.composer.data import (
+    Notes,
+    data_folder,
+    estimate_key,
+    load_tokens,
+    read_midi,
+    to_bars,
+    track_beats,
+)
+from models.composer.generate import compose, open_network
+from models.composer.judge import FEATURES, quadrants_of, read_folder, train_judge
+from models.composer.network import Composer, row_losses
+from models.composer.train import load_model
+
+MEASURES = ("notes_per_s", "velocity_mean", "pitch_range", "n_pitch_classes", "polyphony", "in_key")
+LOGARITHMIC = ("notes_per_s",)
+N_RESAMPLES = 1_000
+COPY_NOTES = 16
+GRID = (-1.0, -0.5, 0.0, 0.5, 1.0)
+CLIPS_PER_POINT = 4
+CLIP_S = 40.0
+
+
+def rows_of(path: Path, context: int) -> Rows:
+    """A MIDI file as rows, at most ``context``; valence and arousal unknown."""
+    notes = read_midi(path)
+    if len(notes.pitch) < 16:
+        raise DataError(f"{path}: fewer than 16 notes; give longer pieces")
+    tonic, mode = estimate_key(notes.pitch, np.minimum(notes.end_s - notes.onset_s, 2.0))
+    return encode(to_bars(notes, *track_beats(notes), [(0.0, tonic, mode)]))[:context]
+
+
+@torch.no_grad()
+def torch_logits(model: Composer, rows: Rows) -> list[torch.Tensor]:
+    """Logits a head [1, n, size] of the rows of a piece."""
+    tokens = torch.from_numpy(rows.astype(np.int64))[None]
+    return model.logits(model(tokens), tokens)
+
+
+@torch.no_grad()
+def onnx_logits(network: OnnxComposer, model: Composer, rows: Rows) -> list[torch.Tensor]:
+    """The same through the INT8 trunk and the same float heads."""
+    contexts = np.concatenate([network.tables.start[None], stream_rows(network, rows[:-1])])
+    return model.logits(torch.from_numpy(contexts)[None], torch.from_numpy(rows.astype(np.int64))[None])
+
+
+def note_losses(logits: list[torch.Tensor], rows: Rows) -> NDArray[np.float64]:
+    """Nats of every note row: all its families together."""
+    losses = row_losses(logits, torch.from_numpy(rows.astype(np.int64))[None])[0].sum(-1)
+    return losses.numpy()[rows[:, TYPE] == NOTE].astype(np.float64)
+
+
+def top1_agreement(a: list[torch.Tensor], b: list[torch.Tensor], rows: Rows) -> tuple[int, int]:
+    """(equal, all) most likely tokens, over the families that apply."""
+    equal = total = 0
+    for family, x, y in zip(SAMPLED, a, b, strict=True):
+        applies = rows[:, COLUMN["type"]] == family.row if family.row else np.ones(len(rows), bool)
+        same = (x.argmax(-1) == y.argmax(-1))[0].numpy()[applies]
+        equal, total = equal + int(same.sum()), total + len(same)
+    return equal, total
+
+
+def interval(values: list[NDArray[np.float64]]) -> list[float]:
+    """95 % interval of the mean over all notes, pieces resampled."""
+    rng = np.random.default_rng(0)
+    sums, counts = np.array([v.sum() for v in values]), np.array([len(v) for v in values])
+    picks = rng.integers(0, len(values), (N_RESAMPLES, len(values)))
+    means = sums[picks].sum(1) / counts[picks].sum(1)
+    return [round(float(q), 4) for q in np.quantile(means, [0.025, 0.975])]
+
+
+def likelihood(pieces: list[Rows], work: Path, model_path: Path | None) -> dict[str, Any]:
+    """NLL a note of each network there is, and what INT8 changed."""
+    result: dict[str, Any] = {
+        "n_pieces": len(pieces),
+        "n_notes": int(sum((p[:, TYPE] == NOTE).sum() for p in pieces)),
+    }
+    networks = {n: work / f"{n}-best.pt" for n in ("teacher", "student")}
+    models = {name: load_model(path) for name, path in networks.items() if path.exists()}
+    losses: dict[str, list[NDArray[np.float64]]] = {}
+    equal = total = 0
+    network = open_network(model_path) if "student" in models else None
+    for rows in pieces:
+        logits = {name: torch_logits(model, rows) for name, model in models.items()}
+        if network is not None:
+            logits["student_int8"] = onnx_logits(network, models["student"], rows)
+            same, of = top1_agreement(logits["student"], logits["student_int8"], rows)
+            equal, total = equal + same, total + of
+        for name, found in logits.items():
+            losses.setdefault(name, []).append(note_losses(found, rows))
+    for name, values in losses.items():
+        mean = float(np.concatenate(values).mean())
+        result[name] = {"nll_per_note": round(mean, 4), "interval_95": interval(values)}
+    if total:
+        result["int8_top1_agreement"] = round(equal / total, 4)
+    return result
+
+
+def interval_runs(pitch: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A number for every run of ``COPY_NOTES`` + 1 notes, the same for transposed copies."""
+    steps = np.diff(pitch.astype(np.int64)) + 128
+    if len(steps) < COPY_NOTES:
+        return np.zeros(0, np.uint64)
+    runs = np.lib.stride_tricks.sliding_window_view(steps, COPY_NOTES).astype(np.uint64)
+    powers = np.array([pow(1_000_003, i, 1 << 64) for i in range(COPY_NOTES)], np.uint64)
+    return np.asarray((runs * powers).sum(1, dtype=np.uint64))
+
+
+def copied_share(folder: Path, tokens: Path) -> float:
+    """Share of the clips in ``folder`` with a run of more than ``COPY_NOTES`` notes from the training data."""
+    pieces = [piece for corpus in ("emopia", "pop909") for piece in load_tokens(tokens, corpus, "train")]
+    known = np.concatenate([interval_runs(piece[piece[:, TYPE] == NOTE, PITCH]) for piece in pieces])
+    clips = [read_midi(path) for path in sorted(folder.glob("*.mid"))]
+    found = [bool(np.isin(interval_runs(clip.pitch[by_grid(clip)]), known).any()) for clip in clips]
+    return float(np.mean(found))
+
+
+def by_grid(notes: Notes) -> NDArray[np.int64]:
+    """Order of notes by onset, those that begin together upwards."""
+    return np.lexsort((notes.pitch, np.round(notes.onset_s, 3)))
+
+
+def judge_folder(folder: Path, work: Path) -> dict[str, Any]:
+    """Agreement, Fréchet distance and musical measures of generated clips, beside people's."""
+    judge, human = train_judge(data_folder() / "emopia")
+    names, x = read_folder(folder)
+    asked = quadrants_of(names)
+    rng = np.random.default_rng(0)
+    agreement = judge.agreement(x, asked)
+    resampled = [judge.agreement(x[p], asked[p]) for p in rng.integers(0, len(x), (200, len(x)))]
+    measures = {}
+    for name in MEASURES:
+        column = FEATURES.index(name)
+        ours, theirs = x[:, column].mean(), judge.human[:, column].mean()
+        both = (np.exp(ours), np.exp(theirs)) if name in LOGARITHMIC else (ours, theirs)
+        measures[name] = [round(float(value), 3) for value in both]
+    return {
+        "n_clips": len(names),
+        "agreement": {k: round(v, 3) for k, v in agreement.items()},
+        "interval_95": {
+            k: [round(float(q), 3) for q in np.quantile([r[k] for r in resampled], [0.025, 0.975])]
+            for k in agreement
+        },
+        "frechet": round(judge.frechet(x), 2),
+        "judge_on_emopia_val": {k: round(v, 3) for k, v in human.items()},
+        "measures_ours_and_emopia": measures,
+        "share_with_copied_run": round(copied_share(folder, work / "tokens.npz"), 3),
+    }
+
+
+def notes_of(network: OnnxComposer, target: Target, seed: int, seconds: float = CLIP_S) -> Notes:
+    """A performance as notes in seconds, without a file."""
+    rows, line_s = [], 0.0
+    for bar in compose(Generator(network, SamplingSettings(), seed), target, seconds):
+        beat_s = 60.0 / bar.tempo_bpm
+        for note in bar.notes:
+            begin_s = line_s + note.onset_beats * beat_s
+            rows.append((begin_s, begin_s + note.duration_beats * beat_s, note.pitch, note.velocity))
+        line_s += bar.n_beats * beat_s
+    table = np.array(sorted(rows), np.float64).reshape(-1, 4)
+    return Notes(table[:, 0], table[:, 1], table[:, 2].astype(np.int64), table[:, 3].astype(np.int64))
+
+
+def steering(model_path: Path | None) -> dict[str, Any]:
+    """Spearman correlations over a grid of commanded valence and arousal."""
+    from scipy.stats import spearmanr
+
+    from models.composer.judge import features
+
+    judge, _ = train_judge(data_folder() / "emopia")
+    network = open_network(model_path)
+    rows = []
+    for i, valence in enumerate(GRID):
+        for j, arousal in enumerate(GRID):
+            for k in range(CLIPS_PER_POINT):
+                notes = notes_of(network, Target(valence, arousal), 1_000 * k + 10 * i + j)
+                if len(notes.pitch) < 4:
+                    continue
+                x = features(notes)
+                rows.append((valence, arousal, x[0], x[2], judge.valence.decision_function([x])[0]))
+    table = np.array(rows)
+    return {
+        "n_clips": len(table),
+        "spearman_arousal_density": round(float(spearmanr(table[:, 1], table[:, 2])[0]), 3),
+        "spearman_arousal_velocity": round(float(spearmanr(table[:, 1], table[:, 3])[0]), 3),
+        "spearman_valence_judge": round(float(spearmanr(table[:, 0], table[:, 4])[0]), 3),
+    }
+
+
+def speed(model_path: Path | None, seconds: float = 600.0) -> dict[str, Any]:
+    """Words a second of ``seconds`` of music at one thread, and the process's peak memory."""
+    generator = Generator(open_network(model_path), SamplingSettings(), 1)
+    compose(generator, Target(0.3, 0.3), 20.0)
+    n_words, began_s = 0, time.process_time()
+    for bar in compose(generator, Target(0.3, 0.3), seconds):
+        n_words += 1 + len(bar.notes)
+    spent_s = time.process_time() - began_s
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {
+        "words_per_s": round(n_words / spent_s),
+        "n_words": n_words,
+        "ms_per_word": round(1e3 * spent_s / n_words, 3),
+        "peak_rss_mb_with_torch": round(peak_mb),
+    }
+
+
+def main() -> None:
+    """Read the command line, measure, print."""
+    parser = argparse.ArgumentParser(prog="models.composer.evaluate", description=__doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--midi-dir", type=Path, help="folder of held-out MIDI files")
+    what.add_argument("--judge", type=Path, help="folder of generated files, Q1_000.mid …")
+    what.add_argument("--steering", action="store_true")
+    what.add_argument("--speed", action="store_true")
+    parser.add_argument("--work", type=Path, default=Path("out/composer"), help="folder with the checkpoints")
+    parser.add_argument("--model", type=Path, help="a step graph; default: the shipped model")
+    parser.add_argument("--json", action="store_true", help="one line of JSON")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    try:
+        if arguments.midi_dir:
+            paths = sorted(arguments.midi_dir.glob("*.mid"))
+            if not paths:
+                raise DataError(
+                    f"--midi-dir {arguments.midi_dir}: no .mid files; give a folder that has some"
+                )
+            network = open_network(arguments.model)
+            pieces = [rows_of(path, network.context) for path in paths]
+            result = likelihood(pieces, arguments.work, arguments.model)
+        elif arguments.judge:
+            result = judge_folder(arguments.judge, arguments.work)
+        else:
+            result = steering(arguments.model) if arguments.steering else speed(arguments.model)
+    except KellyError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    print(json.dumps(result, indent=None if arguments.json else 2))
+
+
+if __name__ == "__main__":
+    main()

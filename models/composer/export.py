@@ -1,0 +1,268 @@
+"""Export a trained composer: the INT8 step graph that the box runs, or the full-sequence graph.
+
+``python -m models.composer.export --checkpoint DIR/student-best.pt [--draft FILE | --full FILE]``
+
+- Step graph: one row in, the contexts of the next row and this row's keys and values out. Scores on the
+  past and on the new key are computed apart ("split cache"), so no cache is copied; the matrices are INT8
+  (dynamic quantisation, per channel). The tables of the heads stay float32 and are outputs of the graph.
+- Full graph (for a plug-in): ``tokens`` int64 [batch, sequence, 11] → ``logits`` float32
+  [batch, sequence, n]: the heads side by side, in the order of ``compound_word.SAMPLED``. Logits at a
+  place are of that row's families given the rows before it and its own families decided before.
+
+Both are checked against torch before they are written.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from firmware_py.runtimes.onnx import RUNTIME, OnnxComposer, stream_rows
+from kelly_edge.errors import ArtefactError, KellyError
+from kelly_edge.music.compound_word import FAMILIES, N_FAMILIES, SAMPLED, Rows
+from models.composer.data import load_tokens
+from models.composer.network import Composer
+from models.composer.train import load_model
+from models.shipping import ship
+
+OPSET = 17
+FLOAT_TOLERANCE = 1e-3
+GOLDEN_ROWS = 24
+GOLDEN_TOLERANCE = 0.25
+"""On contexts of order 1: INT8 rounds otherwise on another CPU, and what it rounds feeds the next row."""
+DTYPES = {"tensor(int64)": "int64", "tensor(float)": "float32"}
+
+
+class StepGraph(nn.Module):
+    """One row through the trunk with a cache; inputs and outputs as ``firmware_py.runtimes.onnx`` says."""
+
+    def __init__(self, model: Composer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, row: Tensor, n_rows: Tensor, *cache: Tensor) -> tuple[Tensor, ...]:
+        """row [11], n_rows [1], then keys and values of each layer [n_heads, context, head_size]."""
+        model, config = self.model, self.model.config
+        head_size = config.width // config.n_heads
+        x = model.token(row + model.offsets).sum(0, keepdim=True) + model.position(n_rows)
+        past = torch.arange(config.context) >= n_rows
+        bias = past.to(torch.float32) * -1e9
+        new_keys, new_values = [], []
+        for layer, block in enumerate(model.blocks):
+            keys, values = cache[2 * layer], cache[2 * layer + 1]
+            query, key, value = block.qkv(block.norm_1(x)).view(3, config.n_heads, head_size).unbind(0)
+            query = query * head_size**-0.5
+            scores = torch.matmul(keys, query.unsqueeze(-1)).squeeze(-1) + bias
+            own = (query * key).sum(-1, keepdim=True)
+            weights = torch.softmax(torch.cat([scores, own], -1), -1)
+            y = torch.matmul(weights[:, None, :-1], values).squeeze(1) + weights[:, -1:] * value
+            x = x + block.out(y.reshape(1, -1))
+            x = x + block.feed_forward(x)
+            new_keys.append(key)
+            new_values.append(value)
+        contexts = model.contexts(model.norm(x)).view(len(SAMPLED), config.head_width)
+        return contexts, torch.stack(new_keys), torch.stack(new_values)
+
+
+class FullGraph(nn.Module):
+    """All rows at once, without a cache."""
+
+    def __init__(self, model: Composer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens [batch, n, 11] → logits [batch, n, all heads' sizes]."""
+        model = self.model
+        x = model.embed(tokens)
+        n = tokens.shape[1]
+        ahead = torch.triu(torch.full((n, n), -1e9), 1)
+        for block in model.blocks:
+            qkv = block.qkv(block.norm_1(x)).unflatten(-1, (3, block.n_heads, -1)).permute(2, 0, 3, 1, 4)
+            scores = torch.matmul(qkv[0], qkv[1].transpose(-1, -2)) * qkv.shape[-1] ** -0.5 + ahead
+            y = torch.matmul(torch.softmax(scores, -1), qkv[2]).transpose(1, 2).flatten(-2)
+            x = x + block.out(y)
+            x = x + block.feed_forward(x)
+        contexts = model.contexts(model.norm(x)).unflatten(-1, (len(SAMPLED), -1))
+        start = model.start.expand(tokens.shape[0], 1, -1, -1)
+        contexts = torch.cat([start, contexts[:, :-1]], 1)
+        return torch.cat(model.logits(contexts, tokens), -1)
+
+
+def head_tables(model: Composer) -> dict[str, NDArray[np.float32]]:
+    """The tables of the heads by their output names; see ``sampling.HeadTables`` for shapes."""
+    tables = {"start": model.start}
+    tables |= {f"parent_{i}": table for i, table in enumerate(model.parent)}
+    tables |= {f"weight_{i}": head.weight.t() for i, head in enumerate(model.heads)}
+    tables |= {f"bias_{i}": head.bias for i, head in enumerate(model.heads)}
+    return {name: table.detach().contiguous().numpy() for name, table in tables.items()}
+
+
+def add_tables(source: Path, model: Composer, path: Path) -> None:
+    """Copy the graph in ``source`` to ``path`` with the head tables as constant outputs."""
+    import onnx
+
+    proto = onnx.load(str(source))
+    for name, table in head_tables(model).items():
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(table, f"table_{name}"))
+        proto.graph.node.append(onnx.helper.make_node("Identity", [f"table_{name}"], [name]))
+        proto.graph.output.append(
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, table.shape)
+        )
+    path.write_bytes(proto.SerializeToString())
+
+
+def _write(
+    graph: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: Path,
+    names: tuple[list[str], list[str]],
+    **more: object,
+) -> None:
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the tracer's remarks on constant shapes, which are meant
+        torch.onnx.export(
+            graph.eval(), inputs, str(path), input_names=names[0], output_names=names[1],
+            opset_version=OPSET, dynamo=False, **more,
+        )  # fmt: skip
+
+
+def export_step(model: Composer, path: Path, int8: bool = True) -> None:
+    """Write the step graph, INT8 unless told otherwise; checked against torch in float."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    config = model.config
+    shape = (config.n_heads, config.context, config.width // config.n_heads)
+    cache = tuple(torch.zeros(shape) for _ in range(2 * config.n_layers))
+    inputs = ["row", "n_rows"]
+    inputs += [f"{kind}_{layer}" for layer in range(config.n_layers) for kind in ("keys", "values")]
+    outputs = ["contexts", "new_keys", "new_values"]
+    with tempfile.TemporaryDirectory() as folder:
+        plain, full, quantised = (Path(folder) / f"{name}.onnx" for name in ("plain", "float", "int8"))
+        row = torch.zeros(N_FAMILIES, dtype=torch.long)
+        _write(StepGraph(model), (row, torch.zeros(1, dtype=torch.long), *cache), plain, (inputs, outputs))
+        add_tables(plain, model, full)
+        check_step(model, full)
+        if not int8:
+            path.write_bytes(full.read_bytes())
+            return
+        # The quantiser advises pre-processing on the root logger; the graph is already folded.
+        logging.getLogger().setLevel(logging.ERROR)
+        quantize_dynamic(plain, quantised, weight_type=QuantType.QInt8, per_channel=True)
+        add_tables(quantised, model, path)
+
+
+@torch.no_grad()
+def check_step(model: Composer, path: Path) -> None:
+    """Raise ``ArtefactError`` unless the float step graph streams what torch computes at once."""
+    rows = sample_rows(24, model.config.context)
+    expected = model(torch.from_numpy(rows.astype(np.int64))[None])[0, 1:].numpy()
+    error = float(np.abs(stream_rows(OnnxComposer(path), rows)[:-1] - expected).max())
+    if error > FLOAT_TOLERANCE:
+        raise ArtefactError(f"{path.name}: step graph is {error:.2g} off torch (allowed {FLOAT_TOLERANCE})")
+
+
+def sample_rows(n_rows: int, context: int) -> Rows:
+    """Rows of arbitrary legal tokens, the same at every call: [n_rows, 11]."""
+    rng = np.random.default_rng(5)
+    sizes = [family.size for family in FAMILIES]
+    return rng.integers(0, sizes, (min(n_rows, context), len(sizes))).astype(np.int16)
+
+
+def export_full(model: Composer, path: Path) -> None:
+    """Write the full-sequence graph, float32, dynamic batch and sequence."""
+    import onnxruntime
+
+    tokens = torch.from_numpy(sample_rows(16, model.config.context).astype(np.int64))[None]
+    axes = {0: "batch", 1: "sequence"}
+    _write(
+        FullGraph(model), (tokens,), path, (["tokens"], ["logits"]),
+        dynamic_axes={"tokens": axes, "logits": axes},
+    )  # fmt: skip
+    longer = torch.cat([tokens, tokens], 1).repeat(2, 1, 1)
+    with torch.no_grad():
+        expected = torch.cat(model.logits(model(longer), longer), -1).numpy()
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    error = float(np.abs(session.run(["logits"], {"tokens": longer.numpy()})[0] - expected).max())
+    if error > FLOAT_TOLERANCE:
+        raise ArtefactError(f"{path.name}: full graph is {error:.2g} off torch (allowed {FLOAT_TOLERANCE})")
+
+
+def ship_student(checkpoint: Path, work: Path, metrics: dict[str, object]) -> Path:
+    """Export, quantise and put the student into ``models/shipped`` with golden vectors and its entry."""
+    import onnxruntime
+
+    model = load_model(checkpoint)
+    path = work / "transformer_model.onnx"
+    export_step(model, path)
+    network = OnnxComposer(path)
+    rows = load_tokens(work / "tokens.npz", "emopia", "val")[0][:GOLDEN_ROWS]
+    contexts = stream_rows(network, rows)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    layers = range(model.config.n_layers)
+    tensors = {
+        side: [{"name": t.name, "shape": list(t.shape), "dtype": DTYPES[t.type]} for t in found]
+        for side, found in (("inputs", session.get_inputs()), ("outputs", session.get_outputs()))
+    }
+    pairs = [(kind, layer) for layer in layers for kind in ("keys", "values")]
+    entry = {
+        "name": "transformer_model",
+        "kind": "composer",
+        "n_parameters": sum(p.numel() for p in model.parameters()),
+        "precision": "int8",
+        "runtimes": [RUNTIME],
+        **tensors,
+        # New keys and values are appended at row n_rows of the caches, not fed back whole.
+        "state": [{"input": f"{kind}_{layer}", "output": f"new_{kind}"} for kind, layer in pairs],
+        "golden_tolerance": {RUNTIME: GOLDEN_TOLERANCE},
+        "metrics": metrics,
+        "licence": "non-commercial: trained on EMOPIA (CC BY-NC-SA 4.0) and POP909 (MIT)",
+        "data": ["POP909 (MIT)", "EMOPIA 2.1 (CC BY-NC-SA 4.0)"],
+        "card": "transformer_model.md",
+    }
+    golden: dict[str, NDArray[np.generic]] = {
+        "input/row": rows.astype(np.int64),
+        f"output/{RUNTIME}/contexts": contexts,
+    }
+    return ship(entry, path, golden)
+
+
+def main() -> None:
+    """Read the command line and export."""
+    parser = argparse.ArgumentParser(prog="models.composer.export", description=__doc__)
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, help="a checkpoint of models.composer.train"
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--draft", type=Path, help="write the INT8 step graph here, ship nothing")
+    what.add_argument("--float", type=Path, help="write the float step graph here, ship nothing")
+    what.add_argument("--full", type=Path, help="write the full-sequence graph here, ship nothing")
+    parser.add_argument("--work", type=Path, default=Path("out/composer"), help="folder with tokens.npz")
+    parser.add_argument(
+        "--metrics", type=Path, help="JSON of models.composer.evaluate for the manifest entry"
+    )
+    arguments = parser.parse_args()
+    try:
+        if arguments.full:
+            export_full(load_model(arguments.checkpoint), arguments.full)
+        elif arguments.draft or arguments.float:
+            target = arguments.draft or arguments.float
+            export_step(load_model(arguments.checkpoint), target, int8=bool(arguments.draft))
+        else:
+            metrics = json.loads(arguments.metrics.read_text(encoding="utf-8")) if arguments.metrics else {}
+            print(ship_student(arguments.checkpoint, arguments.work, metrics))
+    except KellyError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

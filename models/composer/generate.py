@@ -1,0 +1,130 @@
+"""Compose MIDI files with the shipped composer and the box's own sampling.
+
+``python -m models.composer.generate --quadrant Q1|--valence V --arousal A --n 10 --seconds 40 --seed 0
+--out DIR [--model FILE.onnx]`` writes DIR/Q1_000.mid … (or DIR/va_000.mid …), one performance a file.
+"""
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from firmware_py.runtimes.artefacts import load
+from firmware_py.runtimes.onnx import OnnxComposer, open_composer
+from kelly_edge.contract import QUADRANTS
+from kelly_edge.errors import ArtefactError, KellyError, OutputError
+from kelly_edge.music.generator import Bar, Generator, SamplingSettings, Target
+
+QUADRANT_SIGNS = dict(zip(QUADRANTS, ((1, 1), (-1, 1), (-1, -1), (1, -1)), strict=True))
+NEAR, FAR = 0.4, 1.0
+"""Distance of a quadrant's targets from the axes: drawn evenly, so that the files differ as people do."""
+TICKS_PER_BEAT = 480
+MAX_BARS = 2_000
+
+
+def draw_target(quadrant: str | None, seed: int) -> Target | None:
+    """A point of a quadrant."""
+    if quadrant is None:
+        return None
+    distance = np.random.default_rng([seed, 2]).uniform(NEAR, FAR, 2)
+    valence, arousal = QUADRANT_SIGNS[quadrant]
+    return Target(valence * float(distance[0]), arousal * float(distance[1]))
+
+
+def compose(generator: Generator, target: Target, seconds: float) -> list[Bar]:
+    """Bars for ``target`` until they last ``seconds``."""
+    bars: list[Bar] = []
+    length_s = 0.0
+    while length_s < seconds and len(bars) < MAX_BARS:
+        bars.append(generator.compose_bar(target))
+        length_s += bars[-1].n_beats * 60.0 / bars[-1].tempo_bpm
+    return bars
+
+
+def write_midi(bars: list[Bar], path: Path, seconds: float) -> None:
+    """A type 0 file with the bars' tempi; notes that would begin after ``seconds`` are left out.
+
+    Raises
+    ------
+    OutputError: the file cannot be written.
+    """
+    import mido
+
+    events: list[tuple[int, int, mido.Message | mido.MetaMessage]] = []
+    line_beats, line_s = 0.0, 0.0
+    for bar in bars:
+        at = round(line_beats * TICKS_PER_BEAT)
+        events.append((at, 0, mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(bar.tempo_bpm))))
+        for note in bar.notes:
+            if line_s + note.onset_beats * 60.0 / bar.tempo_bpm >= seconds:
+                continue
+            begin = round((line_beats + note.onset_beats) * TICKS_PER_BEAT)
+            end = begin + max(1, round(note.duration_beats * TICKS_PER_BEAT) - 1)
+            on = mido.Message("note_on", note=note.pitch, velocity=note.velocity)
+            events += [(begin, 2, on), (end, 1, mido.Message("note_off", note=note.pitch))]
+        line_beats += bar.n_beats
+        line_s += bar.n_beats * 60.0 / bar.tempo_bpm
+    track = mido.MidiTrack()
+    now = 0
+    for at, _, message in sorted(events, key=lambda event: event[:2]):
+        track.append(message.copy(time=at - now))
+        now = at
+    file = mido.MidiFile(type=0, ticks_per_beat=TICKS_PER_BEAT)
+    file.tracks.append(track)
+    beside = path.with_suffix(".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file.save(beside)
+        os.replace(beside, path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); give --out a folder of yours"
+        ) from None
+
+
+def open_network(model: Path | None) -> OnnxComposer:
+    """The graph at ``model``, or the shipped one, proved by its golden vectors."""
+    if model is None:
+        return open_composer(load("transformer_model"))
+    if not model.is_file():
+        raise ArtefactError(
+            f"--model {model}: no such file; export one with python -m models.composer.export"
+        )
+    return OnnxComposer(model)
+
+
+def main() -> None:
+    """Read the command line and write the files."""
+    parser = argparse.ArgumentParser(prog="models.composer.generate", description=__doc__)
+    parser.add_argument("--quadrant", choices=QUADRANTS, help="emotion by quadrant")
+    parser.add_argument("--valence", type=float, help="-1..1, with --arousal instead of --quadrant")
+    parser.add_argument("--arousal", type=float, help="-1..1")
+    parser.add_argument("--n", type=int, default=1, help="number of files")
+    parser.add_argument("--seconds", type=float, default=40.0, help="length of each")
+    parser.add_argument("--seed", type=int, default=0, help="of the first file; the next ones count up")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the files")
+    parser.add_argument("--model", type=Path, help="a step graph; default: the shipped model")
+    parser.add_argument("--temperature", type=float, default=1.0)
+    arguments = parser.parse_args()
+    if arguments.quadrant is None and (arguments.valence is None or arguments.arousal is None):
+        parser.error("give --quadrant, or --valence and --arousal")
+    prefix = arguments.quadrant or "va"
+    try:
+        network = open_network(arguments.model)
+        settings = replace(SamplingSettings(), temperature=arguments.temperature)
+        for i in range(arguments.n):
+            target = draw_target(arguments.quadrant, arguments.seed + i)
+            if target is None:
+                target = Target(arguments.valence, arguments.arousal)
+            bars = compose(Generator(network, settings, arguments.seed + i), target, arguments.seconds)
+            write_midi(bars, arguments.out / f"{prefix}_{i:03d}.mid", arguments.seconds)
+    except KellyError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Ship a trained run: ``python -m models.emotion.export --run out/emotion/emotion-0 --tensorflow PYTHON``.
+
+Writes ``emotion_model.tflite`` (INT8 products, float state; see ``convert``), ``emotion_model.json``
+(RTNeural), the golden vectors of both TFLite runtimes and the manifest entry. Nothing is shipped unless both
+runtimes follow the float network over a ten-minute stream (cosine of the 64 at least ``MIN_COSINE``).
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from firmware_py.runtimes.tflite import RUNTIME_MODULES
+from kelly_edge.contract import EMOTION_RATE_HZ
+from kelly_edge.errors import DataError, KellyError
+from models.emotion.data import default_cache, emopia, load, parse_condition
+from models.emotion.evaluate import state_pairs
+from models.emotion.network import N_HIDDEN, EmotionLstm, rtneural
+from models.shipping import SHIPPED, ship, stream_tflite, tflite_golden
+
+Float32 = NDArray[np.float32]
+MIN_COSINE: Final = 0.99
+STREAM_S: Final = 600.0
+N_CALIBRATION: Final = 1_500
+N_GOLDEN: Final = 48
+GOLDEN_TOLERANCE: Final = 2e-2
+"""Builds of one runtime differ in the last INT8 step of a product; garbage is off by ten times more."""
+
+
+def load_run(run: Path) -> EmotionLstm:
+    """The trained network of a run's folder. Raises DataError."""
+    network = EmotionLstm()
+    try:
+        network.load_state_dict(torch.load(run / "emotion_model.pt", weights_only=True))
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"no trained network in {run} ({error}); run python -m models.emotion.train"
+        ) from None
+    return network.eval()
+
+
+def float_stream(network: EmotionLstm, features: Float32) -> tuple[Float32, Float32, Float32]:
+    """Emotion ``[n, 64]``, and the state h, c ``[n, 128]`` *before* each step, streamed from zero."""
+    emotion, hs, cs = [], [], []
+    h = c = torch.zeros(1, 1, N_HIDDEN)
+    with torch.no_grad():
+        for row in torch.from_numpy(features):
+            hs.append(h[0, 0].numpy())
+            cs.append(c[0, 0].numpy())
+            y, (h, c) = network(row[None, None], (h, c))
+            emotion.append(y[0, 0].numpy())
+    return np.stack(emotion), np.stack(hs), np.stack(cs)
+
+
+def weights_of(network: EmotionLstm) -> dict[str, Float32]:
+    """Arrays for ``convert``."""
+    lstm = network.lstm
+    arrays = {
+        "dense_w": network.dense.weight.T,
+        "dense_b": network.dense.bias,
+        "lstm_w": torch.cat([lstm.weight_ih_l0.T, lstm.weight_hh_l0.T]),
+        "lstm_b": lstm.bias_ih_l0 + lstm.bias_hh_l0,
+        "out_w": network.out.weight.T,
+        "out_b": network.out.bias,
+    }
+    return {name: tensor.detach().contiguous().numpy() for name, tensor in arrays.items()}
+
+
+def quantise(network: EmotionLstm, features: Float32, tensorflow: str, target: Path) -> None:
+    """Write the INT8 file, calibrated on a contiguous stream. Raises DataError."""
+    emotion, h, c = float_stream(network, features[:N_CALIBRATION])
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "weights.npz"
+        n = len(emotion)
+        np.savez(source, **weights_of(network), x=features[:n], h=h, c=c)  # type: ignore[arg-type]
+        script = Path(__file__).with_name("convert.py")
+        try:
+            done = subprocess.run(
+                [tensorflow, str(script), str(source), str(target)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except OSError as error:
+            raise DataError(
+                f"cannot run {tensorflow} ({error.strerror}); give --tensorflow a Python that has "
+                "tensorflow-cpu 2.15.1"
+            ) from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise DataError(f"conversion failed ({last}); give --tensorflow a Python with tensorflow-cpu 2.15.1")
+
+
+def agreement(reference: Float32, other: Float32) -> dict[str, float]:
+    """Cosine over the 64 (mean, lowest percentile), relative RMSE, and that of the last tenth (drift)."""
+    dot = (reference * other).sum(1)
+    cosine = dot / (np.linalg.norm(reference, axis=1) * np.linalg.norm(other, axis=1) + 1e-9)
+    tail = slice(-len(reference) // 10, None)
+
+    def relative(a: Float32, b: Float32) -> float:
+        return float(np.sqrt(np.mean((a - b) ** 2) / np.mean(a**2)))
+
+    return {
+        "cosine_mean": round(float(cosine.mean()), 5),
+        "cosine_p1": round(float(np.percentile(cosine, 1)), 5),
+        "relative_rmse": round(relative(reference, other), 4),
+        "relative_rmse_last_tenth": round(relative(reference[tail], other[tail]), 4),
+    }
+
+
+def _stream_of(cache: Path, conditions: list[str]) -> Float32:
+    """Ten minutes of training features, contiguous within clips."""
+    rows, needed = [], round(STREAM_S * EMOTION_RATE_HZ)
+    for i, clip in enumerate(emopia("train")):
+        features, _ = load(cache, parse_condition(conditions[i % len(conditions)]), clip)
+        rows.append(features)
+        needed -= len(features)
+        if needed <= 0:
+            break
+    return np.concatenate(rows)
+
+
+def export(
+    network: EmotionLstm, stream: Float32, tensorflow: str, metrics: dict[str, Any], folder: Path
+) -> dict[str, Any]:
+    """Quantise, verify and ship; returns the agreement per runtime. Raises DataError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / "emotion_model.part.tflite"
+    quantise(network, stream, tensorflow, part)
+    model = part.read_bytes()
+    features_name, pairs = state_pairs(model)
+    reference, _, _ = float_stream(network, stream)
+    found = {}
+    for runtime in RUNTIME_MODULES:
+        outputs = stream_tflite(model, runtime, pairs, {features_name: stream[:, None, :]})
+        (emotion,) = outputs.values()
+        found[runtime] = agreement(reference, emotion.reshape(len(stream), -1))
+        if not found[runtime]["cosine_mean"] >= MIN_COSINE:
+            part.unlink()
+            raise DataError(
+                f"{runtime} strays from the float network ({found[runtime]}); nothing was shipped"
+            )
+    golden = tflite_golden(model, pairs, {features_name: stream[:N_GOLDEN, None, :]})
+    (folder / "emotion_model.json").write_text(json.dumps(_rounded(rtneural(network))), encoding="utf-8")
+    target = folder / "emotion_model.tflite"
+    part.rename(target)
+    entry = {
+        "name": "emotion_model",
+        "kind": "emotion",
+        "n_parameters": network.n_parameters(),
+        "precision": "int8",
+        "runtimes": list(RUNTIME_MODULES),
+        "state": [{"input": a, "output": b} for a, b in pairs],
+        "golden_tolerance": dict.fromkeys(RUNTIME_MODULES, GOLDEN_TOLERANCE),
+        "metrics": {**metrics, "int8_against_float_10_min": found},
+        "licence": "CC BY-NC-SA 4.0 (trained on EMOPIA: research, non-commercial)",
+        "data": [
+            "EMOPIA (Hung et al., ISMIR 2021), official train split, rendered with Debian's sound fonts"
+        ],
+        "card": "emotion_model.md",
+    }
+    ship(entry, target, golden, folder)
+    return found
+
+
+def _rounded(value: Any) -> Any:
+    """Nine significant digits: every float32 survives, the file is half the size."""
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    if isinstance(value, list):
+        return [_rounded(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    return value
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m models.emotion.export", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--run", type=Path, required=True, help="folder of the trained run")
+    parser.add_argument("--tensorflow", default=sys.executable, help="a Python with tensorflow-cpu 2.15.1")
+    parser.add_argument("--metrics", type=Path, help="JSON of models.emotion.evaluate to put in the manifest")
+    parser.add_argument("--condition", action="append", default=[], help="calibrate on these (fluid-0)")
+    parser.add_argument("--cache", type=Path, default=default_cache())
+    parser.add_argument("--out", type=Path, default=SHIPPED)
+    args = parser.parse_args(argv)
+    try:
+        torch.set_num_threads(1)
+        metrics = json.loads(args.metrics.read_text(encoding="utf-8")) if args.metrics else {}
+        stream = _stream_of(args.cache, args.condition or ["fluid-0"])
+        print(json.dumps(export(load_run(args.run), stream, args.tensorflow, metrics, args.out), indent=2))
+    except (KellyError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Train a voice: ``python -m models.timbre.train --voice flute [--audio DIR] [--config student|reference]``.
+
+Checkpoints every minute in the work folder; an interrupted training resumes from its last.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kelly_edge.errors import DataError
+from kelly_edge.timbre.controls import decoder_inputs
+from models.timbre.data import Take, joined, takes
+from models.timbre.network import CONFIGS, HOP, DecoderNetwork, multi_scale_spectral_loss, synthesise
+
+SEGMENT_HOPS: Final = 128
+WARM_UP_HOPS: Final = 16
+"""Hops of a segment that only bring the state up and are not judged."""
+BATCH: Final = 8
+LEARNING_RATE, LAST_RATE = 4e-3, 2e-4
+CHECKPOINT_S: Final = 60.0
+
+
+def inputs_of(take: Take) -> NDArray[np.float32]:
+    """What the decoder reads: float32 [n, 2]."""
+    pairs = zip(take.f0_hz.tolist(), take.loudness_db.tolist(), strict=True)
+    return np.array([decoder_inputs(f0, loudness) for f0, loudness in pairs], np.float32)
+
+
+def _batch(take: Take, inputs: NDArray[np.float32], rng: np.random.Generator, likely: NDArray[np.float64]) -> tuple[Tensor, ...]:
+    starts = rng.choice(len(likely), BATCH, p=likely)
+    hops = [slice(s, s + SEGMENT_HOPS) for s in starts]
+    sound = [take.sound[h.start * HOP : h.stop * HOP] for h in hops]
+    arrays = ([inputs[h] for h in hops], [take.f0_hz[h] for h in hops], sound)
+    return tuple(torch.from_numpy(np.stack(a)) for a in arrays)
+
+
+def evaluate(network: DecoderNetwork, held_out: list[Take]) -> float:
+    """Mean multi-scale spectral loss over recordings held out."""
+    torch.manual_seed(0)
+    network.eval()
+    losses, lengths = [], []
+    with torch.no_grad():
+        for take in held_out:
+            raw, _ = network(torch.from_numpy(inputs_of(take))[None])
+            sound = synthesise(raw, torch.from_numpy(take.f0_hz)[None])
+            losses.append(float(multi_scale_spectral_loss(sound, torch.from_numpy(take.sound)[None])))
+            lengths.append(len(take.sound))
+    network.train()
+    return float(np.average(losses, weights=lengths))
+
+
+def train(voice: str, audio: Path | None, config: str, work: Path, n_steps: int, seed: int) -> Path:
+    """Train until ``n_steps``; returns the checkpoint."""
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / f"{voice}.{config}.pt"
+    torch.manual_seed(seed)
+    network = DecoderNetwork(CONFIGS[config])
+    optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE if config == "student" else 3e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps, LAST_RATE)
+    first = 0
+    if path.exists():
+        saved = torch.load(path, weights_only=True)
+        network.load_state_dict(saved["network"])
+        optimiser.load_state_dict(saved["optimiser"])
+        schedule.load_state_dict(saved["schedule"])
+        first = int(saved["step"])
+    take = joined(takes(voice, audio, held_out=False))
+    held_out = takes(voice, audio, held_out=True)
+    inputs = inputs_of(take)
+    # Silence teaches little: segments are drawn where something sounds.
+    sounding = np.convolve(take.loudness_db > -60.0, np.ones(SEGMENT_HOPS), "valid")[:-1] + 1.0
+    likely = sounding / sounding.sum()
+    rng = np.random.default_rng(seed + first)
+
+    def save(step: int) -> None:
+        state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
+        torch.save({**state, "schedule": schedule.state_dict()}, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+
+    saved_at, recent = time.monotonic(), []
+    for step in range(first, n_steps):
+        x, f0_hz, target = _batch(take, inputs, rng, likely)
+        raw, _ = network(x)
+        skip = WARM_UP_HOPS * HOP
+        loss = multi_scale_spectral_loss(synthesise(raw, f0_hz)[:, skip:], target[:, skip:])
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 3.0)
+        optimiser.step()
+        schedule.step()
+        recent.append(float(loss.detach()))
+        if time.monotonic() - saved_at > CHECKPOINT_S or step + 1 == n_steps:
+            save(step + 1)
+            saved_at = time.monotonic()
+            row = {"step": step + 1, "loss": round(float(np.mean(recent)), 4)}
+            print(json.dumps({"voice": voice, "config": config, **row}), flush=True)
+            recent.clear()
+    loss_held_out = evaluate(network, held_out) if held_out else float("nan")
+    n_parameters = sum(p.numel() for p in network.parameters())
+    result = {"voice": voice, "config": config, "n_parameters": n_parameters, "held_out_loss": loss_held_out}
+    print(json.dumps(result), flush=True)
+    path.with_suffix(".json").write_text(json.dumps(result))
+    return path
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--voice", required=True)
+    parser.add_argument("--audio", type=Path, help="folder of recordings (default: the voice's own source)")
+    parser.add_argument("--config", choices=CONFIGS, default="student")
+    parser.add_argument("--work", type=Path, default=Path("out/timbre"), help="folder of the checkpoints")
+    parser.add_argument("--steps", type=int, default=1_000)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    try:
+        train(args.voice, args.audio, args.config, args.work, args.steps, args.seed)
+    except DataError as error:
+        print(f"models.timbre.train: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

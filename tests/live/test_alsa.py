@@ -1,0 +1,93 @@
+"""The sound card: paced, truthful about xruns, silent and back when it goes."""
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+alsaaudio = pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
+
+from firmware_py.devices.alsa import REOPEN_EVERY_S, AlsaCard  # noqa: E402
+from kelly_edge.contract import SAMPLE_RATE_HZ  # noqa: E402
+from kelly_edge.errors import DeviceError  # noqa: E402
+
+PERIOD = 128
+PERIOD_S = PERIOD / SAMPLE_RATE_HZ
+
+
+def new_card(period: int = PERIOD, n_periods: int = 3, card: str = "kelly") -> tuple[AlsaCard, list[str]]:
+    warnings: list[str] = []
+    return AlsaCard(card, period, n_periods, warnings.append), warnings
+
+
+def run(card: AlsaCard, n_periods: int) -> np.ndarray:
+    """Echo what is heard; returns the samples captured."""
+    heard = np.zeros((n_periods, PERIOD), np.float32)
+    for block in heard:
+        card.wait()
+        card.read(block)
+        card.write(block)
+    return heard
+
+
+def test_it_runs_at_the_pace_of_the_card(server: Any) -> None:
+    card, warnings = new_card()
+    run(card, 20)
+    begin_s = time.monotonic()
+    run(card, 375)
+    taken_s = time.monotonic() - begin_s
+    card.close()
+    assert taken_s == pytest.approx(375 * PERIOD_S, abs=0.15)
+    assert warnings == []
+
+
+def test_each_stall_is_counted_and_sound_goes_on(server: Any) -> None:
+    card, _ = new_card()
+    run(card, 100)
+    before = card.n_capture_xruns
+    n_stalls = 3
+    for _ in range(n_stalls):
+        time.sleep(0.1)
+        run(card, 100)
+    card.close()
+    # A busy machine may add xruns of its own; none may be missed.
+    assert n_stalls <= card.n_capture_xruns - before <= n_stalls + 2
+    assert card.n_disconnects == 0
+
+
+def test_an_absent_card_is_waited_for_in_silence_at_the_pace_of_the_clock(server: Any) -> None:
+    card, warnings = new_card(card="plughw:CARD=Nobody")
+    begin_s = time.monotonic()
+    heard = run(card, 187)
+    assert time.monotonic() - begin_s == pytest.approx(187 * PERIOD_S, abs=0.1)
+    assert not heard.any()
+    assert len(warnings) == 1
+    assert "audio.card" in warnings[0]
+
+
+def test_a_server_killed_is_silence_and_the_server_back_is_sound(server: Any) -> None:
+    card, warnings = new_card()
+    run(card, 50)
+    server.kill()
+    begin_s = time.monotonic()
+    run(card, 375)
+    assert time.monotonic() - begin_s < 375 * PERIOD_S + 1.0
+    assert not card.is_there
+    server.start()
+    begin_s = time.monotonic()
+    while not card.is_there and time.monotonic() < begin_s + 3:
+        run(card, 10)
+    assert card.is_there
+    assert time.monotonic() - begin_s < REOPEN_EVERY_S + 1.0
+    run(card, 100)
+    card.close()
+    assert card.n_disconnects >= 1
+    assert [("is back" in text) for text in warnings][-1]
+
+
+def test_a_device_that_cannot_do_it_is_refused_in_one_line() -> None:
+    # ALSA's null device takes any period; one period of buffer it cannot.
+    with pytest.raises(DeviceError, match=r"sound card null gives .*period") as caught:
+        AlsaCard("null", 0, 3, print)
+    assert "\n" not in str(caught.value)

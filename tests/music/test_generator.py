@@ -1,0 +1,248 @@
+"""The generator with a small network that depends on its whole cache: legality, rewinding, bounds."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kelly_edge.music import compound_word as cw
+from kelly_edge.music.generator import Bar, Generator, SamplingSettings, Target, graded_level
+from kelly_edge.music.sampling import Floats, HeadTables, KvCache
+
+N_HEADS, WIDTH, CONTEXT = len(cw.SAMPLED), 8, 128
+FULL, SHORT, CONTINUATION, REST = range(4)
+SCALE = {1: {0, 2, 4, 5, 7, 9, 11}, 0: {0, 2, 3, 5, 7, 8, 10, 11}}
+
+
+class SmallNetwork:
+    """Contexts are a fixed mixture of all rows read: what is composed depends on the whole cache."""
+
+    context = CONTEXT
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(7)
+        parents = [cw.FAMILIES[cw.COLUMN[p]].size for family in cw.SAMPLED for p in family.parents]
+        sizes = [family.size for family in cw.SAMPLED]
+        biases = [np.zeros(n, np.float32) for n in sizes]
+        biases[0][cw.NOTE] = 2.5  # about twelve notes a bar
+        self.tables = HeadTables(
+            rng.normal(size=(N_HEADS, WIDTH)).astype(np.float32),
+            tuple(0.5 * rng.normal(size=(n, WIDTH)).astype(np.float32) for n in parents),
+            tuple(0.5 * rng.normal(size=(WIDTH, n)).astype(np.float32) for n in sizes),
+            tuple(biases),
+        )
+        self.embedding = rng.normal(size=(cw.OFFSETS[-1], WIDTH)).astype(np.float32)
+        self.mixing = rng.normal(size=(N_HEADS, WIDTH, WIDTH)).astype(np.float32)
+        self.n_steps = 0
+
+    def new_cache(self) -> KvCache:
+        shape = (1, 1, CONTEXT, WIDTH)
+        return KvCache(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+
+    def step(self, row: cw.Rows, cache: KvCache, n_rows: int, contexts: Floats) -> None:
+        assert 0 <= n_rows < CONTEXT
+        self.n_steps += 1
+        cache.keys[0, 0, n_rows] = self.embedding[row + np.array(cw.OFFSETS[:-1])].sum(0)
+        ages = np.arange(n_rows, -1, -1)[:, None]
+        seen = (cache.keys[0, 0, : n_rows + 1] * 0.8**ages).sum(0)
+        contexts[:] = np.tanh(self.mixing @ seen / 3.0)
+
+
+def new_generator(seed: int = 1) -> Generator:
+    return Generator(SmallNetwork(), SamplingSettings(), seed)
+
+
+def compose(generator: Generator, n: int, target: Target, rung: int = FULL) -> list[Bar]:
+    return [generator.compose_bar(target, rung) for _ in range(n)]
+
+
+TARGET = Target(0.5, 0.5, tonic=2, mode=1, tempo_bpm=100.0)
+
+
+def test_the_same_seed_gives_the_same_notes() -> None:
+    assert compose(new_generator(), 12, TARGET) == compose(new_generator(), 12, TARGET)
+
+
+def test_another_seed_gives_other_notes() -> None:
+    assert compose(new_generator(1), 4, TARGET) != compose(new_generator(2), 4, TARGET)
+
+
+@pytest.mark.parametrize("n_back", [1, 5, 16])
+def test_rewinding_with_the_same_target_composes_the_same_bars_again(n_back: int) -> None:
+    generator = new_generator()
+    bars = compose(generator, 40, TARGET)
+    generator.rewind(40 - n_back)
+    assert generator.next_bar == 40 - n_back
+    assert compose(generator, n_back, TARGET) == bars[-n_back:]
+
+
+def test_rewinding_twice_and_going_on_is_as_if_it_never_happened() -> None:
+    straight = compose(new_generator(), 30, TARGET)
+    generator = new_generator()
+    compose(generator, 20, TARGET)
+    generator.rewind(12)
+    compose(generator, 6, Target(-0.9, -0.9, tonic=2, mode=0))
+    generator.rewind(12)
+    assert compose(generator, 18, TARGET) == straight[12:]
+
+
+def test_a_rewound_bar_follows_the_new_target() -> None:
+    generator = new_generator()
+    bars = compose(generator, 10, TARGET)
+    generator.rewind(8)
+    other = compose(generator, 2, Target(-1.0, -1.0, tonic=2, mode=0, tempo_bpm=100.0))
+    assert [bar.number for bar in other] == [8, 9]
+    assert other != bars[8:]
+
+
+def test_rewinding_to_the_next_bar_changes_nothing() -> None:
+    generator = new_generator()
+    compose(generator, 3, TARGET)
+    generator.rewind(3)
+    assert generator.next_bar == 3
+
+
+@pytest.mark.parametrize("bar", [-1, 4, 99])
+def test_rewinding_to_a_bar_that_is_not_kept_is_refused(bar: int) -> None:
+    generator = new_generator()
+    compose(generator, 3, TARGET)
+    with pytest.raises(ValueError, match="no snapshot of bar"):
+        generator.rewind(bar)
+
+
+@given(
+    st.builds(
+        Target,
+        valence=st.floats(),
+        arousal=st.floats(),
+        density=st.floats(),
+        tonic=st.integers(-3, 14),
+        mode=st.integers(-3, 3),
+        tempo_bpm=st.floats(),
+    ),
+    st.integers(0, 3),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_bar_is_legal_whatever_the_target(target: Target, rung: int) -> None:
+    generator = new_generator()
+    for bar in (generator.compose_bar(target), generator.compose_bar(target, rung)):
+        assert math.isfinite(bar.tempo_bpm)
+        assert bar.tempo_bpm > 0.0
+        onsets = [(note.onset_beats, note.pitch) for note in bar.notes]
+        assert onsets == sorted(set(onsets))
+        for note in bar.notes:
+            assert 0.0 <= note.onset_beats < bar.n_beats
+            assert note.duration_beats > 0.0
+            assert 21 <= note.pitch <= 108
+            assert 1 <= note.velocity <= 127
+
+
+@pytest.mark.parametrize(("tonic", "mode"), [(0, 1), (2, 1), (6, 0), (7, 0), (11, 1)])
+def test_key_lock_keeps_every_note_in_the_key(tonic: int, mode: int) -> None:
+    bars = compose(new_generator(), 16, Target(0.3, 0.3, tonic=tonic, mode=mode))
+    classes = {(note.pitch - tonic) % 12 for bar in bars for note in bar.notes}
+    assert len(classes) >= 5
+    assert classes <= SCALE[mode]
+
+
+def test_without_a_tonic_chromatic_notes_may_sound() -> None:
+    bars = compose(new_generator(), 16, Target(0.3, 0.3))
+    assert len({note.pitch % 12 for bar in bars for note in bar.notes}) > 8
+
+
+def test_a_pitch_ends_before_it_is_struck_again_in_its_bar() -> None:
+    for bar in compose(new_generator(), 30, TARGET):
+        for first, second in itertools.combinations(bar.notes, 2):
+            if first.pitch == second.pitch:
+                assert first.onset_beats + first.duration_beats <= second.onset_beats
+
+
+def test_the_tempo_given_is_the_tempo_played() -> None:
+    assert {bar.tempo_bpm for bar in compose(new_generator(), 3, Target(0, 0, tempo_bpm=87.3))} == {87.3}
+
+
+def test_a_free_tempo_moves_by_small_steps() -> None:
+    tempi = [bar.tempo_bpm for bar in compose(new_generator(), 20, Target(0, 0))]
+    assert all(abs(math.log(b / a)) < 0.07 for a, b in itertools.pairwise(tempi))
+
+
+def test_a_continuation_repeats_the_last_bar_without_the_network() -> None:
+    network = SmallNetwork()
+    generator = Generator(network, SamplingSettings(), 1)
+    last = compose(generator, 3, TARGET)[-1]
+    n_steps = network.n_steps
+    again = generator.compose_bar(TARGET, CONTINUATION)
+    assert again.notes == last.notes
+    assert (again.number, again.rung) == (3, CONTINUATION)
+    assert network.n_steps == n_steps
+
+
+def test_a_continuation_moves_to_the_new_tonic() -> None:
+    generator = new_generator()
+    last = compose(generator, 3, TARGET)[-1]
+    again = generator.compose_bar(Target(0.5, 0.5, tonic=4, mode=1), CONTINUATION)
+    assert [note.pitch for note in again.notes] == [note.pitch + 2 for note in last.notes]
+
+
+def test_a_continuation_of_nothing_and_a_rest_are_empty() -> None:
+    generator = new_generator()
+    assert generator.compose_bar(TARGET, CONTINUATION).notes == ()
+    assert generator.compose_bar(TARGET, REST).notes == ()
+    assert generator.next_bar == 2
+
+
+def test_play_goes_on_after_a_rest() -> None:
+    generator = new_generator()
+    compose(generator, 2, TARGET)
+    compose(generator, 40, TARGET, REST)
+    assert any(bar.notes for bar in compose(generator, 3, TARGET))
+
+
+def test_the_work_of_a_bar_is_bounded() -> None:
+    network = SmallNetwork()
+    generator = Generator(network, SamplingSettings(max_rows_per_bar=20), 1)
+    for _ in range(120):
+        before = network.n_steps
+        bar = generator.compose_bar(TARGET)
+        assert len(bar.notes) <= 20
+        assert network.n_steps - before <= 21 + CONTEXT // 2
+
+
+def test_a_short_context_costs_less() -> None:
+    network = SmallNetwork()
+    generator = Generator(network, SamplingSettings(), 1)
+    worst = 0
+    for _ in range(60):
+        before = network.n_steps
+        assert len(generator.compose_bar(TARGET, SHORT).notes) <= 24
+        worst = max(worst, network.n_steps - before)
+    assert worst <= 25 + 64
+
+
+def test_bars_that_are_alike_are_not_repeated_for_ever() -> None:
+    """A network that always says the same: the repetition control breaks the third copy."""
+    network = SmallNetwork()
+    network.mixing[:] = 0.0
+    tamed = SamplingSettings(temperature=0.01, repetition=50.0)
+    bars = [
+        [(n.onset_beats, n.pitch) for n in b.notes] for b in compose(Generator(network, tamed, 3), 40, TARGET)
+    ]
+    runs = [len(list(group)) for key, group in itertools.groupby(bars) if key]
+    assert max(runs) <= 2
+
+
+@pytest.mark.parametrize("dither", [0.0, 0.3, 0.99])
+def test_levels_rise_with_the_value_and_stay_in_range(dither: float) -> None:
+    levels = [graded_level(value, dither) for value in np.linspace(-1, 1, 41)]
+    assert levels == sorted(levels)
+    assert levels[0] == 1
+    assert levels[-1] == cw.N_LEVELS
+
+
+def test_the_mean_level_is_continuous_in_the_value() -> None:
+    dithers = np.linspace(0, 0.999, 200)
+    means = [np.mean([graded_level(value, d) for d in dithers]) for value in np.linspace(-0.8, 0.8, 33)]
+    assert np.all(np.diff(means) > 0.1)
