@@ -1,7 +1,5 @@
 """What several tests share: the shipped models, opened once, and a rendered performance of the demo."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -9,8 +7,6 @@ from firmware_py.devices.audio_file import read_audio
 from firmware_py.offline_commands import demo_recording
 from firmware_py.wiring import Models, Offline, Performance, open_models
 from kelly_edge.config import Settings
-
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,11 @@
 """The whole instrument on recordings, through the same stages as the box."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import DATA
 
 from firmware_py.devices.audio_file import read_audio
 from firmware_py.wiring import Models, Offline, Performance
@@ -14,6 +14,7 @@ from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.music.envelope import DENSITY_WINDOW_S
 from kelly_edge.units import db_to_gain
 
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 CLIPS = sorted((DATA / "clips").glob("*.*")) if DATA.exists() else []
 SHORT_S = 8
 

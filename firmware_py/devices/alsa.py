@@ -9,6 +9,7 @@ filling the playback buffer with silence gives the same latency every time. Re-p
 alone changes the latency for good.
 """
 
+import contextlib
 import select
 import time
 from collections.abc import Callable
@@ -65,6 +66,7 @@ class AlsaCard:
         self._out = np.zeros(period, np.float32)
         self._capture: alsaaudio.PCM | None = None
         self._playback: alsaaudio.PCM | None = None
+        self._abandoned: list[alsaaudio.PCM | None] = []
         self._poll = select.poll()
         self._reopen_s = 0.0
         self._tick_s = time.monotonic()
@@ -85,7 +87,7 @@ class AlsaCard:
         while self._capture is not None and self._n_in < self._period:
             left_s = begin_s + HANGS_AFTER_S - time.monotonic()
             if left_s <= 0.0:
-                self._lose("gave no sound")
+                self._abandon()
             elif self._poll.poll(1e3 * left_s):
                 self._take_in()
         if self._capture is None:
@@ -120,6 +122,9 @@ class AlsaCard:
         """Let go of the card."""
         for pcm in (self._capture, self._playback):
             if pcm is not None:
+                # Else closing plays the buffer out first.
+                with contextlib.suppress(alsaaudio.ALSAAudioError):
+                    pcm.drop()
                 pcm.close()
         self._capture = self._playback = None
 
@@ -220,6 +225,12 @@ class AlsaCard:
         self.n_disconnects += 1
         self.close()
         self._absent(why)
+
+    def _abandon(self) -> None:
+        # Closing a stream of a sound server that died hangs: keep it, unclosed, for ever.
+        self._abandoned += [self._capture, self._playback]
+        self._capture = self._playback = None
+        self._lose("gave no sound")
 
     def _absent(self, why: str) -> None:
         self._tick_s = time.monotonic()

@@ -53,7 +53,7 @@ class ComposerStage:
         self._presence = 0.0
         self._resting = True
         self._cost_s = 0.0
-        self._plan = Plan(settings.envelope, clock.now_s())
+        self._plan = Plan(settings.envelope, clock.now_s() + COMMIT_S)
         self._envelope = Envelope(settings.envelope)
         self._heard = np.zeros((), HEARD_DTYPE)
         self._heard_s = -1.0

@@ -18,6 +18,8 @@ from kelly_edge.contract import F0_MIN_HZ, N_HARMONICS, N_NOISE_BANDS, SAMPLE_RA
 Float32 = NDArray[np.float32]
 BAND_LIMIT_HZ: Final = 11_500.0
 """Highest frequency a voice plays: the recordings the voices learn from reach 12 kHz."""
+BAND_FADE_HZ: Final = 1_000.0
+"""Width of the fade of the harmonics below the band limit."""
 N_NOISE_TRAINED: Final = 31
 """Noise bands (of 375 Hz) below the band limit; those above are silent."""
 N_RAW: Final = 1 + N_HARMONICS + N_NOISE_TRAINED

@@ -2,8 +2,8 @@
 
 Within a hop f0, amplitudes and distribution move linearly from the last controls to the new ones, and the
 phase is carried over, so nothing clicks at a boundary. The harmonics of a sample come from the Chebyshev
-recurrence s[k+1] = 2 cos θ s[k] - s[k-1] (difference from sin(): under 1e-6); none is played above the
-band limit. The noise of a hop is filtered by its own linear-phase FIR and its tail is carried over.
+recurrence s[k+1] = 2 cos θ s[k] - s[k-1] (difference from sin(): under 1e-6); each fades out over the last
+kilohertz below the band limit, by its frequency of the moment, so that a glide cuts none off. The noise of a hop is filtered by its own linear-phase FIR and its tail is carried over.
 """
 
 import math
@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from kelly_edge.contract import HOP_SIZE, N_HARMONICS, N_NOISE_BANDS, SAMPLE_RATE_HZ
-from kelly_edge.timbre.controls import BAND_LIMIT_HZ, Controls
+from kelly_edge.timbre.controls import BAND_FADE_HZ, BAND_LIMIT_HZ, Controls
 
 Float32 = NDArray[np.float32]
 N_TAPS: Final = 2 * (N_NOISE_BANDS - 1)
@@ -27,6 +27,22 @@ def noise_basis() -> NDArray[np.float64]:
     """FIR taps per unit of each band's magnitude: [65, 128], linear phase, Hann-windowed."""
     impulses = np.fft.irfft(np.eye(N_NOISE_BANDS), N_TAPS)
     return np.asarray(np.roll(impulses, N_TAPS // 2, axis=1) * np.hanning(N_TAPS + 1)[:-1])
+
+
+@njit(cache=True)
+def _levels(distribution: Float32, amplitude: float, to: NDArray[np.float64]) -> None:
+    """``amplitude`` times ``distribution`` into ``to``; what is not finite is silent."""
+    for k in range(to.shape[0]):
+        level = amplitude * distribution[k]
+        to[k] = level if math.isfinite(level) else 0.0
+
+
+@njit(cache=True)
+def _below(limit_hz: float, f0_hz: float, n: int) -> int:
+    """How many of the first ``n`` harmonics of ``f0_hz`` lie at or below ``limit_hz``."""
+    if not f0_hz > 0.0:
+        return 0
+    return n if n * f0_hz <= limit_hz else int(limit_hz / f0_hz)
 
 
 @njit(cache=True)
@@ -50,9 +66,13 @@ def _harmonics(
         twice_cos = 2.0 * math.cos(theta)
         before, s = 0.0, math.sin(theta)
         total = 0.0
-        n_audible = min(n_harmonics, int(BAND_LIMIT_HZ / f0)) if f0 > 0.0 else 0
-        for k in range(n_audible):
+        n_whole = _below(BAND_LIMIT_HZ - BAND_FADE_HZ, f0, n_harmonics)
+        for k in range(n_whole):
             total += (levels_from[k] + share * (levels_to[k] - levels_from[k])) * s
+            before, s = s, twice_cos * s - before
+        for k in range(n_whole, _below(BAND_LIMIT_HZ, f0, n_harmonics)):
+            fade = (BAND_LIMIT_HZ - (k + 1) * f0) / BAND_FADE_HZ
+            total += fade * (levels_from[k] + share * (levels_to[k] - levels_from[k])) * s
             before, s = s, twice_cos * s - before
         out[i] += total
     return phase
@@ -116,9 +136,14 @@ class Synth:
         self._f0_hz = 0.0
 
     def play(self, controls: Controls, f0_hz: float, gain: float, out: Float32) -> None:
-        """One hop into ``out`` float32 [256], ending at ``controls`` times ``gain`` and ``f0_hz``."""
-        np.multiply(controls.harmonic_distribution, controls.amplitude * gain, out=self._to)
-        np.multiply(controls.noise_magnitudes, gain, out=self._noise)
+        """One hop into ``out`` float32 [256], ending at ``controls`` times ``gain`` and ``f0_hz``.
+
+        An f0 that is not finite and positive, and levels that are not finite, are silent.
+        """
+        if not 0.0 < f0_hz < math.inf:
+            f0_hz = 0.0
+        _levels(controls.harmonic_distribution, controls.amplitude * gain, self._to)
+        _levels(controls.noise_magnitudes, gain, self._noise)
         # After silence a note begins at its own pitch instead of gliding up to it.
         start_hz = self._f0_hz if self._from.any() else f0_hz
         out[:HOP_SIZE] = 0.0

@@ -140,7 +140,7 @@ def interval_runs(pitch: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 
 def copied_share(folder: Path, tokens: Path) -> float:
-    """Share of the clips in ``folder`` with a run of more than ``COPY_NOTES`` notes from the training data."""
+    """Share of the clips in ``folder`` that copy a run of more than ``COPY_NOTES`` training notes."""
     pieces = [piece for corpus in ("emopia", "pop909") for piece in load_tokens(tokens, corpus, "train")]
     known = np.concatenate([interval_runs(piece[piece[:, TYPE] == NOTE, PITCH]) for piece in pieces])
     clips = [read_midi(path) for path in sorted(folder.glob("*.mid"))]

@@ -37,6 +37,9 @@ FONTS: Final = {
     "timgm": ("TimGM6mb.sf2", "timgm6mb-soundfont"),
     "opl3": ("OPL-3_FM_128M.sf2", "opl3-soundfont"),
 }
+MIXED: Final = 128
+"""A programme that stands for one of ``PALETTE`` a clip: timbres that are struck or plucked."""
+PALETTE: Final = (1, 2, 3, 4, 5, 6, 7, 11, 24, 46)
 QUADRANT_SIGNS: Final = {"Q1": (1, 1), "Q2": (-1, 1), "Q3": (-1, -1), "Q4": (1, -1)}
 
 
@@ -51,7 +54,8 @@ class Condition:
     @property
     def name(self) -> str:
         """Folder name in the cache."""
-        return f"{self.font}-{self.programme}" + ("" if self.treatment == "clean" else f"-{self.treatment}")
+        programme = "mixed" if self.programme == MIXED else self.programme
+        return f"{self.font}-{programme}" + ("" if self.treatment == "clean" else f"-{self.treatment}")
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,9 @@ class Clip:
 
 
 def parse_condition(name: str) -> Condition:
-    """``fluid-0`` or ``fluid-0-microphone``."""
+    """``fluid-0``, ``fluid-mixed`` or ``fluid-0-microphone``."""
     font, programme, *treatment = name.split("-", 2)
-    return Condition(font, int(programme), *treatment)
+    return Condition(font, MIXED if programme == "mixed" else int(programme), *treatment)
 
 
 TRAIN_CONDITIONS: Final = (
@@ -86,8 +90,7 @@ TRAIN_CONDITIONS: Final = (
     Condition("muse"),
     Condition("fluid", 0, "microphone"),
     Condition("muse", 0, "microphone"),
-    Condition("fluid", 4),
-    Condition("muse", 6),
+    Condition("fluid", MIXED),
 )
 EVALUATION_CONDITIONS: Final = (
     Condition("fluid"),
@@ -262,7 +265,9 @@ def prepare(cache: Path, condition: Condition, clips: list[Clip], keep_audio: bo
             if rendering.exists():
                 samples = np.load(rendering)
             else:
-                samples = render(clip.path, condition.font, condition.programme, cache)
+                mixed = condition.programme == MIXED
+                programme = PALETTE[i % len(PALETTE)] if mixed else condition.programme
+                samples = render(clip.path, condition.font, programme, cache)
                 if keep_audio:
                     np.save(rendering.with_suffix(".part.npy"), samples)
                     rendering.with_suffix(".part.npy").rename(rendering)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kelly_edge.contract import N_HARMONICS, N_NOISE_BANDS
-from kelly_edge.timbre.controls import BAND_LIMIT_HZ, LOG_10, N_NOISE_TRAINED, N_RAW, NOISE_BIAS
+from kelly_edge.timbre.controls import BAND_FADE_HZ, BAND_LIMIT_HZ, LOG_10, N_NOISE_TRAINED, N_RAW, NOISE_BIAS
 
 RATE_HZ: Final = 24_000
 HOP: Final = 128
@@ -77,7 +77,8 @@ def synthesise(raw: Tensor, f0_hz: Tensor) -> Tensor:
         cycles = torch.cumsum(f0.reshape(batch, -1).double() / RATE_HZ, dim=1).reshape(batch, n, HOP, 1)
         number = torch.arange(1, N_HARMONICS + 1)
         angle = (torch.frac(cycles) * number).frac().float() * (2.0 * math.pi)
-        sines = torch.sin(angle) * (f0[..., None] * number < BAND_LIMIT_HZ)
+        fade = ((BAND_LIMIT_HZ - f0[..., None] * number) / BAND_FADE_HZ).clamp(0.0, 1.0)
+        sines = torch.sin(angle) * fade
     ends = torch.stack([_previous(levels), levels], dim=-1)
     both = torch.matmul(sines, ends)
     tones = both[..., 0] + share * (both[..., 1] - both[..., 0])

@@ -99,7 +99,7 @@ def test_evaluation_fonts_are_in_no_training_condition() -> None:
     assert {c.font for c in data.TRAIN_CONDITIONS} == {"fluid", "muse"}
 
 
-@pytest.mark.parametrize("name", ["fluid-0", "muse-6", "fluid-0-microphone", "timgm-0-noise_20db"])
+@pytest.mark.parametrize("name", ["fluid-0", "fluid-mixed", "fluid-0-microphone", "timgm-0-noise_20db"])
 def test_condition_names_read_back(name: str) -> None:
     assert data.parse_condition(name).name == name
 
