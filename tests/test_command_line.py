@@ -51,7 +51,9 @@ def test_play_writes_performance_voice_and_log_the_same_every_time(clip: Path, t
     assert not sounding
     voice, rate_hz = soundfile.read(tmp_path / "one" / "voice.wav")
     assert rate_hz == SAMPLE_RATE_HZ and np.max(np.abs(voice)) <= db_to_gain(-1.0)
-    kinds = {json.loads(line)["kind"] for line in (tmp_path / "one" / "session.jsonl").open()}
+    kinds = {
+        json.loads(line)["kind"] for line in (tmp_path / "one" / "session.jsonl").read_text().splitlines()
+    }
     assert kinds == {"emotion", "note", "knobs", "counters"}
 
 

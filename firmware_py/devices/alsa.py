@@ -29,6 +29,9 @@ HANGS_AFTER_S: Final = 0.25
 """A card that gave no period for so long is gone."""
 BYTES_PER_FRAME: Final = 4
 
+_ABANDONED: Final[list[object]] = []
+"""Streams that must not be closed; a process that holds some ends by ``os._exit``."""
+
 
 def device_name(card: str) -> str:
     """The ALSA device of a setting: a card's own name becomes its converting device."""
@@ -66,7 +69,6 @@ class AlsaCard:
         self._out = np.zeros(period, np.float32)
         self._capture: alsaaudio.PCM | None = None
         self._playback: alsaaudio.PCM | None = None
-        self._abandoned: list[alsaaudio.PCM | None] = []
         self._poll = select.poll()
         self._reopen_s = 0.0
         self._tick_s = time.monotonic()
@@ -227,8 +229,8 @@ class AlsaCard:
         self._absent(why)
 
     def _abandon(self) -> None:
-        # Closing a stream of a sound server that died hangs: keep it, unclosed, for ever.
-        self._abandoned += [self._capture, self._playback]
+        # Closing a stream of a sound server that died hangs, or ends this process: keep it, unclosed.
+        _ABANDONED.extend((self._capture, self._playback))
         self._capture = self._playback = None
         self._lose("gave no sound")
 

@@ -1,8 +1,8 @@
 """Compound words: music as rows of small integers, one token a family, one row a bar or a note.
 
 After Hsiao et al., "Compound Word Transformer" (AAAI 2021). A bar row carries what holds for the whole
-bar: the emotion asked for, density, mode, tempo and chord. The note rows that follow it carry position,
-pitch, duration and velocity, sorted by position and then upwards by pitch, so that one piece of music
+bar: the emotion asked for, density, mode, tempo and chord. The note rows that follow it repeat all that, so
+that no note is far from it, and carry position, pitch, duration and velocity of a note, sorted by position and then upwards by pitch, so that one piece of music
 has exactly one encoding. Token 0 of a family means "does not apply" (or "unknown", for a condition).
 
 Music is written in one key: pitches are moved so that the tonic is C (by -6 to +5 semitones), and the
@@ -64,7 +64,7 @@ class Family:
     size: int
     """Tokens, the 0 included."""
     row: int
-    """The row type it applies to: BAR, NOTE, or 0 for every row."""
+    """The row type it is decided in: BAR, NOTE, or 0 for every row."""
     given: bool = False
     """A condition: set from outside, never sampled."""
     parents: tuple[str, ...] = ()
@@ -79,10 +79,10 @@ FAMILIES: Final = (
     Family("mode", 3, BAR, given=True),
     Family("tempo", N_TEMPI + 1, BAR, parents=("valence", "arousal", "density", "mode")),
     Family("chord", NO_CHORD + 1, BAR, parents=("valence", "arousal", "density", "mode", "tempo")),
-    Family("position", N_STEPS + 1, NOTE),
-    Family("pitch", PITCH_HIGH - PITCH_LOW + 2, NOTE, parents=("position",)),
-    Family("duration", len(DURATION_STEPS) + 1, NOTE, parents=("position", "pitch")),
-    Family("velocity", 128 // VELOCITY_STEP + 2, NOTE, parents=("position", "pitch", "duration")),
+    Family("position", N_STEPS + 1, NOTE, parents=("arousal", "density")),
+    Family("pitch", PITCH_HIGH - PITCH_LOW + 2, NOTE, parents=("valence", "mode", "chord", "position")),
+    Family("duration", len(DURATION_STEPS) + 1, NOTE, parents=("density", "tempo", "position", "pitch")),
+    Family("velocity", 128 // VELOCITY_STEP + 2, NOTE, parents=("arousal", "position", "pitch", "duration")),
 )
 """The columns of a row, in the order they are decided."""
 
@@ -186,10 +186,17 @@ def bar_row(condition: Condition, tempo: int, chord: int) -> Rows:
     return row
 
 
-def note_row(note: GridNote) -> Rows:
-    """A note row; shape [11]."""
+def begin_note(bar: Rows) -> Rows:
+    """A note row whose note is not decided yet, in the bar of the row ``bar``; shape [11]."""
     row = np.zeros(N_FAMILIES, np.int16)
+    row[VALENCE:POSITION] = bar[VALENCE:POSITION]
     row[TYPE] = NOTE
+    return row
+
+
+def note_row(note: GridNote, bar: Rows) -> Rows:
+    """A note row in the bar of the row ``bar``; shape [11]."""
+    row = begin_note(bar)
     row[POSITION:] = (
         note.position + 1,
         note.pitch - PITCH_LOW + 1,
@@ -213,9 +220,10 @@ def encode(bars: Iterable[GridBar]) -> Rows:
     """Bars to rows [n_rows, 11]; notes are sorted, and of two on one position and pitch one is kept."""
     rows = []
     for bar in bars:
-        rows.append(bar_row(bar.condition, tempo_token(bar.tempo_bpm), bar.chord))
+        head = bar_row(bar.condition, tempo_token(bar.tempo_bpm), bar.chord)
+        rows.append(head)
         unique = {(note.position, note.pitch): note for note in bar.notes}
-        rows.extend(note_row(unique[place]) for place in sorted(unique))
+        rows.extend(note_row(unique[place], head) for place in sorted(unique))
     return np.array(rows, np.int16).reshape(-1, N_FAMILIES)
 
 

@@ -42,6 +42,7 @@ from kelly_edge.music.compound_word import (
     GridNote,
     Rows,
     bar_row,
+    begin_note,
     note_of,
     tempo_of,
     tempo_token,
@@ -257,7 +258,7 @@ class Generator:
         chords = CHORDS_IN_KEY[mode == MAJOR] if locked else every_token(CHORD)
         sampler.decide(contexts, row, CHORD, chords)
         n_rows = self._read(row, window, n_rows, contexts)
-        tempo = int(row[TEMPO])
+        head, tempo = row, int(row[TEMPO])
 
         in_range = piano_range(self._shift(target))
         legal_pitches = in_range & pitches_in_key(int(row[CHORD]), mode) if locked else in_range
@@ -270,7 +271,7 @@ class Generator:
             positions = next_positions(position, full)
             if not positions.any():
                 break
-            row = np.zeros(N_FAMILIES, np.int16)
+            row = begin_note(head)
             sampler.decide(contexts, row, TYPE, types)
             if row[TYPE] == BAR:
                 break

@@ -3,7 +3,8 @@
 Within a hop f0, amplitudes and distribution move linearly from the last controls to the new ones, and the
 phase is carried over, so nothing clicks at a boundary. The harmonics of a sample come from the Chebyshev
 recurrence s[k+1] = 2 cos θ s[k] - s[k-1] (difference from sin(): under 1e-6); each fades out over the last
-kilohertz below the band limit, by its frequency of the moment, so that a glide cuts none off. The noise of a hop is filtered by its own linear-phase FIR and its tail is carried over.
+kilohertz below the band limit, by its frequency of the moment, so that a glide cuts none off. The noise of
+a hop is filtered by its own linear-phase FIR and its tail is carried over.
 """
 
 import math

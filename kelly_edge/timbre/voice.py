@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kelly_edge.contract import HOP_SIZE, N_HARMONICS
+from kelly_edge.contract import HOP_RATE_HZ, HOP_SIZE, N_HARMONICS, SAMPLE_RATE_HZ
 from kelly_edge.signal.loudness import LoudnessMeter
 from kelly_edge.timbre.controls import LOUDNESS_FLOOR_DB, Controls
 from kelly_edge.timbre.synth import Synth
@@ -29,6 +29,50 @@ GATE_CLOSED: Final = 1e-3
 HOLD_BELOW_GATE: Final = 0.7
 """An open gate closes only below this share of the confidence that opens it."""
 TILT_DB_PER_OCTAVE: Final = 6.0
+MAX_OCTAVES: Final = 2
+MAINS_HZ: Final = (50.0, 60.0, 100.0, 120.0)
+"""Mains hum: the supply's frequency and that of a rectifier. The notes of A = 440 Hz lie 17 cents or more away."""
+MAINS_CENTS: Final = 17.0
+"""One per cent: how far a hop's f0 may be measured from ``MAINS_HZ``."""
+HUM_CENTS, HUM_DB = 6.0, 3.0
+"""Mean distance from ``MAINS_HZ``, and distance from the mean loudness, below which a sound is steady as a supply."""
+HUM_HOPS: Final = round(1.5 * HOP_RATE_HZ)
+"""Hops a sound must be so before it counts as hum."""
+HUM_STRAY: Final = 8
+"""Hops that one of another pitch takes away."""
+HUM_MEAN: Final = 0.02
+"""Share of a hop in the means."""
+
+
+class MainsHum:
+    """Tells mains hum, which is periodic and may be loud, from a low note: it neither moves nor begins.
+
+    A note at one of ``MAINS_HZ`` held that still for 1.5 s is taken for hum too; vibrato, a glide, another
+    pitch or a change of 3 dB brings it back at once.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing heard before."""
+        self._n_hops = 0
+        self._level_db = LOUDNESS_FLOOR_DB
+        self._off_cents = 0.0
+
+    def hears(self, f0_hz: float, loudness_db: float) -> bool:
+        """Whether the hop's ``f0_hz`` (finite, above 0) is hum."""
+        off_cents = min(abs(1200.0 * math.log2(f0_hz / mains_hz)) for mains_hz in MAINS_HZ)
+        if off_cents > MAINS_CENTS:
+            self._n_hops = max(0, self._n_hops - HUM_STRAY)
+            return False
+        if not abs(loudness_db - self._level_db) < HUM_DB:
+            self._n_hops, self._level_db, self._off_cents = 0, loudness_db, off_cents
+            return False
+        self._n_hops = min(self._n_hops + 1, HUM_HOPS)
+        self._level_db += HUM_MEAN * (loudness_db - self._level_db)
+        self._off_cents += HUM_MEAN * (off_cents - self._off_cents)
+        return self._n_hops == HUM_HOPS and self._off_cents < HUM_CENTS
 
 
 class Decoder(Protocol):
@@ -46,8 +90,9 @@ class Voice:
 
     Attributes
     ----------
-    voice_index: which decoder speaks. octave: shift, octaves. brightness: -1..1, tilt of the harmonics by up to
-    6 dB an octave. dry_wet: 0..1. gate_confidence: 0..1. gate_db: loudness, DDSP's scale.
+    voice_index: which decoder speaks; one that does not exist changes nothing. octave: shift, -2..2. brightness:
+    -1..1, tilt of the harmonics by up to 6 dB an octave. dry_wet: 0..1. gate_confidence: 0..1. gate_db:
+    loudness, DDSP's scale. Values beyond these count as the nearest, those not finite as the default.
     """
 
     delay_samples: Final = DELAY
@@ -58,6 +103,7 @@ class Voice:
         self._controls = Controls()
         self._other = Controls()
         self._dry = np.zeros(DELAY + HOP_SIZE, np.float32)
+        self._hum = MainsHum()
         self._octaves = np.log2(np.arange(1, N_HARMONICS + 1)).astype(np.float32)
         self.voice_index = 0
         self.octave = 0
@@ -72,11 +118,12 @@ class Voice:
         self._synth.reset()
         for decoder in self._decoders:
             decoder.reset()
+        self._hum.reset()
         self._dry[:] = 0.0
         self._gate = 0.0
         self._open = False
         self._f0_hz = 0.0
-        self._active = self._leaving = self.voice_index
+        self._active = self._leaving = min(max(self.voice_index, 0), len(self._decoders) - 1)
         self._fade = CROSS_FADE_HOPS
 
     def process(
@@ -88,16 +135,19 @@ class Voice:
         dry = self._dry
         dry[:-HOP_SIZE] = dry[HOP_SIZE:]
         dry[-HOP_SIZE:] = hop
-        if self.dry_wet < 1.0:
+        wet = _within(self.dry_wet, 0.0, 1.0, 1.0)
+        if wet < 1.0:
             np.nan_to_num(dry, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-            out *= np.float32(self.dry_wet)
-            out += np.float32(1.0 - self.dry_wet) * dry[:HOP_SIZE]
+            out *= np.float32(wet)
+            out += np.float32(1.0 - wet) * dry[:HOP_SIZE]
 
     def _turn_gate(self, f0_hz: float, confidence: float, loudness_db: float) -> None:
         needed = self.gate_confidence * (HOLD_BELOW_GATE if self._open else 1.0)
-        self._open = confidence >= needed and loudness_db >= self.gate_db and 0.0 < f0_hz < math.inf
+        heard = confidence >= needed and loudness_db >= self.gate_db and 0.0 < f0_hz < math.inf
+        self._open = heard and not self._hum.hears(f0_hz, loudness_db)
         if self._open:
-            self._f0_hz = f0_hz * 2.0**self.octave
+            octave = _within(self.octave, -MAX_OCTAVES, MAX_OCTAVES, 0)
+            self._f0_hz = min(f0_hz, SAMPLE_RATE_HZ / 2) * 2.0**octave
             self._gate += ATTACK * (1.0 - self._gate)
         else:
             self._gate -= RELEASE * self._gate
@@ -118,9 +168,15 @@ class Voice:
                 self._fade += 1
                 self._decoders[self._leaving].step(f0_hz, loudness_db, self._other)
                 _mix(controls, self._other, 1.0 - self._fade / CROSS_FADE_HOPS)
-            if self.brightness:
-                _tilt(controls, self._octaves, self.brightness)
+            brightness = _within(self.brightness, -1.0, 1.0, 0.0)
+            if brightness:
+                _tilt(controls, self._octaves, brightness)
         self._synth.play(controls, f0_hz, self._gate, out)
+
+
+def _within(value: float, low: float, high: float, default: float) -> float:
+    """``value`` held between ``low`` and ``high``; ``default`` if it is not finite."""
+    return min(max(value, low), high) if math.isfinite(value) else default
 
 
 def _mix(controls: Controls, other: Controls, share: float) -> None:

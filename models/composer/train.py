@@ -100,7 +100,7 @@ def draw_sequence(pieces: list[Rows], n_rows: int, octave: float, rng: np.random
         lines = np.flatnonzero(piece[:, TYPE] == BAR)
         start = 0 if rng.random() < 0.3 else lines[rng.integers(len(lines))]
         part = piece[start : start + n_rows - length].copy()
-        notes, bars = part[:, TYPE] == NOTE, part[:, TYPE] == BAR
+        notes = part[:, TYPE] == NOTE
         if rng.random() < octave:
             shift = int(rng.choice([-12, 12]))
             moved = part[notes, PITCH] + shift
@@ -108,10 +108,10 @@ def draw_sequence(pieces: list[Rows], n_rows: int, octave: float, rng: np.random
                 part[notes, PITCH] = moved
         shift = rng.integers(-1, 2)
         part[notes, VELOCITY] = np.clip(part[notes, VELOCITY] + shift, 1, FAMILIES[VELOCITY].size - 1)
-        part[bars, TEMPO] = np.clip(part[bars, TEMPO] + rng.integers(-1, 2), 1, FAMILIES[TEMPO].size - 1)
+        part[:, TEMPO] = np.clip(part[:, TEMPO] + rng.integers(-1, 2), 1, FAMILIES[TEMPO].size - 1)
         for column, share in DROPPED.items():
             if rng.random() < share:
-                part[bars, column] = 0
+                part[:, column] = 0
         parts.append(part)
         length += len(part)
     return np.concatenate(parts)

@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ from models.emotion.network import EmotionLstm
 from models.emotion.symbolic import N_DESCRIPTORS, TARGETS, describe
 
 Float32 = NDArray[np.float32]
+_START: Final = {spec.name: spec.start for spec in FEATURES}
+TIMBRE: Final = slice(0, _START["onset_rate"])
+HARMONY: Final = slice(_START["degree_chroma_15s"], None)
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class TrainConfig:
     ema: float = 0.995
     noise: float = 0.15  # of features, in their standardised unit
     offset: float = 0.2  # per clip and feature
-    equaliser: float = 0.5  # smooth curve over the mel bands, per clip
+    equaliser: float = 0.7  # smooth curve over the mel bands, per clip
+    timbre_drop: float = 0.15  # share of clips heard without mel bands, level and spectral shape
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -94,10 +98,14 @@ def examples(
 def _augment(x: Float32, config: TrainConfig, rng: np.random.Generator) -> Float32:
     n, size = x.shape
     offset = rng.normal(0.0, config.offset, size)
-    # Harmony is what it is through any loudspeaker: offsets are for timbre, level and rhythm.
-    offset[FEATURES[-1].start + 1 - 68 :] *= 0.25
+    # Another instrument or microphone moves timbre most, rhythm and register a little, harmony hardly.
+    offset[TIMBRE] *= 2.5
+    offset[HARMONY] *= 0.25
     knots = rng.normal(0.0, config.equaliser, 6)
     offset[:27] += np.interp(np.arange(27), np.linspace(0, 26, 6), knots)
+    if rng.random() < config.timbre_drop:
+        x = x.copy()
+        x[:, TIMBRE] = 0.0
     return np.asarray(x + offset + rng.normal(0.0, config.noise, (n, size)), np.float32)
 
 

@@ -1,5 +1,6 @@
 """The sound card: paced, truthful about xruns, silent and back when it goes."""
 
+import multiprocessing
 import os
 import time
 from collections.abc import Iterator
@@ -78,24 +79,51 @@ def test_an_absent_card_is_waited_for_in_silence_at_the_pace_of_the_clock(server
     assert "audio.card" in warnings[0]
 
 
-def test_a_server_killed_is_silence_and_the_server_back_is_sound(server: Any) -> None:
+def _outlive_the_server(name: str, commands: Any, answers: Any) -> None:
+    """In a process of its own, as JACK ends the process that closes a client of a dead server."""
+    if may_rise():
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(80))
     card, warnings = new_card()
     run(card, 50)
-    server.kill()
+    answers.put(card.is_there)
+    commands.get()  # killed
     begin_s = time.monotonic()
     run(card, 375)
-    assert time.monotonic() - begin_s < 375 * PERIOD_S + 1.0
-    assert not card.is_there
-    server.start()
+    answers.put((card.is_there, time.monotonic() - begin_s))
+    commands.get()  # started again
     begin_s = time.monotonic()
-    while not card.is_there and time.monotonic() < begin_s + 3:
+    while not card.is_there and time.monotonic() < begin_s + 5:
         run(card, 10)
-    assert card.is_there
-    assert time.monotonic() - begin_s < REOPEN_EVERY_S + 1.0
+    answers.put((card.is_there, time.monotonic() - begin_s))
     run(card, 100)
-    card.close()
-    assert card.n_disconnects >= 1
-    assert [("is back" in text) for text in warnings][-1]
+    answers.put((card.is_there, card.n_disconnects, warnings))
+    answers.close()
+    answers.join_thread()
+    os._exit(0)
+
+
+def test_a_server_killed_is_silence_and_the_server_back_is_sound(server: Any) -> None:
+    context = multiprocessing.get_context("spawn")
+    commands, answers = context.Queue(), context.Queue()
+    process = context.Process(target=_outlive_the_server, args=(server.name, commands, answers))
+    process.start()
+    assert answers.get(timeout=10)
+    server.kill()
+    commands.put("killed")
+    is_there, taken_s = answers.get(timeout=10)
+    assert not is_there
+    assert 375 * PERIOD_S - 0.3 < taken_s < 375 * PERIOD_S + 1.0
+    server.start()
+    commands.put("started")
+    is_there, taken_s = answers.get(timeout=10)
+    assert is_there
+    assert taken_s < REOPEN_EVERY_S + 1.0
+    is_there, n_disconnects, warnings = answers.get(timeout=10)
+    process.join(10)
+    assert is_there
+    assert n_disconnects == 1
+    assert "is not there" in warnings[0]
+    assert "is back" in warnings[-1]
 
 
 def test_a_device_that_cannot_do_it_is_refused_in_one_line(server: Any) -> None:

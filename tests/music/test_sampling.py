@@ -87,13 +87,13 @@ def test_heads_add_the_parents_of_their_own_row() -> None:
     tables = small_tables()
     contexts = tables.start
     row = np.zeros(cw.N_FAMILIES, np.int16)
-    row[[cw.POSITION, cw.PITCH]] = (3, 40)
+    row[:] = (2, 1, 2, 3, 1, 7, 9, 3, 40, 0, 0)
     slots = [(h, p) for h, f in enumerate(cw.SAMPLED) for p in f.parents]
     head = HEAD[cw.DURATION]
     total = contexts[head].copy()
     for slot, (owner, parent) in enumerate(slots):
         if owner == head:
-            total += tables.parents[slot][{"position": 3, "pitch": 40}[parent]]
+            total += tables.parents[slot][row[cw.COLUMN[parent]]]
     expected = np.maximum(total, 0) @ tables.weights[head] + tables.biases[head]
     np.testing.assert_allclose(head_logits(tables, contexts, cw.DURATION, row), expected, rtol=1e-5)
 
