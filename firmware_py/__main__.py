@@ -115,6 +115,60 @@ def _report(args: argparse.Namespace) -> int:
     return 0
 
 
+def _settings_arguments(args: argparse.Namespace) -> list[str]:
+    """What the children of ``run`` are given of its own command line."""
+    config = ["--config", str(args.config.resolve())] if args.config is not None else []
+    return [*config, *(f"--set={override}" for override in args.set)]
+
+
+def _run(args: argparse.Namespace) -> int:
+    from firmware_py.devices.config_file import load_settings
+    from firmware_py.supervisor import Supervisor
+
+    given = _settings_arguments(args)
+
+    def command(process: str, run_dir: str) -> list[str]:
+        return [sys.executable, "-m", "firmware_py", process, *given, f"--set=runtime.run_dir={run_dir}"]
+
+    return Supervisor(load_settings(args.config, args.set), command).run()
+
+
+def _process(args: argparse.Namespace) -> int:
+    import os
+
+    from firmware_py.devices.config_file import load_settings
+    from firmware_py.live import run_process
+
+    try:
+        code = run_process(args.command, load_settings(args.config, args.set))
+    except KellyError as error:
+        print(f"kelly-edge: {args.command}: {error}", file=sys.stderr)
+        code = EXIT_FAULT
+    sys.stderr.flush()
+    # Nothing is left to do, and closing the client of a dead sound server would hang.
+    os._exit(code)
+
+
+def _silence(args: argparse.Namespace) -> int:
+    from firmware_py.devices.config_file import load_settings
+    from firmware_py.devices.run_dir import make_run_dir
+    from firmware_py.live import silence_what_sounds
+
+    settings = load_settings(args.config, args.set)
+    n_notes = silence_what_sounds(settings, make_run_dir(settings.runtime.run_dir))
+    _print({"notes released": n_notes}, args.json)
+    return 0
+
+
+PROCESSES: Final = {
+    "audio": "Run the sound card's process alone.",
+    "dsp": "Run the hearing and speaking process alone.",
+    "midi": "Run the MIDI process alone.",
+    "composer": "Run the composing process alone.",
+    "control": "Run the knobs' and log's process alone.",
+}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kelly-edge", description="A music-therapy box: it listens, feels, composes and speaks."
@@ -147,6 +201,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("settings_file", type=Path, nargs="?", help="default: built-in defaults")
     sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     sub.add_argument("--json", action="store_true", help="print as JSON")
+    _add_common(command("run", _run, "Play live: start the five processes and keep them running."))
+    for name, text in PROCESSES.items():
+        _add_common(command(name, _process, text))
+    _add_common(command("silence", _silence, "Release the notes that a midi process left when it died."))
     sub = command("report", _report, "Draw a session: the emotion over the piano roll.")
     sub.add_argument("folder", type=Path, help="a folder written by play")
     return parser

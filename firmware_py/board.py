@@ -68,7 +68,7 @@ CELLS: Final[Mapping[str, CellSpec]] = {
     "knobs": CellSpec(KNOBS_DTYPE, "control", ("dsp", "composer", "midi")),
     "target": CellSpec(TARGET_DTYPE, "composer", ("control",)),
     **{f"telemetry_{p}": CellSpec(dtype, p, ("control",)) for p, dtype in TELEMETRY_DTYPES.items()},
-    **{f"times_{p}": CellSpec(TIMES_DTYPE, p, ("control",)) for p in TELEMETRY_DTYPES},
+    **{f"times_{p}": CellSpec(TIMES_DTYPE, p, ("control",)) for p in (*TELEMETRY_DTYPES, "control")},
     "send_error": CellSpec(TIMES_DTYPE, "midi", ("control",)),
     "sounding": CellSpec(SOUNDING_DTYPE, "midi", ("supervisor",)),
 }

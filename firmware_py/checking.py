@@ -14,7 +14,11 @@ from firmware_py.wiring import new_voice, open_models
 from kelly_edge.config import Settings, describe
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import KellyError
-from kelly_edge.latency import algorithmic_latency, card_latency, total_samples
+from kelly_edge.latency import algorithmic_latency, card_latency, pitch_latency, total_samples
+from kelly_edge.signal.pitch import PitchTracker
+
+PIPED_WIDTH = 180
+"""Columns where there is no terminal to ask."""
 
 
 def model_names(settings: Settings) -> list[str]:
@@ -44,7 +48,9 @@ def check(settings_file: Path | None, overrides: Sequence[str], as_json: bool) -
             parts = algorithmic_latency(voice.delay_samples)
             whole = (*parts, card_latency(settings.audio))
             latency = [{"part": p.part, "samples": p.samples, "ms": round(p.ms, 2)} for p in whole]
-            for name, some in (("algorithmic", parts), ("with the card's buffer", whole)):
+            pitch = pitch_latency(PitchTracker.delay_samples)
+            sums = (("algorithmic", parts), ("with the card's buffer", whole), ("a change of pitch", pitch))
+            for name, some in sums:
                 n = total_samples(some)
                 latency.append({"part": name, "samples": n, "ms": round(1_000 * n / SAMPLE_RATE_HZ, 2)})
         except KellyError as error:
@@ -57,7 +63,9 @@ def check(settings_file: Path | None, overrides: Sequence[str], as_json: bool) -
         found = {"settings": {r["setting"]: r["value"] for r in rows}, "models": models}
         print(json.dumps({**found, "latency": latency, "faults": faults}, indent=2, default=list))
     else:
-        console = Console(soft_wrap=True)
+        console = Console()
+        if not console.is_terminal:
+            console.width = PIPED_WIDTH
         for title, table_rows in (("Settings", rows), ("Models", models), ("Latency of the voice", latency)):
             _print_table(console, title, table_rows)
         for fault in faults:

@@ -1,10 +1,13 @@
-"""Run stages: all of them in turn on a virtual clock, as the offline and test wirings do."""
+"""Run stages: all of them in turn on a virtual clock, offline and in tests, or one of them live."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
+from firmware_py.channels import Cell
 from firmware_py.devices.offline import VirtualClock
+from firmware_py.telemetry import Times
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 
 
@@ -43,3 +46,39 @@ def run_offline(
                 turn.stage.step()
         if after_hop is not None and end % HOP_SIZE == 0:
             after_hop(end // HOP_SIZE)
+
+
+class Stop:
+    """Asked for by a signal; the loop ends after the step it is in."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+
+    def ask(self, *_: object) -> None:
+        """A signal handler."""
+        self.is_asked = True
+
+
+PUBLISH_EVERY_S: Final = 0.1
+
+
+def run_live(stage: Stage, wait: Callable[[], None], deadline_s: float, times_cell: Cell, stop: Stop) -> None:
+    """Step ``stage`` whenever ``wait`` comes back, until ``stop``.
+
+    Parameters
+    ----------
+    wait: comes back when there is work, and now and then without.
+    times_cell: gets the histogram of how long steps took, against ``deadline_s``.
+    """
+    times, now_s = Times(deadline_s), time.monotonic
+    publish_s = now_s()
+    while not stop.is_asked:
+        wait()
+        begin_s = now_s()
+        stage.step()
+        end_s = now_s()
+        times.add(end_s - begin_s)
+        if end_s >= publish_s:
+            publish_s = end_s + PUBLISH_EVERY_S
+            times_cell.write(times.record)
+    times_cell.write(times.record)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from kelly_edge.music.generator import Generator, SamplingSettings
-from kelly_edge.timbre.voice import Decoder, Voice
 from numpy.typing import NDArray
 
 from firmware_py.board import Board, memory_board
@@ -27,7 +25,9 @@ from firmware_py.runtimes.voice_decoder import TfliteDecoder
 from kelly_edge.config import Settings
 from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP
 from kelly_edge.emotion.network import EmotionNetwork
+from kelly_edge.music.generator import Generator, SamplingSettings
 from kelly_edge.signal.limiter import Limiter
+from kelly_edge.timbre.voice import Decoder, Voice
 
 GROUP_SIZE = HOP_SIZE * HOPS_PER_EMOTION_STEP
 Progress = Callable[[float], None]

@@ -39,6 +39,21 @@ def algorithmic_latency(voice_delay_samples: int) -> tuple[LatencyPart, ...]:
     )
 
 
+def pitch_latency(tracker_delay_samples: int) -> tuple[LatencyPart, ...]:
+    """What lies between a change of pitch heard and the same change played: the tracker looks further back.
+
+    Parameters
+    ----------
+    tracker_delay_samples: age of the middle of what the pitch is measured on.
+    """
+    return (
+        LatencyPart("hop", HOP_SIZE),
+        LatencyPart("pitch tracker", tracker_delay_samples),
+        LatencyPart("glide within a hop", HOP_SIZE // 2),
+        LatencyPart("limiter", Limiter.delay_samples),
+    )
+
+
 def card_latency(audio: AudioSettings) -> LatencyPart:
     """What the card's playback buffer adds, in samples at the instrument's rate."""
     frames = audio.period * audio.n_periods

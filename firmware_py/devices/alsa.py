@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import alsaaudio
+import alsaaudio  # type: ignore[import-not-found,import-untyped,unused-ignore]
 import numpy as np
 from numpy.typing import NDArray
 
@@ -65,6 +65,7 @@ class AlsaCard:
         self._in_bytes = self._in.view(np.uint8).data
         self._n_in = 0
         self._is_ready = False
+        self._must_prime = False
         self._silence = bytes(period * BYTES_PER_FRAME)
         self._out = np.zeros(period, np.float32)
         self._capture: alsaaudio.PCM | None = None
@@ -85,6 +86,8 @@ class AlsaCard:
     def wait(self) -> None:
         """Until the next period is there, or as long as one takes when no card gives it."""
         self._n_in = 0
+        if self._must_prime:
+            self._prime()
         begin_s = time.monotonic()
         while self._capture is not None and self._n_in < self._period:
             left_s = begin_s + HANGS_AFTER_S - time.monotonic()
@@ -168,8 +171,9 @@ class AlsaCard:
         self._poll = select.poll()
         for fd, events in self._capture.polldescriptors():
             self._poll.register(fd, events)
-        self._prime()
-        if self._capture is not None and not self._was_there:
+        # Started by the first wait: a process still warming up would overrun at once.
+        self._must_prime = True
+        if not self._was_there:
             self._was_there = True
             self._warn(f"sound card {self._card} is back")
 
@@ -196,17 +200,19 @@ class AlsaCard:
         }
         if given != wanted:
             pcm.close()
-            faults = [f"{name} {given[name]} for {value}" for name, value in wanted.items() if given[name] != value]
+            faults = [f"{n} {given[n]} for {value}" for n, value in wanted.items() if given[n] != value]
             raise DeviceError(
-                f"sound card {self._card} gives {', '.join(faults)}; change audio.period or name its plughw device"
+                f"sound card {self._card} gives {', '.join(faults)}; "
+                "change audio.period or set audio.card to its plughw device"
             )
         return pcm
 
     def _prime(self) -> None:
         """Start both directions from nothing: the buffer full of silence, capture from now."""
         capture, playback = self._capture, self._playback
-        assert capture is not None
-        assert playback is not None
+        self._must_prime = False
+        if capture is None or playback is None:
+            return
         self._n_in = 0
         try:
             if playback.state() == alsaaudio.PCM_STATE_XRUN:

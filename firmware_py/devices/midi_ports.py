@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Final, Protocol
 
-import rtmidi
+import rtmidi  # type: ignore[import-untyped,unused-ignore]
 
 CLIENT_NAME: Final = "kelly_edge_midi"
 NOT_INSTRUMENTS: Final = ("Midi Through*", "kelly_edge*")

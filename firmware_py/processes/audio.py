@@ -12,6 +12,8 @@ from firmware_py.telemetry import new_counters
 from kelly_edge.contract import HOP_SIZE
 from kelly_edge.signal.limiter import Limiter
 
+IDLE_HOPS = 4
+
 
 class AudioStage:
     """One ``step()`` a period: capture → ring; ring → limiter → card."""
@@ -24,15 +26,22 @@ class AudioStage:
         self._limiter = limiter
         self._block = np.zeros(period, np.float32)
         self._n_owed = 0
+        self._n_idle = 0
         self.counters = new_counters("audio")
+        self._periods_per_hop = HOP_SIZE // period
+        # What an audio process before this one left there is late.
+        while self._playback.read(self._block):
+            continue
+        self._block[:] = 0.0
         # dsp needs a whole hop before it answers: start with that much silence in the ring.
-        for _ in range(HOP_SIZE // period):
+        for _ in range(self._periods_per_hop):
             self._playback.write(self._block)
 
     def step(self) -> None:
         """One period; waits in the card's read, nowhere else."""
         block, counters = self._block, self.counters
         self._card.read(block)
+        self._forgive_lost_blocks()
         self._capture.write(block)
         while self._n_owed and self._playback.read(block):
             self._n_owed -= 1
@@ -47,3 +56,13 @@ class AudioStage:
         counters["n_capture_xruns"] = self._card.n_capture_xruns
         counters["n_playback_xruns"] = self._card.n_playback_xruns
         self._telemetry.write(counters)
+
+    def _forgive_lost_blocks(self) -> None:
+        """What a killed dsp had taken, or a full ring refused, is never answered: owe it no longer.
+
+        Seen by a capture ring that was empty for some hops while blocks were still owed.
+        """
+        self._n_idle = 0 if self._n_owed == 0 or self._capture.n_waiting() else self._n_idle + 1
+        if self._n_idle > IDLE_HOPS * self._periods_per_hop:
+            self._n_owed = 0
+            self._n_idle = 0

@@ -6,7 +6,6 @@ due times. When it is late it steps down the ladder: shorter context, continuati
 """
 
 import numpy as np
-from kelly_edge.music.generator import Generator, Target
 
 from firmware_py.board import TARGET_DTYPE, Board
 from firmware_py.devices.ports import Clock
@@ -23,6 +22,7 @@ from kelly_edge.contract import (
 from kelly_edge.emotion.steering import SteeringState, steer, target_emotion
 from kelly_edge.music.envelope import Envelope
 from kelly_edge.music.following import Following, fold_tempo, follow
+from kelly_edge.music.generator import Generator, Target
 from kelly_edge.music.scheduler import COMMIT_S, Plan, PlannedBar
 from kelly_edge.units import clamp
 

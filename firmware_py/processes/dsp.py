@@ -1,9 +1,6 @@
 """``dsp``: hears and speaks. Features → emotion; f0 and loudness → voice."""
 
 import numpy as np
-from kelly_edge.signal.loudness import LoudnessMeter
-from kelly_edge.signal.pitch import PitchTracker
-from kelly_edge.timbre.voice import Voice
 
 from firmware_py.board import Board
 from firmware_py.telemetry import new_counters
@@ -11,6 +8,9 @@ from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, KNOBS_DTYPE, SAMPLE_RATE_
 from kelly_edge.emotion.circumplex import Circumplex
 from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.emotion.network import EmotionNetwork
+from kelly_edge.signal.loudness import LoudnessMeter
+from kelly_edge.signal.pitch import PitchTracker
+from kelly_edge.timbre.voice import Voice
 
 
 class DspStage:

@@ -5,6 +5,7 @@ sounding note is never dropped. A pitch struck again is released first.
 """
 
 import heapq
+import math
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,11 @@ class MidiStage:
             self._strike(note, now_s)
         self._release_until(now_s)
         self._telemetry.write(self.counters)
+
+    def next_due_s(self) -> float:
+        """When something must be sent next, as far as is known; infinity when nothing waits."""
+        due_s = self._due[0][0] if self._due else math.inf
+        return min(due_s, min(self._sounding.values(), default=math.inf))
 
     def release_all(self, now_s: float) -> None:
         """Release exactly the sounding notes, then All Notes Off on every channel that was used."""

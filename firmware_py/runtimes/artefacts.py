@@ -155,8 +155,8 @@ def open_tflite(artefact: Artefact, runtime: str) -> TfliteStep:
             error_max = float(np.max(np.abs(result - wanted[step])))
             if not error_max <= tolerance:
                 raise ArtefactError(
-                    f"{artefact.path}: in {runtime} output {name} is {error_max:.3g} off its golden vector at "
-                    f"step {step} (allowed {tolerance:.3g}); use the other runtime or {REMEDY}"
+                    f"{artefact.path}: in {runtime} output {name} is {error_max:.3g} off its golden vector "
+                    f"at step {step} (allowed {tolerance:.3g}); use the other runtime or {REMEDY}"
                 )
     model.reset()
     return model

@@ -7,7 +7,7 @@ from firmware_py.runtimes.tflite import TfliteStep
 
 
 class TfliteEmotion:
-    """``EmotionNetwork``: float32 [128] → float32 [64], state inside. The result is overwritten by the next."""
+    """``EmotionNetwork``: float32 [128] → float32 [64], state inside; the result is overwritten."""
 
     def __init__(self, model: TfliteStep) -> None:
         self._model = model

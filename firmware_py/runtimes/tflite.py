@@ -93,7 +93,7 @@ class TfliteStep:
             view_in()[:] = 0
 
     def step(self, *values: NDArray[Any] | float) -> tuple[NDArray[Any], ...]:
-        """One step; ``values`` in the order of ``inputs``. The arrays returned are overwritten by the next."""
+        """One step; ``values`` in the order of ``inputs``. The next step overwrites the arrays returned."""
         for view, value in zip(self._in_views, values, strict=True):
             view()[:] = value
         self._interpreter.invoke()

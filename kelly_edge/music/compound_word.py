@@ -1,9 +1,10 @@
 """Compound words: music as rows of small integers, one token a family, one row a bar or a note.
 
 After Hsiao et al., "Compound Word Transformer" (AAAI 2021). A bar row carries what holds for the whole
-bar: the emotion asked for, density, mode, tempo and chord. The note rows that follow it repeat all that, so
-that no note is far from it, and carry position, pitch, duration and velocity of a note, sorted by position and then upwards by pitch, so that one piece of music
-has exactly one encoding. Token 0 of a family means "does not apply" (or "unknown", for a condition).
+bar: the emotion asked for, density, mode, tempo and chord. The note rows that follow it repeat all that,
+so that no note is far from it, and add position, pitch, duration and velocity; they are sorted by position
+and then upwards by pitch, so that one piece of music has exactly one encoding. Token 0 of a family means
+"does not apply" (or "unknown", for a condition).
 
 Music is written in one key: pitches are moved so that the tonic is C (by -6 to +5 semitones), and the
 mode is a condition. The instrument plays in any key by moving them back (``generator``).

@@ -1,8 +1,7 @@
 """The safety envelope: bounds every note after the model, whatever the model says.
 
-Order of the rules for a note: register (octaves folded in), velocity ceiling and slew, density (note-ons in any
-second), polyphony, and no second note on a pitch that still sounds at full length. Tempo is bounded a
-bar at a time. Every change or refusal is counted.
+Order of the rules for a note: register (octaves folded in), density (note-ons in any second), polyphony,
+velocity ceiling and slew. Tempo is bounded a bar at a time. Every change or refusal is counted.
 """
 
 from collections import deque

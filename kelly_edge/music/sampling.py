@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kelly_edge.music.compound_word import (
+    AROUSAL,
     CHORD,
     CHORD_QUALITIES,
     COLUMN,
@@ -26,6 +27,7 @@ from kelly_edge.music.compound_word import (
     TEMPO,
     TYPE,
     UNKNOWN,
+    VALENCE,
     Rows,
 )
 
@@ -38,6 +40,8 @@ PARENT_SLOTS: Final = tuple(
     (i, COLUMN[parent]) for i, family in enumerate(SAMPLED) for parent in family.parents
 )
 """(head, column of the parent) of every parent table."""
+GUIDED: Final = {COLUMN[f.name] for f in SAMPLED if {"valence", "arousal"} & set(f.parents)}
+"""Families whose heads know the emotion asked for."""
 MAX_TOGETHER: Final = 6
 """Notes that may begin on one position."""
 SCALES: Final = {True: (0, 2, 4, 5, 7, 9, 11), False: (0, 2, 3, 5, 7, 8, 10)}
@@ -58,6 +62,8 @@ class SamplingSettings:
     """Nucleus: at most this share of the probability (families have their own limits besides)."""
     repetition: float = 2.0
     """Nats taken from a pitch that would make a bar repeat the two bars before it once more."""
+    guidance: float = 0.5
+    """How far logits are moved on from those of an unknown emotion: classifier-free guidance of the heads."""
     max_rows_per_bar: int = 48
     """Notes a bar may have."""
 
@@ -187,6 +193,10 @@ class Sampler:
     def decide(self, contexts: Floats, row: Rows, column: int, legal: Mask, repeated: int = UNKNOWN) -> None:
         """Draw the family ``column`` and write its token into ``row``; ``repeated`` is made less likely."""
         logits = head_logits(self.tables, contexts, column, row)
+        if column in GUIDED and self.settings.guidance > 0.0:
+            neutral = row.copy()
+            neutral[[VALENCE, AROUSAL]] = UNKNOWN
+            logits += self.settings.guidance * (logits - head_logits(self.tables, contexts, column, neutral))
         if repeated != UNKNOWN:
             logits[repeated] -= self.settings.repetition
         temperature = 1.0 if column == TYPE else self.settings.temperature

@@ -1,9 +1,10 @@
 """A streaming pitch tracker: f0 and a confidence, 41 to 2,093 Hz.
 
-Autocorrelation divided by that of the Hann window (Boersma 1993), at 24 kHz, on two windows ending now: a short one
-(43 ms) that is quick, and a long one (85 ms) for low notes and for noise. The first peak that comes near the highest
-is taken, and its lag is refined on its multiples, so that high notes are as fine as low ones. The confidence is the height of the
-peak: the share of the power that is periodic, which noise of any level leaves low.
+Autocorrelation divided by that of the Hann window (Boersma 1993), at 24 kHz, on two windows ending now: a
+short one (43 ms) that is quick, and a long one (85 ms) for low notes and for noise. The first peak that comes
+near the highest is taken, and its lag is refined on its multiples, so that high notes are as fine as low
+ones. The confidence is the height of the peak: the share of the power that is periodic, which noise of any
+level leaves low.
 """
 
 import math
@@ -28,8 +29,10 @@ CONTINUITY: Final = 0.04
 SHORT_CLARITY: Final = 0.75
 """Height from which the short window is believed."""
 STEADY: Final = 0.06
-"""Relative step of the lag (a semitone) up to which noise is smoothed, by at least the share ``SLOWEST`` a hop."""
+"""Relative step of the lag (a semitone) up to which noise is smoothed, by at least ``SLOWEST`` a hop."""
 SLOWEST: Final = 0.25
+CLIP: Final = 16.0
+"""Samples beyond are held there: full scale is 1."""
 SILENCE: Final = 1e-10
 """Mean square below which nothing is heard."""
 CLARITY_LOW, CLARITY_HIGH = 0.25, 0.75
@@ -52,7 +55,7 @@ def _decimate(
     line[:n_tail] = tail
     for i in range(n):
         x = float(hop[i])
-        line[n_tail + i] = x if math.isfinite(x) else 0.0
+        line[n_tail + i] = min(max(x, -CLIP), CLIP) if math.isfinite(x) else 0.0
     m = n // 2
     out[:-m] = out[m:]
     for i in range(m):
@@ -67,8 +70,8 @@ def _decimate(
 def _peak(r: NDArray[np.float64], at: int, n: int) -> tuple[float, float]:
     """Position and height of the parabola fitted to the top of the peak at ``at``.
 
-    The top is what stands above ``PEAK_TOP`` of the height around it: three points of a sharp peak, many of the broad
-    peak of a low sine, whose highest point alone would wander with the noise.
+    The top is what stands above ``PEAK_TOP`` of the height around it: three points of a sharp peak, many of
+    the broad peak of a low sine, whose highest point alone would wander with the noise.
     """
     floor = PEAK_TOP * r[at]
     low, high = at - 1, at + 1
@@ -97,9 +100,7 @@ def _peak(r: NDArray[np.float64], at: int, n: int) -> tuple[float, float]:
 
 
 @njit(cache=True)
-def _choose(
-    r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: float, near: float, bonus: float
-) -> tuple[float, float]:
+def _choose(r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: float) -> tuple[float, float]:
     """Lag (samples, refined) and height of the period's peak; (0, 0) without one.
 
     Candidates are the highest points between an upward and a downward zero crossing (McLeod & Wyvill 2005).
@@ -128,8 +129,8 @@ def _choose(
         if best < lag_min or best + 1 >= n or not (r[best] > r[best - 1] and r[best] >= r[best + 1]):
             continue
         position, height = _peak(r, best, n)
-        favour = bonus if previous_lag > 0.0 and abs(position / previous_lag - 1.0) < 0.06 else 0.0
-        if r[best] + favour >= near * highest:
+        favour = CONTINUITY if previous_lag > 0.0 and abs(position / previous_lag - 1.0) < 0.06 else 0.0
+        if r[best] + favour >= NEAR_HIGHEST * highest:
             return _refine(r, position, r[best], lag_max), height
     return 0.0, 0.0
 
@@ -140,7 +141,7 @@ def _refine(r: NDArray[np.float64], position: float, height: float, lag_max: int
     n = r.shape[0]
     refined, k = position, 2
     while (k + 0.5) * refined < lag_max:
-        centre = int(round(k * refined))
+        centre = round(k * refined)
         reach = max(1, int(0.1 * refined))
         at = centre
         for lag in range(max(centre - reach, 1), min(centre + reach, n - 2) + 1):
@@ -176,7 +177,7 @@ class _Window:
         if not r[0] > SILENCE * self.size:
             return 0.0, 0.0
         r /= r[0] * self.own
-        lag, height = _choose(r, LAG_MIN, self.lag_max, previous_lag, NEAR_HIGHEST, CONTINUITY)
+        lag, height = _choose(r, LAG_MIN, self.lag_max, previous_lag)
         return lag, height
 
 
@@ -205,7 +206,7 @@ class PitchTracker:
 
     def push(self, hop: NDArray[np.float32]) -> None:
         """Take float32 [256] at 48 kHz; NaN and infinities count as silence."""
-        _decimate(np.clip(hop, -16.0, 16.0), self._taps, self._tail, self._line)
+        _decimate(hop, self._taps, self._tail, self._line)
         previous = RATE_HZ / self.f0_hz if self.f0_hz > 0.0 and self.confidence > 0.0 else 0.0
         short, long = self._windows
         lag, height = short.period(self._line, previous)
@@ -221,5 +222,3 @@ class PitchTracker:
             if previous > 0.0 and abs(lag / previous - 1.0) < STEADY:
                 f0_hz = self.f0_hz + max(self.confidence**2, SLOWEST) * (f0_hz - self.f0_hz)
             self.f0_hz = f0_hz
-
-

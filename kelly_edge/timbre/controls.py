@@ -72,9 +72,7 @@ def _controls_from(raw: Float32, f0_hz: float, harmonics: Float32, noise: Float3
 
 def fill_controls(raw: Float32, f0_hz: float, controls: Controls) -> None:
     """Raw decoder outputs float32 [``N_RAW``] at ``f0_hz`` into ``controls``."""
-    controls.amplitude = _controls_from(
-        raw, f0_hz, controls.harmonic_distribution, controls.noise_magnitudes
-    )
+    controls.amplitude = _controls_from(raw, f0_hz, controls.harmonic_distribution, controls.noise_magnitudes)
 
 
 assert N_NOISE_TRAINED * SAMPLE_RATE_HZ / 2 / (N_NOISE_BANDS - 1) > BAND_LIMIT_HZ

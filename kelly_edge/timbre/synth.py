@@ -52,12 +52,10 @@ def _harmonics(
     phase: float,
     f0_from: float,
     f0_to: float,
-    levels_from: NDArray[np.float64],
-    levels_to: NDArray[np.float64],
+    ends: NDArray[np.float64],
 ) -> float:
-    """Add the bank to ``out``; levels [64] are amplitude times distribution. Returns the phase in cycles."""
-    n = out.shape[0]
-    n_harmonics = levels_from.shape[0]
+    """Add the bank to ``out``; ``ends`` [2, 64]: levels before and after. Returns the phase, in cycles."""
+    n, n_harmonics = out.shape[0], ends.shape[1]
     for i in range(n):
         share = (i + 1.0) / n
         f0 = f0_from + share * (f0_to - f0_from)
@@ -69,11 +67,11 @@ def _harmonics(
         total = 0.0
         n_whole = _below(BAND_LIMIT_HZ - BAND_FADE_HZ, f0, n_harmonics)
         for k in range(n_whole):
-            total += (levels_from[k] + share * (levels_to[k] - levels_from[k])) * s
+            total += (ends[0, k] + share * (ends[1, k] - ends[0, k])) * s
             before, s = s, twice_cos * s - before
         for k in range(n_whole, _below(BAND_LIMIT_HZ, f0, n_harmonics)):
             fade = (BAND_LIMIT_HZ - (k + 1) * f0) / BAND_FADE_HZ
-            total += fade * (levels_from[k] + share * (levels_to[k] - levels_from[k])) * s
+            total += fade * (ends[0, k] + share * (ends[1, k] - ends[0, k])) * s
             before, s = s, twice_cos * s - before
         out[i] += total
     return phase
@@ -84,7 +82,7 @@ def _noise(
     out: Float32, magnitudes: NDArray[np.float64], basis: NDArray[np.float64], tail: NDArray[np.float64],
     seed: NDArray[np.uint64],
 ) -> None:  # fmt: skip
-    """Add a hop of uniform noise filtered by ``magnitudes`` [65] to ``out``; ``tail`` [128] is carried over."""
+    """Add a hop of uniform noise filtered by ``magnitudes`` [65]; ``tail`` [128] is carried over."""
     n, n_taps = out.shape[0], basis.shape[1]
     taps = np.zeros(n_taps)
     loudest = 0.0
@@ -123,8 +121,7 @@ class Synth:
         self._first_seed = (seed * 0x9E3779B97F4A7C15 + 0xD1B54A32D192ED03) & MASK_64 or 1
         self._seed = np.zeros(1, np.uint64)
         self._tail = np.zeros(N_TAPS)
-        self._from = np.zeros(N_HARMONICS)
-        self._to = np.zeros(N_HARMONICS)
+        self._ends = np.zeros((2, N_HARMONICS))
         self._noise = np.zeros(N_NOISE_BANDS)
         self.reset()
 
@@ -132,7 +129,7 @@ class Synth:
         """Silence before."""
         self._seed[0] = self._first_seed
         self._tail[:] = 0.0
-        self._from[:] = 0.0
+        self._ends[:] = 0.0
         self._phase = 0.0
         self._f0_hz = 0.0
 
@@ -143,12 +140,12 @@ class Synth:
         """
         if not 0.0 < f0_hz < math.inf:
             f0_hz = 0.0
-        _levels(controls.harmonic_distribution, controls.amplitude * gain, self._to)
+        _levels(controls.harmonic_distribution, controls.amplitude * gain, self._ends[1])
         _levels(controls.noise_magnitudes, gain, self._noise)
         # After silence a note begins at its own pitch instead of gliding up to it.
-        start_hz = self._f0_hz if self._from.any() else f0_hz
+        start_hz = self._f0_hz if self._ends[0].any() else f0_hz
         out[:HOP_SIZE] = 0.0
-        self._phase = _harmonics(out, self._phase, start_hz, f0_hz, self._from, self._to)
+        self._phase = _harmonics(out, self._phase, start_hz, f0_hz, self._ends)
         _noise(out, self._noise, self._basis, self._tail, self._seed)
-        self._from[:] = self._to
+        self._ends[0] = self._ends[1]
         self._f0_hz = f0_hz

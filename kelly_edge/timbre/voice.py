@@ -1,8 +1,8 @@
 """A voice: answers each hop heard in another instrument's sound.
 
-The f0 and loudness heard drive the chosen decoder, its controls the synthesiser. A gate on confidence and loudness
-keeps noise and silence quiet; voices are changed by cross-fading their controls; the dry sound is delayed to lie
-under the wet one.
+The f0 and loudness heard drive the chosen decoder, its controls the synthesiser. A gate on confidence and
+loudness keeps noise and silence quiet, and mains hum too; voices are changed by cross-fading their controls;
+the dry sound is delayed to lie under the wet one.
 """
 
 import math
@@ -19,8 +19,8 @@ from kelly_edge.timbre.synth import Synth
 
 Float32 = NDArray[np.float32]
 DELAY: Final = LoudnessMeter.delay_samples + HOP_SIZE // 2
-"""A hop's sound moves to controls whose loudness is that of ``LoudnessMeter.delay_samples`` ago; on average it is half
-a hop older still."""
+"""A hop's sound moves to controls whose loudness is that of ``LoudnessMeter.delay_samples`` ago; on average
+it is half a hop older still."""
 CROSS_FADE_HOPS: Final = 24
 """128 ms from one voice to another."""
 ATTACK, RELEASE = 0.5, 0.12
@@ -31,15 +31,15 @@ HOLD_BELOW_GATE: Final = 0.7
 TILT_DB_PER_OCTAVE: Final = 6.0
 MAX_OCTAVES: Final = 2
 MAINS_HZ: Final = (50.0, 60.0, 100.0, 120.0)
-"""Mains hum: the supply's frequency and that of a rectifier. The notes of A = 440 Hz lie 17 cents or more away."""
+"""Mains hum: the supply's frequency and that of a rectifier."""
 MAINS_CENTS: Final = 17.0
-"""One per cent: how far a hop's f0 may be measured from ``MAINS_HZ``."""
+"""One per cent: how far a hop's f0 may be measured from ``MAINS_HZ``; the notes of A = 440 Hz lie farther."""
 HUM_CENTS, HUM_DB = 6.0, 3.0
-"""Mean distance from ``MAINS_HZ``, and distance from the mean loudness, below which a sound is steady as a supply."""
+"""Mean distance from ``MAINS_HZ``, and distance from the mean loudness, of a sound as steady as a supply."""
 HUM_HOPS: Final = round(1.5 * HOP_RATE_HZ)
 """Hops a sound must be so before it counts as hum."""
 HUM_STRAY: Final = 8
-"""Hops that one of another pitch takes away."""
+"""Hops that one of another pitch or loudness, or of silence, takes away."""
 HUM_MEAN: Final = 0.02
 """Share of a hop in the means."""
 
@@ -47,8 +47,8 @@ HUM_MEAN: Final = 0.02
 class MainsHum:
     """Tells mains hum, which is periodic and may be loud, from a low note: it neither moves nor begins.
 
-    A note at one of ``MAINS_HZ`` held that still for 1.5 s is taken for hum too; vibrato, a glide, another
-    pitch or a change of 3 dB brings it back at once.
+    Something at one of ``MAINS_HZ`` held that still for 1.5 s is hum, a player's note too; vibrato, a glide,
+    another pitch or a change of 3 dB is answered at once.
     """
 
     def __init__(self) -> None:
@@ -61,13 +61,15 @@ class MainsHum:
         self._off_cents = 0.0
 
     def hears(self, f0_hz: float, loudness_db: float) -> bool:
-        """Whether the hop's ``f0_hz`` (finite, above 0) is hum."""
-        off_cents = min(abs(1200.0 * math.log2(f0_hz / mains_hz)) for mains_hz in MAINS_HZ)
-        if off_cents > MAINS_CENTS:
+        """Whether the hop's ``f0_hz`` is hum; 0 where nothing is heard."""
+        off_cents = MAINS_CENTS
+        if f0_hz > 0.0:
+            cents = (abs(1200.0 * math.log2(f0_hz / mains_hz)) for mains_hz in MAINS_HZ)
+            off_cents = min(MAINS_CENTS, *cents)
+        if off_cents == MAINS_CENTS or not abs(loudness_db - self._level_db) < HUM_DB:
             self._n_hops = max(0, self._n_hops - HUM_STRAY)
-            return False
-        if not abs(loudness_db - self._level_db) < HUM_DB:
-            self._n_hops, self._level_db, self._off_cents = 0, loudness_db, off_cents
+            if self._n_hops == 0:
+                self._level_db, self._off_cents = loudness_db, off_cents
             return False
         self._n_hops = min(self._n_hops + 1, HUM_HOPS)
         self._level_db += HUM_MEAN * (loudness_db - self._level_db)
@@ -90,9 +92,9 @@ class Voice:
 
     Attributes
     ----------
-    voice_index: which decoder speaks; one that does not exist changes nothing. octave: shift, -2..2. brightness:
-    -1..1, tilt of the harmonics by up to 6 dB an octave. dry_wet: 0..1. gate_confidence: 0..1. gate_db:
-    loudness, DDSP's scale. Values beyond these count as the nearest, those not finite as the default.
+    voice_index: which decoder speaks; one that does not exist changes nothing. octave: shift, -2..2.
+    brightness: -1..1, tilt of the harmonics by up to 6 dB an octave. dry_wet, gate_confidence: 0..1.
+    gate_db: loudness, DDSP's scale. Values beyond count as the nearest, not finite ones as the default.
     """
 
     delay_samples: Final = DELAY
@@ -129,7 +131,7 @@ class Voice:
     def process(
         self, hop: Float32, out: Float32, f0_hz: float, confidence: float, loudness_db: float
     ) -> None:
-        """Answer ``hop`` (float32 [256]) into ``out``; the other arguments are what was heard up to its end."""
+        """Answer ``hop`` (float32 [256]) into ``out``; the rest is what was heard up to its end."""
         self._turn_gate(f0_hz, confidence, loudness_db)
         self._wet(out, loudness_db if math.isfinite(loudness_db) else LOUDNESS_FLOOR_DB)
         dry = self._dry
@@ -144,7 +146,8 @@ class Voice:
     def _turn_gate(self, f0_hz: float, confidence: float, loudness_db: float) -> None:
         needed = self.gate_confidence * (HOLD_BELOW_GATE if self._open else 1.0)
         heard = confidence >= needed and loudness_db >= self.gate_db and 0.0 < f0_hz < math.inf
-        self._open = heard and not self._hum.hears(f0_hz, loudness_db)
+        hum = self._hum.hears(f0_hz if heard else 0.0, loudness_db)
+        self._open = heard and not hum
         if self._open:
             octave = _within(self.octave, -MAX_OCTAVES, MAX_OCTAVES, 0)
             self._f0_hz = min(f0_hz, SAMPLE_RATE_HZ / 2) * 2.0**octave

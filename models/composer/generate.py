@@ -7,7 +7,6 @@
 import argparse
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,14 +106,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the first file; the next ones count up")
     parser.add_argument("--out", type=Path, required=True, help="folder for the files")
     parser.add_argument("--model", type=Path, help="a step graph; default: the shipped model")
-    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--temperature", type=float, default=SamplingSettings.temperature)
+    parser.add_argument("--guidance", type=float, default=SamplingSettings.guidance)
     arguments = parser.parse_args()
     if arguments.quadrant is None and (arguments.valence is None or arguments.arousal is None):
         parser.error("give --quadrant, or --valence and --arousal")
     prefix = arguments.quadrant or "va"
     try:
         network = open_network(arguments.model)
-        settings = replace(SamplingSettings(), temperature=arguments.temperature)
+        settings = SamplingSettings(temperature=arguments.temperature, guidance=arguments.guidance)
         for i in range(arguments.n):
             target = draw_target(arguments.quadrant, arguments.seed + i)
             if target is None:

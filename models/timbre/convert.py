@@ -2,9 +2,10 @@
 
 Runs in its own environment (tensorflow-cpu 2.15.1, numpy; nothing of this project), because TensorFlow is
 needed for this only. One step with the GRU's state as an explicit float32 tensor: matrix products in INT8
-(static scales from the calibration stream), everything between them in float32, so that neither the state nor the
-controls lose resolution. WEIGHTS.npz holds enter_w [2, dense], enter_b, gru_x [dense, 3 gru], gru_bx,
-gru_h [gru, 3 gru], gru_bh (gates r z n as in torch), leave_w [gru, 96], leave_b, and calibration inputs x, h [n, …].
+(static scales from the calibration stream), everything between them in float32, so that neither the state
+nor the controls lose resolution. WEIGHTS.npz holds enter_w [2, dense], enter_b, gru_x [dense, 3 gru], gru_bx,
+gru_h [gru, 3 gru], gru_bh (gates r z n as in torch), leave_w [gru, 96], leave_b, and calibration inputs
+x, h [n, …].
 """
 
 import sys

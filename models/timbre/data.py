@@ -1,8 +1,8 @@
 """Recordings of an instrument → what its voice learns from: f0, loudness and the sound they belong to.
 
 The analysis is the box's own (``kelly_edge.signal``), streamed, so that the decoder learns from the very
-numbers it will read. Sources are the instrument recordings of the project's data folder, or any folder of recordings; the
-pad is rendered through the MIT-licensed FluidR3 sound font.
+numbers it will read. Sources are the instrument recordings of the project's data folder, or any folder of
+recordings; the pad is rendered through the MIT-licensed FluidR3 sound font.
 """
 
 import os
@@ -49,7 +49,7 @@ SOURCES: Final = {
     "flute": VoiceSource(
         ("flute_ixox/*", "flute_phil/*"), licence="CC BY 4.0 (Ixox), CC BY-SA 3.0 samples (Philharmonia)"
     ),
-    "saxophone": VoiceSource(("sax_mtg/alt_*", "sax_mtg/ten_*"), licence="CC BY 4.0 (MTG, Freesound Good-sounds)"),
+    "saxophone": VoiceSource(("sax_mtg/alt_*", "sax_mtg/ten_*"), licence="CC BY 4.0 (MTG)"),
     "cello": VoiceSource(("cello_phil/*",), licence="CC BY-SA 3.0 samples (Philharmonia)"),
     "soft_piano": VoiceSource(
         ("piano_upright_kw/*vL*", "piano_splendid/PP_*", "piano_splendid/Mp_*"), licence="CC0 / public domain"

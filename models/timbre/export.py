@@ -34,16 +34,17 @@ MAX_RELATIVE_ERROR: Final = 0.1
 
 CARD: Final = """# ddsp_{voice}: the voice of a {title}
 
-A DDSP decoder (Engel et al., ICLR 2020): pitch and loudness, with a state carried over, to the amplitude, harmonic
-distribution and noise magnitudes of Kelly Edge's synthesiser, 187.5 times a second. Dense {dense}, GRU {gru},
+A DDSP decoder (Engel et al., ICLR 2020): pitch and loudness, with a state carried over, to the amplitude,
+harmonic distribution and noise magnitudes of Kelly Edge's synthesiser, 187.5 times a second. Dense {dense}, GRU {gru},
 {n_parameters:,} parameters, INT8 weights and products, float32 state and input and output, {size:,} bytes.
 
 - **Learned from:** {data}. Licence of the source: {licence}.
 - **Measured** on recordings held out by name: multi-scale spectral loss {float_loss:.3f} in float,
   {int8_loss:.3f} in INT8 ({change:+.2f} %), 24 kHz, hops of 5.33 ms.
-- **Limits:** plays up to 11.5 kHz, since the recordings reach 12; learned from single notes or lines, so phrasing between
-  notes is the player's; outside the instrument's own register it extrapolates. Not a medical device.
-- **Made by:** `python -m models.timbre.train --voice {voice}`, `python -m models.timbre.export --voice {voice}`.
+- **Limits:** plays up to 11.5 kHz, since the recordings reach 12; learned from single notes or lines,
+  so phrasing between notes is the player's; outside the instrument's own register it extrapolates. Not a
+  medical device.
+- **Made by:** `python -m models.timbre.train --voice {voice}`, then `python -m models.timbre.export`.
 """
 
 
@@ -53,7 +54,7 @@ def load(checkpoint: Path, config: str) -> DecoderNetwork:
     try:
         network.load_state_dict(torch.load(checkpoint, weights_only=True)["network"])
     except (OSError, RuntimeError, KeyError) as error:
-        raise DataError(f"no trained voice in {checkpoint} ({error}); run python -m models.timbre.train") from None
+        raise DataError(f"no trained voice in {checkpoint} ({error}); run models.timbre.train") from None
     return network.eval()
 
 
@@ -97,6 +98,14 @@ def _loss(raw: Float32, f0_hz: Float32, sound: Float32) -> float:
         return float(multi_scale_spectral_loss(played, torch.from_numpy(sound)[None]))
 
 
+def _credit(voice: str, audio: Path | None) -> tuple[str, str]:
+    """Licence of what a voice was learned from, and what that was."""
+    if audio is not None or voice not in SOURCES:
+        return "that of the recordings", "recordings of its maker's own"
+    source = SOURCES[voice]
+    return source.licence, ", ".join(source.patterns) or f"rendered General MIDI program {source.program + 1}"
+
+
 def export(voice: str, audio: Path | None, checkpoint: Path, config: str, tensorflow: str) -> Path:
     """Convert, judge in both runtimes, ship; returns the manifest entry's path."""
     network = load(checkpoint, config)
@@ -114,7 +123,8 @@ def export(voice: str, audio: Path | None, checkpoint: Path, config: str, tensor
             [tensorflow, str(script), str(source), str(target)], capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise DataError(f"conversion failed: {done.stderr.strip().splitlines()[-1]}; give --tensorflow PYTHON")
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise DataError(f"conversion failed: {last}; give --tensorflow PYTHON")
         model = target.read_bytes()
         state = _state_pairs(model, CONFIGS[config].gru)
         raw, _ = float_stream(network, x)
@@ -130,8 +140,7 @@ def export(voice: str, audio: Path | None, checkpoint: Path, config: str, tensor
             metrics[runtime] = {"relative_rmse": round(error, 4), "held_out_loss_int8": round(loss, 4)}
         golden_x = x[np.argmax(held_out.loudness_db[: len(x)]) :][:N_GOLDEN]
         golden = tflite_golden(model, state, {name_in: golden_x[:, None]})
-        source_data = SOURCES[voice].licence if voice in SOURCES and audio is None else str(audio)
-        patterns = ", ".join(SOURCES[voice].patterns) or "a rendered sound font" if voice in SOURCES else "recordings"
+        licence, learned_from = _credit(voice, audio)
         n_parameters = sum(p.numel() for p in network.parameters())
         entry = {
             "name": f"ddsp_{voice}",
@@ -142,8 +151,8 @@ def export(voice: str, audio: Path | None, checkpoint: Path, config: str, tensor
             "golden_tolerance": dict.fromkeys(RUNTIME_MODULES, GOLDEN_TOLERANCE),
             "state": [{"input": a, "output": b} for a, b in state],
             "metrics": metrics,
-            "licence": source_data,
-            "data": [patterns],
+            "licence": licence,
+            "data": [learned_from],
             "card": f"ddsp_{voice}.md",
         }
         path = ship(entry, target, golden)
@@ -155,8 +164,8 @@ def export(voice: str, audio: Path | None, checkpoint: Path, config: str, tensor
         gru=CONFIGS[config].gru,
         n_parameters=n_parameters,
         size=len(model),
-        data=patterns,
-        licence=source_data,
+        data=learned_from,
+        licence=licence,
         float_loss=float_loss,
         int8_loss=int8_loss,
         change=100.0 * (int8_loss / float_loss - 1.0),
@@ -172,10 +181,10 @@ def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--voice", required=True)
-    parser.add_argument("--audio", type=Path, help="the folder the voice was trained on, if not its own source")
+    parser.add_argument("--audio", type=Path, help="the folder it was trained on, if not its own source")
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--config", choices=CONFIGS, default="student")
-    parser.add_argument("--tensorflow", default=sys.executable, help="a Python that has tensorflow-cpu 2.15.1")
+    parser.add_argument("--tensorflow", default=sys.executable, help="a Python with tensorflow-cpu 2.15.1")
     args = parser.parse_args()
     try:
         export(args.voice, args.audio, args.checkpoint, args.config, args.tensorflow)

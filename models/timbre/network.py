@@ -53,7 +53,7 @@ def scaled_sigmoid(x: Tensor) -> Tensor:
 
 
 def controls_from(raw: Tensor, f0_hz: Tensor) -> tuple[Tensor, Tensor]:
-    """Levels of the harmonics [batch, n, 64] and noise magnitudes [batch, n, 31], as ``timbre.controls`` does."""
+    """Levels of the harmonics [batch, n, 64] and noise magnitudes [batch, n, 31]: ``timbre.controls``."""
     number = torch.arange(1, N_HARMONICS + 1)
     audible = number * f0_hz[..., None] < BAND_LIMIT_HZ
     weights = scaled_sigmoid(raw[..., 1 : 1 + N_HARMONICS]) * audible
@@ -67,7 +67,7 @@ def _previous(x: Tensor) -> Tensor:
 
 
 def synthesise(raw: Tensor, f0_hz: Tensor) -> Tensor:
-    """Sound [batch, n * 128] of raw controls [batch, n, 96] at f0 [batch, n], as ``timbre.synth`` plays it."""
+    """Sound [batch, n * 128] of raw controls [batch, n, 96] at f0 [batch, n]: ``timbre.synth``."""
     batch, n = f0_hz.shape
     levels, noise = controls_from(raw, f0_hz)
     share = torch.arange(1, HOP + 1) / HOP
@@ -97,7 +97,7 @@ FFT_SIZES: Final = (2_048, 1_024, 512, 256, 128, 64)
 
 
 def multi_scale_spectral_loss(sound: Tensor, target: Tensor) -> Tensor:
-    """Mean over sizes of L1 of magnitudes and of log magnitudes (Engel et al. 2020, alpha 1); [batch, n] each."""
+    """Mean over sizes of L1 of magnitudes and their logs (Engel et al. 2020, alpha 1); [batch, n] each."""
     total = torch.zeros(())
     for size in FFT_SIZES:
         window = torch.hann_window(size)

@@ -34,7 +34,9 @@ def inputs_of(take: Take) -> NDArray[np.float32]:
     return np.array([decoder_inputs(f0, loudness) for f0, loudness in pairs], np.float32)
 
 
-def _batch(take: Take, inputs: NDArray[np.float32], rng: np.random.Generator, likely: NDArray[np.float64]) -> tuple[Tensor, ...]:
+def _batch(
+    take: Take, inputs: NDArray[np.float32], rng: np.random.Generator, likely: NDArray[np.float64]
+) -> tuple[Tensor, ...]:
     starts = rng.choice(len(likely), BATCH, p=likely)
     hops = [slice(s, s + SEGMENT_HOPS) for s in starts]
     sound = [take.sound[h.start * HOP : h.stop * HOP] for h in hops]

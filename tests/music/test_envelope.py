@@ -1,6 +1,7 @@
 """The safety envelope holds whatever notes come."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,7 +60,7 @@ def test_velocity_rises_no_faster_than_its_slew(some: list[TimedNote]) -> None:
     times = sorted(groups)
     if times:
         assert groups[times[0]] <= FIRST_VELOCITY
-    for before, after in zip(times, times[1:], strict=False):
+    for before, after in pairwise(times):
         allowed = groups[before] + LIMITS.velocity_slew_per_s * (after - before)
         assert groups[after] <= max(allowed, 1)
 

@@ -198,7 +198,7 @@ def test_play_goes_on_after_a_rest() -> None:
     generator = new_generator()
     compose(generator, 2, TARGET)
     compose(generator, 40, TARGET, REST)
-    assert any(bar.notes for bar in compose(generator, 3, TARGET))
+    assert any(bar.notes for bar in compose(generator, 8, TARGET))
 
 
 def test_the_work_of_a_bar_is_bounded() -> None:

@@ -145,3 +145,34 @@ def test_a_repeated_token_becomes_less_likely() -> None:
         return drawn
 
     assert count(likely) < count(0) / 3
+
+
+def test_guidance_exaggerates_what_the_emotion_changes() -> None:
+    tables = small_tables()
+    row = np.array([2, 6, 6, 3, 1, 7, 9, 3, 0, 0, 0], np.int16)
+    unknown = row.copy()
+    unknown[[cw.VALENCE, cw.AROUSAL]] = 0
+    asked, neutral = (head_logits(tables, tables.start, cw.PITCH, r) for r in (row, unknown))
+    change = asked - neutral
+    legal = np.ones(cw.FAMILIES[cw.PITCH].size, bool)
+
+    def mean_change(guidance: float) -> float:
+        sampler = Sampler(tables, SamplingSettings(guidance=guidance), np.random.default_rng(0))
+        drawn = []
+        for _ in range(300):
+            sampler.decide(tables.start, row, cw.PITCH, legal)
+            drawn.append(change[row[cw.PITCH]])
+        return float(np.mean(drawn))
+
+    assert mean_change(3.0) > mean_change(1.0) > mean_change(0.0)
+
+
+def test_guidance_leaves_heads_without_emotion_as_they_are() -> None:
+    tables = small_tables()
+    for guidance in (0.0, 3.0):
+        row = np.array([2, 6, 6, 3, 1, 7, 9, 3, 40, 0, 0], np.int16)
+        sampler = Sampler(tables, SamplingSettings(guidance=guidance), np.random.default_rng(0))
+        sampler.decide(tables.start, row, cw.DURATION, np.ones(cw.FAMILIES[cw.DURATION].size, bool))
+        if guidance == 0.0:
+            plain = int(row[cw.DURATION])
+    assert int(row[cw.DURATION]) == plain

@@ -1,8 +1,7 @@
 """The plan: bars on absolute times, taken back until committed."""
 
-from kelly_edge.music.generator import Bar, BarNote, Target
-
 from kelly_edge.config import EnvelopeSettings
+from kelly_edge.music.generator import Bar, BarNote, Target
 from kelly_edge.music.scheduler import COMMIT_S, Plan
 
 SAD, HAPPY = Target(-0.8, -0.5), Target(0.8, 0.5)

@@ -1,0 +1,71 @@
+"""Part of ``control``: reads every telemetry cell, logs the step times, speaks when something went wrong."""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from firmware_py.board import Board
+from firmware_py.devices.ports import Clock, Journal
+from firmware_py.telemetry import COUNTERS, TIMES_DTYPE, new_counters, summary_ms
+
+LOOK_EVERY_S: Final = 1.0
+LOG_EVERY_S: Final = 10.0
+FAULTS: Final = {
+    "audio": ("n_capture_xruns", "n_playback_xruns", "n_late_blocks"),
+    "dsp": ("n_blocks_dropped",),
+    "composer": ("n_short_context", "n_continuation", "n_rest", "n_late_bars", "n_notes_dropped"),
+    "midi": ("n_late", "n_stale", "n_panics"),
+}
+"""Counters a person is told of when they rise."""
+TIMES: Final = (*(f"times_{process}" for process in (*COUNTERS, "control")), "send_error")
+
+
+class WatchStage:
+    """One ``step()`` looks once a second, whatever the pace of its loop."""
+
+    def __init__(self, board: Board, journal: Journal, warn: Callable[[str], None], clock: Clock) -> None:
+        self._board = board
+        self._journal = journal
+        self._warn = warn
+        self._clock = clock
+        self._counters = {process: new_counters(process) for process in COUNTERS}
+        self._seen = {process: new_counters(process) for process in COUNTERS}
+        self._times = np.zeros((), TIMES_DTYPE)
+        self._look_s = self._log_s = clock.now_s()
+
+    def step(self) -> None:
+        """Look at the counters; now and then log the times."""
+        now_s = self._clock.now_s()
+        if now_s >= self._look_s:
+            self._look_s = now_s + LOOK_EVERY_S
+            self._tell_faults()
+        if now_s >= self._log_s + LOG_EVERY_S:
+            self._log_s = now_s
+            self._log_times(now_s)
+
+    def close(self) -> None:
+        """Log the times once more."""
+        self._tell_faults()
+        self._log_times(self._clock.now_s())
+
+    def _tell_faults(self) -> None:
+        for process, names in FAULTS.items():
+            counters, seen = self._counters[process], self._seen[process]
+            self._board.cells[f"telemetry_{process}"].read(counters)
+            # A process that was started again counts from 0.
+            risen = [
+                f"{name} +{int(counters[name]) - int(seen[name])}"
+                for name in names
+                if counters[name] > seen[name]
+            ]
+            if risen:
+                self._warn(f"{process}: {', '.join(risen)}")
+            seen[...] = counters
+
+    def _log_times(self, now_s: float) -> None:
+        for name in TIMES:
+            if self._board.cells[name].read(self._times):
+                self._journal.record(
+                    {"kind": "times", "time_s": round(now_s, 3), "of": name, **summary_ms(self._times)}
+                )

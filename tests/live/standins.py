@@ -1,0 +1,92 @@
+"""The live processes with small stages for ``dsp`` and ``composer``: a copy, and a steady melody.
+
+``standins.py PROCESS RUN_DIR MIDI_OUTPUT`` runs one.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from firmware_py.board import Board
+from firmware_py.devices.clock import StreamClock
+from firmware_py.live import BUILDERS, Builder, Part, every, run_process, wait_for
+from firmware_py.telemetry import new_counters
+from kelly_edge.config import AudioSettings, MidiSettings, RuntimeSettings, Settings
+from kelly_edge.contract import NOTE_DTYPE
+
+NOTE_EVERY_S = 0.1
+NOTE_S = 0.35
+AHEAD_S = 0.5
+"""Longer notes than steps: several sound at any moment."""
+
+
+class EchoStage:
+    """Answers each period with itself."""
+
+    def __init__(self, board: Board, period: int) -> None:
+        self._board = board
+        self._block = np.zeros(period, np.float32)
+        self._counters = new_counters("dsp")
+
+    def step(self) -> None:
+        while self._board.rings["capture"].read(self._block):
+            self._counters["n_hops"] += 1
+            self._counters["n_blocks_dropped"] += not self._board.rings["playback"].write(self._block)
+        self._board.cells["telemetry_dsp"].write(self._counters)
+
+
+class MelodyStage:
+    """A note every ``NOTE_EVERY_S`` from the pitches in turn, ``AHEAD_S`` ahead."""
+
+    def __init__(self, board: Board, clock: StreamClock) -> None:
+        self._board = board
+        self._clock = clock
+        self._note = np.zeros((), NOTE_DTYPE)
+        self._n_next = int((clock.now_s() + AHEAD_S) / NOTE_EVERY_S)
+
+    def step(self) -> None:
+        note = self._note
+        while self._n_next * NOTE_EVERY_S < self._clock.now_s() + AHEAD_S:
+            note["onset_s"] = note["due_s"] = self._n_next * NOTE_EVERY_S
+            note["duration_s"] = NOTE_S
+            note["pitch"], note["velocity"] = 48 + self._n_next % 24, 80
+            self._board.rings["notes"].write(note)
+            self._n_next += 1
+
+
+def no_close() -> None:
+    """Nothing to close."""
+
+
+def build_echo(settings: Settings, board: Board, clock: StreamClock) -> Part:
+    period = settings.audio.period
+    return Part(EchoStage(board, period), wait_for(board.rings["capture"], 0.1), 0.005, no_close)
+
+
+def build_melody(settings: Settings, board: Board, clock: StreamClock) -> Part:
+    return Part(MelodyStage(board, clock), every(0.02), 0.02, no_close)
+
+
+STANDINS: dict[str, Builder] = {**BUILDERS, "dsp": build_echo, "composer": build_melody}
+
+
+def settings_for(run_dir: str, midi_output: str) -> Settings:
+    return Settings(
+        audio=AudioSettings(card="kelly"),
+        midi=MidiSettings(outputs=(midi_output,)),
+        runtime=RuntimeSettings(run_dir=run_dir),
+    )
+
+
+def command(midi_output: str) -> Callable[[str, str], list[str]]:
+    return lambda process, run_dir: [sys.executable, __file__, process, run_dir, midi_output]
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "run":
+        from firmware_py.supervisor import Supervisor
+
+        os._exit(Supervisor(settings_for(*sys.argv[2:]), command(sys.argv[3])).run())
+    os._exit(run_process(sys.argv[1], settings_for(*sys.argv[2:]), STANDINS))
