@@ -76,15 +76,21 @@ def _nothing() -> None:
 def build_audio(settings: Settings, board: Board, clock: StreamClock) -> Part:
     """The sound card and the limiter."""
     from firmware_py.devices.alsa import AlsaCard
+    from firmware_py.devices.offline import RecordingCard
     from firmware_py.processes.audio import AudioStage
     from kelly_edge.signal.limiter import Limiter
 
     audio = settings.audio
-    Limiter(settings.limiter.ceiling_db, settings.limiter.release_ms).process(
-        np.zeros(audio.period, np.float32)
-    )
-    limiter = Limiter(settings.limiter.ceiling_db, settings.limiter.release_ms)
-    card = AlsaCard(audio.card, audio.period, audio.n_periods, warn)
+
+    def new_limiter() -> Limiter:
+        return Limiter(settings.limiter.ceiling_db, settings.limiter.release_ms)
+
+    n_warm = 8
+    silent = RecordingCard(np.zeros(0, np.float32), n_warm, audio.period)
+    warm = AudioStage(memory_board(), silent, new_limiter(), audio.period)
+    for _ in range(n_warm):
+        warm.step()
+    card, limiter = AlsaCard(audio.card, audio.period, audio.n_periods, warn), new_limiter()
     stage = AudioStage(board, card, limiter, audio.period)
     return Part(stage, card.wait, audio.period / SAMPLE_RATE_HZ, card.close)
 
@@ -135,7 +141,12 @@ def build_midi(settings: Settings, board: Board, clock: StreamClock) -> Part:
             errors_cell.write(out.errors.record)
             left_s = stage.next_due_s() - clock.now_s()
         # A new note wakes it; the panic button is a cell and must be looked at.
-        select.select(fds, (), (), min(max(left_s, 0.0), LOOK_AT_KNOBS_EVERY_S))
+        select.select(fds, (), (), min(max(left_s - WAKE_EARLY_S, 0.0), LOOK_AT_KNOBS_EVERY_S))
+        due_s = stage.next_due_s()
+        if due_s - clock.now_s() < WAKE_EARLY_S:
+            # Waking takes 0.1 ms, more or less: wake before it is time and look at the clock until it is.
+            while clock.now_s() < due_s:
+                continue
 
     def close() -> None:
         stage.release_all(clock.now_s())
@@ -148,6 +159,7 @@ def build_midi(settings: Settings, board: Board, clock: StreamClock) -> Part:
 
 SCAN_EVERY_S: Final = 0.5
 QUIET_S: Final = 0.05
+WAKE_EARLY_S: Final = 3e-4
 LOOK_AT_KNOBS_EVERY_S: Final = 5e-3
 
 

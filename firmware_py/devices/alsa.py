@@ -55,6 +55,7 @@ class AlsaCard:
     def __init__(self, card: str, period: int, n_periods: int, warn: Callable[[str], None]) -> None:
         self.n_capture_xruns = 0
         self.n_playback_xruns = 0
+        self.n_out_of_step = 0
         self.n_disconnects = 0
         self._card = card
         self._warn = warn
@@ -70,7 +71,7 @@ class AlsaCard:
         self._out = np.zeros(period, np.float32)
         self._capture: alsaaudio.PCM | None = None
         self._playback: alsaaudio.PCM | None = None
-        self._poll = select.poll()
+        self._poll = self._poll_out = select.poll()
         self._reopen_s = 0.0
         self._tick_s = time.monotonic()
         self._was_there = True
@@ -115,12 +116,16 @@ class AlsaCard:
         self._out[:] = block
         try:
             n_written = playback.write(self._out.data)
+            if 0 <= n_written < self._period:
+                # Full by a hair: the card hands over what it heard just before it takes what is played.
+                self._poll_out.poll(1e3 * self._period_s)
+                n_written += playback.write(self._out[n_written:].data)
         except alsaaudio.ALSAAudioError as error:
             self._lose(str(error))
             return
         if n_written != self._period:
-            # Full or part-full means that the two directions no longer go in step.
-            self.n_playback_xruns += 1
+            self.n_playback_xruns += n_written < 0
+            self.n_out_of_step += n_written >= 0
             self._prime()
 
     def close(self) -> None:
@@ -168,9 +173,10 @@ class AlsaCard:
         except DeviceError:
             self.close()
             raise
-        self._poll = select.poll()
-        for fd, events in self._capture.polldescriptors():
-            self._poll.register(fd, events)
+        self._poll, self._poll_out = select.poll(), select.poll()
+        for poll, pcm in ((self._poll, self._capture), (self._poll_out, self._playback)):
+            for fd, events in pcm.polldescriptors():
+                poll.register(fd, events)
         # Started by the first wait: a process still warming up would overrun at once.
         self._must_prime = True
         if not self._was_there:
@@ -221,7 +227,9 @@ class AlsaCard:
                 if pcm.state() not in (alsaaudio.PCM_STATE_PREPARED, alsaaudio.PCM_STATE_SETUP):
                     pcm.drop()
             for _ in range(self._n_periods):
-                playback.write(self._silence)
+                if playback.write(self._silence) == XRUN:
+                    # What the drop left of the xrun; it is prepared again now.
+                    playback.write(self._silence)
             # The first read starts the capture; it has nothing yet.
             capture.read()
         except alsaaudio.ALSAAudioError as error:

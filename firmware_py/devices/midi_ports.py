@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Final, Protocol
 
 import rtmidi  # type: ignore[import-untyped,unused-ignore]
@@ -18,6 +19,7 @@ CLIENT_NAME: Final = "kelly_edge_midi"
 NOT_INSTRUMENTS: Final = ("Midi Through*", "kelly_edge*")
 APIS: Final = {"alsa": rtmidi.API_LINUX_ALSA, "jack": rtmidi.API_UNIX_JACK}
 RAW: Final = "raw:"
+SEQUENCER: Final = Path("/dev/snd/seq")
 MAX_PENDING_BYTES: Final = 3_072
 """A slow receiver: a second of a MIDI cable (31,250 baud)."""
 ALL_SOUND_OFF: Final = tuple((0xB0 | channel, 123, 0) for channel in range(16))
@@ -159,6 +161,10 @@ class MidiPorts:
         return found
 
     def _port_names(self, api: str) -> list[str]:
+        if api == "alsa" and not SEQUENCER.exists():
+            # Asking ALSA anyway would print its own complaint each time.
+            self._complain(f"no MIDI ports: {SEQUENCER} is not there; load snd-seq, or set midi.outputs")
+            return []
         try:
             if api not in self._lookers:
                 self._lookers[api] = rtmidi.MidiOut(APIS[api], CLIENT_NAME + "_scan")

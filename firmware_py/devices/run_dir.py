@@ -49,7 +49,6 @@ class HeldRunDir:
 
     def __init__(self, setting: str) -> None:
         self.path = make_run_dir(setting)
-        self._was_empty = not any(self.path.iterdir())
         self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,12 +58,13 @@ class HeldRunDir:
                 f"another kelly-edge runs in {self.path}; stop it or set runtime.run_dir"
             ) from None
         self._clear(LOCK_FILE)
+        self._is_ours = [path.name for path in self.path.iterdir()] == [LOCK_FILE]
 
     def close(self) -> None:
-        """Leave nothing of ours behind; the folder goes too where it was made for this."""
+        """Leave nothing of ours behind; the folder goes too where it held nothing else."""
         self._clear()
         os.close(self._lock)
-        if self._was_empty:
+        if self._is_ours:
             try:
                 self.path.rmdir()
             except OSError:

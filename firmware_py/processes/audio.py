@@ -12,7 +12,7 @@ from firmware_py.telemetry import new_counters
 from kelly_edge.contract import HOP_SIZE
 from kelly_edge.signal.limiter import Limiter
 
-IDLE_HOPS = 4
+LATE_HOPS, ON_TIME_HOPS = 4, 32
 
 
 class AudioStage:
@@ -26,7 +26,8 @@ class AudioStage:
         self._limiter = limiter
         self._block = np.zeros(period, np.float32)
         self._n_owed = 0
-        self._n_idle = 0
+        self._n_late_in_a_row = 0
+        self._n_on_time = 0
         self.counters = new_counters("audio")
         self._periods_per_hop = HOP_SIZE // period
         # What an audio process before this one left there is late.
@@ -41,14 +42,16 @@ class AudioStage:
         """One period; waits in the card's read, nowhere else."""
         block, counters = self._block, self.counters
         self._card.read(block)
-        self._forgive_lost_blocks()
+        if self._capture.n_waiting() or self._n_on_time > ON_TIME_HOPS * self._periods_per_hop:
+            self._n_late_in_a_row = 0
         self._capture.write(block)
         while self._n_owed and self._playback.read(block):
             self._n_owed -= 1
             counters["n_discarded_blocks"] += 1
+        self._n_on_time += 1
         if not self._playback.read(block):
             block[:] = 0.0
-            self._n_owed += 1
+            self._owe()
             counters["n_late_blocks"] += 1
         self._limiter.process(block)
         self._card.write(block)
@@ -57,12 +60,14 @@ class AudioStage:
         counters["n_playback_xruns"] = self._card.n_playback_xruns
         self._telemetry.write(counters)
 
-    def _forgive_lost_blocks(self) -> None:
-        """What a killed dsp had taken, or a full ring refused, is never answered: owe it no longer.
+    def _owe(self) -> None:
+        """One more late block to discard when it comes.
 
-        Seen by a capture ring that was empty for some hops while blocks were still owed.
+        What a killed dsp had taken, or a full ring refused, never comes. Seen by blocks that go on being
+        late while dsp takes all it is given: then start afresh, owing nothing.
         """
-        self._n_idle = 0 if self._n_owed == 0 or self._capture.n_waiting() else self._n_idle + 1
-        if self._n_idle > IDLE_HOPS * self._periods_per_hop:
-            self._n_owed = 0
-            self._n_idle = 0
+        self._n_owed += 1
+        self._n_on_time = 0
+        self._n_late_in_a_row += 1
+        if self._n_late_in_a_row > LATE_HOPS * self._periods_per_hop:
+            self._n_owed = self._n_late_in_a_row = 0

@@ -48,7 +48,7 @@ SCALES: Final = {True: (0, 2, 4, 5, 7, 9, 11), False: (0, 2, 3, 5, 7, 8, 10)}
 """Scale on C when the mode is major, and when it is minor."""
 LEADING_TONE: Final = 11
 """In minor it belongs to the key where the chord holds it."""
-NUCLEUS: Final = {TYPE: 1.0, TEMPO: 0.9, CHORD: 0.95, POSITION: 1.0, PITCH: 0.97}
+NUCLEUS: Final = {TYPE: 1.0, TEMPO: 0.9, CHORD: 0.95, POSITION: 1.0, PITCH: 0.92}
 """Share of the probability a family draws from; 0.95 where not given."""
 
 
@@ -62,7 +62,7 @@ class SamplingSettings:
     """Nucleus: at most this share of the probability (families have their own limits besides)."""
     repetition: float = 2.0
     """Nats taken from a pitch that would make a bar repeat the two bars before it once more."""
-    guidance: float = 0.5
+    guidance: float = 0.0
     """How far logits are moved on from those of an unknown emotion: classifier-free guidance of the heads."""
     max_rows_per_bar: int = 48
     """Notes a bar may have."""

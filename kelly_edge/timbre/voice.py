@@ -34,8 +34,9 @@ MAINS_HZ: Final = (50.0, 60.0, 100.0, 120.0)
 """Mains hum: the supply's frequency and that of a rectifier."""
 MAINS_CENTS: Final = 17.0
 """One per cent: how far a hop's f0 may be measured from ``MAINS_HZ``; the notes of A = 440 Hz lie farther."""
-HUM_CENTS, HUM_DB = 6.0, 3.0
-"""Mean distance from ``MAINS_HZ``, and distance from the mean loudness, of a sound as steady as a supply."""
+HUM_CENTS, HUM_DB = 6.0, 6.0
+"""Mean distance from ``MAINS_HZ``, and distance from the mean loudness, of a sound as steady as a supply:
+a low hum's loudness ripples by 5 dB within its period."""
 HUM_HOPS: Final = round(1.5 * HOP_RATE_HZ)
 """Hops a sound must be so before it counts as hum."""
 HUM_STRAY: Final = 8
@@ -48,7 +49,7 @@ class MainsHum:
     """Tells mains hum, which is periodic and may be loud, from a low note: it neither moves nor begins.
 
     Something at one of ``MAINS_HZ`` held that still for 1.5 s is hum, a player's note too; vibrato, a glide,
-    another pitch or a change of 3 dB is answered at once.
+    another pitch or a change of 6 dB is answered at once.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,6 @@
-"""A sound server without hardware: ``jackd -d dummy`` under ALSA's jack plugin paces and xruns as a card does."""
+"""A sound server without hardware: ``jackd -d dummy`` under ALSA's plugin has a card's pace and xruns."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -75,10 +76,8 @@ class DummyServer:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                pass
             self.kill()
 
 

@@ -53,3 +53,32 @@ def test_without_dsp_it_plays_silence() -> None:
     for _ in range(N_PERIODS):
         stage.step()
     assert not card.played.any()
+
+
+def test_blocks_that_never_come_are_owed_for_a_moment_only() -> None:
+    board = memory_board()
+    n_periods = 200
+    card = RecordingCard(np.full(n_periods * PERIOD, 0.5, np.float32), n_periods, PERIOD)
+    stage = AudioStage(board, card, Limiter(-1.0, 100.0), PERIOD)
+    block, held = np.zeros(PERIOD, np.float32), []
+    for period in range(n_periods):
+        stage.step()
+        if period == 40:  # dsp is killed with a period in its hands
+            board.rings["capture"].read(block)
+            held.clear()
+        while board.rings["capture"].read(block):
+            held.append(block.copy())
+        if len(held) == HOP_SIZE // PERIOD:  # it answers whole hops
+            for answer in held:
+                board.rings["playback"].write(answer)
+            held.clear()
+    assert np.all(card.played[-60 * PERIOD :] > 0.4)
+
+
+def test_an_audio_process_started_again_leaves_what_the_one_before_it_left() -> None:
+    board, card, _ = rig()
+    board.rings["playback"].write(np.ones(PERIOD, np.float32))
+    stage = AudioStage(board, card, Limiter(-1.0, 100.0), PERIOD)
+    stage.step()
+    assert board.rings["playback"].n_waiting() == HOP_SIZE // PERIOD - 1
+    assert not card.played.any()

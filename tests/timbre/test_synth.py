@@ -1,4 +1,4 @@
-"""The synthesiser's promises: exact sines, silence above the band limit, no clicks, the same samples again."""
+"""The synthesiser: exact sines, silence above the band limit, no clicks, the same samples again."""
 
 import numpy as np
 import pytest
