@@ -29,7 +29,7 @@ def demo_recording() -> Path:
 def play(
     path: Path, folder: Path, settings: Settings, progress: Progress, picture: bool = False
 ) -> dict[str, Any]:
-    """``performance.mid``, ``voice.wav`` and ``session.jsonl`` in ``folder``; ``picture`` adds session.png."""
+    """``performance.mid``, ``voice.wav`` and ``session.jsonl`` in ``folder``; ``picture``: session.png too."""
     recording = read_audio(path)
     with OutputFolder(folder) as output:
         performance = Offline(settings, open_models(settings), recording.samples).run(progress)

@@ -1,9 +1,9 @@
 """The 128 features the emotion network hears, once a hop group (85.3 ms), causal.
 
 One streaming implementation for training and the box: ``FeatureExtractor.push`` takes hops of 256 samples.
-``FEATURES`` is the table; each value is (physical value - centre) / scale, held within +-4, so that one INT8
-scale fits all. No feature depends on the input's gain; the level itself is only reported (``level_db``).
-What decides valence is the tonal part; see ``tonality`` for how it ignores the key.
+``FEATURES`` is the table; each value is (physical value - centre) / scale, held within +-``LIMIT``, so that
+one INT8 scale fits all. No feature depends on the input's gain; the level itself is only reported
+(``level_db``). What decides valence is the tonal part; see ``tonality`` for how it ignores the key.
 """
 
 import math
@@ -99,7 +99,8 @@ def _table() -> tuple[FeatureSpec, ...]:
 
 FEATURES: Final = _table()
 """The 128, in order."""
-LIMIT: Final = 4.0
+LIMIT: Final = 2.5
+"""What lies further out than in any piano clip (a sequencer's perfect pulse) must not outvote the rest."""
 SILENT_DB, SOUNDING_DB = -70.0, -55.0
 """Presence rises from 0 to 1 between these levels."""
 NOISY, TONAL = 0.45, 0.22

@@ -190,7 +190,7 @@ def _tempo(tables: RhythmTables, state: RhythmState, out: Float32) -> None:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def rhythm_step(  # noqa: PLR0917  (numba kernels take their arrays by position)
+def rhythm_step(
     window: Float32,
     tables: RhythmTables,
     state: RhythmState,

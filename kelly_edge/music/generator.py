@@ -50,6 +50,7 @@ from kelly_edge.music.compound_word import (
 from kelly_edge.music.sampling import (
     CHORDS_IN_KEY,
     MAX_TOGETHER,
+    SCALES,
     ComposerNetwork,
     Floats,
     KvCache,
@@ -199,6 +200,8 @@ class Generator:
             notes, tempo, after = self._compose(target, rung)
         else:
             notes = self._now.recent[-1] if rung == CONTINUATION and self._now.recent else ()
+            if target.tonic >= 0:
+                notes = into_key(notes, mode_of(target, self._dither[2]))
             tempo = (
                 tempo_token(target.tempo_bpm) if target.tempo_bpm else self._now.tempo or tempo_token(90.0)
             )
@@ -345,6 +348,14 @@ def sane(target: Target) -> Target:
         target.mode if target.mode in (0, 1) else -1,
         tempo,
     )
+
+
+def into_key(notes: tuple[GridNote, ...], mode: int) -> tuple[GridNote, ...]:
+    """Notes moved into the scale by a semitone, up in major and down in minor: thirds stay thirds."""
+    step = 1 if mode == MAJOR else -1
+    scale = SCALES[mode == MAJOR]
+    moved = [n if n.pitch % 12 in scale else replace(n, pitch=n.pitch + step) for n in notes]
+    return tuple(sorted({(n.position, n.pitch): n for n in moved}.values()))
 
 
 def near_tempi(tempo: int) -> Mask:

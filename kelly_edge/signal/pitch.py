@@ -28,6 +28,8 @@ CONTINUITY: Final = 0.04
 """Bonus of a peak near the f0 of the hop before."""
 SHORT_CLARITY: Final = 0.75
 """Height from which the short window is believed."""
+SHORT_SURE: Final = 0.9
+"""The same where it cannot tell the octave below: a low note's loud second harmonic looks like one there."""
 STEADY: Final = 0.06
 """Relative step of the lag (a semitone) up to which noise is smoothed, by at least ``SLOWEST`` a hop."""
 SLOWEST: Final = 0.25
@@ -210,7 +212,7 @@ class PitchTracker:
         previous = RATE_HZ / self.f0_hz if self.f0_hz > 0.0 and self.confidence > 0.0 else 0.0
         short, long = self._windows
         lag, height = short.period(self._line, previous)
-        if height < SHORT_CLARITY:
+        if height < (SHORT_CLARITY if 2.0 * lag <= short.lag_max else SHORT_SURE):
             long_lag, long_height = long.period(self._line, previous)
             if long_height > height or lag == 0.0:
                 lag, height = long_lag, long_height

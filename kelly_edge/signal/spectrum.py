@@ -192,7 +192,7 @@ def whiten(spectrum: Float32, half_width: int, power: float, floor: float, out: 
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def nnls(  # noqa: PLR0917  (numba kernels take their arrays by position)
+def nnls(
     observed: Float32,
     templates: Float32,
     gram: Float32,

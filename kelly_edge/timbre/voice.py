@@ -65,7 +65,7 @@ class MainsHum:
         """Whether the hop's ``f0_hz`` is hum; 0 where nothing is heard."""
         off_cents = MAINS_CENTS
         if f0_hz > 0.0:
-            cents = (abs(1200.0 * math.log2(f0_hz / mains_hz)) for mains_hz in MAINS_HZ)
+            cents = (abs(1200.0 * math.log2(max(f0_hz, 1.0) / mains_hz)) for mains_hz in MAINS_HZ)
             off_cents = min(MAINS_CENTS, *cents)
         if off_cents == MAINS_CENTS or not abs(loudness_db - self._level_db) < HUM_DB:
             self._n_hops = max(0, self._n_hops - HUM_STRAY)

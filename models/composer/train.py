@@ -235,7 +235,7 @@ def train(name: str, work: Path, teacher_path: Path | None, minutes: float | Non
             losses.append(float(loss.detach()))
             state["step"] += 1
             state["elapsed_s"] += time.monotonic() - began_s
-            done = torch.tensor(float(state["elapsed_s"] >= budget_s))
+            done = torch.tensor(float(state["elapsed_s"] >= budget_s), device=device)
             if world > 1:
                 torch.distributed.broadcast(done, 0)
             if state["elapsed_s"] - last_s < CHECKPOINT_S and not done:

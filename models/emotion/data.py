@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve, lfilter
 
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
-from kelly_edge.emotion.features import FeatureExtractor
+from kelly_edge.emotion.features import LIMIT, FeatureExtractor
 from kelly_edge.errors import DataError, KellyError
 
 Float32 = NDArray[np.float32]
@@ -285,7 +285,8 @@ def load(cache: Path, condition: Condition, clip: Clip) -> tuple[Float32, Float3
     path = feature_path(cache, condition, clip)
     try:
         with np.load(path) as arrays:
-            return arrays["features"], arrays["presence"]
+            # A cache may be older than the limit.
+            return np.clip(arrays["features"], -LIMIT, LIMIT), arrays["presence"]
     except (OSError, ValueError, KeyError):
         raise DataError(f"no features in {path}; run python -m models.emotion.data prepare") from None
 

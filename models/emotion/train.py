@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from kelly_edge.emotion.features import FEATURES
+from kelly_edge.emotion.features import FEATURES, LIMIT
 from kelly_edge.emotion.vector import slice_of
 from kelly_edge.errors import ConfigError, KellyError
 from models.emotion.data import Clip, default_cache, emopia, feature_path, load, parse_condition
@@ -31,6 +31,7 @@ from models.emotion.symbolic import N_DESCRIPTORS, TARGETS, describe
 Float32 = NDArray[np.float32]
 _START: Final = {spec.name: spec.start for spec in FEATURES}
 TIMBRE: Final = slice(0, _START["onset_rate"])
+PULSE: Final = slice(_START["tempogram"], _START["pitch_mean"])
 HARMONY: Final = slice(_START["degree_chroma_15s"], None)
 
 
@@ -50,9 +51,13 @@ class TrainConfig:
     label_smoothing: float = 0.1
     auxiliary: float = 0.3  # weight of mode, tempo, … and descriptors
     ema: float = 0.995
+    balance: float = 1.0  # 1 weighs the quadrants alike, 0 as they come
     noise: float = 0.15  # of features, in their standardised unit
     offset: float = 0.2  # per clip and feature
     equaliser: float = 0.7  # smooth curve over the mel bands, per clip
+    pulse_drop: float = 0.4  # share of clips heard without tempo and tempogram
+    pulse_lift: float = 1.0  # how much clearer a pulse may be, per clip
+    group_drop: float = 0.05  # share of clips heard without a row of the feature table, for each row
     timbre_drop: float = 0.15  # share of clips heard without mel bands, level and spectral shape
 
 
@@ -103,10 +108,18 @@ def _augment(x: Float32, config: TrainConfig, rng: np.random.Generator) -> Float
     offset[HARMONY] *= 0.25
     knots = rng.normal(0.0, config.equaliser, 6)
     offset[:27] += np.interp(np.arange(27), np.linspace(0, 26, 6), knots)
+    x = x.copy()
     if rng.random() < config.timbre_drop:
-        x = x.copy()
         x[:, TIMBRE] = 0.0
-    return np.asarray(x + offset + rng.normal(0.0, config.noise, (n, size)), np.float32)
+    # A sequencer's pulse is clearer than any pianist's and means nothing for the mood.
+    if rng.random() < config.pulse_drop:
+        x[:, PULSE] = 0.0
+    offset[PULSE] += abs(rng.normal(0.0, config.pulse_lift))
+    for spec in FEATURES:
+        if rng.random() < config.group_drop:
+            x[:, spec.slice] = 0.0
+    noisy = x + offset + rng.normal(0.0, config.noise, (n, size))
+    return np.asarray(np.clip(noisy, -LIMIT, LIMIT), np.float32)
 
 
 def _batch(
@@ -167,6 +180,9 @@ def train(config: TrainConfig, data: list[Example], log: Path | None, checkpoint
     """Train and return the moving average; resumes from ``checkpoint`` when it exists."""
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
+    counts = np.bincount([example.quadrant for example in data], minlength=4)
+    # Quadrants weigh alike, whatever the set has most of: its prior is not the listener's.
+    balance = (len(data) / 4.0 / np.maximum(counts, 1)).astype(np.float32) ** np.float32(config.balance)
     network = EmotionLstm(config.dropout)
     average = EmotionLstm()
     average.load_state_dict(network.state_dict())
@@ -192,6 +208,7 @@ def train(config: TrainConfig, data: list[Example], log: Path | None, checkpoint
         for b in range(n_batches):
             chosen = [data[i] for i in order[b * config.batch : (b + 1) * config.batch]]
             x, targets = _batch(chosen, config, rng)
+            targets[0].mul_(torch.from_numpy(balance)[targets[1]][:, None])
             emotion, _ = network(x)
             loss = _loss(network, emotion, targets, config)
             optimiser.zero_grad()

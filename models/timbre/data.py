@@ -167,6 +167,4 @@ def takes(voice: str, audio: Path | None, held_out: bool) -> list[Take]:
 
 def joined(some: Sequence[Take]) -> Take:
     """Takes one after the other."""
-    return Take(
-        *(np.concatenate([getattr(t, name) for t in some]) for name in Take.__dataclass_fields__)
-    )
+    return Take(*(np.concatenate([getattr(t, name) for t in some]) for name in Take.__dataclass_fields__))

@@ -1,4 +1,4 @@
-"""Training and judging a voice on one's own recordings: what is learned from, held out, resumed and reported."""
+"""Training and judging a voice on one's own recordings: learned from, held out, resumed, reported."""
 
 import json
 from pathlib import Path
@@ -57,15 +57,15 @@ def test_a_take_lies_on_its_sound_late_by_the_delay_of_the_voice() -> None:
 
 
 def test_training_writes_a_checkpoint_and_resumes_where_it_stopped(folder: Path) -> None:
-    path = train.train("mine", folder / "audio", "student", folder / "work", 2, seed=0)
+    path = train.train("mine", folder / "audio", "student", folder / "work", 1, seed=0)
     saved = torch.load(path, weights_only=True)
-    assert saved["step"] == 2
+    assert saved["step"] == 1
     DecoderNetwork(CONFIGS["student"]).load_state_dict(saved["network"])
     assert np.isfinite(json.loads(path.with_suffix(".json").read_text())["held_out_loss"])
-    train.train("mine", folder / "audio", "student", folder / "work", 3, seed=0)
+    train.train("mine", folder / "audio", "student", folder / "work", 2, seed=0)
     again = torch.load(path, weights_only=True)
-    assert again["step"] == 3
-    assert again["schedule"]["last_epoch"] == 3
+    assert again["step"] == 2
+    assert again["schedule"]["last_epoch"] == 2
 
 
 def test_a_few_steps_of_training_lower_the_loss_on_the_recording_held_out(folder: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_few_steps_of_training_lower_the_loss_on_the_recording_held_out(folder
         path = train.train("mine", folder / "audio", "student", work, n_steps, seed=0)
         return float(json.loads(path.with_suffix(".json").read_text())["held_out_loss"])
 
-    assert held_out_loss(10) < 0.9 * held_out_loss(1)
+    assert held_out_loss(6) < 0.9 * held_out_loss(1)
 
 
 def test_a_folder_without_recordings_is_refused_in_one_line(

@@ -187,6 +187,16 @@ def test_a_continuation_moves_to_the_new_tonic() -> None:
     assert [note.pitch for note in again.notes] == [note.pitch + 2 for note in last.notes]
 
 
+@pytest.mark.parametrize("mode", [0, 1])
+def test_a_continuation_in_another_mode_is_in_its_key(mode: int) -> None:
+    generator = new_generator()
+    compose(generator, 3, Target(0.5, 0.5, tonic=2, mode=1 - mode))
+    again = generator.compose_bar(Target(0.5, 0.5, tonic=2, mode=mode), CONTINUATION)
+    assert again.notes
+    natural = SCALE[1] if mode else SCALE[0] - {11}
+    assert {(note.pitch - 2) % 12 for note in again.notes} <= natural
+
+
 def test_a_continuation_of_nothing_and_a_rest_are_empty() -> None:
     generator = new_generator()
     assert generator.compose_bar(TARGET, CONTINUATION).notes == ()

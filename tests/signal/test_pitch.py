@@ -100,6 +100,14 @@ def test_a_pure_sine_is_found_and_trusted(f0_hz: float) -> None:
     assert confidence[N_SETTLING:].min() > 0.9
 
 
+@pytest.mark.parametrize("f0_hz", [55.0, 147.0, 415.0])
+def test_a_note_whose_octave_is_the_loudest_is_not_heard_an_octave_up(f0_hz: float) -> None:
+    phase = 2.0 * np.pi * np.cumsum(steady(f0_hz)) / SAMPLE_RATE_HZ
+    sound = 0.1 * sum(a * np.sin(k * phase + k) for k, a in enumerate((0.3, 1.0, 0.3, 0.6), start=1))
+    found, _ = tracked(np.asarray(sound))
+    assert np.abs(1_200.0 * np.log2(found[N_SETTLING:] / f0_hz)).max() < 10.0
+
+
 @pytest.mark.parametrize("level", [1e-3, 0.1, 1.0])
 def test_white_noise_of_any_level_is_trusted_little(level: float) -> None:
     confidence = tracked(level * np.random.default_rng(0).normal(size=4 * SAMPLE_RATE_HZ))[1]

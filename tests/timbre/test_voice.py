@@ -138,6 +138,16 @@ def test_a_change_of_voice_fades_without_a_click_and_without_a_gap() -> None:
     assert peaks.min() > 0.3
 
 
+def test_half_way_through_a_change_both_voices_sound_at_half_their_level() -> None:
+    voice = Voice([OneHarmonic(1), OneHarmonic(3)], 0)
+    answer(voice, 50, 375.0)  # two periods a hop
+    voice.voice_index = 1
+    hops = answer(voice, CROSS_FADE_HOPS, 375.0).reshape(-1, HOP_SIZE)
+    levels = np.abs(np.fft.rfft(hops))[:, [2, 6]] * 2.0 / HOP_SIZE
+    assert levels[CROSS_FADE_HOPS // 2] == pytest.approx([0.25, 0.25], abs=0.02)
+    np.testing.assert_allclose(levels.sum(axis=1), 0.5, atol=0.02)
+
+
 def test_the_voice_left_is_asked_no_more_after_the_fade() -> None:
     first, second = OneHarmonic(), OneHarmonic()
     voice = Voice([first, second], 0)
@@ -247,6 +257,13 @@ def test_a_note_repeated_on_the_mains_is_a_player() -> None:
     ear = MainsHum()
     beat = itertools.chain.from_iterable([[50.0] * 60 + [0.0] * 30] * 20)
     assert not any(ear.hears(f0_hz, -30.0) for f0_hz in beat)
+
+
+@pytest.mark.parametrize("f0_hz", [5e-324, 1.8e308, math.inf, math.nan, -1.0])
+def test_no_frequency_breaks_the_voice(f0_hz: float) -> None:
+    sound = answer(Voice([OneHarmonic()], 0), 300, f0_hz=f0_hz)
+    assert np.all(np.isfinite(sound))
+    assert np.abs(sound).max() <= 0.5
 
 
 def test_a_reset_makes_the_voice_answer_as_new() -> None:
