@@ -22,14 +22,14 @@ DIGITS = 3
 
 
 def demo_recording() -> Path:
-    """The recording that ships with the program (see docs/demo.md for what it is)."""
+    """The recording that ships with the program (made by ``models.demo_recording``)."""
     return Path(__file__).resolve().parent / "demo" / "sad_to_happy.flac"
 
 
 def play(
     path: Path, folder: Path, settings: Settings, progress: Progress, picture: bool = False
 ) -> dict[str, Any]:
-    """``performance.mid``, ``voice.wav`` and ``session.jsonl`` in ``folder``; ``picture``: session.png too."""
+    """``performance.mid``, ``voice.wav`` and ``session.jsonl`` in ``folder``; ``picture``: a picture too."""
     recording = read_audio(path)
     with OutputFolder(folder) as output:
         performance = Offline(settings, open_models(settings), recording.samples).run(progress)

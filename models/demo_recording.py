@@ -47,10 +47,18 @@ ODE_TO_JOY: Final[Melody] = (
     (78, 1), (78, 1), (79, 1), (81, 1), (81, 1), (79, 1), (78, 1), (76, 1),
     (74, 1), (74, 1), (76, 1), (78, 1), (76, 1.5), (74, 0.5), (74, 2),
 )  # fmt: skip
-ODE_CHORDS: Final = "D A D A D A D D A D A D D A D D"
-"""A chord for each bar of four beats; the last bars close on the tonic."""
-TRIADS: Final = {"D": (50, 57, 62, 66), "A": (45, 57, 61, 64)}
-SAD_BPM, HAPPY_BPM = 80.0, 176.0
+ODE_CHORDS: Final = "D A D A D Bm G A D A D A Bm Em A7 D"
+"""A chord for each bar of four beats."""
+CHORDS: Final = {
+    "D": (50, 62, 66, 69),
+    "A": (45, 61, 64, 69),
+    "A7": (45, 61, 64, 67),
+    "G": (43, 62, 67, 71),
+    "Bm": (47, 62, 66, 71),
+    "Em": (40, 64, 67, 71),
+}
+"""Bass, then the upper voices."""
+SAD_BPM, HAPPY_BPM = 80.0, 152.0
 N_ODE_TIMES = 2
 FILE_RATE_HZ: Final = 24_000
 """Enough for a piano, and half the size."""
@@ -84,16 +92,16 @@ def _happy(events: list[Event], start_s: float) -> float:
     for _ in range(N_ODE_TIMES):
         begin_s = time_s
         for note, beats in ODE_TO_JOY:
-            _strike(events, time_s, beats * beat_s, note, 104)
-            _strike(events, time_s, beats * beat_s, note - 12, 90)
+            _strike(events, time_s, beats * beat_s, note, 100)
+            _strike(events, time_s, beats * beat_s, note - 12, 86)
             time_s += beats * beat_s
         for bar, chord in enumerate(chords):
-            bass, *upper = TRIADS[chord]
+            bass, *upper = CHORDS[chord]
             for beat in range(4):
                 at_s = begin_s + (4 * bar + beat) * beat_s
-                _strike(events, at_s, 0.5 * beat_s, bass - 12 * (beat % 2 == 0), 92)
+                _strike(events, at_s, 0.5 * beat_s, bass - 12 * (beat % 2 == 0), 88)
                 for note in upper:
-                    _strike(events, at_s + 0.5 * beat_s, 0.4 * beat_s, note, 84)
+                    _strike(events, at_s + 0.5 * beat_s, 0.4 * beat_s, note - 12 * (note > 64), 80)
     return time_s
 
 

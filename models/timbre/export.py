@@ -35,7 +35,8 @@ MAX_RELATIVE_ERROR: Final = 0.1
 CARD: Final = """# ddsp_{voice}: the voice of a {title}
 
 A DDSP decoder (Engel et al., ICLR 2020): pitch and loudness, with a state carried over, to the amplitude,
-harmonic distribution and noise magnitudes of Kelly Edge's synthesiser, 187.5 times a second. Dense {dense}, GRU {gru},
+harmonic distribution and noise magnitudes of Kelly Edge's synthesiser, 187.5 times a second. Dense {dense},
+GRU {gru},
 {n_parameters:,} parameters, INT8 weights and products, float32 state and input and output, {size:,} bytes.
 
 - **Learned from:** {data}. Licence of the source: {licence}.
