@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from firmware_py.devices.output import OutputFolder
 from kelly_edge.errors import OutputError
 
 RUNG_COLOURS = {"full": "#30507a", "short_context": "#6b8f3a", "continuation": "#b07020", "rest": "#999999"}
@@ -52,11 +53,6 @@ def draw_session(folder: Path) -> Path:
             alpha=0.3 + 0.7 * note["velocity"] / 127.0,
         )
     roll.set(ylabel="MIDI note", xlabel="time (s)")
-    path = folder / "session.png"
-    try:
-        figure.savefig(path, dpi=110)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path} ({error.strerror}); make room or choose another folder"
-        ) from None
-    return path
+    with OutputFolder(folder) as output:
+        figure.savefig(output.path("session.png"), dpi=110)
+    return folder / "session.png"

@@ -81,8 +81,15 @@ class Clip:
 
 def parse_condition(name: str) -> Condition:
     """``fluid-0``, ``fluid-mixed`` or ``fluid-0-microphone``."""
-    font, programme, *treatment = name.split("-", 2)
-    return Condition(font, MIXED if programme == "mixed" else int(programme), *treatment)
+    font, _, rest = name.partition("-")
+    programme, _, treatment = rest.partition("-")
+    known = font in FONTS and (treatment or "clean") in TREATMENTS
+    if not known or not (programme == "mixed" or programme.isdecimal()):
+        raise DataError(
+            f"no condition {name}; give font-programme or font-programme-treatment with a font of "
+            f"{', '.join(FONTS)} and a treatment of {', '.join(TREATMENTS)}"
+        )
+    return Condition(font, MIXED if programme == "mixed" else int(programme), treatment or "clean")
 
 
 TRAIN_CONDITIONS: Final = (
@@ -300,6 +307,10 @@ def _jobs(only: list[str]) -> list[tuple[Condition, list[Clip]]]:
     train, val, vgmidi = emopia("train"), emopia("val"), vgmidi_phrases()
     jobs = [(c, train) for c in TRAIN_CONDITIONS] + [(c, val) for c in EVALUATION_CONDITIONS]
     jobs.append((Condition("timgm"), vgmidi))
+    unknown = sorted(set(only) - {c.name for c, _ in jobs})
+    if unknown:
+        names = ", ".join(sorted({c.name for c, _ in jobs}))
+        raise DataError(f"no condition {', '.join(unknown)} to prepare; give some of {names}")
     return [(c, clips) for c, clips in jobs if not only or c.name in only]
 
 

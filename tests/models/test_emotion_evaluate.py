@@ -79,6 +79,7 @@ def test_labels_give_scores(recordings: Path, tmp_path: Path, capsys: pytest.Cap
         ["--audio-dir", "{recordings}", "--model", "missing.json", "--runtime", "rtneural_json"],
         ["--audio-dir", "{recordings}", "--out", "no-such-folder/pred.csv"],
         ["--condition", "fluid-0", "--cache", "no-such-cache"],
+        ["--condition", "nonsense"],
     ],
 )
 def test_faults_are_one_line_and_exit_2(
