@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM_PACKAGES := build-essential pkg-config python3-dev python3-venv libasound2-dev libsystemd-dev libportaudio2 libsndfile1
+# For the tests alone: a sound server that paces and xruns like a card, without one.
+SYSTEM_PACKAGES += jackd2 libasound2-plugins
 SYSTEM_STAMP := $(VENV)/.system-packages
 STAMP := $(VENV)/.installed
 LOCK := requirements.lock
@@ -34,6 +36,7 @@ $(SYSTEM_STAMP):
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@touch $@
 
+# The lock is for Python 3.11; a later Python resolves for itself.
 $(STAMP): pyproject.toml $(LOCK) | $(SYSTEM_STAMP)
 	$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 	  && $(BIN)/pip install --quiet --require-hashes -r $(LOCK) \
