@@ -1,16 +1,18 @@
 """The safety limiter: no sample leaves the box above the ceiling, whatever a model says.
 
-Look-ahead limiter: the gain is the moving average of the running minimum of the gain each sample
-needs, so that it has already fallen when the peak comes out (Giannoulis et al., JAES 2012, for the
-family). Delay: ``LOOK_AHEAD - 1`` samples. A final clip makes the ceiling exact in float arithmetic;
-NaN and infinities come out as silence.
+Look-ahead limiter (Giannoulis et al., JAES 2012, for the family): the reduction each sample needs is held
+over the look-ahead, released exponentially and averaged over the look-ahead, so that the gain has already
+fallen when the peak comes out. Delay: ``LOOK_AHEAD - 1`` samples. A final clip makes the ceiling exact in
+float arithmetic; NaN and infinities come out as silence.
+
+Plain numpy, whole blocks at a time: ``audio`` runs it, and numba would cost that process 200 MB.
 """
 
 import math
 from typing import Final
 
 import numpy as np
-from numba import njit
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from kelly_edge.contract import SAMPLE_RATE_HZ
@@ -20,45 +22,8 @@ LOOK_AHEAD: Final = 64
 """1.33 ms at 48 kHz: long enough that the gain's fall is no click."""
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _limit(
-    block: NDArray[np.float32],
-    delayed: NDArray[np.float32],
-    needed: NDArray[np.float64],
-    released: NDArray[np.float64],
-    state: NDArray[np.float64],
-    ceiling: float,
-    release: float,
-) -> float:
-    """In place over ``block``; ``state`` holds (write index, released gain, sum of ``released``)."""
-    n = delayed.shape[0]
-    index = int(state[0])
-    lowest = 1.0
-    for i in range(block.shape[0]):
-        x = block[i]
-        if not math.isfinite(x):
-            x = np.float32(0.0)
-        level = abs(x)
-        needed[index] = ceiling / level if level > ceiling else 1.0
-        minimum = 1.0
-        for k in range(n):
-            minimum = min(minimum, needed[k])
-        gain = min(minimum, state[1] + (1.0 - state[1]) * release)
-        state[1] = gain
-        state[2] += gain - released[index]
-        released[index] = gain
-        delayed[index] = x
-        # The oldest sample leaves now: every gain in the average was taken with it in the window.
-        index = index + 1 if index + 1 < n else 0
-        y = delayed[index] * min(1.0, state[2] / n)
-        block[i] = min(max(y, -ceiling), ceiling)
-        lowest = min(lowest, gain)
-    state[0] = index
-    return lowest
-
-
 class Limiter:
-    """Streaming limiter over mono float32 blocks of any size.
+    """Streaming limiter over mono float32 blocks of up to 4,096 samples.
 
     Parameters
     ----------
@@ -69,22 +34,27 @@ class Limiter:
     delay_samples: Final = LOOK_AHEAD - 1
 
     def __init__(self, ceiling_db: float, release_ms: float) -> None:
-        self._ceiling = float(np.nextafter(np.float32(db_to_gain(ceiling_db)), np.float32(0.0)))
-        self._release = 1.0 - math.exp(-1_000.0 / (release_ms * SAMPLE_RATE_HZ))
-        self._delayed = np.zeros(LOOK_AHEAD, np.float32)
-        self._needed = np.ones(LOOK_AHEAD)
-        self._released = np.ones(LOOK_AHEAD)
-        self._state = np.array([0.0, 1.0, float(LOOK_AHEAD)])
+        self._ceiling = np.nextafter(np.float32(db_to_gain(ceiling_db)), np.float32(0.0))
+        self._keep = math.exp(-1_000.0 / (release_ms * SAMPLE_RATE_HZ))
+        self._delayed = np.zeros(LOOK_AHEAD - 1, np.float32)
+        self._needed = np.zeros(LOOK_AHEAD - 1)
+        self._released = np.zeros(LOOK_AHEAD - 1)
 
     def process(self, block: NDArray[np.float32]) -> float:
         """Limit ``block`` in place, ``delay_samples`` late; returns the lowest gain applied (1 = none)."""
-        lowest: float = _limit(
-            block,
-            self._delayed,
-            self._needed,
-            self._released,
-            self._state,
-            self._ceiling,
-            self._release,
-        )
-        return lowest
+        n = len(block)
+        np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        needed = 1.0 - self._ceiling / np.maximum(np.abs(block, dtype=np.float64), self._ceiling)
+        needed = np.concatenate([self._needed, needed])
+        held = sliding_window_view(needed, LOOK_AHEAD).max(axis=1)
+        # r[i] = max(held[i], keep * r[i - 1]) for the whole block: a running maximum of held / keep^i.
+        fading = self._keep ** np.arange(n + 1)
+        start = np.concatenate([self._released[-1:], held])
+        released = (np.maximum.accumulate(start / fading) * fading)[1:]
+        released = np.concatenate([self._released, released])
+        gain = 1.0 - sliding_window_view(released, LOOK_AHEAD).mean(axis=1)
+        delayed = np.concatenate([self._delayed, block])
+        block[:] = np.clip(delayed[:n] * gain, -self._ceiling, self._ceiling)
+        self._needed, self._released = needed[n:], released[n:]
+        self._delayed = delayed[n:]
+        return 1.0 - float(released[LOOK_AHEAD - 1 :].max())
