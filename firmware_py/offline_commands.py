@@ -3,6 +3,7 @@
 Every result is written beside its place and renamed when all of them are complete.
 """
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,11 @@ def play(
     """``performance.mid``, ``voice.wav`` and ``session.jsonl`` in ``folder``; ``picture``: a picture too."""
     recording = read_audio(path)
     with OutputFolder(folder) as output:
-        performance = Offline(settings, open_models(settings), recording.samples).run(progress)
+        models = open_models(settings)
+        Offline.warm_up(settings, models)
+        started_s = time.perf_counter()
+        performance = Offline(settings, models, recording.samples).run(progress)
+        took_s = time.perf_counter() - started_s
         write_midi(output, "performance.mid", performance.notes, settings.composer.program)
         write_wav(output, "voice.wav", performance.voice, SAMPLE_RATE_HZ)
         write_json_lines(output, "session.jsonl", performance.session)
@@ -41,7 +46,11 @@ def play(
     if picture:
         draw_session(folder)
         files.append("session.png")
-    return {**summary, "files": [str(folder / name) for name in files]}
+    return {
+        **summary,
+        "times_real_time": round(recording.duration_s / took_s, 1),
+        "files": [str(folder / name) for name in files],
+    }
 
 
 def _summary(recording: Recording, performance: Performance) -> dict[str, Any]:

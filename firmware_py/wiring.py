@@ -130,6 +130,11 @@ class Offline:
                 Turn(self.control, GROUP_SIZE),
             ]
 
+    @classmethod
+    def warm_up(cls, settings: Settings, models: Models) -> None:
+        """Run a moment of silence: compiled code is loaded at first use, which belongs before the music."""
+        cls(settings, models, np.zeros(GROUP_SIZE, np.float32)).run()
+
     def run(
         self, progress: Progress | None = None, after_hop: Callable[[int], None] | None = None
     ) -> Performance:

@@ -30,5 +30,4 @@ def demo_samples() -> np.ndarray:
 @pytest.fixture(scope="session")
 def demo_performance(settings: Settings, models: Models, demo_samples: np.ndarray) -> Performance:
     """What the defaults make of the demo's recording."""
-    models.emotion.reset()
     return Offline(settings, models, demo_samples).run()

@@ -67,7 +67,6 @@ def test_the_same_seed_gives_the_same_performance_and_another_seed_another(
     samples = demo_samples[: 12 * SAMPLE_RATE_HZ]
 
     def play(seed: int) -> Performance:
-        models.emotion.reset()
         seeded = replace(settings, composer=replace(settings.composer, seed=seed))
         return Offline(seeded, models, samples).run()
 
@@ -97,7 +96,6 @@ def test_a_changed_target_is_heard_within_one_bar_of_the_replan_boundary(
     turn_s = 6.0
 
     def play(arousal_knob: float) -> np.ndarray:
-        models.emotion.reset()
         offline = Offline(settings, models, samples)
 
         def turn_the_knob(n_hops: int) -> None:
@@ -120,7 +118,6 @@ def test_silence_thins_the_music_to_rests(
     settings: Settings, models: Models, demo_samples: np.ndarray
 ) -> None:
     played = demo_samples[40 * SAMPLE_RATE_HZ : 50 * SAMPLE_RATE_HZ]
-    models.emotion.reset()
     silence = np.zeros(20 * SAMPLE_RATE_HZ, np.float32)
     performance = Offline(settings, models, np.concatenate([played, silence])).run()
     onsets = performance.notes["onset_s"]
@@ -133,7 +130,6 @@ def test_silence_thins_the_music_to_rests(
 def test_silence_and_noise_are_answered_by_nothing_much(
     settings: Settings, models: Models, level: float
 ) -> None:
-    models.emotion.reset()
     noise = np.random.default_rng(3).normal(0.0, level, 15 * SAMPLE_RATE_HZ).astype(np.float32)
     performance = Offline(settings, models, noise).run()
     assert len(performance.notes) <= 0.5 * 15
@@ -144,7 +140,6 @@ def test_silence_and_noise_are_answered_by_nothing_much(
 @pytest.mark.parametrize("path", CLIPS, ids=lambda p: p.stem)
 def test_real_recordings_stay_within_the_envelope(path: Any, settings: Settings, models: Models) -> None:
     samples = read_audio(path).samples[: SHORT_S * SAMPLE_RATE_HZ]
-    models.emotion.reset()
     performance = Offline(settings, models, samples).run()
     assert_within_the_envelope(performance.notes, settings)
     assert np.max(np.abs(performance.voice)) <= db_to_gain(-1.0)

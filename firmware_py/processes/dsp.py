@@ -32,6 +32,7 @@ class DspStage:
         self._knobs_cell = board.cells["knobs"]
         self._telemetry = board.cells["telemetry_dsp"]
         self._network = emotion_network
+        self._network.reset()
         self.extractor = FeatureExtractor()
         self.tracker = PitchTracker()
         self.meter = LoudnessMeter()

@@ -7,6 +7,7 @@ its running mean; tempo is the lag of the strongest leaky autocorrelation, weigh
 """
 
 import math
+from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -62,8 +63,9 @@ class RhythmState(NamedTuple):
     mel: Float32
 
 
+@cache
 def rhythm_tables() -> RhythmTables:
-    """Build the constants."""
+    """The constants and the scratch of one thread, built once."""
     f = np.maximum(np.arange(FRAME // 2 + 1), 1) * ANALYSIS_RATE_HZ / FRAME
     lag = np.maximum(np.arange(N_LAGS + 1), 1)
     bpm = 60.0 * FRAME_RATE_HZ / lag

@@ -8,6 +8,7 @@ heard so far), so the first seconds are usable.
 """
 
 import math
+from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -86,8 +87,9 @@ class TonalState(NamedTuple):
     modelled: Float32
 
 
+@cache
 def tonal_tables() -> TonalTables:
-    """Build the constants (about a tenth of a second)."""
+    """The constants and the scratch of one thread, built once (about a tenth of a second)."""
     templates = note_templates(WINDOW, ANALYSIS_RATE_HZ)
     profiles = np.array([np.roll(p, t) for p in (MAJOR, MINOR) for t in range(12)])
     profiles -= profiles.mean(1, keepdims=True)

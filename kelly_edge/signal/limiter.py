@@ -21,6 +21,9 @@ from kelly_edge.units import db_to_gain
 LOOK_AHEAD: Final = 64
 """1.33 ms at 48 kHz: long enough that the gain's fall is no click."""
 
+INAUDIBLE: Final = 1e-6
+"""A reduction below -120 dB is none; so the limiter comes to rest."""
+
 
 class Limiter:
     """Streaming limiter over mono float32 blocks of up to 4,096 samples.
@@ -39,9 +42,12 @@ class Limiter:
         self._delayed = np.zeros(LOOK_AHEAD - 1, np.float32)
         self._needed = np.zeros(LOOK_AHEAD - 1)
         self._released = np.zeros(LOOK_AHEAD - 1)
+        self._reducing = False
 
     def process(self, block: NDArray[np.float32]) -> float:
         """Limit ``block`` in place, ``delay_samples`` late; returns the lowest gain applied (1 = none)."""
+        if not self._reducing and np.abs(block).max() <= self._ceiling:
+            return self._delay(block)
         n = len(block)
         np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         needed = 1.0 - self._ceiling / np.maximum(np.abs(block, dtype=np.float64), self._ceiling)
@@ -51,10 +57,19 @@ class Limiter:
         fading = self._keep ** np.arange(n + 1)
         start = np.concatenate([self._released[-1:], held])
         released = (np.maximum.accumulate(start / fading) * fading)[1:]
+        released[released < INAUDIBLE] = 0.0
         released = np.concatenate([self._released, released])
         gain = 1.0 - sliding_window_view(released, LOOK_AHEAD).mean(axis=1)
         delayed = np.concatenate([self._delayed, block])
         block[:] = np.clip(delayed[:n] * gain, -self._ceiling, self._ceiling)
         self._needed, self._released = needed[n:], released[n:]
         self._delayed = delayed[n:]
+        self._reducing = bool(self._needed.any() or self._released.any())
         return 1.0 - float(released[LOOK_AHEAD - 1 :].max())
+
+    def _delay(self, block: NDArray[np.float32]) -> float:
+        """What most blocks need: nothing but the delay. A NaN is not below the ceiling and never comes here."""
+        delayed = np.concatenate([self._delayed, block])
+        block[:] = delayed[: len(block)]
+        self._delayed = delayed[len(block) :]
+        return 1.0
