@@ -68,7 +68,7 @@ class Limiter:
         return 1.0 - float(released[LOOK_AHEAD - 1 :].max())
 
     def _delay(self, block: NDArray[np.float32]) -> float:
-        """What most blocks need: nothing but the delay. A NaN is not below the ceiling and never comes here."""
+        """What most blocks need: the delay alone. A NaN never comes here: it is not below the ceiling."""
         delayed = np.concatenate([self._delayed, block])
         block[:] = delayed[: len(block)]
         self._delayed = delayed[len(block) :]
