@@ -107,10 +107,7 @@ def build_dsp(settings: Settings, board: Board, clock: StreamClock) -> Part:
     for _ in range(2 * HOPS_PER_EMOTION_STEP * HOP_SIZE // period):
         warm.rings["capture"].write(block)
         stage.step()
-    emotion.reset()
-    voice = new_voice(settings, decoders)
-    voice.reset()
-    stage = DspStage(board, emotion, voice, period)
+    stage = DspStage(board, emotion, new_voice(settings, decoders), period)
     # What was heard while no dsp was there is too old to answer.
     while board.rings["capture"].read(block):
         continue
@@ -166,14 +163,10 @@ LOOK_AT_KNOBS_EVERY_S: Final = 5e-3
 def build_composer(settings: Settings, board: Board, clock: StreamClock) -> Part:
     """The composing model."""
     from firmware_py.processes.composer import ComposerStage
-    from firmware_py.runtimes import artefacts
-    from firmware_py.runtimes.onnx import open_composer
-    from kelly_edge.music.generator import Generator, SamplingSettings
+    from firmware_py.wiring import new_generator, open_composer_network
 
-    model = open_composer(artefacts.load("transformer_model", settings.runtime.models_dir))
-    composer = settings.composer
-    sampling = SamplingSettings(temperature=composer.temperature, top_p=composer.top_p)
-    stage = ComposerStage(board, settings, Generator(model, sampling, composer.seed), clock)
+    generator = new_generator(settings, open_composer_network(settings))
+    stage = ComposerStage(board, settings, generator, clock)
     return Part(stage, every(0.02), 1.0, _nothing)
 
 

@@ -49,6 +49,18 @@ def open_emotion(settings: Settings) -> EmotionNetwork:
     return TfliteEmotion(artefacts.open_tflite(artefact, settings.runtime.tflite))
 
 
+def open_composer_network(settings: Settings) -> OnnxComposer:
+    """The composer's network."""
+    return open_composer(artefacts.load("transformer_model", settings.runtime.models_dir))
+
+
+def new_generator(settings: Settings, network: OnnxComposer) -> Generator:
+    """The generator with the configured sampling and seed."""
+    composer = settings.composer
+    sampling = SamplingSettings(temperature=composer.temperature, top_p=composer.top_p)
+    return Generator(network, sampling, composer.seed)
+
+
 def open_decoders(settings: Settings) -> list[Decoder]:
     """A decoder per configured voice, in that order."""
     return [
@@ -68,8 +80,7 @@ def open_models(settings: Settings) -> Models:
     ------
     ArtefactError: a model is missing, damaged or computes something else than promised.
     """
-    composer = open_composer(artefacts.load("transformer_model", settings.runtime.models_dir))
-    return Models(open_emotion(settings), composer, open_decoders(settings))
+    return Models(open_emotion(settings), open_composer_network(settings), open_decoders(settings))
 
 
 def new_voice(settings: Settings, decoders: Sequence[Decoder]) -> Voice:
@@ -119,10 +130,7 @@ class Offline:
         self.midi = MidiStage(self.board, self.midi_out, self.clock)
         self.turns = [Turn(self.audio, self.period), Turn(self.dsp, HOP_SIZE)]
         if composer:
-            sampling = SamplingSettings(
-                temperature=settings.composer.temperature, top_p=settings.composer.top_p
-            )
-            generator = Generator(models.composer, sampling, settings.composer.seed)
+            generator = new_generator(settings, models.composer)
             self.composer = ComposerStage(self.board, settings, generator, self.clock)
             self.turns += [
                 Turn(self.composer, GROUP_SIZE),

@@ -83,7 +83,6 @@ class TfliteStep:
         self._out_views = [tensor(outs[n]["index"]) for n in self.outputs]
         self._state_views = [(tensor(ins[a]["index"]), tensor(outs[b]["index"])) for a, b in state]
         self.input_shapes = {n: tuple(int(s) for s in ins[n]["shape"]) for n in self.inputs}
-        self.output_shapes = {n: tuple(int(s) for s in outs[n]["shape"]) for n in self.outputs}
         self._results = tuple(np.zeros(outs[n]["shape"], outs[n]["dtype"]) for n in self.outputs)
         self.reset()
 
