@@ -108,6 +108,26 @@ def _check(args: argparse.Namespace) -> int:
     return check(args.settings_file, args.set, args.json)
 
 
+def _bench(args: argparse.Namespace) -> int:
+    from firmware_py.bench import bench
+    from firmware_py.devices.config_file import load_settings
+
+    return bench(load_settings(args.config, args.set), args.seconds, args.json, args.store)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from firmware_py.doctor import doctor
+
+    return doctor(args.config, args.set, args.json)
+
+
+def _monitor(args: argparse.Namespace) -> int:
+    from firmware_py.devices.config_file import load_settings
+    from firmware_py.monitor import monitor
+
+    return monitor(load_settings(args.config, args.set), args.once, args.json)
+
+
 def _report(args: argparse.Namespace) -> int:
     from firmware_py.picture import draw_session
 
@@ -135,6 +155,10 @@ def _run(args: argparse.Namespace) -> int:
 
 def _process(args: argparse.Namespace) -> int:
     import os
+
+    # Read when numpy is loaded: a pool of threads would cost memory, and their stacks would be locked.
+    for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(pool, "1")
 
     from firmware_py.devices.config_file import load_settings
     from firmware_py.live import run_process
@@ -205,6 +229,14 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in PROCESSES.items():
         _add_common(command(name, _process, text))
     _add_common(command("silence", _silence, "Release the notes that a midi process left when it died."))
+    sub = command("bench", _bench, "Measure what every stage costs on this machine.")
+    sub.add_argument("--seconds", type=float, default=1.0, help="to spend on each stage")
+    sub.add_argument("--store", action="store_true", help="keep the faster runtime for this board")
+    _add_common(sub)
+    _add_common(command("doctor", _doctor, "Check whether this machine is fit to play live."))
+    sub = command("monitor", _monitor, "Show what a running box hears, plays and whether it is on time.")
+    sub.add_argument("--once", action="store_true", help="print one view and end")
+    _add_common(sub)
     sub = command("report", _report, "Draw a session: the emotion over the piano roll.")
     sub.add_argument("folder", type=Path, help="a folder written by play")
     return parser

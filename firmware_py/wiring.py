@@ -11,23 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_py.board import Board, memory_board
+from firmware_py.composer_models import new_generator, open_composer_network
 from firmware_py.devices.offline import ListJournal, RecordingCard, RecordingMidi, VirtualClock
+from firmware_py.dsp_models import new_voice, open_decoders, open_emotion
 from firmware_py.loop import Turn, run_offline
 from firmware_py.processes.audio import AudioStage
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.dsp import DspStage
 from firmware_py.processes.midi import MidiStage
-from firmware_py.runtimes import artefacts
-from firmware_py.runtimes.emotion_network import TfliteEmotion
-from firmware_py.runtimes.onnx import OnnxComposer, open_composer
-from firmware_py.runtimes.voice_decoder import TfliteDecoder
+from firmware_py.runtimes.onnx import OnnxComposer
 from kelly_edge.config import Settings
 from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP
 from kelly_edge.emotion.network import EmotionNetwork
-from kelly_edge.music.generator import Generator, SamplingSettings
 from kelly_edge.signal.limiter import Limiter
-from kelly_edge.timbre.voice import Decoder, Voice
+from kelly_edge.timbre.voice import Decoder
 
 GROUP_SIZE = HOP_SIZE * HOPS_PER_EMOTION_STEP
 Progress = Callable[[float], None]
@@ -43,36 +41,6 @@ class Models:
     decoders: Sequence[Decoder]
 
 
-def open_emotion(settings: Settings) -> EmotionNetwork:
-    """The emotion network in the configured runtime."""
-    artefact = artefacts.load("emotion_model", settings.runtime.models_dir)
-    return TfliteEmotion(artefacts.open_tflite(artefact, settings.runtime.tflite))
-
-
-def open_composer_network(settings: Settings) -> OnnxComposer:
-    """The composer's network."""
-    return open_composer(artefacts.load("transformer_model", settings.runtime.models_dir))
-
-
-def new_generator(settings: Settings, network: OnnxComposer) -> Generator:
-    """The generator with the configured sampling and seed."""
-    composer = settings.composer
-    sampling = SamplingSettings(temperature=composer.temperature, top_p=composer.top_p)
-    return Generator(network, sampling, composer.seed)
-
-
-def open_decoders(settings: Settings) -> list[Decoder]:
-    """A decoder per configured voice, in that order."""
-    return [
-        TfliteDecoder(
-            artefacts.open_tflite(
-                artefacts.load(f"ddsp_{name}", settings.runtime.models_dir), settings.runtime.tflite
-            )
-        )
-        for name in settings.voice.names
-    ]
-
-
 def open_models(settings: Settings) -> Models:
     """Every model, verified.
 
@@ -81,14 +49,6 @@ def open_models(settings: Settings) -> Models:
     ArtefactError: a model is missing, damaged or computes something else than promised.
     """
     return Models(open_emotion(settings), open_composer_network(settings), open_decoders(settings))
-
-
-def new_voice(settings: Settings, decoders: Sequence[Decoder]) -> Voice:
-    """The voice with the configured gate."""
-    voice = Voice(decoders, seed=settings.composer.seed)
-    voice.gate_confidence = settings.voice.gate_confidence
-    voice.gate_db = settings.voice.gate_db
-    return voice
 
 
 @dataclass

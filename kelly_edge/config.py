@@ -193,6 +193,9 @@ class MidiSettings:
         0.0, "latency of the instrument played; sent earlier by it", "ms", limits=(0, 500)
     )
     clock: bool = _setting(False, "send MIDI clock")
+    inputs: tuple[str, ...] = _setting(
+        ("*",), "patterns of the MIDI ports controllers are heard from; [] for none", check=_patterns
+    )
 
 
 @dataclass(frozen=True)
@@ -200,10 +203,15 @@ class RuntimeSettings:
     """What runs the models, and where things are."""
 
     tflite: str = _setting(
-        "ai_edge_litert", "runtime of the .tflite models", choices=("ai_edge_litert", "tflite_runtime")
+        "auto",
+        "runtime of the .tflite models; auto: what `kelly-edge bench --store` found fastest",
+        choices=("auto", "ai_edge_litert", "tflite_runtime"),
     )
     models_dir: str = _setting("", "folder of the models; empty: searched for", check=_printable)
     run_dir: str = _setting("", "folder of rings and cells; empty: the system's", check=_printable)
+    state_dir: str = _setting(
+        "", "folder of session logs and learned controllers; empty: the system's", check=_printable
+    )
 
 
 @dataclass(frozen=True)
@@ -211,6 +219,9 @@ class SessionSettings:
     """What is kept of a session. Sound is never kept."""
 
     log: bool = _setting(True, "write a session log")
+    prometheus: str = _setting(
+        "", "file of counters for node_exporter's textfile collector; empty: none", check=_printable
+    )
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ class TfliteEmotion:
 
     def __init__(self, model: TfliteStep) -> None:
         self._model = model
+        self._emotion: NDArray[np.float32] = model.results[0].reshape(-1)
 
     def step(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """One hop group."""
-        (emotion,) = self._model.step(features)
-        result: NDArray[np.float32] = emotion.reshape(-1)
-        return result
+        self._model.step(features)
+        return self._emotion
 
     def reset(self) -> None:
         """Zero state."""

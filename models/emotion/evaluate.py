@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from firmware_py.runtimes.artefacts import load as load_artefact
 from firmware_py.runtimes.emotion_network import TfliteEmotion
+from firmware_py.runtimes.rtneural import open_rtneural
 from firmware_py.runtimes.tflite import TfliteStep
 from kelly_edge.contract import N_EMOTION, QUADRANTS
 from kelly_edge.emotion.circumplex import EmotionEstimate, clip_decision
@@ -34,40 +35,6 @@ AUDIO_SUFFIXES: Final = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"}
 N_BOOTSTRAP: Final = 2_000
 N_ECE_BINS: Final = 10
 RUNTIMES: Final = ("ai_edge_litert", "tflite_runtime", "rtneural_json")
-
-
-class RtneuralJson:
-    """``EmotionNetwork`` in numpy from the RTNeural file: independent of torch and TFLite."""
-
-    def __init__(self, layout: dict[str, Any]) -> None:
-        try:
-            dense, lstm, out = (
-                [np.asarray(w, np.float32) for w in layer["weights"]] for layer in layout["layers"]
-            )
-        except (KeyError, ValueError, TypeError) as error:
-            raise ArtefactError(
-                f"not an RTNeural file of dense, lstm, dense ({error}); export it again"
-            ) from None
-        self._dense, self._lstm, self._out = dense, lstm, out
-        self.reset()
-
-    def reset(self) -> None:
-        """Zero state."""
-        n = self._lstm[1].shape[0]
-        self._h, self._c = np.zeros(n, np.float32), np.zeros(n, np.float32)
-
-    def step(self, features: Float32) -> Float32:
-        """float32 ``[128]`` to float32 ``[64]``."""
-        dense = np.tanh(features @ self._dense[0] + self._dense[1])
-        gates = dense @ self._lstm[0] + self._h @ self._lstm[1] + self._lstm[2]
-        i, f, g, o = np.split(gates, 4)
-
-        def sigmoid(x: Float32) -> Float32:
-            return np.asarray(0.5 + 0.5 * np.tanh(0.5 * x), np.float32)
-
-        self._c = sigmoid(f) * self._c + sigmoid(i) * np.tanh(g)
-        self._h = sigmoid(o) * np.tanh(self._c)
-        return np.asarray(self._h @ self._out[0] + self._out[1], np.float32)
 
 
 def state_pairs(model: bytes) -> tuple[str, list[tuple[str, str]]]:
@@ -87,12 +54,7 @@ def open_network(model: Path | None, runtime: str) -> EmotionNetwork:
     """The shipped model, or the file given, in one of ``RUNTIMES``. Raises ArtefactError."""
     if runtime == "rtneural_json":
         path = model or load_artefact("emotion_model").path.with_suffix(".json")
-        try:
-            return RtneuralJson(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise ArtefactError(
-                f"cannot read {path} ({error}); give the emotion_model.json of an export"
-            ) from None
+        return open_rtneural(path)
     if model is None:
         artefact = load_artefact("emotion_model")
         return TfliteEmotion(TfliteStep(artefact.content, runtime, artefact.state))

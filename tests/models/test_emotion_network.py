@@ -7,9 +7,10 @@ import mido
 import numpy as np
 import pytest
 
+from firmware_py.runtimes.rtneural import RtneuralEmotion
 from kelly_edge.contract import N_EMOTION, N_FEATURES
 from kelly_edge.errors import ArtefactError, DataError
-from models.emotion.evaluate import RtneuralJson, stream
+from models.emotion.evaluate import stream
 from models.emotion.symbolic import N_DESCRIPTORS, TARGETS, describe
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "shipped"
@@ -36,7 +37,7 @@ def test_rtneural_file_follows_torch_over_a_thousand_steps() -> None:
     features = np.random.default_rng(0).normal(0, 1, (1_000, N_FEATURES)).astype(np.float32)
     with torch.no_grad():
         wanted = network(torch.from_numpy(features)[None])[0][0].numpy()
-    found = stream(RtneuralJson(json.loads(json.dumps(rtneural(network)))), features)
+    found = stream(RtneuralEmotion(json.loads(json.dumps(rtneural(network)))), features)
     assert np.abs(found - wanted).max() < 1e-5
 
 
@@ -78,7 +79,7 @@ def test_the_shipped_json_is_in_rtneurals_layout() -> None:
 @pytest.mark.parametrize("layout", [{}, {"layers": []}, {"layers": [{"weights": [["x"]]}] * 3}])
 def test_another_json_is_refused_in_one_line(layout: dict) -> None:
     with pytest.raises(ArtefactError, match="not an RTNeural file") as error:
-        RtneuralJson(layout)
+        RtneuralEmotion(layout)
     assert "\n" not in str(error.value)
 
 
