@@ -3,8 +3,8 @@
 The step graph (``models/composer/export.py``) has the inputs ``row`` int64 [11], ``n_rows`` int64 [1],
 ``keys_<layer>`` and ``values_<layer>`` float32 [n_heads, context, head_size]; its outputs are ``contexts``
 [n_heads, head_width] and ``new_keys``, ``new_values`` [n_layers, n_heads, head_size]. The tables of the
-heads are constants of the same graph (``start``, ``parent_<i>``, ``weight_<i>``, ``bias_<i>``), read once:
-onnxruntime computes only the outputs it is asked for.
+heads are constants of the same graph (``start``, ``parent_<i>``, ``weight_<i>``, ``bias_<i>``,
+``together``), read once: onnxruntime computes only the outputs it is asked for.
 """
 
 from pathlib import Path
@@ -88,7 +88,7 @@ class OnnxComposer:
         self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
 
     def _read_tables(self) -> HeadTables:
-        names = ["start"]
+        names = ["start", "together"]
         names += [f"parent_{i}" for i in range(len(PARENT_SLOTS))]
         names += [f"{kind}_{i}" for kind in ("weight", "bias") for i in range(len(SAMPLED))]
         feed = {
@@ -101,6 +101,7 @@ class OnnxComposer:
             tuple(found[f"parent_{i}"] for i in range(len(PARENT_SLOTS))),
             tuple(found[f"weight_{i}"] for i in range(len(SAMPLED))),
             tuple(found[f"bias_{i}"] for i in range(len(SAMPLED))),
+            found["together"],
         )
 
     def _check_tables(self) -> None:

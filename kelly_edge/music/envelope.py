@@ -1,7 +1,9 @@
 """The safety envelope: bounds every note after the model, whatever the model says.
 
 Order of the rules for a note: register (octaves folded in), density (note-ons in any second), polyphony,
-velocity ceiling and slew. Tempo is bounded a bar at a time. Every change or refusal is counted.
+velocity ceiling and slew. Loudness rises from the loudest notes of late, not from the last one: a soft
+accompaniment between the notes of a melody does not hold the melody down. Tempo is bounded a bar at a time.
+Every change or refusal is counted.
 """
 
 from collections import deque
@@ -14,6 +16,8 @@ from kelly_edge.units import clamp
 DENSITY_WINDOW_S: Final = 1.0
 FIRST_VELOCITY: Final = 64
 """The loudest first note after nothing: music enters gently."""
+RELEASE_PER_S: Final = 5.0
+"""How fast the loudness reached is forgotten, in MIDI velocity: a bar of 2 s costs 10."""
 SHORTEST_S: Final = 0.03
 
 
@@ -68,7 +72,7 @@ class Envelope:
         self._onsets: deque[float] = deque()
         self._ends: dict[int, float] = {}
         self._onset_s = float("-inf")
-        self._loudest_now = FIRST_VELOCITY
+        self._loudness = 0.0
         self._ceiling = FIRST_VELOCITY
 
     def admit(self, note: TimedNote) -> TimedNote | None:
@@ -97,11 +101,13 @@ class Envelope:
         limits = self.settings
         if note.onset_s > self._onset_s:
             if self._onset_s > float("-inf"):
-                rise = limits.velocity_slew_per_s * (note.onset_s - self._onset_s)
-                self._ceiling = int(min(limits.velocity_max, self._loudest_now + rise))
+                gap_s = note.onset_s - self._onset_s
+                rise = limits.velocity_slew_per_s * gap_s
+                self._ceiling = int(min(limits.velocity_max, self._loudness + rise))
+                self._loudness -= RELEASE_PER_S * gap_s
             else:
                 self._ceiling = min(FIRST_VELOCITY, limits.velocity_max)
-            self._onset_s, self._loudest_now = note.onset_s, 1
+            self._onset_s = note.onset_s
         velocity = clamp(note.velocity, 1, max(1, self._ceiling))
-        self._loudest_now = max(self._loudest_now, velocity)
+        self._loudness = max(self._loudness, velocity)
         return velocity

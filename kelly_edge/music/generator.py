@@ -16,6 +16,7 @@ The network thinks in C; pitches are moved to the tonic here.
 import math
 from collections import deque
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
@@ -31,6 +32,7 @@ from kelly_edge.music.compound_word import (
     N_DENSITIES,
     N_FAMILIES,
     N_LEVELS,
+    N_STEPS,
     PITCH,
     PITCH_LOW,
     POSITION,
@@ -60,6 +62,7 @@ from kelly_edge.music.sampling import (
     every_token,
     next_positions,
     pitches_in_key,
+    tell_together,
 )
 from kelly_edge.units import clamp
 
@@ -72,10 +75,19 @@ SHORT_CONTEXT_ROWS: Final = 64
 SHORT_MAX_ROWS: Final = 24
 FULL, SHORT, CONTINUATION, REST = range(len(RUNGS))
 PIANO_LOW, PIANO_HIGH = 21, 108
-TYPICAL_DENSITY: Final = (4, 5, 5, 6, 7, 8)
-"""Median density level of EMOPIA's training bars at each level of arousal."""
+LATEST_BEATS: Final = 0.2
+"""Within the step of 0.25, however fast."""
+MEAN_DENSITY: Final = (3.96, 4.89, 5.48, 5.83, 7.09, 7.43)
+"""Mean density level of EMOPIA's training clips at each level of arousal."""
+OVERSHOOT: Final = 0.3
+"""Levels that the network plays denser than asked."""
+CLIP_DENSITY_SD, BAR_DENSITY_SD = 1.1, 0.9
+"""How far clips lie from that mean, and bars from that of their clip."""
 DENSITY_REACH: Final = 3
 """Density levels that ``Target.density`` = 1 adds."""
+TOGETHER_DELAY_S, NOTE_DELAY_S, LATEST_S = 0.0065, 0.004, 0.025
+"""How unevenly people play: mean delays of a chord and of each note in it, measured around the grid of
+EMOPIA's training clips. Pianists let the melody lead (Goebl, JASA 110, 2001)."""
 MAJOR_SLOPE, MAJOR_OFFSET = 3.6, 1.05
 """Log-odds of major at a level of valence, fitted to EMOPIA's training clips: slope * valence + offset."""
 
@@ -87,7 +99,7 @@ class Target:
     valence: float
     arousal: float
     density: float = 0.0
-    """-1..1, thinner to denser than the arousal implies; 0 leaves it to the network."""
+    """-1..1, thinner to denser than the arousal implies; 0 is as EMOPIA has it at this arousal."""
     tonic: int = -1
     """Pitch class 0..11; -1 free. A given tonic locks the music to its key."""
     mode: int = -1
@@ -169,6 +181,7 @@ class Generator:
         self._settings = settings
         self._seed = seed
         self._dither = [threshold(seed, purpose) for purpose in range(4)]
+        self._texture = NormalDist().inv_cdf(clamp(threshold(seed, 4), 0.01, 0.99))
         window = self._new_window()
         self._now = Moment(0, window, 0, network.tables.start.copy())
         self._snapshots: deque[Moment] = deque([self._now], maxlen=N_SNAPSHOTS)
@@ -210,7 +223,7 @@ class Generator:
             self._now.number,
             target.tempo_bpm or tempo_of(tempo),
             N_BEATS,
-            self._sounding(notes, target),
+            self._sounding(notes, target, target.tempo_bpm or tempo_of(tempo)),
             rung,
         )
         self._now = after
@@ -281,6 +294,7 @@ class Generator:
             sampler.decide(contexts, row, POSITION, positions)
             if row[POSITION] != position:
                 position, pitch, n_together = int(row[POSITION]), 0, 0
+            tell_together(sampler.tables, contexts, n_together > 0)
             legal = legal_pitches & (np.arange(len(legal_pitches)) > pitch)
             repeated = self._repeated_pitch(notes, position - 1)
             sampler.decide(contexts, row, PITCH, legal, repeated)
@@ -295,10 +309,9 @@ class Generator:
 
     def _condition(self, target: Target, mode: int) -> Condition:
         arousal = graded_level(target.arousal, self._dither[1])
-        density = UNKNOWN
-        change = round(target.density * DENSITY_REACH)
-        if change:
-            density = int(clamp(TYPICAL_DENSITY[arousal - 1] + change, 1, N_DENSITIES))
+        bar = float(np.random.default_rng([self._seed, 4, self._now.number]).normal())
+        level = MEAN_DENSITY[arousal - 1] - OVERSHOOT + CLIP_DENSITY_SD * self._texture + BAR_DENSITY_SD * bar
+        density = int(clamp(round(level + target.density * DENSITY_REACH), 1, N_DENSITIES))
         return Condition(graded_level(target.valence, self._dither[0]), arousal, density, mode)
 
     def _repeated_pitch(self, notes: list[GridNote], position: int) -> int:
@@ -318,19 +331,32 @@ class Generator:
         tonic = target.tonic if target.tonic >= 0 else int(self._dither[3] * 12.0)
         return (tonic + 5) % 12 - 5
 
-    def _sounding(self, notes: tuple[GridNote, ...], target: Target) -> tuple[BarNote, ...]:
+    def _delays_s(self, notes: tuple[GridNote, ...]) -> Floats:
+        """Seconds after the grid at which the notes are struck, the melody first in a chord: [n_notes]."""
+        rng = np.random.default_rng([self._seed, 3, self._now.number])
+        position = np.array([note.position for note in notes])
+        delays = rng.exponential(TOGETHER_DELAY_S, N_STEPS)[position]
+        delays = np.minimum(delays, LATEST_S) + rng.exponential(NOTE_DELAY_S, len(notes))
+        # Notes are sorted by position, then upwards: the later delays go to the lower notes.
+        delays = delays[np.lexsort((-delays, position))]
+        return np.asarray(self._settings.unevenness * delays, np.float32)
+
+    def _sounding(self, notes: tuple[GridNote, ...], target: Target, tempo_bpm: float) -> tuple[BarNote, ...]:
         """Notes in the key of ``target``; a note ends where its pitch is struck again."""
+        if not notes:
+            return ()
         shift = self._shift(target)
+        delays = self._delays_s(notes) * tempo_bpm / 60.0
         sounding = []
         for i, note in enumerate(notes):
             again = [n.position for n in notes[i + 1 :] if n.pitch == note.pitch]
-            steps = min([note.steps, *(position - note.position for position in again)])
             pitch = note.pitch + shift
             pitch += 12 * ((pitch < PIANO_LOW) - (pitch > PIANO_HIGH))
-            sounding.append(
-                BarNote(note.position / STEPS_PER_BEAT, steps / STEPS_PER_BEAT, pitch, note.velocity)
-            )
-        return tuple(sounding)
+            begin = note.position / STEPS_PER_BEAT + min(float(delays[i]), LATEST_BEATS)
+            end = begin + note.steps / STEPS_PER_BEAT
+            end = min([end, *(position / STEPS_PER_BEAT for position in again)])
+            sounding.append(BarNote(begin, end - begin, pitch, note.velocity))
+        return tuple(sorted(sounding, key=lambda note: (note.onset_beats, note.pitch)))
 
 
 def sane(target: Target) -> Target:

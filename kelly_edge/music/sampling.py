@@ -17,6 +17,8 @@ from kelly_edge.music.compound_word import (
     CHORD,
     CHORD_QUALITIES,
     COLUMN,
+    DURATION,
+    DURATION_STEPS,
     FAMILIES,
     MAJOR,
     NO_CHORD,
@@ -28,6 +30,7 @@ from kelly_edge.music.compound_word import (
     TYPE,
     UNKNOWN,
     VALENCE,
+    VELOCITY,
     Rows,
 )
 
@@ -48,8 +51,26 @@ SCALES: Final = {True: (0, 2, 4, 5, 7, 9, 11), False: (0, 2, 3, 5, 7, 8, 10)}
 """Scale on C when the mode is major, and when it is minor."""
 LEADING_TONE: Final = 11
 """In minor it belongs to the key where the chord holds it."""
-NUCLEUS: Final = {TYPE: 1.0, TEMPO: 0.9, CHORD: 0.95, POSITION: 1.0, PITCH: 0.92}
-"""Share of the probability a family draws from; 0.95 where not given."""
+NUCLEUS: Final = {
+    TYPE: 1.0,
+    TEMPO: 0.95,
+    CHORD: 0.95,
+    POSITION: 1.0,
+    PITCH: 0.92,
+    DURATION: 1.0,
+    VELOCITY: 1.0,
+}
+"""Share of the probability a family draws from."""
+
+
+LONGER, LOWER = 0.2, 0.009
+"""Nats for a length e times as long, and for a pitch a semitone lower: what free play needs."""
+TILT: Final = {
+    DURATION: LONGER * np.log([1, *DURATION_STEPS]).astype(np.float32),
+    PITCH: -LOWER * np.arange(FAMILIES[PITCH].size, dtype=np.float32),
+}
+"""Added to the logits. A network that hears itself drifts to shorter and higher notes than it was taught;
+this brings mean length, pitch and polyphony of its clips back to those of EMOPIA's training clips."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +87,8 @@ class SamplingSettings:
     """How far logits are moved on from those of an unknown emotion: classifier-free guidance of the heads."""
     max_rows_per_bar: int = 48
     """Notes a bar may have."""
+    unevenness: float = 1.0
+    """Share of a player's delays after the grid (``generator.NOTE_DELAY_S``); 0 is a machine's time."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +103,10 @@ class HeadTables:
     """[head_width, size] each, as ``SAMPLED``."""
     biases: tuple[Floats, ...]
     """[size] each."""
+    together: Floats
+    """[2, head_width], added to the context of the pitch: of a note that begins alone or anew (0), and of
+    one on the position of the note before it (1), which lies above that. Position and context, added up,
+    do not tell the two apart."""
 
 
 @dataclass
@@ -105,6 +132,11 @@ class ComposerNetwork(Protocol):
     def step(self, row: Rows, cache: KvCache, n_rows: int, contexts: Floats) -> None:
         """Read ``row`` [11] as number ``n_rows`` of ``cache``, add its keys and values there, and write
         the contexts [n_heads, head_width] of the row after it."""
+
+
+def tell_together(tables: HeadTables, contexts: Floats, together: bool) -> None:
+    """Tell the head of the pitch, in place, whether its note is struck with the one before it."""
+    contexts[HEAD[PITCH]] += tables.together[int(together)]
 
 
 def head_logits(tables: HeadTables, contexts: Floats, column: int, row: Rows) -> Floats:
@@ -197,8 +229,10 @@ class Sampler:
             neutral = row.copy()
             neutral[[VALENCE, AROUSAL]] = UNKNOWN
             logits += self.settings.guidance * (logits - head_logits(self.tables, contexts, column, neutral))
+        if column in TILT:
+            logits += TILT[column]
         if repeated != UNKNOWN:
             logits[repeated] -= self.settings.repetition
         temperature = 1.0 if column == TYPE else self.settings.temperature
-        top_p = 1.0 if column == TYPE else min(self.settings.top_p, NUCLEUS.get(column, 0.95))
+        top_p = 1.0 if column == TYPE else min(self.settings.top_p, NUCLEUS[column])
         row[column] = draw(logits, legal, temperature, top_p, self.rng)

@@ -2,8 +2,8 @@
 
 ``python -m models.composer.evaluate --midi-dir DIR [--work DIR] [--json]``: negative log likelihood in nats
 a note for the MIDI files in DIR (valence and arousal unknown; density and mode are the music's own) under
-the float checkpoints of teacher and student, where the work folder has them, and under the shipped INT8
-student, with its top-1 agreement with the float student.
+the shipped INT8 graph and the float checkpoints of teacher and student, where the work folder has them;
+and the graph's top-1 agreement with the checkpoint it was exported from.
 
 ``… --judge DIR``: agreement of the independent judge (``judge``) with the names (Q1_000.mid …) of generated
 files, their Fréchet distance, musical measures beside EMOPIA's, and the share of clips with a run of more
@@ -11,6 +11,8 @@ than 16 notes copied from the training data (transposed copies count).
 
 ``… --steering``: a 5 × 5 grid of commanded valence and arousal; Spearman correlation of arousal with
 density and velocity, and of valence with the judge's.
+
+``… --continuous``: ten minutes through the box's own stage: silences, loops, drift, the envelope.
 
 ``… --speed``: compound words a second, the whole loop with sampling.
 """
@@ -29,8 +31,9 @@ from numpy.typing import NDArray
 
 from firmware_py.runtimes.onnx import OnnxComposer, stream_rows
 from kelly_edge.errors import DataError, KellyError
-from kelly_edge.music.compound_word import COLUMN, NOTE, PITCH, SAMPLED, TYPE, Rows, encode
+from kelly_edge.music.compound_word import COLUMN, NOTE, PITCH, SAMPLED, TYPE, Rows, decode, encode
 from kelly_edge.music.generator import Generator, SamplingSettings, Target
+from kelly_edge.music.sampling import HEAD, PARENT_SLOTS
 from models.composer.data import (
     Notes,
     data_folder,
@@ -42,19 +45,21 @@ from models.composer.data import (
 )
 from models.composer.generate import compose, open_network
 from models.composer.judge import FEATURES, quadrants_of, read_folder, train_judge
-from models.composer.network import Composer, row_losses
+from models.composer.network import Composer, row_losses, struck_together
+from models.composer.performance import chords_of, continuity, repeated_share
 from models.composer.train import load_model
 
 MEASURES = ("notes_per_s", "velocity_mean", "pitch_range", "n_pitch_classes", "polyphony", "in_key")
 LOGARITHMIC = ("notes_per_s",)
 N_RESAMPLES = 1_000
+INT8 = "shipped_int8"
 COPY_NOTES = 16
 GRID = (-1.0, -0.5, 0.0, 0.5, 1.0)
 CLIPS_PER_POINT = 4
 CLIP_S = 40.0
 
 
-def rows_of(path: Path, context: int) -> Rows:
+def rows_of(path: Path, context: int | None = None) -> Rows:
     """A MIDI file as rows, at most ``context``; valence and arousal unknown."""
     notes = read_midi(path)
     if len(notes.pitch) < 16:
@@ -70,11 +75,22 @@ def torch_logits(model: Composer, rows: Rows) -> list[torch.Tensor]:
     return model.logits(model(tokens), tokens)
 
 
-@torch.no_grad()
-def onnx_logits(network: OnnxComposer, model: Composer, rows: Rows) -> list[torch.Tensor]:
-    """The same through the INT8 trunk and the same float heads."""
-    contexts = np.concatenate([network.tables.start[None], stream_rows(network, rows[:-1])])
-    return model.logits(torch.from_numpy(contexts)[None], torch.from_numpy(rows.astype(np.int64))[None])
+def onnx_logits(network: OnnxComposer, rows: Rows) -> list[torch.Tensor]:
+    """The same through the step graph and its own tables of heads."""
+    tables, n_heads = network.tables, len(SAMPLED)
+    contexts = np.concatenate([tables.start[None], stream_rows(network, rows[:-1])])
+    for (head, column), table in zip(PARENT_SLOTS, tables.parents, strict=True):
+        contexts[:, head] += table[rows[:, column]]
+    contexts[:, HEAD[PITCH]] += tables.together[struck_together(torch.from_numpy(rows)).numpy()]
+    hidden = np.maximum(contexts, 0.0)
+    logits = [hidden[:, i] @ tables.weights[i] + tables.biases[i] for i in range(n_heads)]
+    return [torch.from_numpy(found)[None] for found in logits]
+
+
+def is_float_of(model: Composer, network: OnnxComposer) -> bool:
+    """Whether the step graph was exported from this checkpoint: their tables are the same numbers."""
+    start = model.start.detach().numpy()
+    return start.shape == network.tables.start.shape and bool(np.all(start == network.tables.start))
 
 
 def note_losses(logits: list[torch.Tensor], rows: Rows) -> NDArray[np.float64]:
@@ -110,21 +126,23 @@ def likelihood(pieces: list[Rows], work: Path, model_path: Path | None) -> dict[
     }
     networks = {n: work / f"{n}-best.pt" for n in ("teacher", "student")}
     models = {name: load_model(path) for name, path in networks.items() if path.exists()}
+    network = open_network(model_path)
+    source = next((name for name, model in models.items() if is_float_of(model, network)), None)
     losses: dict[str, list[NDArray[np.float64]]] = {}
     equal = total = 0
-    network = open_network(model_path) if "student" in models else None
     for rows in pieces:
         logits = {name: torch_logits(model, rows) for name, model in models.items()}
-        if network is not None:
-            logits["student_int8"] = onnx_logits(network, models["student"], rows)
-            same, of = top1_agreement(logits["student"], logits["student_int8"], rows)
+        logits[INT8] = onnx_logits(network, rows)
+        if source is not None:
+            same, of = top1_agreement(logits[source], logits[INT8], rows)
             equal, total = equal + same, total + of
         for name, found in logits.items():
             losses.setdefault(name, []).append(note_losses(found, rows))
     for name, values in losses.items():
         mean = float(np.concatenate(values).mean())
         result[name] = {"nll_per_note": round(mean, 4), "interval_95": interval(values)}
-    if total:
+    if source is not None:
+        result["int8_of"] = source
         result["int8_top1_agreement"] = round(equal / total, 4)
     return result
 
@@ -149,8 +167,17 @@ def copied_share(folder: Path, tokens: Path) -> float:
 
 
 def by_grid(notes: Notes) -> NDArray[np.int64]:
-    """Order of notes by onset, those that begin together upwards."""
-    return np.lexsort((notes.pitch, np.round(notes.onset_s, 3)))
+    """Order of notes by onset, those of a chord upwards."""
+    return np.lexsort((notes.pitch, chords_of(notes.onset_s)))
+
+
+def repeated_bars(pieces: list[Rows]) -> float:
+    """Mean share of bars that repeat one of the bars before, of bars with at least two notes."""
+    shares = []
+    for rows in pieces:
+        bars = [frozenset((n.position, n.pitch) for n in bar.notes) for bar in decode(rows)]
+        shares.append(repeated_share([bar for bar in bars if len(bar) >= 2]))
+    return float(np.mean(shares))
 
 
 def judge_folder(folder: Path, work: Path) -> dict[str, Any]:
@@ -177,6 +204,13 @@ def judge_folder(folder: Path, work: Path) -> dict[str, Any]:
         "frechet": round(judge.frechet(x), 2),
         "judge_on_emopia_val": {k: round(v, 3) for k, v in human.items()},
         "measures_ours_and_emopia": measures,
+        "repeated_bars_ours_and_emopia": [
+            round(repeated_bars(pieces), 4)
+            for pieces in (
+                [rows_of(path) for path in sorted(folder.glob("*.mid"))],
+                load_tokens(work / "tokens.npz", "emopia", "train"),
+            )
+        ],
         "share_with_copied_run": round(copied_share(folder, work / "tokens.npz"), 3),
     }
 
@@ -244,6 +278,7 @@ def main() -> None:
     what.add_argument("--midi-dir", type=Path, help="folder of held-out MIDI files")
     what.add_argument("--judge", type=Path, help="folder of generated files, Q1_000.mid …")
     what.add_argument("--steering", action="store_true")
+    what.add_argument("--continuous", action="store_true")
     what.add_argument("--speed", action="store_true")
     parser.add_argument("--work", type=Path, default=Path("out/composer"), help="folder with the checkpoints")
     parser.add_argument("--model", type=Path, help="a step graph; default: the shipped model")
@@ -262,6 +297,8 @@ def main() -> None:
             result = likelihood(pieces, arguments.work, arguments.model)
         elif arguments.judge:
             result = judge_folder(arguments.judge, arguments.work)
+        elif arguments.continuous:
+            result = continuity(open_network(arguments.model))
         else:
             result = steering(arguments.model) if arguments.steering else speed(arguments.model)
     except KellyError as error:

@@ -1,6 +1,7 @@
 """Export a trained composer: the INT8 step graph that the box runs, or the full-sequence graph.
 
-``python -m models.composer.export --checkpoint DIR/student-best.pt [--draft FILE | --full FILE]``
+``python -m models.composer.export --work DIR [--checkpoint FILE.pt] [--draft FILE | --full FILE]`` takes
+DIR/student-best.pt unless told otherwise.
 
 - Step graph: one row in, the contexts of the next row and this row's keys and values out. Scores on the
   past and on the new key are computed apart ("split cache"), so no cache is copied; the matrices are INT8
@@ -99,7 +100,7 @@ class FullGraph(nn.Module):
 
 def head_tables(model: Composer) -> dict[str, NDArray[np.float32]]:
     """The tables of the heads by their output names; see ``sampling.HeadTables`` for shapes."""
-    tables = {"start": model.start}
+    tables = {"start": model.start, "together": model.together}
     tables |= {f"parent_{i}": table for i, table in enumerate(model.parent)}
     tables |= {f"weight_{i}": head.weight.t() for i, head in enumerate(model.heads)}
     tables |= {f"bias_{i}": head.bias for i, head in enumerate(model.heads)}
@@ -238,9 +239,7 @@ def ship_student(checkpoint: Path, work: Path, metrics: dict[str, object]) -> Pa
 def main() -> None:
     """Read the command line and export."""
     parser = argparse.ArgumentParser(prog="models.composer.export", description=__doc__)
-    parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="a checkpoint of models.composer.train"
-    )
+    parser.add_argument("--checkpoint", type=Path, help="default: student-best.pt of the work folder")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--draft", type=Path, help="write the INT8 step graph here, ship nothing")
     what.add_argument("--float", type=Path, help="write the float step graph here, ship nothing")
@@ -250,15 +249,16 @@ def main() -> None:
         "--metrics", type=Path, help="JSON of models.composer.evaluate for the manifest entry"
     )
     arguments = parser.parse_args()
+    checkpoint = arguments.checkpoint or arguments.work / "student-best.pt"
     try:
         if arguments.full:
-            export_full(load_model(arguments.checkpoint), arguments.full)
+            export_full(load_model(checkpoint), arguments.full)
         elif arguments.draft or arguments.float:
             target = arguments.draft or arguments.float
-            export_step(load_model(arguments.checkpoint), target, int8=bool(arguments.draft))
+            export_step(load_model(checkpoint), target, int8=bool(arguments.draft))
         else:
             metrics = json.loads(arguments.metrics.read_text(encoding="utf-8")) if arguments.metrics else {}
-            print(ship_student(arguments.checkpoint, arguments.work, metrics))
+            print(ship_student(checkpoint, arguments.work, metrics))
     except KellyError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None

@@ -14,14 +14,24 @@ import numpy as np
 from firmware_py.runtimes.artefacts import load
 from firmware_py.runtimes.onnx import OnnxComposer, open_composer
 from kelly_edge.contract import QUADRANTS
-from kelly_edge.errors import ArtefactError, KellyError, OutputError
+from kelly_edge.errors import ArtefactError, ConfigError, KellyError, OutputError
 from kelly_edge.music.generator import Bar, Generator, SamplingSettings, Target
 
 QUADRANT_SIGNS = dict(zip(QUADRANTS, ((1, 1), (-1, 1), (-1, -1), (1, -1)), strict=True))
-NEAR, FAR = 0.4, 1.0
-"""Distance of a quadrant's targets from the axes: drawn evenly, so that the files differ as people do."""
+NEAR, FAR = 0.2, 1.0
+"""Distance of a quadrant's targets from the axes: drawn evenly, so that every level of a sign occurs."""
 TICKS_PER_BEAT = 480
 MAX_BARS = 2_000
+LIMITS = {
+    "valence": (-1.0, 1.0),
+    "arousal": (-1.0, 1.0),
+    "n": (1, 100_000),
+    "seconds": (1.0, 3_600.0),
+    "seed": (0, 2**31),
+    "temperature": (0.1, 2.0),
+    "guidance": (0.0, 5.0),
+}
+"""Options that are numbers, with their limits."""
 
 
 def draw_target(quadrant: str | None, seed: int) -> Target | None:
@@ -95,6 +105,17 @@ def open_network(model: Path | None) -> OnnxComposer:
     return OnnxComposer(model)
 
 
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Raise ``ConfigError`` for a number out of its limits, or an emotion given twice or not at all."""
+    for name, (low, high) in LIMITS.items():
+        value = getattr(arguments, name)
+        if value is not None and not low <= value <= high:
+            raise ConfigError(f"--{name} {value}: not within {low}..{high}")
+    point = (arguments.valence, arguments.arousal)
+    if (point != (None, None)) if arguments.quadrant else None in point:
+        raise ConfigError("emotion: give --quadrant, or --valence and --arousal")
+
+
 def main() -> None:
     """Read the command line and write the files."""
     parser = argparse.ArgumentParser(prog="models.composer.generate", description=__doc__)
@@ -109,10 +130,9 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=SamplingSettings.temperature)
     parser.add_argument("--guidance", type=float, default=SamplingSettings.guidance)
     arguments = parser.parse_args()
-    if arguments.quadrant is None and (arguments.valence is None or arguments.arousal is None):
-        parser.error("give --quadrant, or --valence and --arousal")
     prefix = arguments.quadrant or "va"
     try:
+        check_arguments(arguments)
         network = open_network(arguments.model)
         settings = SamplingSettings(temperature=arguments.temperature, guidance=arguments.guidance)
         for i in range(arguments.n):

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from kelly_edge.contract import QUADRANTS
 from kelly_edge.errors import DataError
 from models.composer.data import Notes, read_midi, read_splits
 
@@ -81,7 +82,15 @@ def read_folder(folder: Path, names: Sequence[str] | None = None) -> tuple[list[
 
 
 def quadrants_of(names: Sequence[str]) -> NDArray[np.int64]:
-    """Quadrant 1..4 of file names that begin with Q1..Q4."""
+    """Quadrant 1..4 of file names that begin with Q1..Q4.
+
+    Raises
+    ------
+    DataError: a name does not.
+    """
+    for name in names:
+        if name[:2] not in QUADRANTS:
+            raise DataError(f"{name}.mid: its name does not begin with {', '.join(QUADRANTS)}; rename it")
     return np.array([int(name[1]) for name in names])
 
 

@@ -1,10 +1,13 @@
 """Train the composer: pre-train on POP909, fine-tune on EMOPIA, keep the best by EMOPIA's validation.
 
-``python -m models.composer.train --config student|teacher --work DIR [--teacher DIR/teacher-best.pt]``
+``python -m models.composer.train --config student|teacher|guide --work DIR [--distil]``
 
-A stage lasts a number of minutes of its own training time; the rate follows a cosine over them, so a run
-that is stopped goes on where its last checkpoint was. With ``--teacher`` the heads are also drawn towards
-the teacher's distributions (Kullback-Leibler). Under ``torchrun`` it trains data-parallel (gloo or nccl).
+A stage lasts a number of minutes of CPU time; the rate follows a cosine over them, so a run that is
+stopped goes on where its last checkpoint was. DIR/teacher-best.pt has the best validation,
+DIR/teacher-pop909.pt the end of a stage. With ``--distil`` the sequences are those that
+``models.composer.distil`` wrote, and the heads and the trunk are drawn towards what the teacher makes of
+them (Kullback-Leibler; squared error through a projection). Under ``torchrun`` it trains data-parallel
+(gloo or nccl), on one machine or several.
 """
 
 import argparse
@@ -23,34 +26,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kelly_edge.errors import DataError, KellyError
-from kelly_edge.music.compound_word import (
-    AROUSAL,
-    BAR,
-    COLUMN,
-    DENSITY,
-    FAMILIES,
-    MODE,
-    NOTE,
-    PITCH,
-    SAMPLED,
-    TEMPO,
-    TYPE,
-    VALENCE,
-    VELOCITY,
-    Rows,
-)
+from kelly_edge.music.compound_word import COLUMN, FAMILIES, NOTE, SAMPLED, TYPE, Rows
 from models.composer.data import load_tokens
 from models.composer.network import Composer, NetworkConfig, row_losses
+from models.composer.sequences import Drawn, Taught, load_taught
 
 CONFIGS = Path(__file__).with_name("configs.yaml")
-DROPPED = {VALENCE: 0.15, AROUSAL: 0.15, DENSITY: 0.5, MODE: 0.1}
-"""How often a condition is withheld from a whole sequence, so that it may be unknown in play."""
-OCTAVE_SHIFTED = {"pop909": 0.2, "emopia": 0.0}
-"""Share of sequences moved by an octave; not in fine-tuning, where register says something of the emotion."""
 CHECKPOINT_S = 180.0
 WARM_UP = 0.03
 """Share of a stage over which the rate rises."""
 KL_SHARE = 0.5
+"""Share of the heads' loss that is the divergence from the teacher, in distillation."""
+HIDDEN_WEIGHT = 0.5
+"""Nats for hidden states that explain none of the teacher's variance."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +52,13 @@ class Stage:
     weight_decay: float
 
 
-def load_config(name: str) -> tuple[NetworkConfig, list[Stage]]:
+def load_config(name: str, path: Path = CONFIGS) -> tuple[NetworkConfig, list[Stage]]:
     """Network and stages of a config by name."""
-    configs = yaml.safe_load(CONFIGS.read_text(encoding="utf-8"))
+    if not path.is_file():
+        raise DataError(f"--configs {path}: no such file; leave it out for {CONFIGS.name}")
+    configs = yaml.safe_load(path.read_text(encoding="utf-8"))
     if name not in configs:
-        raise DataError(f"--config {name}: not one of {', '.join(configs)} ({CONFIGS.name})")
+        raise DataError(f"--config {name}: not one of {', '.join(configs)} ({path.name})")
     return NetworkConfig(**configs[name]["network"]), [Stage(**stage) for stage in configs[name]["stages"]]
 
 
@@ -89,53 +79,32 @@ def load_model(path: Path) -> Composer:
     return model.eval()
 
 
-def draw_sequence(pieces: list[Rows], n_rows: int, octave: float, rng: np.random.Generator) -> Rows:
-    """Passages from random bar lines, one after another until ``n_rows`` are full, augmented.
-
-    A passage after another teaches what happens when the emotion asked for changes.
-    """
-    parts, length = [], 0
-    while length < n_rows:
-        piece = pieces[rng.integers(len(pieces))]
-        lines = np.flatnonzero(piece[:, TYPE] == BAR)
-        start = 0 if rng.random() < 0.3 else lines[rng.integers(len(lines))]
-        part = piece[start : start + n_rows - length].copy()
-        notes = part[:, TYPE] == NOTE
-        if rng.random() < octave:
-            shift = int(rng.choice([-12, 12]))
-            moved = part[notes, PITCH] + shift
-            if len(moved) and moved.min() >= 1 and moved.max() < FAMILIES[PITCH].size:
-                part[notes, PITCH] = moved
-        shift = rng.integers(-1, 2)
-        part[notes, VELOCITY] = np.clip(part[notes, VELOCITY] + shift, 1, FAMILIES[VELOCITY].size - 1)
-        part[:, TEMPO] = np.clip(part[:, TEMPO] + rng.integers(-1, 2), 1, FAMILIES[TEMPO].size - 1)
-        for column, share in DROPPED.items():
-            if rng.random() < share:
-                part[:, column] = 0
-        parts.append(part)
-        length += len(part)
-    return np.concatenate(parts)
-
-
 class Likelihood(nn.Module):
     """The loss as one module, so that data-parallel training sees one forward."""
 
-    def __init__(self, model: Composer) -> None:
+    def __init__(self, model: Composer, teacher_width: int = 0) -> None:
+        """``teacher_width``: width of the teacher's hidden states; 0 without a teacher."""
         super().__init__()
         self.model = model
+        self.projection = nn.Linear(model.config.width, teacher_width) if teacher_width else None
 
-    def forward(self, rows: Tensor, teacher: list[Tensor] | None = None) -> Tensor:
-        """Mean negative log likelihood of a row in nats, drawn towards the teacher's logits if given."""
-        logits = self.model.logits(self.model(rows), rows)
-        loss = row_losses(logits, rows).sum(-1).mean()
-        if teacher is None:
+    def forward(
+        self, rows: Tensor, logits: list[Tensor] | None = None, hidden: Tensor | None = None
+    ) -> Tensor:
+        """Mean negative log likelihood of a row in nats; ``logits`` and ``hidden`` are the teacher's."""
+        trunk = self.model.hidden(rows[:, :-1])
+        mine = self.model.logits(self.model.contexts_of(trunk), rows)
+        loss = row_losses(mine, rows).sum(-1).mean()
+        if logits is None or hidden is None or self.projection is None:
             return loss
         kl = torch.zeros((), device=rows.device)
-        for family, mine, theirs in zip(SAMPLED, logits, teacher, strict=True):
+        for family, ours, theirs in zip(SAMPLED, mine, logits, strict=True):
             applies = rows[..., TYPE] == family.row if family.row else rows[..., TYPE] > 0
-            each = F.kl_div(mine.log_softmax(-1), theirs.log_softmax(-1), reduction="none", log_target=True)
+            wanted = theirs.float().log_softmax(-1)
+            each = F.kl_div(ours.float().log_softmax(-1), wanted, reduction="none", log_target=True)
             kl = kl + (each.sum(-1) * applies).mean()
-        return (1.0 - KL_SHARE) * loss + KL_SHARE * kl
+        unexplained = F.mse_loss(self.projection(trunk).float(), hidden) / hidden.var()
+        return (1.0 - KL_SHARE) * loss + KL_SHARE * kl + HIDDEN_WEIGHT * unexplained
 
 
 @torch.no_grad()
@@ -178,9 +147,25 @@ def rate_at(progress: float) -> float:
     return 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 
-def train(name: str, work: Path, teacher_path: Path | None, minutes: float | None) -> None:
+def sequences(work: Path, corpus: str, context: int, distil: bool) -> Drawn | Taught:
+    """What a stage is trained on."""
+    if distil:
+        return load_taught(work, corpus, context)
+    return Drawn(load_tokens(work / "tokens.npz", corpus, "train"), corpus, context)
+
+
+def train(
+    name: str,
+    work: Path,
+    distil: bool = False,
+    minutes: float | None = None,
+    configs: Path = CONFIGS,
+    checkpoint_s: float = CHECKPOINT_S,
+) -> None:
     """Run the stages that the checkpoint in ``work`` has not finished."""
-    config, stages = load_config(name)
+    config, stages = load_config(name, configs)
+    sources = [sequences(work, stage.corpus, config.context, distil) for stage in stages]
+    validation = load_tokens(work / "tokens.npz", "emopia", "val")
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device = (
         torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else "cpu"
@@ -188,24 +173,26 @@ def train(name: str, work: Path, teacher_path: Path | None, minutes: float | Non
     if world > 1:
         torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     torch.manual_seed(1)
-    model = Composer(config).to(device)
-    teacher = load_model(teacher_path).to(device) if teacher_path else None
-    validation = load_tokens(work / "tokens.npz", "emopia", "val")
+    model = Composer(config)
+    first = sources[0]
+    single = Likelihood(model, first.hidden.shape[-1] if isinstance(first, Taught) else 0).to(device)
     path, best_path = work / f"{name}-last.pt", work / f"{name}-best.pt"
     state: dict[str, Any] = {"stage": 0, "elapsed_s": 0.0, "step": 0, "best": math.inf}
     saved = torch.load(path, map_location=device, weights_only=True) if path.exists() else None
     if saved:
         model.load_state_dict(saved["model"])
+        if single.projection is not None and saved.get("projection"):
+            single.projection.load_state_dict(saved["projection"])
         state = saved["state"]
-    likelihood: nn.Module = Likelihood(model)
-    if world > 1:
-        likelihood = nn.parallel.DistributedDataParallel(likelihood)
+    likelihood: nn.Module = nn.parallel.DistributedDataParallel(single) if world > 1 else single
 
     while state["stage"] < len(stages):
-        stage = stages[state["stage"]]
+        stage, source = stages[state["stage"]], sources[state["stage"]]
         budget_s = 60.0 * (minutes if minutes is not None else stage.minutes)
-        pieces = load_tokens(work / "tokens.npz", stage.corpus, "train")
-        optimiser = new_optimiser(model, stage)
+        if state["elapsed_s"] >= budget_s:
+            state, saved = {**state, "stage": state["stage"] + 1, "elapsed_s": 0.0}, None
+            continue
+        optimiser = new_optimiser(single, stage)
         if saved:
             optimiser.load_state_dict(saved["optimiser"])
             saved = None
@@ -213,32 +200,31 @@ def train(name: str, work: Path, teacher_path: Path | None, minutes: float | Non
         losses: list[float] = []
         last_s = state["elapsed_s"]
         while True:
-            began_s = time.monotonic()
+            began_s = time.process_time()
             for group in optimiser.param_groups:
                 group["lr"] = stage.rate * rate_at(state["elapsed_s"] / budget_s)
-            batch = [
-                draw_sequence(pieces, config.context, OCTAVE_SHIFTED[stage.corpus], rng)
-                for _ in range(stage.batch)
-            ]
-            rows = torch.from_numpy(np.stack(batch).astype(np.int64)).to(device)
+            lesson = source.draw(stage.batch, rng)
+            rows = lesson.rows.to(device)
             model.train()
             with torch.autocast(rows.device.type, torch.bfloat16):
-                theirs = None
-                if teacher is not None:
-                    with torch.no_grad():
-                        theirs = teacher.logits(teacher(rows), rows)
-                loss = likelihood(rows, theirs)
+                if lesson.logits is None or lesson.hidden is None:
+                    loss = likelihood(rows)
+                else:
+                    loss = likelihood(rows, [x.to(device) for x in lesson.logits], lesson.hidden.to(device))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(single.parameters(), 1.0)
             optimiser.step()
             losses.append(float(loss.detach()))
             state["step"] += 1
-            state["elapsed_s"] += time.monotonic() - began_s
-            done = torch.tensor(float(state["elapsed_s"] >= budget_s), device=device)
+            state["elapsed_s"] += time.process_time() - began_s
             if world > 1:
-                torch.distributed.broadcast(done, 0)
-            if state["elapsed_s"] - last_s < CHECKPOINT_S and not done:
+                # One clock, so that all processes keep the same rate and end together.
+                elapsed = torch.tensor(state["elapsed_s"], dtype=torch.float64, device=device)
+                torch.distributed.broadcast(elapsed, 0)
+                state["elapsed_s"] = float(elapsed)
+            done = state["elapsed_s"] >= budget_s
+            if state["elapsed_s"] - last_s < checkpoint_s and not done:
                 continue
             last_s = state["elapsed_s"]
             if rank == 0:
@@ -251,11 +237,19 @@ def train(name: str, work: Path, teacher_path: Path | None, minutes: float | Non
                 if stage.corpus == "emopia" and scores["note"] < state["best"]:
                     state["best"] = scores["note"]
                     save_checkpoint(best_path, model, scores=scores)
-                save_checkpoint(path, model, optimiser=optimiser.state_dict(), state=state)
+                save_checkpoint(
+                    path, model, optimiser=optimiser.state_dict(), state=state,
+                    projection=single.projection.state_dict() if single.projection is not None else None,
+                )  # fmt: skip
+                if done:
+                    save_checkpoint(work / f"{name}-{stage.corpus}.pt", model)
             losses = []
             if done:
                 break
-        state = {**state, "stage": state["stage"] + 1, "elapsed_s": 0.0}
+    if world > 1:
+        # Nobody leaves while another still writes: a lost peer aborts the process.
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def main() -> None:
@@ -265,11 +259,12 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, default=Path("out/composer"), help="folder for tokens and checkpoints"
     )
-    parser.add_argument("--teacher", type=Path, help="checkpoint to distil from")
+    parser.add_argument("--distil", action="store_true", help="on what models.composer.distil wrote")
     parser.add_argument("--minutes", type=float, help="of every stage, instead of the config's")
+    parser.add_argument("--configs", type=Path, default=CONFIGS, help="another file of configs")
     arguments = parser.parse_args()
     try:
-        train(arguments.config, arguments.work, arguments.teacher, arguments.minutes)
+        train(arguments.config, arguments.work, arguments.distil, arguments.minutes, arguments.configs)
     except KellyError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None

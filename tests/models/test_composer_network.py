@@ -15,8 +15,8 @@ from kelly_edge.music import compound_word as cw
 from kelly_edge.music.compound_word import Condition, GridBar, GridNote
 from kelly_edge.music.generator import Generator, SamplingSettings, Target
 from models.composer.export import export_full, export_step, sample_rows
-from models.composer.network import Composer, NetworkConfig, row_losses
-from models.composer.train import Likelihood, draw_sequence, load_config, load_model, save_checkpoint
+from models.composer.network import Composer, NetworkConfig, attend, row_losses, struck_together
+from models.composer.train import Likelihood, load_config, load_model, save_checkpoint
 
 torch.set_num_threads(1)
 
@@ -62,6 +62,13 @@ def test_a_family_sees_its_parents_and_no_other_family_of_its_row(model: Compose
             assert torch.equal(old, new) == (family.name not in child.parents)
 
 
+def test_notes_on_the_position_of_the_note_before_are_struck_together() -> None:
+    notes = (GridNote(0, 50, 4, 63), GridNote(0, 60, 4, 63), GridNote(0, 64, 4, 63), GridNote(4, 40, 4, 63))
+    rows = cw.encode([GridBar(Condition(), 96.0, 1, notes), GridBar(Condition(), 96.0, 1, notes[3:])])
+    found = struck_together(torch.from_numpy(rows.astype(np.int64)))
+    assert found.tolist() == [0, 0, 1, 1, 0, 0, 0]
+
+
 def test_losses_count_only_families_that_apply() -> None:
     rows = torch.from_numpy(np.concatenate([piece(1)[:2], np.zeros((1, cw.N_FAMILIES))]).astype(np.int64))[
         None
@@ -87,24 +94,6 @@ def test_a_few_steps_of_training_lower_the_loss() -> None:
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
-
-
-def test_a_student_that_equals_its_teacher_pays_half_the_likelihood_only(model: Composer) -> None:
-    rows = torch.from_numpy(piece(4).astype(np.int64))[None]
-    with torch.no_grad():
-        teacher = model.logits(model(rows), rows)
-        alone = float(Likelihood(model)(rows))
-        assert float(Likelihood(model)(rows, teacher)) == pytest.approx(0.5 * alone, rel=1e-4)
-
-
-def test_drawn_sequences_begin_with_a_bar_and_stay_in_range() -> None:
-    rng = np.random.default_rng(0)
-    sizes = np.array([family.size for family in cw.FAMILIES])
-    for _ in range(30):
-        rows = draw_sequence([piece(12), piece(3)], 64, 0.5, rng)
-        assert rows.shape == (64, cw.N_FAMILIES)
-        assert rows[0, cw.TYPE] == cw.BAR
-        assert np.all((rows >= 0) & (rows < sizes))
 
 
 def test_the_step_graph_streams_what_torch_computes_at_once(model: Composer, tmp_path: Path) -> None:
@@ -153,14 +142,24 @@ def test_a_missing_checkpoint_names_the_command_that_makes_one(tmp_path: Path) -
         load_model(tmp_path / "none.pt")
 
 
-def test_teacher_and_student_are_configs_of_one_network() -> None:
-    teacher, stages = load_config("teacher")
-    assert (teacher.n_layers, teacher.width, teacher.n_heads, teacher.context) == (12, 512, 8, 1024)
+def test_teacher_student_and_the_guide_are_configs_of_one_network() -> None:
+    guide, stages = load_config("guide")
+    assert (guide.n_layers, guide.width, guide.n_heads, guide.context) == (12, 512, 8, 1024)
     assert [stage.corpus for stage in stages] == ["pop909", "emopia"]
-    student, _ = load_config("student")
-    assert 1e6 < sum(p.numel() for p in Composer(student).parameters()) < 6e6
-    with pytest.raises(DataError, match="not one of student, teacher"):
+    n = {
+        name: sum(p.numel() for p in Composer(load_config(name)[0]).parameters())
+        for name in ("student", "teacher")
+    }
+    assert 1e6 < n["student"] < n["teacher"] < 6e6
+    with pytest.raises(DataError, match="not one of student, teacher, guide"):
         load_config("giant")
+
+
+def test_written_out_attention_is_torchs_own() -> None:
+    torch.manual_seed(1)
+    query, key, value = torch.randn(3, 2, 4, 9, 6)
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    torch.testing.assert_close(attend(query, key, value), expected)
 
 
 def test_bytes_that_are_no_step_graph_are_refused_in_one_line(tmp_path: Path) -> None:

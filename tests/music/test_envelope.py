@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kelly_edge.config import EnvelopeSettings
-from kelly_edge.music.envelope import FIRST_VELOCITY, Envelope, TimedNote, bound_tempo, fold_pitch
+from kelly_edge.music.envelope import (
+    FIRST_VELOCITY,
+    RELEASE_PER_S,
+    Envelope,
+    TimedNote,
+    bound_tempo,
+    fold_pitch,
+)
 
 LIMITS = EnvelopeSettings()
 
@@ -52,17 +59,29 @@ def test_never_more_pitches_sounding_than_allowed(some: list[TimedNote]) -> None
 
 
 @given(notes)
-def test_velocity_rises_no_faster_than_its_slew(some: list[TimedNote]) -> None:
+def test_velocity_rises_no_faster_than_its_slew_above_the_loudest_of_late(some: list[TimedNote]) -> None:
     admitted = admit_all(some)
-    groups: dict[float, int] = {}
+    chords: dict[float, int] = {}
     for note in admitted:
-        groups[note.onset_s] = max(note.velocity, groups.get(note.onset_s, 0))
-    times = sorted(groups)
+        chords[note.onset_s] = max(note.velocity, chords.get(note.onset_s, 0))
+    times = sorted(chords)
     if times:
-        assert groups[times[0]] <= FIRST_VELOCITY
+        assert chords[times[0]] <= FIRST_VELOCITY
     for before, after in pairwise(times):
-        allowed = groups[before] + LIMITS.velocity_slew_per_s * (after - before)
-        assert groups[after] <= max(allowed, 1)
+        loudest = max(chords[t] - RELEASE_PER_S * (before - t) for t in times if t <= before)
+        assert chords[after] <= max(loudest + LIMITS.velocity_slew_per_s * (after - before), 1) + 1e-6
+
+
+def test_from_a_soft_passage_loudness_rises_by_its_slew_alone() -> None:
+    soft = [TimedNote(0.25 * i, 0.2, 60, 30) for i in range(20)]
+    loud = [TimedNote(5.0 + 0.25 * i, 0.2, 60, 100) for i in range(4)]
+    assert [n.velocity for n in admit_all(soft + loud)[20:]] == [40, 50, 60, 70]
+
+
+def test_a_soft_accompaniment_does_not_hold_the_melody_down() -> None:
+    """A melody of 64 every half second, with three notes of 40 between."""
+    some = [TimedNote(0.125 * i, 0.1, 72 if i % 4 == 0 else 50, 64 if i % 4 == 0 else 40) for i in range(40)]
+    assert [n.velocity for n in admit_all(some, replace(LIMITS, density_max_hz=20.0))[::4]] == [64] * 10
 
 
 def test_a_refused_note_is_counted() -> None:

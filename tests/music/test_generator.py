@@ -27,12 +27,13 @@ class SmallNetwork:
         parents = [cw.FAMILIES[cw.COLUMN[p]].size for family in cw.SAMPLED for p in family.parents]
         sizes = [family.size for family in cw.SAMPLED]
         biases = [np.zeros(n, np.float32) for n in sizes]
-        biases[0][cw.NOTE] = 2.5  # about twelve notes a bar
+        biases[0][cw.NOTE] = 3.5  # bars of some notes
         self.tables = HeadTables(
             rng.normal(size=(N_HEADS, WIDTH)).astype(np.float32),
             tuple(0.5 * rng.normal(size=(n, WIDTH)).astype(np.float32) for n in parents),
             tuple(0.5 * rng.normal(size=(WIDTH, n)).astype(np.float32) for n in sizes),
             tuple(biases),
+            0.5 * rng.normal(size=(2, WIDTH)).astype(np.float32),
         )
         self.embedding = rng.normal(size=(cw.OFFSETS[-1], WIDTH)).astype(np.float32)
         self.mixing = rng.normal(size=(N_HEADS, WIDTH, WIDTH)).astype(np.float32)
@@ -160,6 +161,33 @@ def test_a_pitch_ends_before_it_is_struck_again_in_its_bar() -> None:
                 assert first.onset_beats + first.duration_beats <= second.onset_beats
 
 
+def test_notes_are_a_little_late_and_the_melody_leads() -> None:
+    straight, uneven = (
+        compose(Generator(SmallNetwork(), SamplingSettings(unevenness=share), 1), 30, TARGET)
+        for share in (0.0, 1.0)
+    )
+    delays, n_chords = [], 0
+    for on_grid, played in zip(straight, uneven, strict=True):
+        place = {}
+        for note in on_grid.notes:
+            assert (note.onset_beats * cw.STEPS_PER_BEAT).is_integer()
+            place.setdefault(note.pitch, []).append(note.onset_beats)
+        chords: dict[float, list[tuple[float, int]]] = {}
+        for note in played.notes:
+            grid = max(onset for onset in place[note.pitch] if onset <= note.onset_beats + 1e-6)
+            delays.append((note.onset_beats - grid) * 60.0 / played.tempo_bpm)
+            chords.setdefault(grid, []).append((note.onset_beats, note.pitch))
+        for chord in chords.values():
+            n_chords += len(chord) > 1
+            assert [pitch for _, pitch in sorted(chord, key=lambda n: n[0])] == sorted(
+                (pitch for _, pitch in chord), reverse=True
+            )
+    assert n_chords > 5
+    assert min(delays) >= 0.0
+    assert max(delays) < 0.06
+    assert 0.004 < np.mean(delays) < 0.016
+
+
 def test_the_tempo_given_is_the_tempo_played() -> None:
     assert {bar.tempo_bpm for bar in compose(new_generator(), 3, Target(0, 0, tempo_bpm=87.3))} == {87.3}
 
@@ -171,7 +199,7 @@ def test_a_free_tempo_moves_by_small_steps() -> None:
 
 def test_a_continuation_repeats_the_last_bar_without_the_network() -> None:
     network = SmallNetwork()
-    generator = Generator(network, SamplingSettings(), 1)
+    generator = Generator(network, SamplingSettings(unevenness=0.0), 1)
     last = compose(generator, 3, TARGET)[-1]
     n_steps = network.n_steps
     again = generator.compose_bar(TARGET, CONTINUATION)

@@ -1,6 +1,7 @@
 """Drawing tokens: legality, nucleus, temperature, key."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from kelly_edge.music.sampling import (
     head_logits,
     next_positions,
     pitches_in_key,
+    tell_together,
 )
 
 
@@ -32,6 +34,7 @@ def small_tables(width: int = 4, seed: int = 0) -> HeadTables:
         tuple(rng.normal(size=(n, width)).astype(np.float32) for n in parents),
         tuple(rng.normal(size=(width, n)).astype(np.float32) for n in sizes),
         tuple(rng.normal(size=n).astype(np.float32) for n in sizes),
+        rng.normal(size=(2, width)).astype(np.float32),
     )
 
 
@@ -96,6 +99,16 @@ def test_heads_add_the_parents_of_their_own_row() -> None:
             total += tables.parents[slot][row[cw.COLUMN[parent]]]
     expected = np.maximum(total, 0) @ tables.weights[head] + tables.biases[head]
     np.testing.assert_allclose(head_logits(tables, contexts, cw.DURATION, row), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_only_the_pitch_is_told_what_is_struck_together(together: bool) -> None:
+    tables = small_tables()
+    contexts = tables.start.copy()
+    tell_together(tables, contexts, together)
+    told = contexts - tables.start
+    np.testing.assert_allclose(told[HEAD[cw.PITCH]], tables.together[int(together)], rtol=1e-5)
+    assert np.count_nonzero(told.any(-1)) == 1
 
 
 def test_c_major_holds_the_white_keys() -> None:
