@@ -56,13 +56,14 @@ def posterior_of(log_odds: NDArray[np.float64], temperature: float = 1.0) -> NDA
     return result
 
 
-def _estimate(log_odds: NDArray[np.float64], trust: float) -> EmotionEstimate:
+def estimate_of(log_odds: NDArray[np.float64], trust: float = 1.0) -> EmotionEstimate:
+    """The estimate that log odds ``[4]`` of the quadrants give, trusted 0 .. 1."""
     posterior = posterior_of(log_odds)
     valence, arousal = posterior @ SIGNS
     # A flat posterior has a best entry of 1/4: no confidence, however clear the sound.
-    decided = (float(posterior.max()) - 0.25) / 0.75
+    certain = (float(posterior.max()) - 0.25) / 0.75
     return EmotionEstimate(
-        float(valence), float(arousal), trust * math.sqrt(max(decided, 0.0)), posterior.astype(np.float32)
+        float(valence), float(arousal), trust * math.sqrt(max(certain, 0.0)), posterior.astype(np.float32)
     )
 
 
@@ -92,7 +93,27 @@ class Circumplex:
         self._heard = max(w, self._forget * self._heard + (1.0 - self._forget) * w)
         mean = self._sum / max(self._weight, 1e-6)
         trust = min(self._heard, 1.0) * min(2.0 * self._weight, 1.0)
-        return _estimate(mean, trust)
+        return estimate_of(mean, trust)
+
+
+def _clip_weights(n: int, presence: NDArray[np.float32] | None) -> NDArray[np.float64]:
+    """How much each step of a clip counts, ``[n]``, before the warm-up is held back."""
+    return (
+        np.ones(n) if presence is None else np.clip(np.nan_to_num(np.asarray(presence, np.float64)), 0.0, 1.0)
+    )
+
+
+def clip_log_odds(
+    emotions: NDArray[np.float32], presence: NDArray[np.float32] | None = None
+) -> NDArray[np.float64]:
+    """Log odds of the quadrants ``[4]`` of a whole clip; see ``clip_decision``. Zeros for an empty clip."""
+    n = len(emotions)
+    if n == 0:
+        return np.zeros(4)
+    weights = _clip_weights(n, presence) + 1e-6
+    weights[: min(round(WARM_UP_S * EMOTION_RATE_HZ), n // 2)] *= 0.05
+    odds: NDArray[np.float64] = (joint_log_odds(emotions) * weights[:, None]).sum(0) / weights.sum()
+    return odds
 
 
 def clip_decision(
@@ -103,13 +124,7 @@ def clip_decision(
     ``presence`` ``[n]`` weighs the steps (all alike when None); the first ``WARM_UP_S`` count only as far
     as a short clip leaves nothing else. An empty clip gives the flat posterior and confidence 0.
     """
-    n = len(emotions)
-    if n == 0:
-        return _estimate(np.zeros(4), 0.0)
-    weights = np.ones(n) if presence is None else np.clip(np.nan_to_num(np.asarray(presence)), 0.0, 1.0)
-    trust = float(weights.mean())
-    weights = weights + 1e-6
-    warm_up = min(round(WARM_UP_S * EMOTION_RATE_HZ), n // 2)
-    weights[:warm_up] *= 0.05
-    log_odds = (joint_log_odds(emotions) * weights[:, None]).sum(0) / weights.sum()
-    return _estimate(log_odds, min(1.5 * trust, 1.0))
+    if len(emotions) == 0:
+        return estimate_of(np.zeros(4), 0.0)
+    trust = float(_clip_weights(len(emotions), presence).mean())
+    return estimate_of(clip_log_odds(emotions, presence), min(1.5 * trust, 1.0))

@@ -34,6 +34,7 @@ FONTS: Final = {
     # short name: (file, Debian package)
     "fluid": ("FluidR3_GM.sf2", "fluid-soundfont-gm"),
     "muse": ("MuseScore_General_Lite.sf3", "musescore-general-soundfont-small"),
+    "csound": ("sf_GMbank.sf2", "csound-soundfont"),
     "timgm": ("TimGM6mb.sf2", "timgm6mb-soundfont"),
     "opl3": ("OPL-3_FM_128M.sf2", "opl3-soundfont"),
 }
@@ -94,13 +95,15 @@ def parse_condition(name: str) -> Condition:
 
 TRAIN_CONDITIONS: Final = (
     Condition("fluid"),
+    Condition("csound"),
     Condition("muse"),
     Condition("fluid", 0, "microphone"),
-    Condition("muse", 0, "microphone"),
     Condition("fluid", MIXED),
+    Condition("csound", MIXED),
 )
 EVALUATION_CONDITIONS: Final = (
     Condition("fluid"),
+    Condition("csound"),
     Condition("muse"),
     Condition("timgm"),
     Condition("opl3"),
@@ -273,7 +276,9 @@ def prepare(cache: Path, condition: Condition, clips: list[Clip], keep_audio: bo
                 samples = np.load(rendering)
             else:
                 mixed = condition.programme == MIXED
-                programme = PALETTE[i % len(PALETTE)] if mixed else condition.programme
+                # Each font begins elsewhere in the palette: a clip is heard with several timbres.
+                at = (i + list(FONTS).index(condition.font)) % len(PALETTE)
+                programme = PALETTE[at] if mixed else condition.programme
                 samples = render(clip.path, condition.font, programme, cache)
                 if keep_audio:
                     np.save(rendering.with_suffix(".part.npy"), samples)

@@ -93,7 +93,10 @@ def decide(network: EmotionNetwork, features: Float32, presence: Float32) -> Emo
 
 
 def scores(predictions: list[Prediction], quadrants: NDArray[np.int64]) -> dict[str, Any]:
-    """Accuracies with 95 % bootstrap intervals, AUC of valence and arousal, and the quadrants' ECE."""
+    """Accuracies with 95 % bootstrap intervals, AUC of valence and arousal, and the quadrants' ECE.
+
+    ``confidence``: the quadrants' accuracy among the least, middle and most confident third of the clips.
+    """
     p = np.array([x.estimate.posterior for x in predictions])
     valence = np.array([x.estimate.valence for x in predictions])
     arousal = np.array([x.estimate.arousal for x in predictions])
@@ -112,6 +115,9 @@ def scores(predictions: list[Prediction], quadrants: NDArray[np.int64]) -> dict[
     result["arousal"]["auc"] = _r(_auc(arousal, energetic))
     result["valence"]["auc"] = _r(_auc(valence, pleasant))
     result["quadrant"]["ece"] = _r(_ece(p, quadrants))
+    ranked = hits["quadrant"][np.argsort([x.estimate.confidence for x in predictions], kind="stable")]
+    thirds = [part for part in np.array_split(ranked, 3) if part.size]
+    result["confidence"] = {"accuracy_by_third": [_r(part.mean()) for part in thirds]}
     return result
 
 
@@ -244,6 +250,8 @@ def _table(result: dict[str, Any]) -> str:
         lines.append(
             f"{name:10} {row['accuracy']:.3f}  95 % [{row['ci95'][0]:.3f}, {row['ci95'][1]:.3f}]  {more}"
         )
+    thirds = ", ".join(f"{x:.3f}" for x in result["confidence"]["accuracy_by_third"])
+    lines.append(f"quadrant accuracy of the least, middle and most confident third: {thirds}")
     return "\n".join(lines)
 
 

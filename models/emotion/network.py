@@ -5,13 +5,18 @@ The architecture is the training guide's. A clip of features runs through at onc
 ``rtneural`` writes the Keras-layout JSON that RTNeural loads.
 """
 
+from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kelly_edge.contract import N_EMOTION, N_FEATURES
+from kelly_edge.emotion.circumplex import SIGNS
 from kelly_edge.emotion.vector import slice_of
+from kelly_edge.errors import DataError
 from models.emotion.symbolic import N_DESCRIPTORS
 
 N_DENSE: Final = 256
@@ -47,6 +52,52 @@ class EmotionLstm(nn.Module):
         """Parameters of the exported part, counting the LSTM's two biases as the one they are."""
         parts = [*self.dense.parameters(), *self.out.parameters(), *self.lstm.parameters()]
         return sum(p.numel() for p in parts) - 4 * N_HIDDEN
+
+
+def load_run(run: Path) -> EmotionLstm:
+    """The trained network of a run's folder. Raises DataError."""
+    network = EmotionLstm()
+    try:
+        network.load_state_dict(torch.load(run / "emotion_model.pt", weights_only=True))
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"no trained network in {run} ({error}); run python -m models.emotion.train"
+        ) from None
+    return network.eval()
+
+
+def run_clips(
+    network: EmotionLstm, clips: list[NDArray[np.float32]], batch: int = 64
+) -> list[NDArray[np.float32]]:
+    """Emotion vectors ``[n, 64]`` of whole clips ``[n, 128]``, each from zero state."""
+    result: list[NDArray[np.float32]] = [np.zeros((0, N_EMOTION), np.float32)] * len(clips)
+    order = np.argsort([len(x) for x in clips], kind="stable")
+    with torch.no_grad():
+        for first in range(0, len(order), batch):
+            rows = order[first : first + batch]
+            padded = torch.zeros(len(rows), len(clips[rows[-1]]), N_FEATURES)
+            for i, row in enumerate(rows):
+                padded[i, : len(clips[row])] = torch.from_numpy(clips[row])
+            emotion, _ = network(padded)
+            for i, row in enumerate(rows):
+                result[row] = emotion[i, : len(clips[row])].numpy().copy()
+    return result
+
+
+def calibrated(network: EmotionLstm, scale: float, valence: float, arousal: float) -> EmotionLstm:
+    """A copy whose quadrants' log odds are ``scale`` × (log odds + the two biases along their signs).
+
+    It all lies in the last layer, so that whoever reads the outputs needs to know nothing of it.
+    """
+    result = EmotionLstm()
+    result.load_state_dict(network.state_dict())
+    bias = torch.tensor(SIGNS @ [valence, arousal], dtype=torch.float32)
+    with torch.no_grad():
+        for name, shift in (("quadrant", bias), ("valence", valence), ("arousal", arousal)):
+            rows = slice_of(name)
+            result.out.bias[rows] = scale * (result.out.bias[rows] + shift)
+            result.out.weight[rows] *= scale
+    return result.eval()
 
 
 def rtneural(network: EmotionLstm) -> dict[str, Any]:

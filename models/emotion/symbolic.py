@@ -3,6 +3,7 @@
 They are training targets, never inputs. Clip level: one value per file.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +56,7 @@ def _tempo_octaves(onsets: NDArray[np.float64]) -> float:
     return float(np.log2(60 * rate / lags[int(np.argmax(score))] / 120.0))
 
 
+@cache
 def describe(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """``TARGETS`` [6] (mode 1 major, 0 minor) and descriptors [16] of one file."""
     notes = read_notes(path)

@@ -1,16 +1,18 @@
 """Train the emotion network: ``python -m models.emotion.train --config models/emotion/emotion.yaml``.
 
 Multi-task on the emotion vector at every step after a warm-up (the deployed network is read at any time,
-not at a clip's end), with feature-level augmentation that stands for other fonts and microphones: a smooth
-offset on the mel bands, offsets per feature, noise. The exponential moving average of the weights is kept:
-it needs no epoch to be chosen, so no held-out data is spent on choosing one. ``--folds K --fold k`` holds
-out whole songs of the training split, which is where design choices are made; val is only for reporting.
+not at a clip's end), on features altered as other fonts and microphones would (``augment``). The exponential
+moving average of the weights is kept: it needs no epoch to be chosen. ``--teacher RUN`` (repeatable) distils
+trained runs: their decision on a clip, over all its renderings and with that of ``linear``, becomes part of
+its label.
+Design choices are made by ``validate``, on songs and a font held out of the training split; val only reports.
 """
 
 import argparse
 import sys
 import time
-from dataclasses import dataclass, field, fields
+from collections import defaultdict
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,18 +23,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from kelly_edge.emotion.features import FEATURES, LIMIT
+from kelly_edge.emotion.circumplex import clip_log_odds, posterior_of
 from kelly_edge.emotion.vector import slice_of
 from kelly_edge.errors import ConfigError, KellyError
+from models.emotion.augment import Augmentation, augment, font_shifts
 from models.emotion.data import Clip, default_cache, emopia, feature_path, load, parse_condition
-from models.emotion.network import EmotionLstm
+from models.emotion.linear import linear_log_odds
+from models.emotion.network import EmotionLstm, load_run, run_clips
 from models.emotion.symbolic import N_DESCRIPTORS, TARGETS, describe
 
 Float32 = NDArray[np.float32]
-_START: Final = {spec.name: spec.start for spec in FEATURES}
-TIMBRE: Final = slice(0, _START["onset_rate"])
-PULSE: Final = slice(_START["tempogram"], _START["pitch_mean"])
-HARMONY: Final = slice(_START["degree_chroma_15s"], None)
+PLEASANT: Final = (1.0, 0.0, 0.0, 1.0)
+ENERGETIC: Final = (1.0, 1.0, 0.0, 0.0)
+"""Which quadrants have positive valence, positive arousal."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,9 @@ class TrainConfig:
     auxiliary: float = 0.3  # weight of mode, tempo, … and descriptors
     ema: float = 0.995
     balance: float = 1.0  # 1 weighs the quadrants alike, 0 as they come
-    noise: float = 0.15  # of features, in their standardised unit
-    offset: float = 0.2  # per clip and feature
-    equaliser: float = 0.7  # smooth curve over the mel bands, per clip
-    pulse_drop: float = 0.4  # share of clips heard without tempo and tempogram
-    pulse_lift: float = 1.0  # how much clearer a pulse may be, per clip
-    group_drop: float = 0.05  # share of clips heard without a row of the feature table, for each row
-    timbre_drop: float = 0.15  # share of clips heard without mel bands, level and spectral shape
+    distil: float = 0.5  # share of the teachers' decision in a label, where there are teachers
+    bfloat16: bool = False  # 1.7 times faster where the processor has it
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -67,17 +66,24 @@ def read_config(path: Path) -> TrainConfig:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read {path} ({error}); give a YAML file of settings") from None
-    known = {f.name for f in fields(TrainConfig)}
+    strength = content.pop("augmentation", {})
+    _known(path, content, TrainConfig)
+    _known(path, strength, Augmentation)
+    return TrainConfig(**content, augmentation=Augmentation(**strength))
+
+
+def _known(path: Path, content: dict[str, Any], kind: type) -> None:
+    known = {f.name for f in fields(kind)}
     unknown = sorted(set(content) - known)
     if unknown:
         raise ConfigError(f"{path}: {', '.join(unknown)} unknown; known are {', '.join(sorted(known))}")
-    return TrainConfig(**content)
 
 
 @dataclass(frozen=True)
 class Example:
     """A clip as heard under one condition, with its targets."""
 
+    clip: str
     features: Float32  # [n, 128]
     presence: Float32  # [n]
     quadrant: int
@@ -96,71 +102,74 @@ def examples(
             if skip_missing and not feature_path(cache, condition, clip).exists():
                 continue
             features, presence = load(cache, condition, clip)
-            result.append(Example(features, presence, clip.quadrant, symbolic[clip.name]))
+            result.append(Example(clip.name, features, presence, clip.quadrant, symbolic[clip.name]))
     return result
 
 
-def _augment(x: Float32, config: TrainConfig, rng: np.random.Generator) -> Float32:
-    n, size = x.shape
-    offset = rng.normal(0.0, config.offset, size)
-    # Another instrument or microphone moves timbre most, rhythm and register a little, harmony hardly.
-    offset[TIMBRE] *= 2.5
-    offset[HARMONY] *= 0.25
-    knots = rng.normal(0.0, config.equaliser, 6)
-    offset[:27] += np.interp(np.arange(27), np.linspace(0, 26, 6), knots)
-    x = x.copy()
-    if rng.random() < config.timbre_drop:
-        x[:, TIMBRE] = 0.0
-    # A sequencer's pulse is clearer than any pianist's and means nothing for the mood.
-    if rng.random() < config.pulse_drop:
-        x[:, PULSE] = 0.0
-    offset[PULSE] += abs(rng.normal(0.0, config.pulse_lift))
-    for spec in FEATURES:
-        if rng.random() < config.group_drop:
-            x[:, spec.slice] = 0.0
-    noisy = x + offset + rng.normal(0.0, config.noise, (n, size))
-    return np.asarray(np.clip(noisy, -LIMIT, LIMIT), np.float32)
+def taught(networks: list[EmotionLstm], data: list[Example]) -> dict[str, Float32]:
+    """The teachers' posterior ``[4]`` for each clip: mean log odds over its renderings and over teachers.
+
+    The linear reading of the clips counts as much as all networks together. No network, no teacher: empty.
+    """
+    if not networks:
+        return {}
+    features = [e.features for e in data]
+    odds = [
+        [clip_log_odds(y, e.presence) for y, e in zip(run_clips(network, features), data, strict=True)]
+        for network in networks
+    ]
+    both = 0.5 * np.mean(odds, 0) + 0.5 * linear_log_odds(features, [e.quadrant for e in data])
+    heard = defaultdict(list)
+    for example, row in zip(data, both, strict=True):
+        heard[example.clip].append(row)
+    return {clip: posterior_of(np.mean(rows, 0)).astype(np.float32) for clip, rows in heard.items()}
+
+
+def labels(data: list[Example], teacher: dict[str, Float32], config: TrainConfig) -> Float32:
+    """Probabilities of the quadrants ``[len(data), 4]``: the annotators', smoothed, and the teacher's."""
+    smooth = config.label_smoothing
+    rows = []
+    for example in data:
+        row = np.full(4, smooth / 4.0, np.float32)
+        row[example.quadrant] += 1.0 - smooth
+        if example.clip in teacher:
+            row += config.distil * (teacher[example.clip] - row)
+        rows.append(row)
+    return np.stack(rows)
 
 
 def _batch(
-    chosen: list[Example], config: TrainConfig, rng: np.random.Generator
-) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """Crops ``[b, crop, 128]``, weights ``[b, crop]``, quadrants ``[b]``, symbolic ``[b, 22]``."""
+    chosen: list[Example], shifts: Float32, config: TrainConfig, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Crops ``[b, crop, 128]``, weights ``[b, crop]``, symbolic ``[b, 22]``."""
     x = np.zeros((len(chosen), config.crop, chosen[0].features.shape[1]), np.float32)
     w = np.zeros((len(chosen), config.crop), np.float32)
     for i, example in enumerate(chosen):
         n = len(example.features)
         start = int(rng.integers(0, max(n - config.crop, 0) + 1))
         part = example.features[start : start + config.crop]
-        x[i, : len(part)] = _augment(part, config, rng)
+        x[i, : len(part)] = augment(part, config.augmentation, shifts, rng)
         w[i, : len(part)] = example.presence[start : start + config.crop]
     w[:, : config.warm_up] = 0.0
-    quadrants = torch.tensor([e.quadrant for e in chosen])
-    symbolic = torch.from_numpy(np.stack([e.symbolic for e in chosen]))
-    return torch.from_numpy(x), (torch.from_numpy(w), quadrants, symbolic)
+    return torch.from_numpy(x), torch.from_numpy(w), torch.from_numpy(np.stack([e.symbolic for e in chosen]))
 
 
 def _loss(
-    network: EmotionLstm, emotion: Tensor, targets: tuple[Tensor, Tensor, Tensor], config: TrainConfig
+    network: EmotionLstm, emotion: Tensor, w: Tensor, label: Tensor, symbolic: Tensor, auxiliary: float
 ) -> Tensor:
-    """Weighted mean over steps of the multi-task loss."""
-    w, quadrant, symbolic = targets
-    smooth = config.label_smoothing
-    valence = ((quadrant == 0) | (quadrant == 3)).float()
-    arousal = ((quadrant == 0) | (quadrant == 1)).float()
+    """Weighted mean over steps of the multi-task loss; ``label`` [b, 4] are probabilities."""
+    n = emotion.shape[1]
 
-    def binary(name: str, label: Tensor) -> Tensor:
+    def binary(name: str, quadrants: tuple[float, ...]) -> Tensor:
         # The entry is half the log odds (tanh of it is the mean sign).
         logit = 2.0 * emotion[..., slice_of(name)].squeeze(-1)
-        target = (label * (1.0 - smooth) + 0.5 * smooth)[:, None].expand_as(logit)
+        target = (label @ torch.tensor(quadrants))[:, None].expand_as(logit)
         return functional.binary_cross_entropy_with_logits(logit, target, reduction="none")
 
-    n = emotion.shape[1]
     quadrants = functional.cross_entropy(
         emotion[..., slice_of("quadrant")].transpose(1, 2),
-        quadrant[:, None].expand(-1, n),
+        label[:, :, None].expand(-1, -1, n),
         reduction="none",
-        label_smoothing=smooth,
     )
     mode = functional.cross_entropy(
         emotion[..., slice_of("mode")].transpose(1, 2), symbolic[:, :1].long().expand(-1, n), reduction="none"
@@ -171,18 +180,27 @@ def _loss(
         if name != "mode"
     )
     descriptors = (network.descriptors(emotion) - symbolic[:, None, -N_DESCRIPTORS:]).square().mean(-1)
-    main = quadrants + binary("valence", valence) + binary("arousal", arousal)
-    total = main + config.auxiliary * (mode + regression + descriptors)
+    main = quadrants + binary("valence", PLEASANT) + binary("arousal", ENERGETIC)
+    total = main + auxiliary * (mode + regression + descriptors)
     return (total * w).sum() / w.sum().clamp(min=1.0)
 
 
-def train(config: TrainConfig, data: list[Example], log: Path | None, checkpoint: Path | None) -> EmotionLstm:
+def train(
+    config: TrainConfig,
+    data: list[Example],
+    teacher: dict[str, Float32] | None = None,
+    log: Path | None = None,
+    checkpoint: Path | None = None,
+) -> EmotionLstm:
     """Train and return the moving average; resumes from ``checkpoint`` when it exists."""
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     counts = np.bincount([example.quadrant for example in data], minlength=4)
     # Quadrants weigh alike, whatever the set has most of: its prior is not the listener's.
     balance = (len(data) / 4.0 / np.maximum(counts, 1)).astype(np.float32) ** np.float32(config.balance)
+    target = torch.from_numpy(labels(data, teacher or {}, config))
+    weight = torch.from_numpy(balance)[[example.quadrant for example in data]]
+    shifts = font_shifts([e.features for e in data], [e.clip for e in data])
     network = EmotionLstm(config.dropout)
     average = EmotionLstm()
     average.load_state_dict(network.state_dict())
@@ -206,11 +224,12 @@ def train(config: TrainConfig, data: list[Example], log: Path | None, checkpoint
         started, total = time.monotonic(), 0.0
         order = rng.permutation(len(data))
         for b in range(n_batches):
-            chosen = [data[i] for i in order[b * config.batch : (b + 1) * config.batch]]
-            x, targets = _batch(chosen, config, rng)
-            targets[0].mul_(torch.from_numpy(balance)[targets[1]][:, None])
-            emotion, _ = network(x)
-            loss = _loss(network, emotion, targets, config)
+            rows = order[b * config.batch : (b + 1) * config.batch]
+            x, w, symbolic = _batch([data[i] for i in rows], shifts, config, rng)
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+                emotion, _ = network(x)
+            w *= weight[rows][:, None]
+            loss = _loss(network, emotion.float(), w, target[rows], symbolic, config.auxiliary)
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -238,16 +257,6 @@ def train(config: TrainConfig, data: list[Example], log: Path | None, checkpoint
     return average.eval()
 
 
-def split_songs(clips: list[Clip], folds: int, fold: int) -> tuple[list[Clip], list[Clip]]:
-    """Clips outside and inside fold ``fold`` of ``folds``, songs kept whole; folds 0 holds nothing out."""
-    if folds == 0:
-        return clips, []
-    songs = sorted({clip.song for clip in clips})
-    np.random.default_rng(1).shuffle(songs)
-    held = set(songs[fold::folds])
-    return [c for c in clips if c.song not in held], [c for c in clips if c.song in held]
-
-
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -257,8 +266,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder of the run (default out/emotion/<config>-<seed>)")
     parser.add_argument("--cache", type=Path, default=default_cache())
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--folds", type=int, default=0)
-    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--teacher", type=Path, action="append", default=[], help="folder of a trained run")
     parser.add_argument("--skip-missing", action="store_true", help="use the clips prepared so far")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
@@ -266,13 +274,14 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
         config = read_config(args.config)
         if args.seed is not None:
-            config = TrainConfig(**{**config.__dict__, "seed": args.seed})
+            config = replace(config, seed=args.seed)
         out = args.out or Path("out") / "emotion" / f"{args.config.stem}-{config.seed}"
         out.mkdir(parents=True, exist_ok=True)
-        clips, _ = split_songs(emopia("train"), args.folds, args.fold)
+        clips = emopia("train")
         data = examples(args.cache, config.conditions, clips, args.skip_missing)
         print(f"{len(clips)} clips, {len(data)} examples, {len(config.conditions)} conditions")
-        network = train(config, data, out / "train.log", out / "checkpoint.pt")
+        teacher = taught([load_run(run) for run in args.teacher], data)
+        network = train(config, data, teacher, out / "train.log", out / "checkpoint.pt")
         torch.save(network.state_dict(), out / "emotion_model.pt")
         print(f"wrote {out / 'emotion_model.pt'}; next: python -m models.emotion.export --run {out}")
     except KellyError as error:

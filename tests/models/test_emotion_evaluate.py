@@ -31,6 +31,14 @@ def test_scores_by_hand() -> None:
     assert low <= 0.5 <= high
 
 
+def test_accuracy_by_confidence_by_hand() -> None:
+    predictions = [prediction(0, 0.5), prediction(1, 0.9), prediction(0, 0.7)]
+    for x in predictions:
+        object.__setattr__(x.estimate, "confidence", float(x.estimate.posterior.max()))
+    result = evaluate.scores(predictions, np.array([3, 1, 1]))
+    assert result["confidence"]["accuracy_by_third"] == [0.0, 0.0, 1.0]
+
+
 def test_auc_of_one_class_is_undefined() -> None:
     result = evaluate.scores([prediction(0), prediction(1)], np.array([0, 0]))
     assert np.isnan(result["valence"]["auc"])
@@ -97,7 +105,7 @@ def test_absent_data_says_what_to_get(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_evaluation_fonts_are_in_no_training_condition() -> None:
-    assert {c.font for c in data.TRAIN_CONDITIONS} == {"fluid", "muse"}
+    assert {c.font for c in data.TRAIN_CONDITIONS} == {"fluid", "muse", "csound"}
 
 
 @pytest.mark.parametrize("name", ["fluid-0", "fluid-mixed", "fluid-0-microphone", "timgm-0-noise_20db"])
