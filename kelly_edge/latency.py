@@ -1,7 +1,9 @@
 """The latency of the voice path, computed from what each part adds.
 
-One table, one sum: ``kelly-edge check`` prints it, the scheduler compensates with it and an impulse
-test measures it.
+One table, one sum: ``kelly-edge check`` prints it, and tests measure it to the sample, dry and wet, through
+every stage. Of the wet sound it is the middle of the change: a click, a step of level or a glide comes out
+late by so much on average, since where in a hop it falls moves it by up to 6 samples. A decoder's own memory
+is not in it: what a voice does with what it hears, as a bow or a breath does, is its sound.
 """
 
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from kelly_edge.config import AudioSettings
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.signal.limiter import Limiter
+from kelly_edge.signal.resampling import delay_s
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,6 @@ def pitch_latency(tracker_delay_samples: int) -> tuple[LatencyPart, ...]:
     return (
         LatencyPart("hop", HOP_SIZE),
         LatencyPart("pitch tracker", tracker_delay_samples),
-        LatencyPart("glide within a hop", HOP_SIZE // 2),
         LatencyPart("limiter", Limiter.delay_samples),
     )
 
@@ -58,6 +60,18 @@ def card_latency(audio: AudioSettings) -> LatencyPart:
     """What the card's playback buffer adds, in samples at the instrument's rate."""
     frames = audio.period * audio.n_periods
     return LatencyPart("playback buffer", round(frames * SAMPLE_RATE_HZ / audio.sample_rate_hz))
+
+
+def rate_latency(audio: AudioSettings) -> tuple[LatencyPart, ...]:
+    """What a card at another rate adds: both resamplers, and the period they keep ready to be played."""
+    rate_hz = audio.sample_rate_hz
+    if rate_hz == SAMPLE_RATE_HZ:
+        return ()
+    resamplers_s = delay_s(rate_hz) + delay_s(SAMPLE_RATE_HZ)
+    return (
+        LatencyPart("resamplers", round(resamplers_s * SAMPLE_RATE_HZ)),
+        LatencyPart("resamplers' buffer", round(audio.period * SAMPLE_RATE_HZ / rate_hz)),
+    )
 
 
 def total_samples(parts: Sequence[LatencyPart]) -> int:

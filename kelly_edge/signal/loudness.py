@@ -18,6 +18,8 @@ from kelly_edge.contract import SAMPLE_RATE_HZ
 FLOOR_DB: Final = -80.0
 WINDOW: Final = 1_024
 """Samples of the Hann-weighted mean: 21 ms, most of a period of the lowest note."""
+WEIGHTING_DELAY: Final = 2
+"""Samples from a click to the middle of the power that the weighting filter makes of it."""
 SCALE: Final = 512.0 * 3.0 / 8.0
 POLES_HZ: Final = (20.598997, 20.598997, 107.65265, 737.86223, 12_194.217, 12_194.217)
 N_ZEROS_AT_0: Final = 4
@@ -63,7 +65,7 @@ def _weigh(
 class LoudnessMeter:
     """``push`` a hop, read ``loudness_db``."""
 
-    delay_samples: Final = WINDOW // 2
+    delay_samples: Final = WINDOW // 2 + WEIGHTING_DELAY
     """Age of the middle of what ``loudness_db`` is the mean of."""
 
     def __init__(self) -> None:

@@ -1,10 +1,11 @@
 """A streaming pitch tracker: f0 and a confidence, 41 to 2,093 Hz.
 
-Autocorrelation divided by that of the Hann window (Boersma 1993), at 24 kHz, on two windows ending now: a
-short one (43 ms) that is quick, and a long one (85 ms) for low notes and for noise. The first peak that comes
-near the highest is taken, and its lag is refined on its multiples, so that high notes are as fine as low
-ones. The confidence is the height of the peak: the share of the power that is periodic, which noise of any
-level leaves low.
+Autocorrelation divided by that of the Hann window (Boersma 1993), at 24 kHz, on windows ending now, each
+asked where the shorter one is not sure: a quick one (21 ms) for clear notes from 380 Hz, a short one (43 ms),
+and a long one (85 ms) for low notes and for noise. The first peak that comes near the highest is taken, one
+near the last f0 sooner, the more so the more noise there is; its lag is refined on its multiples, so that
+high notes are as fine as low ones. The confidence is the height of the peak: the share of the power that is
+periodic, which noise of any level leaves low.
 """
 
 import math
@@ -18,18 +19,25 @@ from kelly_edge.contract import F0_MAX_HZ, F0_MIN_HZ, SAMPLE_RATE_HZ
 
 RATE_HZ: Final = SAMPLE_RATE_HZ // 2
 N_TAPS: Final = 31
-LONG, SHORT = 2_048, 1_024
+LONG, SHORT, QUICK = 2_048, 1_024, 512
 LONG_MIN_HZ: Final = F0_MIN_HZ * 0.97
 SHORT_MIN_HZ: Final = 110.0
-NEAR_HIGHEST: Final = 0.88
+QUICK_MIN_HZ: Final = 190.0
+BAND_HZ: Final = (2_500.0, 5_000.0)
+"""Power is heard whole up to the first and not beyond the second: above lies little of a note, much noise."""
+NEAR_HIGHEST: Final = 0.92
 """Share of the highest peak from which an earlier (higher-pitched) one is taken."""
 PEAK_TOP: Final = 0.8
-CONTINUITY: Final = 0.04
-"""Bonus of a peak near the f0 of the hop before."""
+CONTINUITY, CONTINUITY_IN_NOISE = 0.04, 0.3
+"""Bonus of a peak near the f0 of the hop before, and what is added to it for the share of noise: a clear note
+may leap an octave, in noise it is rather the peak that does."""
 SHORT_CLARITY: Final = 0.75
 """Height from which the short window is believed."""
 SHORT_SURE: Final = 0.9
 """The same where it cannot tell the octave below: a low note's loud second harmonic looks like one there."""
+QUICK_CLARITY, QUICK_ENOUGH = 0.95, 0.85
+"""Height from which the quick window is believed, and below which it no longer is: to go back and forth
+between windows of different ages would shake a glide. Where it cannot tell the octave below it never is."""
 STEADY: Final = 0.06
 """Relative step of the lag (a semitone) up to which noise is smoothed, by at least ``SLOWEST`` a hop."""
 SLOWEST: Final = 0.25
@@ -114,6 +122,7 @@ def _choose(r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: fl
             highest = max(highest, r[lag])
     if highest <= 0.0:
         return 0.0, 0.0
+    bonus = CONTINUITY + CONTINUITY_IN_NOISE * max(1.0 - highest, 0.0)
     lag = 1
     while lag < lag_max and r[lag] > 0.0:
         lag += 1
@@ -131,7 +140,7 @@ def _choose(r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: fl
         if best < lag_min or best + 1 >= n or not (r[best] > r[best - 1] and r[best] >= r[best + 1]):
             continue
         position, height = _peak(r, best, n)
-        favour = CONTINUITY if previous_lag > 0.0 and abs(position / previous_lag - 1.0) < 0.06 else 0.0
+        favour = bonus if previous_lag > 0.0 and abs(position / previous_lag - 1.0) < 0.06 else 0.0
         if r[best] + favour >= NEAR_HIGHEST * highest:
             return _refine(r, position, r[best], lag_max), height
     return 0.0, 0.0
@@ -159,23 +168,33 @@ def _refine(r: NDArray[np.float64], position: float, height: float, lag_max: int
     return refined
 
 
+def _fast_size(least: int) -> int:
+    """The smallest even size from ``least`` on whose only prime factors are 2, 3 and 5."""
+    sizes = (int(2**a * 3**b * 5**c) for a in range(1, 13) for b in range(4) for c in range(4))
+    return min(n for n in sizes if n >= least)
+
+
 class _Window:
     """One analysis window: its taper, its autocorrelation, and the lags it can tell."""
 
     def __init__(self, size: int, min_hz: float) -> None:
         self.size = size
         self.taper = np.hanning(size + 2)[1:-1]
-        self.n_fft = 2 * size
-        own = np.fft.irfft(np.abs(np.fft.rfft(self.taper, self.n_fft)) ** 2)[: size // 2 + 2]
-        self.own = own / own[0]
         self.lag_max = min(math.ceil(RATE_HZ / min_hz) + 1, size // 2)
+        # A peak's slopes lie beyond it; what is padded by as much is not folded back.
+        n_lags = min(self.lag_max + self.lag_max // 8, size // 2) + 2
+        self.n_fft = _fast_size(size + n_lags)
+        own = np.fft.irfft(np.abs(np.fft.rfft(self.taper, self.n_fft)) ** 2, self.n_fft)[:n_lags]
+        self.own = own / own[0]
+        hz = np.fft.rfftfreq(self.n_fft, 1.0 / RATE_HZ)
+        self.weights = np.interp(hz, BAND_HZ, (1.0, 0.0))
 
     def period(self, line: NDArray[np.float64], previous_lag: float) -> tuple[float, float]:
         """Lag and height of the peak in the newest ``size`` samples."""
         part = line[-self.size :]
         tapered = (part - part.mean()) * self.taper
         spectrum = np.fft.rfft(tapered, self.n_fft)
-        r = np.fft.irfft(spectrum.real**2 + spectrum.imag**2)[: len(self.own)]
+        r = np.fft.irfft(self.weights * (spectrum.real**2 + spectrum.imag**2), self.n_fft)[: len(self.own)]
         if not r[0] > SILENCE * self.size:
             return 0.0, 0.0
         r /= r[0] * self.own
@@ -183,20 +202,35 @@ class _Window:
         return lag, height
 
 
+QUICK_FROM_HZ: Final = 2.0 * QUICK_MIN_HZ
+"""From here the quick window tells a note from its octave below."""
 LAG_MIN: Final = int(RATE_HZ / (F0_MAX_HZ * 1.03))
 
 
-class PitchTracker:
-    """``push`` a hop, read ``f0_hz`` (the last one found; 0 before any) and ``confidence``."""
+def _age(window: int) -> int:
+    """Samples at 48 kHz from the middle of a window to now, through the decimator."""
+    return window - 1 + (N_TAPS - 1) // 2
 
-    delay_samples: Final = SHORT + (N_TAPS - 1) // 2
-    """Age at 48 kHz of the middle of the short window and of the decimator."""
+
+class PitchTracker:
+    """``push`` a hop, read ``f0_hz`` (the last one found; 0 before any) and ``confidence``.
+
+    ``age_samples`` is how old the middle of what ``f0_hz`` was measured on is.
+    """
+
+    delay_samples: Final = _age(SHORT)
+    """``age_samples`` of a clear note of any pitch from 110 Hz at the most."""
+    quick_delay_samples: Final = _age(QUICK)
+    """``age_samples`` of a clear note from ``QUICK_FROM_HZ``."""
 
     def __init__(self) -> None:
         self._taps = _half_band()
         self._tail = np.zeros(N_TAPS - 1)
         self._line = np.zeros(LONG)
-        self._windows = (_Window(SHORT, SHORT_MIN_HZ), _Window(LONG, LONG_MIN_HZ))
+        self._quick = _Window(QUICK, QUICK_MIN_HZ)
+        self._short = _Window(SHORT, SHORT_MIN_HZ)
+        self._long = _Window(LONG, LONG_MIN_HZ)
+        self.age_samples = self.delay_samples
         self.f0_hz = 0.0
         self.confidence = 0.0
 
@@ -204,18 +238,24 @@ class PitchTracker:
         """Silence before."""
         self._tail[:] = 0.0
         self._line[:] = 0.0
+        self.age_samples = self.delay_samples
         self.f0_hz = self.confidence = 0.0
 
     def push(self, hop: NDArray[np.float32]) -> None:
         """Take float32 [256] at 48 kHz; NaN and infinities count as silence."""
         _decimate(hop, self._taps, self._tail, self._line)
         previous = RATE_HZ / self.f0_hz if self.f0_hz > 0.0 and self.confidence > 0.0 else 0.0
-        short, long = self._windows
-        lag, height = short.period(self._line, previous)
-        if height < (SHORT_CLARITY if 2.0 * lag <= short.lag_max else SHORT_SURE):
-            long_lag, long_height = long.period(self._line, previous)
-            if long_height > height or lag == 0.0:
-                lag, height = long_lag, long_height
+        lag, height = self._quick.period(self._line, previous)
+        believed = QUICK_ENOUGH if self.age_samples == self.quick_delay_samples else QUICK_CLARITY
+        self.age_samples = self.quick_delay_samples
+        if 2.0 * lag > self._quick.lag_max or height < believed:
+            lag, height = self._short.period(self._line, previous)
+            self.age_samples = self.delay_samples
+            if height < (SHORT_CLARITY if 2.0 * lag <= self._short.lag_max else SHORT_SURE):
+                long_lag, long_height = self._long.period(self._line, previous)
+                if long_height > height or lag == 0.0:
+                    lag, height = long_lag, long_height
+                    self.age_samples = _age(LONG)
         share = (height - CLARITY_LOW) / (CLARITY_HIGH - CLARITY_LOW) if lag > 0.0 else 0.0
         self.confidence = min(max(share, 0.0), 1.0)
         if self.confidence > 0.0:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from kelly_edge.contract import HOP_RATE_HZ, HOP_SIZE, N_HARMONICS, SAMPLE_RATE_HZ
@@ -18,14 +19,16 @@ from kelly_edge.timbre.controls import LOUDNESS_FLOOR_DB, Controls
 from kelly_edge.timbre.synth import Synth
 
 Float32 = NDArray[np.float32]
-DELAY: Final = LoudnessMeter.delay_samples + HOP_SIZE // 2
-"""A hop's sound moves to controls whose loudness is that of ``LoudnessMeter.delay_samples`` ago; on average
-it is half a hop older still."""
+DELAY: Final = LoudnessMeter.delay_samples
+"""Samples the sound comes after what it answers, once a hop is there. Within a hop the levels move linearly
+from one reading of the loudness to the next, which are a hop apart: that adds nothing on average."""
 CROSS_FADE_HOPS: Final = 24
 """128 ms from one voice to another."""
 ATTACK, RELEASE = 0.5, 0.12
 """Share of the way the gate opens and closes in a hop."""
 GATE_CLOSED: Final = 1e-3
+DRY_WET_STEP: Final = 0.125
+"""Most that ``dry_wet`` moves in a hop: 43 ms from one end to the other, so that a knob does not click."""
 HOLD_BELOW_GATE: Final = 0.7
 """An open gate closes only below this share of the confidence that opens it."""
 TILT_DB_PER_OCTAVE: Final = 6.0
@@ -123,6 +126,7 @@ class Voice:
             decoder.reset()
         self._hum.reset()
         self._dry[:] = 0.0
+        self._wet_share = -1.0  # none yet: the first hop takes the knob as it stands
         self._gate = 0.0
         self._open = False
         self._f0_hz = 0.0
@@ -138,11 +142,11 @@ class Voice:
         dry = self._dry
         dry[:-HOP_SIZE] = dry[HOP_SIZE:]
         dry[-HOP_SIZE:] = hop
-        wet = _within(self.dry_wet, 0.0, 1.0, 1.0)
-        if wet < 1.0:
-            np.nan_to_num(dry, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-            out *= np.float32(wet)
-            out += np.float32(1.0 - wet) * dry[:HOP_SIZE]
+        wanted = _within(self.dry_wet, 0.0, 1.0, 1.0)
+        before = wanted if self._wet_share < 0.0 else self._wet_share
+        self._wet_share = before + min(max(wanted - before, -DRY_WET_STEP), DRY_WET_STEP)
+        if before < 1.0 or self._wet_share < 1.0:
+            _blend(out, dry[:HOP_SIZE], before, self._wet_share)
 
     def _turn_gate(self, f0_hz: float, confidence: float, loudness_db: float) -> None:
         needed = self.gate_confidence * (HOLD_BELOW_GATE if self._open else 1.0)
@@ -181,6 +185,16 @@ class Voice:
 def _within(value: float, low: float, high: float, default: float) -> float:
     """``value`` held between ``low`` and ``high``; ``default`` if it is not finite."""
     return min(max(value, low), high) if math.isfinite(value) else default
+
+
+@njit(cache=True)
+def _blend(wet: Float32, dry: Float32, share_from: float, share_to: float) -> None:
+    """Mix ``dry`` into ``wet``, whose share moves linearly; dry samples that are not finite are silent."""
+    n = wet.shape[0]
+    for i in range(n):
+        share = share_from + (i + 1.0) / n * (share_to - share_from)
+        x = dry[i] if math.isfinite(dry[i]) else np.float32(0.0)
+        wet[i] = share * wet[i] + (1.0 - share) * x
 
 
 def _mix(controls: Controls, other: Controls, share: float) -> None:

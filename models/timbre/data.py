@@ -34,6 +34,8 @@ VOICED: Final = 0.5
 """Confidence from which a hop's f0 is taken; below, the last one is held, as the voice does."""
 HELD_OUT_SHARE: Final = 0.1
 PAUSE_S: Final = 0.15
+PIECE_S: Final = 30.0
+"""A recording of more than two such pieces is cut into them."""
 
 
 @dataclass(frozen=True)
@@ -156,13 +158,33 @@ def rendered_line(program: int, seed: int, seconds: float = 20.0) -> Float32:
 N_LINES: Final = 18
 
 
-def takes(voice: str, audio: Path | None, held_out: bool) -> list[Take]:
-    """The analysed recordings of a voice for training, or those held out."""
+def _pieces(path: Path) -> dict[str, Float32]:
+    """A recording by name; a long one in pieces, so that some of it can be held out."""
+    sound, n = read_48(path), round(PIECE_S * SAMPLE_RATE_HZ)
+    if len(sound) <= 2 * n:
+        return {path.name: sound}
+    return {f"{path.name}#{k}": sound[start : start + n] for k, start in enumerate(range(0, len(sound), n))}
+
+
+def sounds(voice: str, audio: Path | None, held_out: bool) -> list[Float32]:
+    """The recordings of a voice for training, or those held out: float32 at 48 kHz each. Raises DataError."""
     if audio is None and voice in SOURCES and SOURCES[voice].program >= 0:
         seeds: Sequence[int] = range(N_LINES - 2, N_LINES) if held_out else range(N_LINES - 2)
-        return [analyse(rendered_line(SOURCES[voice].program, seed)) for seed in seeds]
-    files = [p for p in recordings(voice, audio) if is_held_out(p.name) == held_out]
-    return [analyse(read_48(p)) for p in files]
+        return [rendered_line(SOURCES[voice].program, seed) for seed in seeds]
+    pieces: dict[str, Float32] = {}
+    for path in recordings(voice, audio):
+        pieces |= _pieces(path)
+    if len(pieces) < 2:
+        raise DataError(
+            f"one short recording is too little for {voice}; record a minute at least, better ten"
+        )
+    kept = {name for name in pieces if is_held_out(name)} or {max(pieces)}
+    return [sound for name, sound in pieces.items() if (name in kept) == held_out]
+
+
+def takes(voice: str, audio: Path | None, held_out: bool) -> list[Take]:
+    """The analysed recordings of a voice for training, or those held out."""
+    return [analyse(sound) for sound in sounds(voice, audio, held_out)]
 
 
 def joined(some: Sequence[Take]) -> Take:

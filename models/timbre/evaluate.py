@@ -3,7 +3,8 @@
 Recordings held out of training (or all of a folder given) are heard by the box's own analysis and answered
 by the shipped model and the box's synthesiser at 48 kHz, gate open. Compared at 24 kHz, the rate of training:
 multi-scale spectral loss; and the answer heard again by the analysis: f0 against the f0 asked for, loudness
-against that of the recording. ``--checkpoint PT`` adds the float network on the same recordings. Means over
+against that of the recording. ``--checkpoint PT`` adds the float network, or with ``--config reference`` the
+yardstick, on the same recordings, and how much higher the shipped voice's loss is. Means over
 recordings (for f0: the median), with 95 % intervals by bootstrap over recordings.
 """
 
@@ -26,25 +27,15 @@ from firmware_py.runtimes.artefacts import open_tflite
 from firmware_py.runtimes.tflite import RUNTIME_MODULES
 from firmware_py.runtimes.voice_decoder import TfliteDecoder
 from kelly_edge.contract import HOP_RATE_HZ, HOP_SIZE, SAMPLE_RATE_HZ
-from kelly_edge.errors import DataError, KellyError
+from kelly_edge.errors import KellyError
 from kelly_edge.signal.loudness import LoudnessMeter
 from kelly_edge.signal.pitch import PitchTracker
 from kelly_edge.timbre.controls import Controls, decoder_inputs, fill_controls
 from kelly_edge.timbre.synth import Synth
 from kelly_edge.timbre.voice import DELAY, Decoder
-from models.timbre.data import (
-    N_LINES,
-    SOURCES,
-    VOICED,
-    Take,
-    analyse,
-    is_held_out,
-    read_48,
-    recordings,
-    rendered_line,
-)
-from models.timbre.export import load as load_network
+from models.timbre.data import VOICED, Take, analyse, read_48, recordings, sounds
 from models.timbre.network import CONFIGS, HOP, RATE_HZ, DecoderNetwork, multi_scale_spectral_loss
+from models.timbre.train import load as load_network
 
 Float32 = NDArray[np.float32]
 SOUNDING_DB: Final = -60.0
@@ -84,17 +75,6 @@ class Row:
     cost_us: float
 
 
-def sounds(voice: str, audio: Path | None) -> list[Float32]:
-    """The recordings to judge, float32 at 48 kHz: all of a folder given, else those held out."""
-    if audio is None and voice in SOURCES and SOURCES[voice].program >= 0:
-        return [rendered_line(SOURCES[voice].program, seed) for seed in range(N_LINES - 2, N_LINES)]
-    files = recordings(voice, audio)
-    files = [path for path in files if audio is not None or is_held_out(path.name)]
-    if not files:
-        raise DataError(f"no recording of {voice} is held out; give a folder of others with --audio-dir")
-    return [read_48(path) for path in files]
-
-
 def answer(decoder: Decoder, take: Take) -> tuple[Float32, float]:
     """The voice's sound at 48 kHz (float32 [n hops * 256]), and its mean cost in microseconds a hop."""
     decoder.reset()
@@ -108,15 +88,15 @@ def answer(decoder: Decoder, take: Take) -> tuple[Float32, float]:
     return out.reshape(-1), 1e6 * (time.perf_counter() - start) / len(out)
 
 
-def _heard(sound_48: Float32) -> tuple[Float32, Float32, Float32]:
-    """f0, confidence and loudness of each hop."""
+def _heard(sound_48: Float32) -> Float32:
+    """f0, confidence, loudness and the f0's age in samples of each hop: [4, n]."""
     tracker, meter = PitchTracker(), LoudnessMeter()
-    rows = np.zeros((3, len(sound_48) // HOP_SIZE), np.float32)
+    rows = np.zeros((4, len(sound_48) // HOP_SIZE), np.float32)
     for i, hop in enumerate(sound_48.reshape(-1, HOP_SIZE)):
         tracker.push(hop)
         meter.push(hop)
-        rows[:, i] = tracker.f0_hz, tracker.confidence, meter.loudness_db
-    return rows[0], rows[1], rows[2]
+        rows[:, i] = tracker.f0_hz, tracker.confidence, meter.loudness_db, tracker.age_samples
+    return rows
 
 
 def judge(decoder: Decoder, sound_48: Float32) -> Row:
@@ -128,12 +108,12 @@ def judge(decoder: Decoder, sound_48: Float32) -> Row:
     loss = float(multi_scale_spectral_loss(*pair))
     late = np.zeros(len(played), np.float32)
     late[DELAY : DELAY + len(sound_48)] = sound_48
-    f0_hz, confidence, loudness_db = _heard(played)
+    f0_hz, confidence, loudness_db, age = _heard(played)
     wanted_db = _heard(late)[2]
     sounding = wanted_db >= SOUNDING_DB
-    # A hop ends at the f0 asked for; the tracker hears what was played ``delay_samples`` before.
+    # A hop ends at the f0 asked for; the tracker hears what was played ``age_samples`` before.
     hops = np.arange(len(f0_hz))
-    asked_at = hops - PitchTracker.delay_samples / HOP_SIZE
+    asked_at = hops - age / HOP_SIZE
     asked_hz = np.interp(asked_at, hops, take.f0_hz)
     # Judged where a pitch was asked for throughout what the tracker hears.
     n_window = -(-2 * PitchTracker.delay_samples // HOP_SIZE)
@@ -172,14 +152,26 @@ def _interval(values: NDArray[np.float64], statistic: Any) -> dict[str, Any]:
 
 
 def evaluate(
-    voice: str, audio: Path | None, runtime: str, checkpoint: Path | None, config: str
+    voice: str,
+    audio: Path | None,
+    runtime: str,
+    checkpoint: Path | None,
+    config: str,
+    held_out: bool,
+    models_dir: str = "",
 ) -> dict[str, Any]:
-    """Scores of the shipped model and, with a checkpoint, of the float network. Raises KellyError."""
-    artefact = load_artefact(f"ddsp_{voice}")
+    """Scores of the shipped model and, with a checkpoint, of that network. Raises KellyError.
+
+    Parameters
+    ----------
+    held_out: judge only the recordings held out of training. models_dir: where the shipped model is.
+    """
+    other = "reference" if config == "reference" else "float"
+    artefact = load_artefact(f"ddsp_{voice}", models_dir)
     decoders: dict[str, Decoder] = {"shipped": TfliteDecoder(open_tflite(artefact, runtime))}
     if checkpoint is not None:
-        decoders["float"] = NetworkDecoder(load_network(checkpoint, config))
-    some = sounds(voice, audio)
+        decoders[other] = NetworkDecoder(load_network(checkpoint, config))
+    some = sounds(voice, audio, True) if held_out else [read_48(path) for path in recordings(voice, audio)]
     # The first call compiles; it is not to be timed.
     judge(decoders["shipped"], some[0][:SAMPLE_RATE_HZ])
     rows = {name: [judge(decoder, sound) for sound in some] for name, decoder in decoders.items()}
@@ -187,14 +179,14 @@ def evaluate(
     result: dict[str, Any] = {
         "voice": voice,
         "runtime": runtime,
-        "recordings": "held out" if audio is None else str(audio),
+        "recordings": "held out" if held_out else str(audio),
         "n": len(some),
         "seconds": round(sum(len(sound) for sound in some) / SAMPLE_RATE_HZ, 1),
         **{name: summary(r) for name, r in rows.items()},
     }
     result["shipped"]["core_share"] = round(result["shipped"]["cost_us"]["value"] / hop_us, 4)
     if checkpoint is not None:
-        pairs = zip(rows["shipped"], rows["float"], strict=True)
+        pairs = zip(rows["shipped"], rows[other], strict=True)
         change = np.array([100.0 * (a.loss / b.loss - 1.0) for a, b in pairs])
         result["loss_change_percent"] = _interval(change, np.mean)
     return result
@@ -202,10 +194,13 @@ def evaluate(
 
 def _table(result: dict[str, Any]) -> str:
     lines = [f"{result['voice']}: {result['n']} recordings ({result['recordings']}), {result['seconds']} s"]
-    for kind in ("shipped", "float"):
+    for kind in ("shipped", "float", "reference"):
         for name, cell in result.get(kind, {}).items():
             if isinstance(cell, dict):
                 lines.append(f"{kind:8} {name:15} {cell['value']}  95 % {cell['ci95']}  n {cell['n']}")
+    if "loss_change_percent" in result:
+        change = result["loss_change_percent"]
+        lines.append(f"loss of the shipped over the other: {change['value']} %  95 % {change['ci95']}")
     return "\n".join(lines)
 
 
@@ -224,7 +219,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
     try:
-        result = evaluate(args.voice, args.audio_dir, args.runtime, args.checkpoint, args.config)
+        audio = args.audio_dir
+        result = evaluate(args.voice, audio, args.runtime, args.checkpoint, args.config, audio is None)
     except KellyError as error:
         print(f"models.timbre.evaluate: {error}", file=sys.stderr)
         return 2

@@ -5,6 +5,7 @@ Checkpoints every minute in the work folder; an interrupted training resumes fro
 
 import argparse
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -18,13 +19,23 @@ from torch import Tensor
 from kelly_edge.errors import DataError
 from kelly_edge.timbre.controls import decoder_inputs
 from models.timbre.data import Take, joined, takes
-from models.timbre.network import CONFIGS, HOP, DecoderNetwork, multi_scale_spectral_loss, synthesise
+from models.timbre.network import (
+    CONFIGS,
+    HOP,
+    DecoderNetwork,
+    loudness_l1_db,
+    multi_scale_spectral_loss,
+    synthesise,
+    training_loss,
+)
 
 SEGMENT_HOPS: Final = 128
 WARM_UP_HOPS: Final = 16
 """Hops of a segment that only bring the state up and are not judged."""
 BATCH: Final = 8
-LEARNING_RATE, LAST_RATE = 4e-3, 2e-4
+LAST_RATE: Final = 0.05
+"""Of the learning rate, after half a cosine."""
+WARM_UP_STEPS: Final = 50
 CHECKPOINT_S: Final = 60.0
 
 
@@ -44,19 +55,42 @@ def _batch(
     return tuple(torch.from_numpy(np.stack(a)) for a in arrays)
 
 
-def evaluate(network: DecoderNetwork, held_out: list[Take]) -> float:
-    """Mean multi-scale spectral loss over recordings held out."""
+def evaluate(network: DecoderNetwork, held_out: list[Take]) -> tuple[float, float]:
+    """Mean multi-scale spectral loss and loudness L1 in decibels over recordings held out."""
+    if not held_out:
+        return float("nan"), float("nan")
     torch.manual_seed(0)
     network.eval()
-    losses, lengths = [], []
+    rows, lengths = [], []
     with torch.no_grad():
         for take in held_out:
             raw, _ = network(torch.from_numpy(inputs_of(take))[None])
             sound = synthesise(raw, torch.from_numpy(take.f0_hz)[None])
-            losses.append(float(multi_scale_spectral_loss(sound, torch.from_numpy(take.sound)[None])))
+            target = torch.from_numpy(take.sound)[None]
+            rows.append(
+                [float(judge(sound, target)) for judge in (multi_scale_spectral_loss, loudness_l1_db)]
+            )
             lengths.append(len(take.sound))
     network.train()
-    return float(np.average(losses, weights=lengths))
+    loss, apart_db = np.average(np.array(rows), axis=0, weights=lengths)
+    return float(loss), float(apart_db)
+
+
+def learning_rate(config: str, step: int, n_steps: int) -> float:
+    """Of one step: up in ``WARM_UP_STEPS``, down half a cosine over ``n_steps``, wherever it was resumed."""
+    share = 0.5 * (1.0 + math.cos(math.pi * min(step / n_steps, 1.0)))
+    rising = min((step + 1) / WARM_UP_STEPS, 1.0)
+    return CONFIGS[config].learning_rate * rising * (LAST_RATE + (1.0 - LAST_RATE) * share)
+
+
+def load(checkpoint: Path, config: str) -> DecoderNetwork:
+    """The trained network of a checkpoint. Raises DataError."""
+    network = DecoderNetwork(CONFIGS[config])
+    try:
+        network.load_state_dict(torch.load(checkpoint, weights_only=True)["network"])
+    except (OSError, RuntimeError, KeyError) as error:
+        raise DataError(f"no trained voice in {checkpoint} ({error}); run models.timbre.train") from None
+    return network.eval()
 
 
 def train(voice: str, audio: Path | None, config: str, work: Path, n_steps: int, seed: int) -> Path:
@@ -65,15 +99,13 @@ def train(voice: str, audio: Path | None, config: str, work: Path, n_steps: int,
     path = work / f"{voice}.{config}.pt"
     torch.manual_seed(seed)
     network = DecoderNetwork(CONFIGS[config])
-    optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE if config == "student" else 3e-4)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps, LAST_RATE)
-    first = 0
+    optimiser = torch.optim.Adam(network.parameters())
+    first, cpu_before_s = 0, 0.0
     if path.exists():
         saved = torch.load(path, weights_only=True)
         network.load_state_dict(saved["network"])
         optimiser.load_state_dict(saved["optimiser"])
-        schedule.load_state_dict(saved["schedule"])
-        first = int(saved["step"])
+        first, cpu_before_s = int(saved["step"]), float(saved.get("cpu_s", 0.0))
     take = joined(takes(voice, audio, held_out=False))
     held_out = takes(voice, audio, held_out=True)
     inputs = inputs_of(take)
@@ -84,20 +116,22 @@ def train(voice: str, audio: Path | None, config: str, work: Path, n_steps: int,
 
     def save(step: int) -> None:
         state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
-        torch.save({**state, "schedule": schedule.state_dict()}, path.with_suffix(".part"))
+        state["cpu_s"] = cpu_before_s + time.process_time()
+        torch.save(state, path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
 
     saved_at, recent = time.monotonic(), []
     for step in range(first, n_steps):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(config, step, n_steps)
         x, f0_hz, target = _batch(take, inputs, rng, likely)
         raw, _ = network(x)
         skip = WARM_UP_HOPS * HOP
-        loss = multi_scale_spectral_loss(synthesise(raw, f0_hz)[:, skip:], target[:, skip:])
+        loss = training_loss(synthesise(raw, f0_hz)[:, skip:], target[:, skip:])
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 3.0)
         optimiser.step()
-        schedule.step()
         recent.append(float(loss.detach()))
         if time.monotonic() - saved_at > CHECKPOINT_S or step + 1 == n_steps:
             save(step + 1)
@@ -105,9 +139,16 @@ def train(voice: str, audio: Path | None, config: str, work: Path, n_steps: int,
             row = {"step": step + 1, "loss": round(float(np.mean(recent)), 4)}
             print(json.dumps({"voice": voice, "config": config, **row}), flush=True)
             recent.clear()
-    loss_held_out = evaluate(network, held_out) if held_out else float("nan")
-    n_parameters = sum(p.numel() for p in network.parameters())
-    result = {"voice": voice, "config": config, "n_parameters": n_parameters, "held_out_loss": loss_held_out}
+    loss_held_out, apart_db = evaluate(network, held_out)
+    result = {
+        "voice": voice,
+        "config": config,
+        "n_parameters": sum(p.numel() for p in network.parameters()),
+        "n_steps": n_steps,
+        "cpu_s": round(cpu_before_s + time.process_time(), 1),
+        "held_out_loss": loss_held_out,
+        "held_out_loudness_l1_db": apart_db,
+    }
     print(json.dumps(result), flush=True)
     path.with_suffix(".json").write_text(json.dumps(result))
     return path
@@ -120,7 +161,7 @@ def main() -> int:
     parser.add_argument("--audio", type=Path, help="folder of recordings (default: the voice's own source)")
     parser.add_argument("--config", choices=CONFIGS, default="student")
     parser.add_argument("--work", type=Path, default=Path("out/timbre"), help="folder of the checkpoints")
-    parser.add_argument("--steps", type=int, default=1_000)
+    parser.add_argument("--steps", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     try:

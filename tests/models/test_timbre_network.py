@@ -3,19 +3,33 @@
 import numpy as np
 import pytest
 
-from kelly_edge.contract import HOP_SIZE, N_HARMONICS
-from kelly_edge.timbre.controls import N_NOISE_TRAINED, N_RAW, NOISE_BIAS, Controls, fill_controls
+from kelly_edge.contract import HOP_SIZE, N_HARMONICS, SAMPLE_RATE_HZ
+from kelly_edge.signal.loudness import LoudnessMeter
+from kelly_edge.timbre.controls import (
+    BAND_FADE_HZ,
+    BAND_LIMIT_HZ,
+    N_NOISE_TRAINED,
+    N_RAW,
+    NOISE_BIAS,
+    Controls,
+    fill_controls,
+)
 from kelly_edge.timbre.synth import Synth
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
+from models.timbre.bank import HarmonicBank  # noqa: E402
 from models.timbre.network import (  # noqa: E402
     CONFIGS,
     HOP,
+    LOUDNESS_WEIGHT,
+    RATE_HZ,
     DecoderNetwork,
     controls_from,
+    loudness_l1_db,
     multi_scale_spectral_loss,
     synthesise,
+    training_loss,
 )
 
 N_HOPS = 40
@@ -111,6 +125,62 @@ def test_the_loss_is_0_for_the_same_sound_and_falls_as_a_sound_comes_near() -> N
     assert float(multi_scale_spectral_loss(target, target)) == 0.0
     losses = [float(multi_scale_spectral_loss(target + share * other, target)) for share in (0.1, 0.5, 1.0)]
     assert 0.0 < losses[0] < losses[1] < losses[2]
+
+
+def test_the_bank_s_gradient_is_that_of_the_sines_written_out() -> None:
+    """Levels move linearly over a hop, each harmonic fades out below the band limit."""
+    rng = np.random.default_rng(5)
+    n, n_harmonics = 6, 12
+    f0 = np.linspace(700.0, 1_100.0, n).astype(np.float32)
+    ends = torch.from_numpy(rng.uniform(0.0, 1.0, (1, n, 2, n_harmonics)).astype(np.float32)).requires_grad_()
+    towards = torch.from_numpy(rng.normal(size=(1, n, HOP)).astype(np.float32))
+    sound = HarmonicBank.apply(ends, torch.from_numpy(f0)[None], RATE_HZ, HOP)
+    (sound * towards).sum().backward()
+
+    share = np.arange(1, HOP + 1) / HOP
+    starts = np.concatenate([f0[:1], f0[:-1]]).astype(float)
+    f0_now = starts[:, None] + share * (f0.astype(float) - starts)[:, None]
+    phase = 2.0 * np.pi * np.cumsum(f0_now.reshape(-1) / RATE_HZ).reshape(n, HOP, 1)
+    number = np.arange(1, n_harmonics + 1)
+    fade = np.clip((BAND_LIMIT_HZ - number * f0_now[..., None]) / BAND_FADE_HZ, 0.0, 1.0)
+    sines = fade * np.sin(number * phase)
+    at = ends.detach().numpy()[0]
+    moving = at[:, None, 0] + share[None, :, None] * (at[:, None, 1] - at[:, None, 0])
+    np.testing.assert_allclose(sound.detach().numpy()[0], (moving * sines).sum(-1), atol=1e-5)
+    pull = towards.numpy()[0][..., None] * sines
+    expected = np.stack([((1.0 - share)[:, None] * pull).sum(1), (share[:, None] * pull).sum(1)], axis=1)
+    assert ends.grad is not None
+    np.testing.assert_allclose(ends.grad.numpy()[0], expected, atol=1e-4)
+
+
+def test_the_loudness_compared_in_training_is_the_box_s() -> None:
+    t = np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    sounds = {}
+    for level in (0.02, 0.3):
+        sound = level * sum(np.sin(2.0 * np.pi * k * 440.0 * t + k) / k for k in range(1, 12))
+        meter = LoudnessMeter()
+        for hop in sound[: len(t) // HOP_SIZE * HOP_SIZE].astype(np.float32).reshape(-1, HOP_SIZE):
+            meter.push(hop)
+        sounds[meter.loudness_db] = torch.from_numpy(sound[::2].astype(np.float32))[None]
+    (quiet_db, quiet), (loud_db, loud) = sounds.items()
+    assert float(loudness_l1_db(quiet, loud)) == pytest.approx(loud_db - quiet_db, abs=0.3)
+    assert float(loudness_l1_db(loud, loud)) == 0.0
+    # Against silence all of a sound's loudness above the floor is missing.
+    assert float(loudness_l1_db(torch.zeros_like(loud), loud)) == pytest.approx(loud_db + 80.0, abs=1.0)
+
+
+def test_what_does_not_sound_is_not_compared_in_loudness() -> None:
+    silence = torch.zeros(1, 4_096)
+    assert float(loudness_l1_db(torch.rand(1, 4_096), silence)) == 0.0
+
+
+def test_a_voice_too_quiet_costs_more_in_training_than_its_spectrum_alone() -> None:
+    torch.manual_seed(0)
+    target = torch.rand(1, 8_192) - 0.5
+    quiet = 0.5 * target
+    extra = float(training_loss(quiet, target)) - float(multi_scale_spectral_loss(quiet, target))
+    assert extra == pytest.approx(LOUDNESS_WEIGHT * 6.02, rel=0.01)
+    assert float(training_loss(target, target)) == 0.0
 
 
 def test_every_parameter_learns_from_the_loss() -> None:

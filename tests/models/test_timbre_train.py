@@ -1,5 +1,6 @@
 """Training and judging a voice on one's own recordings: learned from, held out, resumed, reported."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -16,7 +17,7 @@ pytest.importorskip("torch", reason="training needs torch")
 
 import torch
 
-from models.timbre import evaluate, train
+from models.timbre import data, evaluate, export, train
 from models.timbre.data import analyse, is_held_out, recordings
 from models.timbre.network import CONFIGS, HOP, DecoderNetwork
 
@@ -65,7 +66,32 @@ def test_training_writes_a_checkpoint_and_resumes_where_it_stopped(folder: Path)
     train.train("mine", folder / "audio", "student", folder / "work", 2, seed=0)
     again = torch.load(path, weights_only=True)
     assert again["step"] == 2
-    assert again["schedule"]["last_epoch"] == 2
+    assert "schedule" not in again
+
+
+def test_a_training_resumed_with_more_steps_takes_the_rate_of_a_training_that_long(folder: Path) -> None:
+    args = ("mine", folder / "audio", "student", folder / "work")
+    train.train(*args, 2, seed=0)
+    assert last_rate(folder) == train.learning_rate("student", 1, 2)
+    train.train(*args, 3, seed=0)
+    assert last_rate(folder) == train.learning_rate("student", 2, 3)
+    assert train.learning_rate("student", 2, 3) < train.learning_rate("student", 2, 300)
+
+
+def last_rate(folder: Path) -> float:
+    saved = torch.load(folder / "work" / "mine.student.pt", weights_only=True)
+    return float(saved["optimiser"]["param_groups"][0]["lr"])
+
+
+def test_the_learning_rate_rises_to_its_own_and_falls_to_a_twentieth() -> None:
+    for config, widths in CONFIGS.items():
+        rates = [train.learning_rate(config, step, 1_000) for step in range(1_001)]
+        top = int(np.argmax(rates))
+        assert top == train.WARM_UP_STEPS - 1
+        assert rates[top] == pytest.approx(widths.learning_rate, rel=0.01)
+        assert rates[-1] == pytest.approx(widths.learning_rate / 20.0)
+        assert all(a < b for a, b in itertools.pairwise(rates[: top + 1]))
+        assert all(a > b for a, b in itertools.pairwise(rates[top:]))
 
 
 def test_a_few_steps_of_training_lower_the_loss_on_the_recording_held_out(folder: Path) -> None:
@@ -87,6 +113,23 @@ def test_a_folder_without_recordings_is_refused_in_one_line(
     monkeypatch.setattr("sys.argv", ["train", "--voice", "mine", "--audio", str(tmp_path)])
     assert train.main() == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_one_long_recording_is_cut_and_some_of_it_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "PIECE_S", 0.5)
+    sound = np.concatenate([tone(0.5, f0_hz) for f0_hz in (220.0, 330.0, 440.0, 550.0, 660.0)])
+    soundfile.write(tmp_path / "take.wav", sound, SAMPLE_RATE_HZ)
+    parts = {held_out: data.sounds("mine", tmp_path, held_out) for held_out in (False, True)}
+    assert len(parts[False]) > len(parts[True]) >= 1
+    assert sum(len(x) for part in parts.values() for x in part) == len(data.read_48(tmp_path / "take.wav"))
+
+
+def test_a_recording_too_short_to_hold_any_of_it_out_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "take.wav", tone(0.5), SAMPLE_RATE_HZ)
+    with pytest.raises(DataError, match="too little for mine"):
+        data.sounds("mine", tmp_path, held_out=False)
 
 
 def test_a_voice_that_was_not_shipped_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,3 +198,34 @@ def test_the_shipped_flute_is_judged_on_a_folder_given(
     assert 0.0 < result["shipped"]["loss"]["value"] < 10.0
     assert result["shipped"]["f0_cents"]["value"] < 12.0
     assert result["shipped"]["cost_us"]["value"] > 0.0
+
+
+def test_the_shipped_flute_is_nearer_than_a_yardstick_that_learned_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    checkpoint = folder / "flute.reference.pt"
+    torch.save({"network": DecoderNetwork(CONFIGS["reference"]).state_dict()}, checkpoint)
+    yardstick = ["--checkpoint", str(checkpoint), "--config", "reference"]
+    assert (
+        evaluate.main(["--voice", "flute", "--audio-dir", str(folder / "audio"), *yardstick, "--json"]) == 0
+    )
+    result = json.loads(capsys.readouterr().out)
+    assert result["shipped"]["loss"]["value"] < result["reference"]["loss"]["value"]
+    assert result["loss_change_percent"]["value"] < 0.0
+    card = export._yardstick(result)
+    assert str(result["reference"]["loss"]["value"]) in card
+    assert str(result["loss_change_percent"]["value"]) in card
+
+
+def test_a_card_without_a_yardstick_says_so() -> None:
+    assert "not trained" in export._yardstick({"shipped": {}})
+    assert export._cell({"value": 0.5, "ci95": [0.4, 0.6]}) == "0.5 (0.4 to 0.6)"
+    assert export._cell({"value": 0.5, "ci95": None}) == "0.5"
+
+
+@pytest.mark.parametrize("cents", [None, 60.0, 1_348.0])
+def test_a_voice_that_does_not_play_the_pitch_asked_for_is_not_shipped(cents: float | None) -> None:
+    with pytest.raises(DataError, match="off the pitch asked for; not shipped"):
+        export.refuse_off_pitch("mine", {"f0_cents": {"value": cents}})
+    export.refuse_off_pitch("mine", {"f0_cents": {"value": 3.0}})

@@ -107,6 +107,34 @@ def test_the_dry_sound_arrives_late_by_exactly_the_stated_delay(dry_wet: float) 
     assert not out[: voice.delay_samples].any()
 
 
+@pytest.mark.parametrize(("turned_from", "turned_to"), [(0.0, 1.0), (1.0, 0.0), (0.7, 0.2)])
+def test_turning_dry_wet_at_once_clicks_nowhere_and_arrives(turned_from: float, turned_to: float) -> None:
+    """A dry and a wet sine: a click would be a second difference larger than theirs."""
+    f0_hz, n_hops = 375.0, 60
+    t = np.arange(n_hops * HOP_SIZE) / SAMPLE_RATE_HZ
+    dry = np.cos(2.0 * np.pi * f0_hz * t).astype(np.float32).reshape(n_hops, HOP_SIZE)
+
+    def played(after: float) -> np.ndarray:
+        voice = Voice([OneHarmonic()], 0)
+        voice.dry_wet, out = turned_from, np.zeros_like(dry)
+        for i in range(n_hops):
+            if i == 40:
+                voice.dry_wet = after
+            voice.process(dry[i], out[i], f0_hz, 1.0, LOUD_DB)
+        return out[30:].reshape(-1).astype(float)
+
+    turned, left = played(turned_to), played(turned_from)
+    own = 1.5 * (2.0 * np.pi * f0_hz / SAMPLE_RATE_HZ) ** 2
+    assert np.abs(np.diff(turned, 2)).max() < 1.1 * own
+    assert np.array_equal(turned[: 10 * HOP_SIZE], left[: 10 * HOP_SIZE])
+    voice = Voice([OneHarmonic()], 0)
+    voice.dry_wet = turned_to
+    wanted = np.zeros_like(dry)
+    for hop, row in zip(dry, wanted, strict=True):
+        voice.process(hop, row, f0_hz, 1.0, LOUD_DB)
+    assert np.array_equal(turned[-12 * HOP_SIZE :], wanted[-12:].reshape(-1))
+
+
 def test_an_onset_sounds_when_the_delay_says() -> None:
     """The wet sound of a tone that begins is half risen ``delay_samples`` after, within a hop."""
     t = np.arange(SAMPLE_RATE_HZ // 2) / SAMPLE_RATE_HZ
