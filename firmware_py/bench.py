@@ -18,7 +18,7 @@ from rich.table import Table
 
 from firmware_py.composer_models import new_generator, open_composer_network
 from firmware_py.runtimes import artefacts
-from firmware_py.runtimes.choice import EMOTION_MODELS, Choice, store_choice
+from firmware_py.runtimes.choice import EMOTION_MODELS, Choice, choice_path, store_choice
 from firmware_py.runtimes.emotion_network import TfliteEmotion
 from firmware_py.runtimes.rtneural import open_rtneural
 from firmware_py.runtimes.tflite import RUNTIME_MODULES
@@ -266,17 +266,15 @@ def bench(settings: Settings, seconds_each: float, as_json: bool, store: bool) -
     costs = measure(subjects(settings), seconds_each)
     choice = choose(costs)
     rows = [vars(cost) for cost in costs]
-    kept = (
-        store_choice(choice, {f"{c.stage} ({c.variant})": round(c.p50_us, 2) for c in costs})
-        if store
-        else None
-    )
+    path = choice_path(settings.runtime.state_dir) if store else None
+    if path:
+        store_choice(choice, {f"{c.stage} ({c.variant})": round(c.p50_us, 2) for c in costs}, path)
     if as_json:
-        result = {"costs": rows, "choice": vars(choice), "stored": str(kept) if kept else None}
+        result = {"costs": rows, "choice": vars(choice), "stored": str(path) if path else None}
         print(json.dumps(result, indent=2))
         return 0
     print_costs(costs, "Cost of every stage on this machine")
     print(f"fastest here: {choice.tflite}, {choice.precision} emotion model")
-    if kept:
-        print(f"kept in {kept}; runtime.tflite=auto takes it")
+    if path:
+        print(f"kept in {path}; runtime.tflite=auto takes it")
     return 0

@@ -88,9 +88,10 @@ def count(root: Path, cache: Path) -> list[dict[str, Any]]:
         except OSError as error:
             raise DataError(f"cannot run qemu-aarch64 ({error.strerror}); install qemu-user") from None
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if not line.startswith("@ ")]
-        raise DataError(f"the guest failed: {(lines or ['no message'])[-1]}; does {root} hold the wheels?")
-    marks = dict(map(int, line.split()[1:]) for line in done.stderr.splitlines() if line.startswith("@ "))
+        said = [line for line in done.stderr.splitlines() if not line.startswith("@ ")]
+        raise DataError(f"the guest failed: {(said or ['no message'])[-1]}; does {root} hold the wheels?")
+    lines = [line.split() for line in done.stderr.splitlines() if line.startswith("@ ")]
+    marks = {int(number): int(n_instructions) for _, number, n_instructions in lines}
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     return [_row(row, marks[2 * i + 3] - marks[2 * i + 2]) for i, row in enumerate(rows)]
 

@@ -79,14 +79,14 @@ def test_float_is_chosen_where_it_is_faster() -> None:
 
 
 def test_auto_takes_what_is_kept_and_a_named_runtime_does_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
-    store_choice(Choice("tflite_runtime", "float32"), {"a": 1.0})
-    assert board_choice(settings_from(overrides=["runtime.tflite=auto"])) == Choice(
+    kept_in = f"runtime.state_dir={tmp_path}"
+    store_choice(Choice("tflite_runtime", "float32"), {"a": 1.0}, choice_path(str(tmp_path)))
+    assert board_choice(settings_from(overrides=["runtime.tflite=auto", kept_in])) == Choice(
         "tflite_runtime", "float32"
     )
-    assert board_choice(settings_from(overrides=["runtime.tflite=ai_edge_litert"])) == Choice()
+    assert board_choice(settings_from(overrides=["runtime.tflite=ai_edge_litert", kept_in])) == Choice()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,8 @@ def test_a_damaged_choice_is_the_default(tmp_path: Path, content: str) -> None:
 
 
 def test_the_choice_is_kept_with_its_reasons(tmp_path: Path) -> None:
-    path = store_choice(Choice(), {"emotion step": 9.4}, tmp_path / "new" / "board.json")
+    path = choice_path("", {"STATE_DIRECTORY": str(tmp_path / "new")})
+    store_choice(Choice(), {"emotion step": 9.4}, path)
     assert json.loads(path.read_text(encoding="utf-8"))["measured"] == {"emotion step": 9.4}
     assert stored_choice(path) == Choice()
-    assert choice_path({"STATE_DIRECTORY": str(tmp_path)}).parent == tmp_path
+    assert path.parent == tmp_path / "new"

@@ -1,0 +1,127 @@
+"""``python -m models.report``: a row a shipped model: size, float against INT8 quality, calibration, cost.
+
+Quality comes from the manifest entries, where training and export wrote what they measured (with intervals,
+data and commands); cost is measured now, on this machine, as ``kelly-edge bench`` does.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from firmware_py.bench import Cost, measure, subjects
+from firmware_py.runtimes.artefacts import load, names_of_kind
+from kelly_edge.config import Settings
+from kelly_edge.errors import KellyError
+
+Keys = tuple[str, ...]
+SECONDS_EACH: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Where an entry's metrics hold what a kind of model is judged by, and which stage of the bench it is."""
+
+    measure: str
+    float_keys: Keys
+    int8_keys: Keys
+    ece_keys: Keys
+    stage: str
+
+
+UNSEEN: Final = ("unseen_font_timgm6mb", "quadrant")
+QUALITIES: Final[Mapping[str, Quality]] = {
+    "emotion": Quality(
+        "four quadrants, EMOPIA val, unseen font",
+        ("emopia_val_float", *UNSEEN, "accuracy"),
+        ("emopia_val_int8_ai_edge_litert", *UNSEEN, "accuracy"),
+        ("emopia_val_int8_ai_edge_litert", *UNSEEN, "ece"),
+        "emotion step",
+    ),
+    "composer": Quality(
+        "nats a note, EMOPIA val (less is better)",
+        ("likelihood_emopia_val", "student", "nll_per_note"),
+        ("likelihood_emopia_val", "student_int8", "nll_per_note"),
+        (),
+        "compound word",
+    ),
+    "voice": Quality(
+        "spectral loss, held out (less is better)",
+        ("held_out_loss_float",),
+        ("ai_edge_litert", "held_out_loss_int8"),
+        (),
+        "voice decoder",
+    ),
+}
+
+
+def found(metrics: Mapping[str, Any], keys: Keys) -> float | None:
+    """The number at ``keys``, or None where it was not measured."""
+    value: Any = metrics
+    for key in keys:
+        if not isinstance(value, Mapping) or key not in value:
+            return None
+        value = value[key]
+    return float(value) if keys and isinstance(value, int | float) else None
+
+
+def rows(models_dir: str, costs: Sequence[Cost]) -> list[dict[str, Any]]:
+    """A row a model of ``models_dir`` (empty: the shipped ones). Raises ArtefactError."""
+    result = []
+    for kind, quality in QUALITIES.items():
+        cost = next((c for c in costs if c.stage == quality.stage and c.variant.startswith("int8")), None)
+        for name in names_of_kind(kind, models_dir):
+            entry = load(name, models_dir).entry
+            metrics = entry.get("metrics", {})
+            # A float32 variant of a model has no INT8 figures of its own.
+            is_int8 = entry["precision"] == "int8"
+            result.append(
+                {
+                    "model": name,
+                    "parameters": entry["n_parameters"],
+                    "kB": round(entry["size_bytes"] / 1e3, 1),
+                    "judged by": quality.measure,
+                    "float": found(metrics, quality.float_keys),
+                    "INT8": found(metrics, quality.int8_keys) if is_int8 else None,
+                    "ECE": found(metrics, quality.ece_keys) if is_int8 else None,
+                    "us a step": round(cost.p50_us, 1) if cost and is_int8 else None,
+                }
+            )
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, measure, print."""
+    parser = argparse.ArgumentParser(prog="models.report", description=__doc__)
+    parser.add_argument("--models-dir", type=Path, help="folder of models (default: the shipped ones)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args(arguments)
+    try:
+        costs = measure(subjects(Settings()), SECONDS_EACH)
+        table_rows = rows(str(args.models_dir or ""), costs)
+    except KellyError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if args.json:
+        print(json.dumps(table_rows, indent=2))
+        return 0
+    table = Table(title="Shipped models", title_justify="left")
+    for name in table_rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in table_rows:
+        table.add_row(*("" if value is None else f"{value}" for value in row.values()))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 150
+    console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

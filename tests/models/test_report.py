@@ -1,0 +1,24 @@
+"""The report reads what the manifest entries hold, and says nothing where nothing was measured."""
+
+from firmware_py.bench import Cost
+from models.report import QUALITIES, found, rows
+
+COSTS = [Cost(q.stage, "int8, x", 12.34, 20.0, 0.1) for q in QUALITIES.values()]
+
+
+def test_every_shipped_model_says_its_float_and_int8_quality() -> None:
+    table = rows("", COSTS)
+    assert {"emotion_model", "transformer_model", "ddsp_flute"} <= {row["model"] for row in table}
+    for row in table:
+        if row["model"] != "emotion_model_float32":
+            assert row["float"] is not None and row["INT8"] is not None, row["model"]
+            assert row["us a step"] == 12.3
+    (emotion,) = (row for row in table if row["model"] == "emotion_model")
+    assert 0.0 < emotion["ECE"] < 0.5
+
+
+def test_what_was_not_measured_is_left_empty() -> None:
+    assert found({"a": {"b": 1}}, ("a", "b")) == 1.0
+    assert found({"a": {"b": 1}}, ("a", "c")) is None
+    assert found({"a": 1}, ("a", "b")) is None
+    assert found({}, ()) is None
