@@ -1,0 +1,187 @@
+"""``python -m deploy``: the courier's command line.
+
+Exit codes: 0 done (and every host is good), 1 a host is not good, 2 a fault a person can act on (one line
+on stderr).
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.errors import DeployError
+
+if TYPE_CHECKING:
+    from deploy.fleet import Outcome
+    from deploy.inventory import Host
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+KEY = Path("~/.config/kelly-edge/release_key").expanduser()
+CACHE = Path("~/.cache/kelly-edge-deploy").expanduser()
+
+
+def _build(args: argparse.Namespace) -> int:
+    from deploy.bundle import build
+    from deploy.project import Project
+
+    bundle = build(
+        Project(args.project), args.project / args.lock, args.out, args.cache, args.key, args.counter
+    )
+    print(f"{'part':<24}{'version':<14}{'MB':>8}{'unpacked':>10}")
+    for name, version, size, unpacked in bundle.parts():
+        print(f"{name:<24}{version:<14}{size / 1e6:>8.2f}{unpacked / 1e6:>10.2f}")
+    unpacked = sum(layer.unpacked for layer in bundle.manifest.layers)
+    print(f"{'all':<38}{bundle.size / 1e6:>8.2f}{unpacked / 1e6:>10.2f}")
+    print(bundle.folder)
+    return 0
+
+
+def _keys(args: argparse.Namespace) -> int:
+    from deploy.bundle import make_keys
+
+    print(make_keys(args.key))
+    return 0
+
+
+def _image(args: argparse.Namespace) -> int:
+    from deploy.image import make_image
+
+    print(make_image(args.out, args.ssh_key.expanduser(), args.hostname))
+    return 0
+
+
+def _report(outcomes: Sequence["Outcome"]) -> int:
+    from deploy.fleet import table
+
+    print(table(outcomes))
+    return 0 if all(outcome.is_good for outcome in outcomes) else EXIT_NOT_GOOD
+
+
+def _progress(host: str, what: str) -> None:
+    print(f"{host}: {what}", file=sys.stderr)
+
+
+def _hosts(args: argparse.Namespace) -> list["Host"]:
+    from deploy.inventory import find_hosts
+
+    return find_hosts(args.host, args.hosts)
+
+
+def _push(args: argparse.Namespace) -> int:
+    hosts = _hosts(args)
+    # Before sockets are used: it patches them.
+    from deploy.bundle import open_bundle
+    from deploy.fleet import on_each
+    from deploy.push import push
+
+    bundle = open_bundle(args.bundle)
+    return _report(on_each(hosts, lambda remote: push(remote, bundle, args.allow_older, _progress)))
+
+
+def _plan(args: argparse.Namespace) -> int:
+    hosts = _hosts(args)
+    from deploy.bundle import open_bundle
+    from deploy.fleet import on_each
+    from deploy.push import plan
+
+    bundle = open_bundle(args.bundle)
+    return _report(on_each(hosts, lambda remote: plan(remote, bundle)))
+
+
+def _status(args: argparse.Namespace) -> int:
+    hosts = _hosts(args)
+    from deploy.fleet import on_each
+    from deploy.push import status
+
+    return _report(on_each(hosts, lambda remote: status(remote, args.deep)))
+
+
+def _rollback(args: argparse.Namespace) -> int:
+    hosts = _hosts(args)
+    from deploy.fleet import on_each
+    from deploy.push import rollback
+
+    return _report(on_each(hosts, lambda remote: rollback(remote, args.to)))
+
+
+def _provision(args: argparse.Namespace) -> int:
+    hosts = _hosts(args)
+    from deploy.project import Project
+    from deploy.provision import provision
+
+    return _report(provision(hosts, args.key, CHECKOUT / "config.yaml", Project(CHECKOUT).source_date()))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy", description="Build, push and prove releases of Kelly Edge."
+    )
+    parser.add_argument("--key", type=Path, default=KEY, help="signing key (default: %(default)s)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    sub = commands.add_parser("keys", help="make a signing key")
+    sub.set_defaults(run=_keys)
+    sub = commands.add_parser("build", help="build a signed bundle for a Raspberry Pi")
+    sub.set_defaults(run=_build)
+    sub.add_argument("--out", type=Path, required=True, help="folder for the bundle")
+    sub.add_argument("--project", type=Path, default=CHECKOUT, help=argparse.SUPPRESS)
+    sub.add_argument("--lock", default="requirements.lock", help=argparse.SUPPRESS)
+    sub.add_argument("--cache", type=Path, default=CACHE, help="downloads and layers (default: %(default)s)")
+    sub.add_argument("--counter", type=int, help="anti-downgrade counter (default: number of commits)")
+    sub = commands.add_parser("image", help="make an SD image for Raspberry Pi 3 and 4 (as root)")
+    sub.set_defaults(run=_image)
+    sub.add_argument("--out", type=Path, required=True, help="the image to write")
+    sub.add_argument("--ssh-key", type=Path, required=True, help="public key that may log in")
+    sub.add_argument("--hostname", default="kelly-edge", help="default: %(default)s")
+    for name, run, text in (
+        ("provision", _provision, "prepare fresh boxes; a second run changes nothing"),
+        ("push", _push, "make a bundle run on boxes, or leave them as they were"),
+        ("plan", _plan, "what push would do; changes nothing"),
+        ("status", _status, "how boxes are"),
+        ("rollback", _rollback, "back to the good release before"),
+    ):
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        sub.add_argument("host", nargs="+", metavar="HOST", help="name, @group or user@address:port")
+        sub.add_argument(
+            "--hosts", type=Path, default=Path("hosts.yaml"), help="inventory (default: %(default)s)"
+        )
+        if name in ("push", "plan"):
+            sub.add_argument(
+                "--bundle",
+                type=Path,
+                default=Path("out/bundle"),
+                help="bundle, or the --out it was built into",
+            )
+        if name == "push":
+            sub.add_argument(
+                "--allow-older", action="store_true", help="push a release older than one that was good"
+            )
+        if name == "status":
+            sub.add_argument("--deep", action="store_true", help="libraries by hash too")
+        if name == "rollback":
+            sub.add_argument("--to", default="", metavar="RELEASE", help="default: the good one before")
+    return parser
+
+
+EXIT_NOT_GOOD = 1
+EXIT_FAULT = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    args = _parser().parse_args(arguments)
+    try:
+        result: int = args.run(args)
+    except DeployError as error:
+        print(f"deploy: {error}", file=sys.stderr)
+        return EXIT_FAULT
+    except KeyboardInterrupt:
+        print("deploy: interrupted", file=sys.stderr)
+        return 130
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""A bundle: a folder with a signed manifest and the layers it names; made whole or not at all."""
+
+import hashlib
+import json
+import shutil
+import time
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from deploy.box.manifest import FORMAT, MANIFEST, OBJECTS, PRODUCT, SIGNATURE, Layer, Manifest, parse_manifest
+from deploy.box.trust import NAMESPACE, SIGNER
+from deploy.commands import run
+from deploy.errors import DeployError
+from deploy.layers import wheel_layer
+from deploy.project import Project
+from deploy.wheelhouse import wheelhouse
+
+SBOM: Final = "sbom.json"
+TOOL: Final = "kelly-edge-release"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on the laptop."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def size(self) -> int:
+        """Bytes of its layers."""
+        return sum(self.manifest.objects.values())
+
+    def parts(self) -> list[tuple[str, str, int, int]]:
+        """Name, version, bytes packed and unpacked of each layer, the largest first."""
+        rows = [(la.name, la.version, la.size, la.unpacked) for la in self.manifest.layers]
+        return sorted(rows, key=lambda row: -row[2])
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """A bundle by its folder, or by the folder it was built into.
+
+    Raises
+    ------
+    DeployError: there is none.
+    """
+    if not (folder / MANIFEST).is_file():
+        inside = sorted(folder.glob(f"*/{MANIFEST}")) if folder.is_dir() else []
+        if len(inside) != 1:
+            raise DeployError(f"{folder} holds {len(inside)} bundles; name one, or build one")
+        folder = inside[0].parent
+    return Bundle(folder, parse_manifest((folder / MANIFEST).read_bytes()))
+
+
+def describe(
+    layers: Sequence[Layer], project: Project, counter: int, source_date: int, machine: str
+) -> bytes:
+    """The manifest as it is signed; the release's name follows from what is in it."""
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "product": PRODUCT,
+        "version": project.version,
+        "counter": counter,
+        "machine": machine,
+        "python": "3.11",
+        "source_date": source_date,
+        "layers": [asdict(layer) for layer in sorted(layers, key=lambda layer: layer.name)],
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    content["release"] = f"{project.version}-{counter}-{digest[:12]}"
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+
+
+def sbom(manifest: Manifest) -> bytes:
+    """What is inside, as CycloneDX 1.5."""
+    components = [
+        {
+            "type": "library" if layer.into == "site-packages" else "data",
+            "name": layer.name,
+            "version": layer.version,
+            "hashes": [{"alg": "SHA-256", "content": layer.source_sha256}],
+            **({"purl": f"pkg:pypi/{layer.name}@{layer.version}"} if layer.checked_by == "size" else {}),
+        }
+        for layer in manifest.layers
+    ]
+    document = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "version": 1,
+        "metadata": {"component": {"type": "firmware", "name": PRODUCT, "version": manifest.release}},
+        "components": components,
+    }
+    return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+
+
+def sign(manifest: Path, key: Path) -> None:
+    """``manifest.json.sig`` by an Ed25519 key: the same bytes give the same signature.
+
+    Raises
+    ------
+    DeployError: there is no such key, or ssh-keygen refuses it.
+    """
+    if not key.is_file():
+        raise DeployError(f"there is no key {key}; make one with `python -m deploy keys`")
+    remedy = f"check that {key} is an Ed25519 key without a passphrase, or in the agent"
+    run(["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", NAMESPACE, manifest], remedy=remedy)
+
+
+def write_bundle(out: Path, layers: Iterable[tuple[Layer, bytes]], manifest: bytes, key: Path) -> Bundle:
+    """The bundle in ``out / RELEASE``; nothing there where something goes wrong.
+
+    Raises
+    ------
+    DeployError: it cannot be written or signed.
+    """
+    described = parse_manifest(manifest)
+    place, beside = out / described.release, out / f".new-{described.release}"
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        (beside / OBJECTS).mkdir(parents=True)
+        for layer, archive in layers:
+            (beside / OBJECTS / layer.sha256).write_bytes(archive)
+        (beside / MANIFEST).write_bytes(manifest)
+        (beside / SBOM).write_bytes(sbom(described))
+        sign(beside / MANIFEST, key)
+        assert (beside / SIGNATURE).is_file(), "ssh-keygen wrote it"
+        write_tool(beside / TOOL, described.source_date)
+        shutil.rmtree(place, ignore_errors=True)
+        beside.rename(place)
+    except OSError as error:
+        raise DeployError(
+            f"cannot write {place} ({error.strerror}); make room or give another --out"
+        ) from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return Bundle(place, described)
+
+
+def write_tool(path: Path, source_date: int) -> Path:
+    """The box's program as one file: a zip that Python runs (as zipapp does), the same bytes each time."""
+    box = Path(__file__).resolve().parent / "box"
+    modules = {f"deploy/box/{module.name}": module.read_bytes() for module in sorted(box.glob("*.py"))}
+    start = b"import sys\nfrom deploy.box.__main__ import main\nsys.exit(main())\n"
+    # A zip cannot hold a time before 1980.
+    date = time.gmtime(max(source_date, 315_619_200))[:6]
+    with path.open("wb") as file:
+        file.write(b"#!/usr/bin/python3\n")
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, content in {"__main__.py": start, "deploy/__init__.py": b"", **modules}.items():
+                info = zipfile.ZipInfo(name, date)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(info, content)
+    path.chmod(0o755)
+    return path
+
+
+def build(project: Project, lock: Path, out: Path, cache: Path, key: Path, counter: int | None) -> Bundle:
+    """Build the project's bundle for a Pi (aarch64, Python 3.11).
+
+    Raises
+    ------
+    DeployError: something it needs is missing; nothing is left in ``out`` then.
+    """
+    if not key.is_file():
+        raise DeployError(f"there is no key {key}; make one with `python -m deploy keys`")
+    source_date = project.source_date()
+    wheels = wheelhouse(project.folder, lock, cache, source_date)
+    layers = [*(wheel_layer(wheel, cache) for wheel in wheels), *project.layers()]
+    number = project.counter() if counter is None else counter
+    manifest = describe([layer for layer, _ in layers], project, number, source_date, "aarch64")
+    return write_bundle(out, layers, manifest, key)
+
+
+def make_keys(key: Path) -> Path:
+    """An Ed25519 signing key at ``key`` and, beside it, the file of allowed signers a box is given.
+
+    Raises
+    ------
+    DeployError: there is a key already.
+    """
+    if key.exists():
+        raise DeployError(f"{key} is there already; keep it, boxes trust it")
+    key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", SIGNER, "-f", key])
+    return allowed_signers(key)
+
+
+def allowed_signers(key: Path) -> Path:
+    """The file that says whose releases a box takes, made from ``key``'s public half."""
+    public = key.with_name(key.name + ".pub")
+    if not public.is_file():
+        raise DeployError(f"there is no {public}; make keys with `python -m deploy keys`")
+    kind, value, *_ = public.read_text(encoding="utf-8").split()
+    path = key.with_name(key.name + ".allowed_signers")
+    path.write_text(f'{SIGNER} namespaces="{NAMESPACE}" {kind} {value}\n', encoding="utf-8")
+    return path

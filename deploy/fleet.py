@@ -1,0 +1,155 @@
+"""Boxes over SSH, all at once: pyinfra connects and runs, one box's failure is one row of the table.
+
+Importing this module patches sockets for gevent, as pyinfra asks; only what reaches a box imports it.
+"""
+
+# ruff: noqa: E402  (the patch comes before what it patches)
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import io
+import logging
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyinfra
+from pyinfra.api.command import StringCommand
+from pyinfra.api.config import Config
+from pyinfra.api.exceptions import ConnectError, PyinfraError
+from pyinfra.api.inventory import Inventory
+from pyinfra.api.state import State
+
+from deploy.errors import DeployError
+from deploy.inventory import Host
+
+CONNECT_WITHIN_S: Final = 15
+ANSWER_WITHIN_S: Final = 300
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened to a host. ``changed`` counts what was changed on it."""
+
+    host: str
+    is_good: bool
+    changed: int
+    text: str
+
+
+class Remote:
+    """A connected box.
+
+    Raises
+    ------
+    DeployError: from every method, where the connection is lost or the command fails.
+    """
+
+    def __init__(self, host: Host, connection: Any) -> None:
+        self.host = host
+        self.connection = connection
+        self._sudo = host.user != "root"
+
+    def run(self, command: str, timeout_s: int = ANSWER_WITHIN_S) -> str:
+        """Standard output of a shell command as root."""
+        is_done, output, error = self._run(command, timeout_s)
+        if not is_done:
+            last = (output.strip().splitlines() or ["it failed without a word"])[-1]
+            raise DeployError(error or last)
+        return output
+
+    def ask(self, command: str) -> bool:
+        """Whether a shell command ends well."""
+        return self._run(command, ANSWER_WITHIN_S)[0]
+
+    def _run(self, command: str, timeout_s: int) -> tuple[bool, str, str]:
+        try:
+            is_done, output = self.connection.run_shell_command(
+                StringCommand("sh", "-c", shlex.quote(command)), _sudo=self._sudo, _timeout=timeout_s
+            )
+        except Exception as error:  # paramiko, gevent and the socket each have their own
+            raise DeployError(f"connection lost ({_reason(error)}); push again") from None
+        lines = [line for line in output.stderr_lines if line.strip()]
+        return is_done, output.stdout, lines[-1].strip() if lines else ""
+
+    def put(self, content: bytes | Path, place: str, mode: str = "644") -> None:
+        """Write a file on the box: beside its place, then renamed."""
+        part = f"{place}.part"
+        source = io.BytesIO(content) if isinstance(content, bytes) else str(content)
+        try:
+            is_done = self.connection.put_file(source, part, _sudo=self._sudo)
+        except Exception as error:
+            raise DeployError(
+                f"connection lost while sending {Path(place).name} ({_reason(error)}); push again"
+            ) from None
+        if not is_done:
+            raise DeployError(f"{Path(place).name} could not be sent: no room on the box?")
+        self.run(f"chmod {mode} {shlex.quote(part)} && mv -f {shlex.quote(part)} {shlex.quote(place)}")
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+
+
+def make_state(hosts: Sequence[Host]) -> State:
+    """pyinfra's state for ``hosts``; nothing is connected yet."""
+    pyinfra.logger.setLevel(logging.CRITICAL)
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+    names = []
+    for host in hosts:
+        data: dict[str, Any] = {"ssh_hostname": host.address, "ssh_user": host.user, "ssh_port": host.port}
+        if host.key:
+            data["ssh_key"] = str(Path(host.key).expanduser())
+        if host.known_hosts:
+            data["ssh_known_hosts_file"] = str(Path(host.known_hosts).expanduser())
+        names.append((host.name, data))
+    inventory: Any = Inventory
+    config: Any = Config
+    return State(inventory((names, {})), config(CONNECT_TIMEOUT=CONNECT_WITHIN_S))
+
+
+def connect(state: State, name: str) -> Any:
+    """pyinfra's host, connected.
+
+    Raises
+    ------
+    DeployError: it cannot be reached, or refuses the key.
+    """
+    connection = state.inventory.get_host(name)
+    try:
+        connection.connect(raise_exceptions=True)
+    except (ConnectError, PyinfraError) as error:
+        raise DeployError(f"cannot connect: {_reason(error)}; check address, network and key") from None
+    except Exception as error:
+        raise DeployError(f"cannot connect: {_reason(error)}; check address, network and key") from None
+    state.activate_host(connection)
+    return connection
+
+
+def on_each(hosts: Sequence[Host], work: Callable[[Remote], Outcome]) -> list[Outcome]:
+    """``work`` on every host at once; a host's fault is its own row."""
+    state = make_state(hosts)
+
+    def one(host: Host) -> Outcome:
+        try:
+            return work(Remote(host, connect(state, host.name)))
+        except DeployError as error:
+            return Outcome(host.name, False, 0, str(error))
+
+    jobs = [state.pool.spawn(one, host) for host in hosts]
+    return [job.get() for job in jobs]
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """A line a host: what happened to it."""
+    width = max((len(o.host) for o in outcomes), default=4)
+    lines = [
+        f"{o.host:<{width}}  {'good' if o.is_good else 'BAD':<4}  {o.changed:>3} changes  {o.text}"
+        for o in outcomes
+    ]
+    n_good = sum(o.is_good for o in outcomes)
+    return "\n".join([*lines, f"{n_good} of {len(outcomes)} good"])

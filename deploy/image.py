@@ -1,0 +1,135 @@
+"""A flashable SD image for Raspberry Pi 3 and 4: Debian 12 arm64 by mmdebstrap, put together by genimage.
+
+No loop device, no mount, no password: root takes the given SSH key and nothing else. On a Pi 5 use Raspberry
+Pi OS and ``provision``: Debian 12's kernel lacks its drivers.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from deploy.commands import run
+from deploy.errors import DeployError
+
+PACKAGES: Final = (
+    "systemd", "systemd-sysv", "udev", "kmod", "dbus", "adduser", "python3", "openssh-server", "rsync",
+    "iproute2", "procps", "linux-image-arm64", "raspi-firmware", "libasound2",
+    "libportaudio2", "libsystemd0", "alsa-utils", "systemd-timesyncd", "systemd-resolved", "libnss-resolve",
+    "firmware-brcm80211", "wpasupplicant",
+)  # fmt: skip
+PROGRAMS: Final = ("mmdebstrap", "genimage", "mkfs.ext4", "mkfs.vfat", "mcopy", "ssh-keygen")
+FSTAB: Final = (
+    "LABEL=root / ext4 noatime,errors=remount-ro 0 1\nLABEL=BOOT /boot/firmware vfat noatime,umask=0077 0 2\n"
+)
+NETWORK: Final = "[Match]\nName=en* eth* wlan*\n[Network]\nDHCP=yes\nMulticastDNS=yes\n"
+COMMAND_LINE: Final = (
+    "console=tty1 console=ttyS1,115200 root=LABEL=root rw fsck.repair=yes net.ifnames=0 rootwait quiet\n"
+)
+BOOT_CONFIG: Final = """arm_64bit=1
+enable_uart=1
+upstream_kernel=1
+kernel=vmlinuz
+initramfs initrd.img followkernel
+dtparam=spi=on
+"""
+KEYS_ONLY: Final = "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+HOST_KEYS: Final = """[Service]
+ExecStartPre=
+ExecStartPre=/usr/bin/ssh-keygen -A
+ExecStartPre=/usr/sbin/sshd -t
+"""
+GENIMAGE: Final = """
+image boot.vfat {
+  vfat { label = "BOOT" }
+  size = 256M
+  mountpoint = "/boot/firmware"
+}
+image root.ext4 {
+  ext4 { label = "root" use-mke2fs = true }
+  size = @SIZE@M
+}
+image kelly-edge.img {
+  hdimage {}
+  partition boot { partition-type = 0xC bootable = "true" image = "boot.vfat" }
+  partition root { partition-type = 0x83 image = "root.ext4" }
+}
+"""
+SPARE_MIB: Final = 1_600
+"""Room for two releases and sessions; the file system does not grow by itself."""
+
+
+def make_image(out: Path, ssh_key: Path, hostname: str) -> Path:
+    """The image at ``out``, complete or not at all.
+
+    Raises
+    ------
+    DeployError: a program is missing, the key is none, or a step fails.
+    """
+    if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
+        raise DeployError(
+            f"{missing[0]} is missing; apt-get install mmdebstrap genimage mtools dosfstools e2fsprogs"
+        )
+    try:
+        public = ssh_key.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise DeployError(f"cannot read {ssh_key}; give the public half of an SSH key") from None
+    if not public.startswith(("ssh-", "ecdsa-", "sk-")) or "\n" in public:
+        raise DeployError(f"{ssh_key} is no SSH public key; give the file that ends in .pub")
+    with tempfile.TemporaryDirectory(dir=out.resolve().parent) as scratch:
+        work = Path(scratch)
+        tree = _tree(work, public, hostname)
+        size_mib = sum(p.lstat().st_size for p in tree.rglob("*") if not p.is_symlink() and p.is_file()) >> 20
+        (work / "genimage.cfg").write_text(GENIMAGE.replace("@SIZE@", str(size_mib + SPARE_MIB)))
+        words: list[str | Path] = [
+            "genimage",
+            "--config",
+            work / "genimage.cfg",
+            "--rootpath",
+            tree,
+            "--tmppath",
+            work / "tmp",
+        ]
+        run([*words, "--inputpath", work, "--outputpath", work / "images"], remedy="run as root")
+        shutil.move(work / "images/kelly-edge.img", out)
+    return out
+
+
+def _tree(work: Path, public: str, hostname: str) -> Path:
+    """Debian's tree, with what makes it this box."""
+    tree = work / "tree"
+    words = [
+        "mmdebstrap",
+        "--quiet",
+        "--variant=minbase",
+        "--architectures=arm64",
+        "--components=main,non-free-firmware",
+    ]
+    words += ["--dpkgopt=path-exclude=/usr/share/{doc,man,locale,info}/*", "--dpkgopt=force-unsafe-io"]
+    words += ['--aptopt=Apt::Install-Recommends "false"', f"--include={','.join(PACKAGES)}", "bookworm"]
+    run([*words, tree], remedy="run as root, with qemu-user-static and a network")
+    files = {
+        "etc/fstab": FSTAB,
+        "etc/hostname": f"{hostname}\n",
+        "etc/hosts": f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n",
+        "etc/systemd/network/10-all.network": NETWORK,
+        "etc/ssh/sshd_config.d/kelly-edge.conf": KEYS_ONLY,
+        "root/.ssh/authorized_keys": f"{public}\n",
+        "boot/firmware/cmdline.txt": COMMAND_LINE,
+        "boot/firmware/config.txt": BOOT_CONFIG,
+        "etc/machine-id": "",
+        # Each box makes its own host keys at its first boot.
+        "etc/systemd/system/ssh.service.d/keys.conf": HOST_KEYS,
+    }
+    for name, text in files.items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tree / "root/.ssh").chmod(0o700)
+    for key in (tree / "etc/ssh").glob("ssh_host_*"):
+        key.unlink()
+    for unit in ("systemd-networkd", "systemd-resolved", "systemd-timesyncd"):
+        run(["chroot", tree, "systemctl", "enable", "--quiet", unit])
+    # No password for anybody.
+    run(["chroot", tree, "passwd", "--quiet", "--lock", "root"])
+    return tree

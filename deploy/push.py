@@ -1,0 +1,209 @@
+"""What the courier does with a connected box: look, send what it lacks, install, switch, ask how it went.
+
+The box decides: it verifies, switches and goes back on its own, in a unit of systemd's that outlives the
+connection. The courier asks how it ended.
+"""
+
+import json
+import shlex
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from deploy.box.manifest import MANIFEST, OBJECTS, SIGNATURE, sha256_of
+from deploy.bundle import TOOL, Bundle, write_tool
+from deploy.errors import DeployError
+from deploy.fleet import Outcome, Remote
+
+HOME: Final = "/opt/kelly-edge"
+PROGRAM: Final = f"{HOME}/bin/{TOOL}"
+INCOMING: Final = f"{HOME}/incoming"
+SWITCH_UNIT: Final = "kelly-edge-switch"
+SWITCH_WITHIN_S: Final = 900
+ASK_EVERY_S: Final = 1.0
+CLOCK_OFF_S: Final = 86_400
+PREFLIGHT: Final = """
+echo machine=$(uname -m)
+echo python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+echo free_mib=$(df -Pm /opt 2>/dev/null | awk 'NR==2 {print $4}')
+echo clock=$(date +%s)
+echo throttled=$(vcgencmd get_throttled 2>/dev/null | cut -d= -f2)
+echo signers=$(test -s /etc/kelly-edge/allowed_signers && echo yes)
+"""
+UNDER_VOLTAGE: Final = 0x1
+"""Bit 0 of the Pi's get_throttled: the supply sags now."""
+
+Progress = Callable[[str, str], None]
+"""Called with the host's name and what it is at."""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What a box said of itself before anything was done to it."""
+
+    machine: str
+    python: str
+    free_mib: int
+    warnings: tuple[str, ...]
+
+
+def look(remote: Remote) -> Preflight:
+    """Ask the box about itself.
+
+    Raises
+    ------
+    DeployError: it cannot take a release as it is.
+    """
+    answers = dict(line.partition("=")[::2] for line in remote.run(PREFLIGHT).splitlines() if "=" in line)
+    if answers.get("signers") != "yes":
+        raise DeployError("this box trusts nobody yet; provision it first")
+    throttled = int(answers["throttled"], 16) if answers.get("throttled") else 0
+    if throttled & UNDER_VOLTAGE:
+        raise DeployError("the supply sags (under-voltage); use a better one before pushing")
+    warnings = []
+    if abs(int(answers["clock"]) - time.time()) > CLOCK_OFF_S:
+        warnings.append("its clock is off by more than a day")
+    return Preflight(answers["machine"], answers["python"], int(answers["free_mib"] or 0), tuple(warnings))
+
+
+def status_of(remote: Remote, deep: bool = False) -> dict[str, Any]:
+    """The box's own account of its releases."""
+    try:
+        facts = json.loads(remote.run(f"{PROGRAM} status --json{' --deep' if deep else ''}"))
+    except ValueError:
+        raise DeployError("it does not answer as a box does; provision it") from None
+    assert isinstance(facts, dict)
+    return facts
+
+
+def _layers_on(remote: Remote) -> set[str]:
+    return set(remote.run(f"ls {HOME}/store/layers 2>/dev/null || true").split())
+
+
+def plan(remote: Remote, bundle: Bundle) -> Outcome:
+    """What ``push`` would do; nothing is changed."""
+    facts = (
+        status_of(remote)
+        if remote.ask(f"test -x {PROGRAM}")
+        else {"current": "", "is_healthy": False, "installed": []}
+    )
+    manifest, seen = bundle.manifest, look(remote)
+    if manifest.machine != seen.machine:
+        return Outcome(
+            remote.host.name, False, 0, f"the bundle is for {manifest.machine}, this is {seen.machine}"
+        )
+    if facts["current"] == manifest.release and facts["is_healthy"]:
+        return Outcome(remote.host.name, True, 0, f"{manifest.release} runs already")
+    missing = set(manifest.objects) - _layers_on(remote)
+    size = sum(manifest.objects[sha] for sha in missing)
+    names = sorted(layer.name for layer in manifest.layers if layer.sha256 in missing)
+    listed = ", ".join(names[:4]) + ("…" if len(names) > 4 else "")
+    what = f"would send {size / 1e6:.1f} MB ({len(names)} layers: {listed})"
+    return Outcome(
+        remote.host.name, True, 1, f"{facts['current'] or 'nothing'} -> {manifest.release}: {what}"
+    )
+
+
+def push(remote: Remote, bundle: Bundle, allow_older: bool, progress: Progress) -> Outcome:
+    """Make ``bundle`` run on the box, or leave the box as it was.
+
+    Raises
+    ------
+    DeployError: before the switch; the box runs what it ran.
+    """
+    name, manifest = remote.host.name, bundle.manifest
+    progress(name, "looking")
+    seen = look(remote)
+    changed = int(send_program(remote, manifest.source_date))
+    facts = status_of(remote)
+    if facts["current"] == manifest.release and facts["is_healthy"]:
+        return Outcome(name, True, changed, f"{manifest.release} runs already")
+    older = " --allow-older" if allow_older else ""
+    folder = f"{INCOMING}/{manifest.release}"
+    if manifest.release not in facts["installed"]:
+        sent = _send(remote, bundle, folder, older, progress)
+        progress(name, "installing")
+        remote.run(f"{PROGRAM} install{older} {shlex.quote(folder)}", SWITCH_WITHIN_S)
+        changed += sent + 1
+    progress(name, "switching, proving")
+    facts = run_apart(remote, f"{PROGRAM} switch {manifest.release}")
+    is_good = facts["current"] == manifest.release and facts["is_healthy"]
+    text = "; ".join([facts["last"], *seen.warnings])
+    return Outcome(name, is_good, changed + 1, text)
+
+
+def _send(remote: Remote, bundle: Bundle, folder: str, older: str, progress: Progress) -> int:
+    """Send the manifest, then the layers the box asks for; how many files."""
+    remote.run(f"mkdir -p {folder}/{OBJECTS}")
+    for file in (MANIFEST, SIGNATURE):
+        remote.put(bundle.folder / file, f"{folder}/{file}")
+    missing = json.loads(remote.run(f"{PROGRAM} missing{older} {folder}"))
+    # What an earlier, interrupted push brought whole is not sent again.
+    arrived = remote.run(
+        f"cd {folder}/{OBJECTS} && for f in *; do case $f in *.part|'*') ;; *) sha256sum $f;; esac; done"
+    )
+    whole = {line.split()[0] for line in arrived.splitlines() if len(set(line.split())) == 1}
+    todo = [sha for sha in missing if sha not in whole]
+    for number, sha256 in enumerate(todo, 1):
+        size = bundle.manifest.objects[sha256]
+        progress(remote.host.name, f"sending {number} of {len(todo)} ({size / 1e6:.1f} MB)")
+        path = bundle.folder / OBJECTS / sha256
+        if not path.is_file():
+            raise DeployError(f"{bundle.folder} lacks {OBJECTS}/{sha256[:12]}…; build it again")
+        remote.put(path, f"{folder}/{OBJECTS}/{sha256}")
+    return len(todo) + 2
+
+
+def send_program(remote: Remote, source_date: int) -> bool:
+    """The box's program, where the box has another; whether it was sent."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = write_tool(Path(scratch) / TOOL, source_date)
+        there = remote.run(f"sha256sum {PROGRAM} 2>/dev/null || true").split()
+        if there and there[0] == sha256_of(path):
+            return False
+        remote.run(f"mkdir -p {HOME}/bin {INCOMING}")
+        remote.put(path.read_bytes(), PROGRAM, "755")
+    return True
+
+
+def run_apart(remote: Remote, command: str) -> dict[str, Any]:
+    """Run a command of the box's program under systemd, wait for its end, and ask how the box is.
+
+    Raises
+    ------
+    DeployError: it cannot be started, or the connection is lost; the box goes on by itself then.
+    """
+    remote.run(f"systemd-run --quiet --collect --unit={SWITCH_UNIT} {command}")
+    end_s = time.monotonic() + SWITCH_WITHIN_S
+    while remote.ask(f"systemctl is-active --quiet {SWITCH_UNIT}.service"):
+        if time.monotonic() > end_s:
+            raise DeployError("it does not come to an end; look at its journal")
+        time.sleep(ASK_EVERY_S)
+    return status_of(remote)
+
+
+def rollback(remote: Remote, release: str) -> Outcome:
+    """Back to the good release before (or to ``release``)."""
+    before = status_of(remote)["current"]
+    facts = run_apart(remote, f"{PROGRAM} rollback {release}".rstrip())
+    is_good = facts["is_healthy"] and facts["current"] != before
+    return Outcome(remote.host.name, is_good, int(facts["current"] != before), facts["last"])
+
+
+def status(remote: Remote, deep: bool) -> Outcome:
+    """How the box is."""
+    facts = status_of(remote, deep)
+    ready = sum(unit["is_ready"] for unit in facts["units"])
+    verdict = (
+        "healthy"
+        if facts["is_healthy"]
+        else facts["fault"] or ("on trial" if facts["trial"] else "not healthy")
+    )
+    text = f"{facts['current'] or 'no release'}: {verdict}, {ready} of {len(facts['units'])} units ready, "
+    text += f"{facts['free_mib']} MiB free"
+    return Outcome(
+        remote.host.name, facts["is_healthy"], 0, text + (f"; last: {facts['last']}" if facts["last"] else "")
+    )

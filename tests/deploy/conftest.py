@@ -1,0 +1,65 @@
+"""A signing key, a bundle of the stand-in, and a box that is only a folder."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from deploy_standin import build_standin, signing_key
+
+from deploy.box import store
+from deploy.box.layout import Layout
+from deploy.bundle import Bundle
+
+
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test cuts the power of this machine: waiting for its disk would only take time."""
+    monkeypatch.setattr(store, "sync", lambda: None)
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is built once."""
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("ssh-keygen is not installed")
+    return tmp_path_factory.mktemp("deploy")
+
+
+@pytest.fixture(scope="session")
+def key(work: Path) -> Path:
+    """The key the boxes trust."""
+    return signing_key(work)
+
+
+@pytest.fixture(scope="session")
+def bundle(work: Path, key: Path) -> Bundle:
+    """A good release with counter 5."""
+    return build_standin(work, key, counter=5)
+
+
+@pytest.fixture(scope="session")
+def newer(work: Path, key: Path) -> Bundle:
+    """A good release with counter 6: only its code differs."""
+    return build_standin(work, key, counter=6, note="newer")
+
+
+@pytest.fixture
+def box(tmp_path: Path, key: Path) -> Layout:
+    """A provisioned box, in a folder."""
+    layout = Layout(tmp_path / "box")
+    layout.home.mkdir(parents=True)
+    layout.allowed_signers.parent.mkdir(parents=True)
+    shutil.copyfile(f"{key}.allowed_signers", layout.allowed_signers)
+    layout.config.write_text("audio: {}\n")
+    return layout
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Callable[[Bundle], Path]:
+    """A copy of a bundle that a test may damage."""
+
+    def copy(original: Bundle) -> Path:
+        return Path(shutil.copytree(original.folder, tmp_path / "copy" / original.folder.name))
+
+    return copy

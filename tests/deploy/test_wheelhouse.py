@@ -1,0 +1,78 @@
+"""What a box is given: what the lock vouches for, and everything that runs there."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.errors import DeployError
+from deploy.inventory import find_hosts
+from deploy.layers import is_kept
+from deploy.phrase import phrase_wav
+from deploy.wheelhouse import MARKERS, SOURCE_ONLY, read_lock
+
+ROOT = Path(__file__).resolve().parents[2]
+LOADED = """
+import sys
+import firmware_py.__main__, firmware_py.live, firmware_py.supervisor
+from firmware_py.wiring import Offline, open_models
+from kelly_edge.config import Settings
+Offline.warm_up(Settings(), open_models(Settings()))
+for module in list(sys.modules.values()):
+    print(getattr(module, "__file__", None) or "")
+"""
+
+
+def test_every_package_of_the_box_is_locked_by_hash() -> None:
+    pins = read_lock(ROOT / "requirements.lock")
+    for name in ("numpy", "onnxruntime", "llvmlite", *SOURCE_ONLY):
+        assert pins[name].hashes, name
+    assert MARKERS["platform_machine"] == "aarch64"
+
+
+def test_no_module_that_the_instrument_loads_is_left_out_of_the_bundle() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    site = "/site-packages/"
+    loaded = {line.partition(site)[2] for line in done.stdout.splitlines() if site in line}
+    assert len(loaded) > 300
+    assert sorted(path for path in loaded if not is_kept(path)) == []
+
+
+def test_the_phrase_is_five_seconds_of_sound() -> None:
+    content = phrase_wav()
+    assert len(content) == 44 + 2 * 230_400
+    assert max(content[44::2]) > 0
+
+
+def test_hosts_are_named_by_address_name_or_group(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yaml"
+    path.write_text(
+        "hosts:\n  a: {address: 10.0.0.1, user: pi}\n  b: {address: b.local, port: 2222}\n"
+        "groups: {ward: [a, b]}\n"
+    )
+    assert [h.name for h in find_hosts(["@ward", "a"], path)] == ["a", "b"]
+    assert find_hosts(["b"], path)[0].port == 2222
+    assert find_hosts(["pi@10.0.0.9:23"], path)[0].user == "pi"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "why"),
+    [
+        ("hosts: {a: {address: x}}", ["@wrad"], "@wrad is no group"),
+        ("hosts: {ward-1: {address: x}}", ["ward-2"], "did you mean ward-1"),
+        ("hosts: {a: {address: x, password: y}}", ["a"], "password is unknown"),
+        ("hosts: {a: {address: x, port: no}}", ["a"], "port is False"),
+        ("hosts: {a: {user: x}}", ["a"], "a has no address"),
+        ("hosts: [", ["a"], "cannot read"),
+        ("groups: {g: [z]}", ["@g"], "names z, which is no host"),
+    ],
+)
+def test_a_wrong_inventory_is_one_clear_line(tmp_path: Path, text: str, words: list[str], why: str) -> None:
+    path = tmp_path / "hosts.yaml"
+    path.write_text(text)
+    with pytest.raises(DeployError, match=why) as caught:
+        find_hosts(words, path)
+    assert "\n" not in str(caught.value)
