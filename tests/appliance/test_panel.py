@@ -1,0 +1,87 @@
+"""A person's hands on the simulated pins: knobs, panic and the lamp."""
+
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+from box_instrument import PANIC_PIN, Instrument, sounding
+
+STEP = 0.04
+"""A detent of valence and arousal, as config.yaml has it."""
+SETTLED_S = 3.0
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def instrument(playing: Instrument) -> Instrument:
+    """One box for all tests here; nobody plays to it, so that only the knobs move the target."""
+    playing.machine.ssh("pkill -x aplay; sleep 20")
+    return playing
+
+
+@pytest.mark.parametrize(("knob", "detents"), [("valence", 5), ("arousal", -8)])
+def test_a_knob_moves_the_target_by_its_detents(instrument: Instrument, knob: str, detents: int) -> None:
+    before_target, before_knob = instrument.target()[knob], instrument.knobs()[knob]
+    instrument.turn(knob, detents)
+    instrument.machine.ssh(f"sleep {SETTLED_S}")
+    assert instrument.knobs()[knob] - before_knob == pytest.approx(STEP * detents, abs=1e-3)
+    assert instrument.target()[knob] - before_target == pytest.approx(STEP * detents, abs=0.02)
+
+
+def test_200_detents_forth_and_back_end_at_zero(instrument: Instrument) -> None:
+    before = instrument.knobs()["density"]
+    assert before == 0.0
+    for _ in range(10):
+        instrument.turn("density", 20, per_second=10.0)
+        instrument.turn("density", -20, per_second=10.0)
+    instrument.machine.ssh(f"sleep {SETTLED_S}")
+    moved = [entry["density"] for entry in instrument.session("knobs")]
+    assert max(moved) > 0.5
+    assert moved[-1] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_panic_silences_the_host_side(instrument: Instrument) -> None:
+    machine = instrument.machine
+    machine.wait_until("aconnect -l | grep -q \"'Kelly Edge'\"", 60)
+    before = instrument.knobs()["n_panics"]
+    since_s = instrument.now_s()
+    instrument.press(PANIC_PIN)
+    machine.wait_until(
+        f"awk '$1 > {since_s} && /Control change/ && /controller 12[03]/' /run/bench-host.log | grep -q .", 30
+    )
+    assert instrument.knobs()["n_panics"] == before + 1
+    silent = [event for event in instrument.heard() if event.time_s <= instrument.now_s()]
+    off_s = next(event.time_s for event in silent if event.time_s >= since_s and event.pitch == -1)
+    print(f"silent {1e3 * (off_s - since_s):.0f} ms after the button began to be pressed")
+    assert sounding(event for event in silent if event.time_s <= off_s + 1.0) == set()
+
+
+def test_the_lamp_shows_a_forced_xrun(instrument: Instrument) -> None:
+    audio = instrument.show("kelly-edge@audio.service", "MainPID")
+    instrument.machine.ssh(f"kill -STOP {audio}; sleep 1; kill -CONT {audio}")
+    seen = instrument.machine.ssh(
+        "for i in $(seq 40); do cat /run/bench-gpio/sim_gpio9/value /run/bench-gpio/sim_gpio10/value "
+        "/run/bench-gpio/sim_gpio11/value | tr -d '\\n'; echo; sleep 0.1; done"
+    ).split()
+    assert "110" in seen
+    assert instrument.show("kelly-edge@audio.service", "NRestarts") == "0"
+
+
+def test_the_contract_of_the_panel_holds_on_the_real_kernels_gpio(instrument: Instrument) -> None:
+    machine = instrument.machine
+    machine.ssh("systemctl stop kelly-edge.target")
+    machine.ssh("mkdir -p /root/contract/site /root/contract/tests")
+    files = [file for name in ("pytest", "pluggy", "iniconfig") for file in distribution(name).files or ()]
+    for top in {file.parts[0] for file in files if not {"..", "__pycache__"} & set(file.parts)}:
+        machine.put(Path(pytest.__file__).parents[1] / top, "/root/contract/site/", "--exclude=__pycache__")
+    machine.put(PROJECT / "tests/devices/test_gpio.py", "/root/contract/tests/")
+    text = machine.ssh(
+        "cd /root/contract && PYTHONPATH=site /opt/kelly-edge/current/venv/bin/python3 -m pytest "
+        "-q -rs -k TestOnGpioSim tests 2>&1 | tail -25",
+        check=False,
+        timeout_s=3600,
+    )
+    print(text)
+    assert " passed" in text
+    assert "failed" not in text
+    assert "skipped" not in text

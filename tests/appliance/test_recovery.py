@@ -1,0 +1,126 @@
+"""Whatever dies, stalls or is pulled out: it comes back, the music returns and no note stays."""
+
+import pytest
+from box_instrument import GADGET, PLAY_ON, PROCESSES, SAFE, TARGET, Instrument, sounding
+
+HOLD_PIN = 7
+
+
+@pytest.fixture(scope="module")
+def instrument(playing: Instrument) -> Instrument:
+    """One box for all tests here, with somebody playing to it."""
+    playing.machine.ssh(PLAY_ON)
+    return playing
+
+
+def restarts(instrument: Instrument) -> dict[str, str]:
+    return {name: instrument.show(f"kelly-edge@{name}.service", "NRestarts") for name in PROCESSES}
+
+
+def main_pids(instrument: Instrument) -> dict[str, str]:
+    return {name: instrument.show(f"kelly-edge@{name}.service", "MainPID") for name in PROCESSES}
+
+
+def assert_nothing_hangs(instrument: Instrument, before_s: float) -> None:
+    """What sounded before ``before_s`` has been released since."""
+    old = sounding(event for event in instrument.heard() if event.time_s < before_s)
+    later = [event for event in instrument.heard() if event.time_s >= before_s]
+    for channel, pitch in old:
+        assert any(
+            event.channel == channel and event.pitch in (pitch, -1) and event.velocity == 0 for event in later
+        ), f"note {pitch} hangs"
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_killed_process_is_started_again_and_the_music_returns(
+    instrument: Instrument, process: str
+) -> None:
+    unit = f"kelly-edge@{process}.service"
+    killed, before = instrument.show(unit, "MainPID"), restarts(instrument)
+    since_s = instrument.now_s()
+    instrument.machine.ssh(f"kill -9 {killed}")
+    instrument.wait_until_ready()
+    assert instrument.show(unit, "MainPID") not in ("0", killed)
+    after = restarts(instrument)
+    assert int(after[process]) == int(before[process]) + 1
+    assert {n: c for n, c in after.items() if n != process} == {
+        n: c for n, c in before.items() if n != process
+    }
+    instrument.wait_for_music(instrument.now_s())
+    assert_nothing_hangs(instrument, since_s)
+
+
+@pytest.mark.parametrize("process", ["midi", "composer"])
+def test_a_process_that_stands_still_is_started_again_by_its_watchdog(
+    instrument: Instrument, process: str
+) -> None:
+    unit = f"kelly-edge@{process}.service"
+    stalled = instrument.show(unit, "MainPID")
+    since_s = instrument.now_s()
+    instrument.machine.ssh(f"kill -STOP {stalled}")
+    instrument.machine.wait_until(f'[ "$(systemctl show -P MainPID {unit})" != {stalled} ]', 240)
+    instrument.wait_until_ready()
+    assert (
+        "watchdog" in instrument.machine.ssh(f"journalctl -b --no-pager -u {unit} | grep -i watchdog").lower()
+    )
+    instrument.wait_for_music(instrument.now_s())
+    assert_nothing_hangs(instrument, since_s)
+
+
+def test_the_cable_pulled_and_put_back_needs_no_restart(instrument: Instrument) -> None:
+    before = main_pids(instrument)
+    udc = "/sys/kernel/config/usb_gadget/kelly-edge/UDC"
+    controller = instrument.machine.ssh(f"cat {udc}").strip()
+    instrument.machine.ssh(f"echo > {udc}")
+    instrument.machine.wait_until("! aconnect -l | grep -q \"'Kelly Edge'\"", 60)
+    instrument.machine.ssh(f"echo {controller} > {udc}")
+    instrument.machine.wait_until("aconnect -l | grep -q \"'Kelly Edge'\"", 60)
+    instrument.wait_for_music(instrument.now_s())
+    assert main_pids(instrument) == before
+
+
+def test_the_controller_gone_and_back_is_bound_again(instrument: Instrument) -> None:
+    before = main_pids(instrument)
+    driver = "/sys/bus/platform/drivers/dummy_udc"
+    instrument.machine.ssh(f"echo dummy_udc.0 > {driver}/unbind; sleep 1; echo dummy_udc.0 > {driver}/bind")
+    instrument.machine.wait_until("aconnect -l | grep -q \"'Kelly Edge'\"", 180)
+    instrument.wait_for_music(instrument.now_s())
+    assert set(instrument.states((GADGET,)).values()) == {"active"}
+    assert main_pids(instrument) == before
+
+
+def test_the_sound_card_gone_and_back_needs_no_restart(instrument: Instrument) -> None:
+    before = main_pids(instrument)
+    driver = "/sys/bus/platform/drivers/snd_aloop"
+    instrument.machine.ssh("systemctl stop bench-music")
+    instrument.machine.ssh(f"timeout 60 sh -c 'echo snd_aloop.0 > {driver}/unbind'")
+    instrument.machine.wait_until("journalctl -b -u kelly-edge@audio | grep -q 'is not there'", 60)
+    assert "Loopback" not in instrument.machine.ssh("cat /proc/asound/cards")
+    instrument.machine.ssh(f"echo snd_aloop.0 > {driver}/bind; {PLAY_ON}")
+    instrument.machine.wait_until("grep -q RUNNING /proc/asound/Loopback/pcm1c/sub0/status", 60)
+    instrument.wait_for_music(instrument.now_s())
+    assert main_pids(instrument) == before
+
+
+def test_a_crash_loop_ends_in_safe_mode_and_the_hold_button_in_music(instrument: Instrument) -> None:
+    since_s = instrument.now_s()
+    instrument.machine.ssh(
+        "for i in $(seq 20); do systemctl kill -s KILL kelly-edge@dsp 2>/dev/null; sleep 0.5; "
+        "[ $(systemctl is-failed kelly-edge@dsp) = failed ] && break; done; true",
+    )
+    instrument.wait_until_ready((SAFE,))
+    assert set(instrument.states((TARGET,)).values()) == {"inactive"}
+    assert instrument.lamp() == {"red"}
+    assert sounding(event for event in instrument.heard()) == set()
+    instrument.machine.ssh(f"bench-press {HOLD_PIN} 4")
+    instrument.wait_until_ready()
+    assert instrument.states((SAFE,))[SAFE] == "inactive"
+    instrument.wait_for_music(instrument.now_s())
+    assert_nothing_hangs(instrument, since_s)
+
+
+def test_after_all_that_the_end_releases_every_note(instrument: Instrument) -> None:
+    instrument.machine.ssh("systemctl stop kelly-edge.target")
+    heard = instrument.heard()
+    assert sounding(heard) == set()
+    assert instrument.lamp() == set()
