@@ -1,0 +1,107 @@
+"""Part of ``control``: the lamp says how the box is, from the counters of its processes.
+
+white   a process has not begun yet, or, for a moment, a knob turned to its next page
+green   it listens          blue   it composes: notes have just been played
+yellow  the card missed a period a moment ago
+red     a process stands still, or safe mode
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from firmware_py.board import Board
+from firmware_py.devices.ports import Clock
+from firmware_py.telemetry import COUNTERS, TIMES_DTYPE, new_counters
+
+RED, GREEN, BLUE = (True, False, False), (False, True, False), (False, False, True)
+COLOURS: Final[Mapping[str, tuple[bool, bool, bool]]] = {
+    "starting": (True, True, True),
+    "page": (True, True, True),
+    "listening": GREEN,
+    "composing": BLUE,
+    "xrun": (True, True, False),
+    "fault": RED,
+}
+"""What there is to say → red, green, blue."""
+COMPOSING_S: Final = 3.0
+XRUN_S: Final = 2.0
+PAGE_S: Final = 0.2
+STANDS_STILL_S: Final = 5.0
+WATCHED: Final = tuple(process for process in COUNTERS if process != "control")
+
+
+@dataclass
+class Pulse:
+    """A process's step count, and when it last changed; -1 before it began."""
+
+    n_steps: int = -1
+    beat_s: float = 0.0
+
+
+class LampStage:
+    """One ``step()`` looks at the board and shows what matters most.
+
+    Parameters
+    ----------
+    show: lights red, green, blue.
+    """
+
+    def __init__(self, board: Board, show: Callable[[bool, bool, bool], None], clock: Clock) -> None:
+        self._board = board
+        self._show = show
+        self._clock = clock
+        self._pulses = {process: Pulse() for process in WATCHED}
+        self._times = np.zeros((), TIMES_DTYPE)
+        self._audio, self._midi = new_counters("audio"), new_counters("midi")
+        self._n_xruns, self._n_notes = self._counted()
+        self._until_s = {"composing": 0.0, "xrun": 0.0, "page": 0.0}
+        self._colour: tuple[bool, bool, bool] | None = None
+        self.state = ""
+
+    def flash(self) -> None:
+        """A knob turned to another page."""
+        self._until_s["page"] = self._clock.now_s() + PAGE_S
+
+    def step(self) -> None:
+        """Look, and show."""
+        now_s = self._clock.now_s()
+        self._look_at_sound(now_s)
+        self.state = self._most_important(now_s)
+        colour = COLOURS[self.state]
+        if colour != self._colour:
+            self._colour = colour
+            self._show(*colour)
+
+    def _counted(self) -> tuple[int, int]:
+        """Xruns and notes so far."""
+        self._board.cells["telemetry_audio"].read(self._audio)
+        self._board.cells["telemetry_midi"].read(self._midi)
+        n_xruns = int(self._audio["n_capture_xruns"]) + int(self._audio["n_playback_xruns"])
+        return n_xruns, int(self._midi["n_note_ons"])
+
+    def _look_at_sound(self, now_s: float) -> None:
+        n_xruns, n_notes = self._counted()
+        # A process started again counts from 0.
+        if n_xruns > self._n_xruns:
+            self._until_s["xrun"] = now_s + XRUN_S
+        if n_notes > self._n_notes:
+            self._until_s["composing"] = now_s + COMPOSING_S
+        self._n_xruns, self._n_notes = n_xruns, n_notes
+
+    def _most_important(self, now_s: float) -> str:
+        if now_s < self._until_s["page"]:
+            return "page"
+        for process, pulse in self._pulses.items():
+            if self._board.cells[f"times_{process}"].read(self._times):
+                n_steps = int(self._times["n_times"])
+                if n_steps != pulse.n_steps:
+                    pulse.n_steps, pulse.beat_s = n_steps, now_s
+        begun = [pulse for pulse in self._pulses.values() if pulse.n_steps >= 0]
+        if any(now_s - pulse.beat_s > STANDS_STILL_S for pulse in begun):
+            return "fault"
+        if len(begun) < len(self._pulses):
+            return "starting"
+        return next((state for state in ("xrun", "composing") if now_s < self._until_s[state]), "listening")

@@ -1,0 +1,254 @@
+"""Part of ``control``: a person's hands. Encoders, buttons and pots move the knobs; settings say which what.
+
+A push of an encoder turns to its next page; of one with a single page, it puts the knob back to its start.
+The hold button's tap holds the emotion and lets go again; a second's push changes the programme.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_py.devices.contacts import Button, Edge, Encoder, Faults
+from firmware_py.devices.ports import Clock
+from kelly_edge.config import PanelSettings
+from kelly_edge.contract import PROGRAMMES
+from kelly_edge.panel import KNOB_RANGES, WHOLE, Page, PotLine, read_encoder, read_pot
+from kelly_edge.units import clamp
+
+SMOOTH_S: Final = 0.05
+"""Time constant with which a knob follows the hand."""
+NEAR: Final = 0.002
+"""Share of its range from which a knob is where it should be."""
+GRID_DIGITS: Final = 6
+POT_NOISE: Final = 4 / 1_023
+POT_JUMP: Final = 0.2
+N_JUMPS: Final = 20
+"""Jumps without a steady reading between them: no wiper, but an open wire."""
+HOLD: Final = PROGRAMMES.index("hold")
+
+
+class Contacts(Protocol):
+    """Pins that a person moves."""
+
+    def take(self) -> Sequence[Edge]:
+        """The edges since the last call, in order."""
+
+    def now_s(self) -> float:
+        """The time now on the clock of the edges."""
+
+
+class Converter(Protocol):
+    """Pots."""
+
+    def read(self, channel: int) -> float:
+        """Where the pot stands, 0..1."""
+
+
+class Knobs(Protocol):
+    """What is moved: the ``control`` process's knobs."""
+
+    knobs: NDArray[Any]
+
+    def turn(self, time_s: float, **values: float) -> None:
+        """Set knobs by name."""
+
+    def press_panic(self, time_s: float) -> None:
+        """One more press of the panic button."""
+
+
+class Followers:
+    """Knobs on their way to where the hand put them; a knob that somebody else turned is let go.
+
+    Parameters
+    ----------
+    ranges: name of a knob → lowest and highest value.
+    """
+
+    def __init__(self, knobs: Knobs, ranges: dict[str, tuple[float, float]]) -> None:
+        self._knobs = knobs
+        self._ranges = ranges
+        self._goals: dict[str, float] = {}
+        self._written: dict[str, np.float32] = {}
+        self._start = {name: float(knobs.knobs[name]) for name in ranges}
+
+    def turn(self, page: Page, n_detents: int) -> None:
+        """Move by detents, on the grid of the page's steps: as many back come back to the same value."""
+        steps = round(self._goal(page.name) / page.step) + n_detents
+        self.aim(page.name, round(steps * page.step, GRID_DIGITS))
+
+    def reset(self, name: str) -> None:
+        """Back to where the settings put it."""
+        self.aim(name, self._start[name])
+
+    def aim(self, name: str, value: float) -> None:
+        """Go to ``value``, or to the end of the range."""
+        low, high = self._ranges[name]
+        self._goals[name] = clamp(value, low, high)
+
+    def step(self, elapsed_s: float) -> dict[str, float]:
+        """The knobs that move, and their values now."""
+        share = 1.0 - math.exp(-elapsed_s / SMOOTH_S)
+        values = {}
+        for name in [name for name in self._goals if self._is_somebody_elses(name)]:
+            del self._goals[name], self._written[name]
+        for name, goal in self._goals.items():
+            value = float(self._knobs.knobs[name])
+            low, high = self._ranges[name]
+            is_near = abs(goal - value) <= NEAR * (high - low)
+            new = goal if name in WHOLE or is_near else value + share * (goal - value)
+            if np.float32(new) != np.float32(value):
+                values[name] = new
+            self._written[name] = np.float32(new)
+        return values
+
+    def _goal(self, name: str) -> float:
+        if name in self._goals and not self._is_somebody_elses(name):
+            return self._goals[name]
+        return float(self._knobs.knobs[name])
+
+    def _is_somebody_elses(self, name: str) -> bool:
+        return name in self._written and self._written[name] != np.float32(self._knobs.knobs[name])
+
+
+@dataclass
+class Knob:
+    """An encoder with its push, and the page it is on."""
+
+    encoder: Encoder
+    push: Button
+    pages: tuple[Page, ...]
+    page: int = 0
+
+
+@dataclass
+class Pot:
+    """A pot, where it was when it last counted, and how often it jumped."""
+
+    line: PotLine
+    faults: Faults
+    position: float = -1.0
+    n_jumps: int = 0
+
+
+def panel_pins(settings: PanelSettings) -> tuple[int, ...]:
+    """The contacts the settings name."""
+    lines = [read_encoder(text) for text in settings.encoders]
+    pins = [pin for line in lines for pin in (line.a, line.b, line.push)]
+    return tuple(pin for pin in (*pins, settings.panic_pin, settings.hold_pin) if pin >= 0)
+
+
+class PanelStage:
+    """One ``step()`` takes in what was moved since the last one.
+
+    Parameters
+    ----------
+    n_voices: how many voices there are to choose from.
+    warn: told of a knob's fault, once.
+    turned_page: told that an encoder drives something else now.
+    """
+
+    def __init__(
+        self,
+        settings: PanelSettings,
+        contacts: Contacts,
+        converter: Converter | None,
+        knobs: Knobs,
+        n_voices: int,
+        warn: Callable[[str], None],
+        clock: Clock,
+        turned_page: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._contacts = contacts
+        self._converter = converter
+        self._knobs = knobs
+        self._clock = clock
+        self._turned_page = turned_page
+        self._warn = warn
+        self._step_s = clock.now_s()
+        self._followers = Followers(knobs, {**KNOB_RANGES, "voice": (0.0, n_voices - 1.0)})
+        # What a tap of the hold button comes back to.
+        self._programme = int(knobs.knobs["programme"]) % HOLD
+        self._users: dict[int, Encoder | Button] = {}
+        self._encoders = [self._encoder(text, settings.edges_per_detent) for text in settings.encoders]
+        self._panic = self._button("panic button", settings.panic_pin)
+        self._hold = self._button("hold button", settings.hold_pin)
+        lines = [read_pot(text) for text in settings.pots] if converter is not None else []
+        self._pots = [Pot(line, Faults(f"pot {line.channel} ({line.name})", warn)) for line in lines]
+
+    def step(self) -> None:
+        """Take in edges and pots; move the knobs a step toward where they should be."""
+        now_s = self._clock.now_s()
+        for edge in self._contacts.take():
+            self._users[edge.pin].feed(edge)
+        edges_now_s = self._contacts.now_s()
+        for _ in range(self._panic.look(edges_now_s).n_downs):
+            self._knobs.press_panic(now_s)
+        for knob in self._encoders:
+            self._turn(knob, edges_now_s)
+        for pot in self._pots:
+            self._read(pot)
+        values = self._followers.step(now_s - self._step_s)
+        self._step_s = now_s
+        programme = self._programme_asked(edges_now_s)
+        if programme != int(self._knobs.knobs["programme"]):
+            values["programme"] = programme
+        if values:
+            self._knobs.turn(now_s, **values)
+
+    def _turn(self, knob: Knob, now_s: float) -> None:
+        page = knob.pages[knob.page]
+        if n_detents := knob.encoder.take():
+            self._followers.turn(page, n_detents)
+        for _ in range(knob.push.look(now_s).n_downs):
+            if len(knob.pages) == 1:
+                self._followers.reset(page.name)
+            else:
+                knob.page = (knob.page + 1) % len(knob.pages)
+                self._turned_page()
+
+    def _read(self, pot: Pot) -> None:
+        assert self._converter is not None
+        position = self._converter.read(pot.line.channel)
+        moved = abs(position - pot.position)
+        is_first = pot.position < 0.0
+        if moved > POT_JUMP and not is_first:
+            pot.n_jumps += 1
+            if pot.n_jumps == N_JUMPS:
+                pot.faults.tell("jumps about: check its wires; it is not heard until it is steady")
+        elif moved <= POT_NOISE:
+            pot.n_jumps = 0
+        if is_first or (moved > POT_NOISE and pot.n_jumps < N_JUMPS):
+            low, high = pot.line.low, pot.line.high
+            self._followers.aim(pot.line.name, low + position * (high - low))
+        if moved > POT_NOISE:
+            pot.position = position
+
+    def _programme_asked(self, now_s: float) -> int:
+        push = self._hold.look(now_s)
+        programme = int(self._knobs.knobs["programme"])
+        if programme != HOLD:
+            self._programme = programme
+        if push.n_longs:
+            self._programme = (self._programme + 1) % HOLD
+            return self._programme
+        if push.n_taps % 2:
+            return self._programme if programme == HOLD else HOLD
+        return programme
+
+    def _encoder(self, text: str, edges_per_detent: int) -> Knob:
+        line = read_encoder(text)
+        name = line.pages[0].name
+        faults = Faults(f"{name} knob (pins {line.a}, {line.b})", self._warn)
+        encoder = Encoder(line.a, line.b, edges_per_detent, faults)
+        self._users[line.a] = self._users[line.b] = encoder
+        return Knob(encoder, self._button(f"push of the {name} knob", line.push), line.pages)
+
+    def _button(self, name: str, pin: int) -> Button:
+        button = Button(Faults(f"{name} (pin {pin})", self._warn))
+        if pin >= 0:
+            self._users[pin] = button
+        return button
