@@ -5,11 +5,14 @@ BIN := $(VENV)/bin
 SYSTEM_PACKAGES := build-essential pkg-config python3-dev python3-venv libasound2-dev libsystemd-dev libportaudio2 libsndfile1
 # For the tests alone: a sound server that paces and xruns like a card, without one.
 SYSTEM_PACKAGES += jackd2 libasound2-plugins
+# For `make appliance` alone: an emulator, and what builds an arm64 Debian for it.
+APPLIANCE_PACKAGES := qemu-system-arm qemu-utils qemu-user-static binfmt-support mmdebstrap arch-test e2fsprogs cpio kmod \
+  device-tree-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross make rsync openssh-client
 SYSTEM_STAMP := $(VENV)/.system-packages
 STAMP := $(VENV)/.installed
 LOCK := requirements.lock
 
-.PHONY: demo test test-workshop lint lock clean
+.PHONY: demo test faults rehearse soak test-workshop bench appliance bundle deploy-test fuzz lint lock clean
 
 demo: $(STAMP)
 	$(BIN)/kelly-edge demo --out out/demo
@@ -25,6 +28,42 @@ test: $(STAMP)
 test-workshop: $(STAMP)
 	$(BIN)/pip install --quiet torch==2.13.0 scikit-learn onnx
 	$(BIN)/python -m pytest tests/models
+
+# What every stage costs here, beside float TensorFlow Lite, onnxruntime and numpy, in one run.
+bench: $(STAMP)
+	$(BIN)/pip install --quiet onnx
+	$(BIN)/python -m models.bench
+
+# The whole box, emulated: kernel, sound card, USB, pins and units. The first build takes minutes, later ones a cache.
+# Needs root; skips, and says why, where it cannot be. CUTS: how often the plug is pulled.
+CUTS ?= 2
+appliance: $(STAMP)
+	@dpkg-query -W $(APPLIANCE_PACKAGES) >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(APPLIANCE_PACKAGES); } || \
+	  echo "the appliance's packages cannot be installed here: $(APPLIANCE_PACKAGES)" >&2
+	KELLY_APPLIANCE=1 KELLY_POWER_CUTS=$(CUTS) $(BIN)/python -m pytest tests/appliance -rsP
+
+# A signed release for Raspberry Pis in out/bundle/; the key is made once (docs/deploy.md).
+bundle: $(STAMP)
+	$(BIN)/python -m deploy build --out out/bundle
+
+# Real boxes over real SSH: Debian trees under systemd-nspawn. Needs root, and for ARCH=arm64 qemu-user-static.
+ARCH ?= $(shell dpkg --print-architecture)
+TREE := $(HOME)/.cache/kelly-edge-deploy/tree-$(ARCH).tar
+TREE_PACKAGES := systemd,systemd-sysv,dbus,udev,adduser,python3,openssh-server,libasound2,libportaudio2,libsystemd0,procps
+deploy-test: $(STAMP) $(TREE)
+	$(BIN)/pip install --quiet -e '.[deploy]'
+	KELLY_DEPLOY_TREE=$(TREE) $(BIN)/python -m pytest tests/deploy -rsP
+
+$(TREE):
+	@mkdir -p $(@D)
+	mmdebstrap --quiet --variant=minbase --architectures=$(ARCH) --dpkgopt=force-unsafe-io \
+	  --aptopt='Apt::Install-Recommends "false"' --include=$(TREE_PACKAGES) bookworm $@.new && mv $@.new $@
+
+# 100,000 damaged manifests, indexes and layers through the verifier. N: another number.
+N ?= 100000
+fuzz: $(STAMP)
+	$(BIN)/python -m deploy.fuzz $(N)
 
 $(SYSTEM_STAMP):
 	@missing=""; for p in $(SYSTEM_PACKAGES); do \
@@ -49,6 +88,20 @@ lock:
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --extra test --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 	  --no-annotate --strip-extras --allow-unsafe --no-emit-find-links --no-header --output-file $(LOCK) pyproject.toml
+
+# Faults and figures of the live box, about eight minutes.
+faults: $(STAMP)
+	$(BIN)/python -m pytest tests/live -m faults -s
+
+# What the live box measures: its notes against the offline ones, send errors, memory; xruns beside stress-ng.
+rehearse: $(STAMP)
+	PYTHONPATH=. $(BIN)/python tests/live/rehearse.py recording 60
+	PYTHONPATH=. $(BIN)/python tests/live/rehearse.py stress 60
+
+# The live box for MINUTES: memory and descriptors of every process.
+MINUTES ?= 30
+soak: $(STAMP)
+	PYTHONPATH=. $(BIN)/python tests/live/soak.py $(MINUTES)
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

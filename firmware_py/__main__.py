@@ -128,6 +128,21 @@ def _monitor(args: argparse.Namespace) -> int:
     return monitor(load_settings(args.config, args.set), args.once, args.json)
 
 
+def _learn(args: argparse.Namespace) -> int:
+    from firmware_py.devices.config_file import load_settings
+    from firmware_py.learning import forget, learn, learned_controls
+
+    settings = load_settings(args.config, args.set)
+    if args.control is None:
+        learned = learned_controls(settings)
+    else:
+        learned = (
+            forget(settings, args.control) if args.forget else learn(settings, args.control, args.seconds)
+        )
+    _print(learned, args.json)
+    return 0
+
+
 def _report(args: argparse.Namespace) -> int:
     from firmware_py.picture import draw_session
 
@@ -174,14 +189,61 @@ def _process(args: argparse.Namespace) -> int:
 
 
 def _silence(args: argparse.Namespace) -> int:
+    from firmware_py.board import file_board
     from firmware_py.devices.config_file import load_settings
     from firmware_py.devices.run_dir import make_run_dir
-    from firmware_py.live import silence_what_sounds
+    from firmware_py.devices.session_log import warn
+    from firmware_py.guardian import silence_outputs
 
     settings = load_settings(args.config, args.set)
-    n_notes = silence_what_sounds(settings, make_run_dir(settings.runtime.run_dir))
+    board = file_board(make_run_dir(settings.runtime.run_dir), settings.audio.period)
+    n_notes = silence_outputs(board, settings.midi.outputs, warn)
     _print({"notes released": n_notes}, args.json)
     return 0
+
+
+LEARNABLE: Final = (
+    "valence",
+    "arousal",
+    "density",
+    "dry_wet",
+    "brightness",
+    "octave",
+    "voice",
+    "programme",
+    "panic",
+)
+
+
+def _safe(args: argparse.Namespace) -> int:
+    import os
+
+    from firmware_py.devices.config_file import load_settings
+    from firmware_py.safe_mode import safe
+
+    code = safe(load_settings(args.config, args.set))
+    sys.stderr.flush()
+    # As in _process: closing the client of a dead sound server would hang.
+    os._exit(code)
+
+
+def _gadget(args: argparse.Namespace) -> int:
+    from firmware_py.devices.config_file import load_settings
+    from firmware_py.devices.configfs import RealTree
+    from firmware_py.gadget import Gadget, board_serial
+
+    root = Path("/")
+    gadget = Gadget(RealTree(root), load_settings(args.config, args.set).gadget, board_serial(root))
+    status = {"up": gadget.up, "down": gadget.down, "status": gadget.status}[args.what]()
+    _print(
+        {
+            "gadget": f"bound to {status.controller}" if status.is_up else "not bound",
+            "functions": ", ".join(status.functions) or "none",
+            "host": status.state or "none",
+        },
+        args.json,
+    )
+    return 0 if args.what != "status" or status.is_up else 1
 
 
 PROCESSES: Final = {
@@ -189,6 +251,7 @@ PROCESSES: Final = {
     "dsp": "Run the hearing and speaking process alone.",
     "midi": "Run the MIDI process alone.",
     "composer": "Run the composing process alone.",
+    "guardian": "Run the process that releases the notes of a midi process that is gone.",
     "control": "Run the knobs' and log's process alone.",
 }
 
@@ -236,6 +299,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_common(command("doctor", _doctor, "Check whether this machine is fit to play live."))
     sub = command("monitor", _monitor, "Show what a running box hears, plays and whether it is on time.")
     sub.add_argument("--once", action="store_true", help="print one view and end")
+    _add_common(sub)
+    sub = command("learn", _learn, "Teach which MIDI controller turns a knob; without one, list them.")
+    sub.add_argument("control", nargs="?", choices=LEARNABLE, help="the knob to learn")
+    sub.add_argument("--seconds", type=float, default=30.0, help="to wait for the controller")
+    sub.add_argument("--forget", action="store_true", help="forget the knob's controller")
+    _add_common(sub)
+    _add_common(command("safe", _safe, "Play silence with a red lamp until a person tries again."))
+    sub = command("gadget", _gadget, "Be a USB MIDI instrument of a computer, or stop being one (as root).")
+    sub.add_argument("what", choices=("up", "down", "status"))
     _add_common(sub)
     sub = command("report", _report, "Draw a session: the emotion over the piano roll.")
     sub.add_argument("folder", type=Path, help="a folder written by play")

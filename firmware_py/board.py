@@ -1,10 +1,10 @@
 """The board: every ring and cell, its record, its writer and its readers. The map of the box.
 
 audio ══capture══▶ dsp ══playback══▶ audio        dsp ──heard──▶ composer, control
-composer ══notes══▶ midi                          control ──knobs──▶ dsp, composer, midi
-composer ──target──▶ control                      midi ══played══▶ control
+composer ══notes, bars══▶ midi                          control ──knobs──▶ dsp, composer, midi
+composer ──target──▶ control, ──alive──▶ midi     midi ══played══▶ control
 every process ──telemetry_<process>, times_<process>──▶ control
-midi ──send_error──▶ control                      midi ──sounding──▶ the supervisor, should midi die
+midi ──send_error──▶ control                      midi ──sounding──▶ guardian, should midi die
 """
 
 from collections.abc import Mapping
@@ -31,8 +31,13 @@ TARGET_DTYPE: Final = np.dtype(
     ]
 )
 """What the composer composes for now: the ``target`` cell."""
+BAR_DTYPE: Final = np.dtype([("start_s", "<f8"), ("beat_s", "<f8"), ("n_beats", "<u4"), ("number", "<u4")])
+"""A bar that was committed: the ``bars`` ring, for MIDI clock."""
 SOUNDING_DTYPE: Final = np.dtype([("is_on", "?", (16, 128))])
 """Channel × note: what has been struck and not yet released: the ``sounding`` cell."""
+
+ALIVE_DTYPE: Final = np.dtype([("time_s", "<f8"), ("born_s", "<f8")])
+"""When the composer gave its last sign of life, and when this one began: the ``alive`` cell."""
 
 SAMPLE_DTYPE: Final = np.dtype("<f4")
 
@@ -62,15 +67,17 @@ RINGS: Final[Mapping[str, RingSpec]] = {
     "playback": RingSpec("float32 [period]", SAMPLE_DTYPE, 64, "dsp", "audio"),
     "notes": RingSpec(f"NOTE_DTYPE, {NOTE_DTYPE.itemsize} bytes", NOTE_DTYPE, 1_024, "composer", "midi"),
     "played": RingSpec("NOTE_DTYPE", NOTE_DTYPE, 1_024, "midi", "control"),
+    "bars": RingSpec("BAR_DTYPE, where midi.clock is on", BAR_DTYPE, 64, "composer", "midi"),
 }
 CELLS: Final[Mapping[str, CellSpec]] = {
     "heard": CellSpec(HEARD_DTYPE, "dsp", ("composer", "control")),
     "knobs": CellSpec(KNOBS_DTYPE, "control", ("dsp", "composer", "midi")),
     "target": CellSpec(TARGET_DTYPE, "composer", ("control",)),
     **{f"telemetry_{p}": CellSpec(dtype, p, ("control",)) for p, dtype in TELEMETRY_DTYPES.items()},
-    **{f"times_{p}": CellSpec(TIMES_DTYPE, p, ("control",)) for p in (*TELEMETRY_DTYPES, "control")},
+    **{f"times_{p}": CellSpec(TIMES_DTYPE, p, ("control",)) for p in TELEMETRY_DTYPES},
     "send_error": CellSpec(TIMES_DTYPE, "midi", ("control",)),
-    "sounding": CellSpec(SOUNDING_DTYPE, "midi", ("supervisor",)),
+    "alive": CellSpec(ALIVE_DTYPE, "composer", ("midi",)),
+    "sounding": CellSpec(SOUNDING_DTYPE, "midi", ("guardian",)),
 }
 
 

@@ -7,15 +7,17 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from firmware_py.devices.config_file import load_settings
+from firmware_py.dsp_models import new_voice
 from firmware_py.runtimes import artefacts
-from firmware_py.wiring import new_voice, open_models
+from firmware_py.wiring import open_models
 from kelly_edge.config import Settings, describe
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import KellyError
-from kelly_edge.latency import algorithmic_latency, card_latency, pitch_latency, total_samples
-from kelly_edge.signal.pitch import PitchTracker
+from kelly_edge.latency import algorithmic_latency, card_latency, pitch_latency, rate_latency, total_samples
+from kelly_edge.signal.pitch import QUICK_FROM_HZ, PitchTracker
 
 PIPED_WIDTH = 180
 """Columns where there is no terminal to ask."""
@@ -46,10 +48,16 @@ def check(settings_file: Path | None, overrides: Sequence[str], as_json: bool) -
         try:
             voice = new_voice(settings, open_models(settings).decoders)
             parts = algorithmic_latency(voice.delay_samples)
-            whole = (*parts, card_latency(settings.audio))
+            whole = (*parts, *rate_latency(settings.audio), card_latency(settings.audio))
             latency = [{"part": p.part, "samples": p.samples, "ms": round(p.ms, 2)} for p in whole]
             pitch = pitch_latency(PitchTracker.delay_samples)
-            sums = (("algorithmic", parts), ("with the card's buffer", whole), ("a change of pitch", pitch))
+            quick = pitch_latency(PitchTracker.quick_delay_samples)
+            sums = (
+                ("algorithmic", parts),
+                ("with the card's buffer", whole),
+                (f"a change of pitch, from {QUICK_FROM_HZ:.0f} Hz", quick),
+                ("a change of pitch", pitch),
+            )
             for name, some in sums:
                 n = total_samples(some)
                 latency.append({"part": name, "samples": n, "ms": round(1_000 * n / SAMPLE_RATE_HZ, 2)})
@@ -80,5 +88,6 @@ def _print_table(console: Console, title: str, rows: Sequence[dict[str, Any]]) -
     for name in rows[0]:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        # Text, for a setting's meaning may hold what rich would take for markup.
+        table.add_row(*(Text(str(value)) for value in row.values()))
     console.print(table)

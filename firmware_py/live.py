@@ -6,13 +6,9 @@ process needs and no more, so that ``audio`` stays small and far from the models
 
 import ctypes
 import os
-import select
 import signal
-import socket
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -20,12 +16,13 @@ import numpy as np
 from firmware_py.board import SOUNDING_DTYPE, Board, file_board, memory_board
 from firmware_py.devices.clock import StreamClock, shared_clock
 from firmware_py.devices.run_dir import make_run_dir
+from firmware_py.devices.service_manager import READY, STOPPING, ServiceManager
 from firmware_py.devices.session_log import warn
 from firmware_py.loop import Stage, Stop, run_live
-from firmware_py.pipes import PipeRing
-from firmware_py.realtime import POLICIES, become_realtime, throttling
+from firmware_py.pacing import every, nothing, wait_for
+from firmware_py.realtime import POLICIES, become_realtime, hurry, throttling
 from kelly_edge.config import Settings
-from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP, SAMPLE_RATE_HZ
+from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP, NOTE_DTYPE, SAMPLE_RATE_HZ
 
 SUPERVISOR: Final = "KELLY_EDGE_SUPERVISOR"
 """Environment: the process that started this one, and whose end is this one's."""
@@ -45,37 +42,9 @@ class Part:
 Builder = Callable[[Settings, Board, StreamClock], Part]
 
 
-def wait_for(ring: object, longest_s: float) -> Callable[[], None]:
-    """Until a record waits in ``ring`` (a ``PipeRing``), or ``longest_s``."""
-    assert isinstance(ring, PipeRing)
-    fds = [ring.fileno()]
-
-    def wait() -> None:
-        select.select(fds, (), (), longest_s)
-
-    return wait
-
-
-def every(period_s: float) -> Callable[[], None]:
-    """On a grid of ``period_s``; a step that took longer skips what it missed."""
-    next_s = time.monotonic()
-
-    def wait() -> None:
-        nonlocal next_s
-        now_s = time.monotonic()
-        next_s = max(next_s + period_s, now_s)
-        time.sleep(next_s - now_s)
-
-    return wait
-
-
-def _nothing() -> None:
-    pass
-
-
 def build_audio(settings: Settings, board: Board, clock: StreamClock) -> Part:
     """The sound card and the limiter."""
-    from firmware_py.devices.alsa import AlsaCard
+    from firmware_py.cards import open_card
     from firmware_py.devices.offline import RecordingCard
     from firmware_py.processes.audio import AudioStage
     from kelly_edge.signal.limiter import Limiter
@@ -85,122 +54,134 @@ def build_audio(settings: Settings, board: Board, clock: StreamClock) -> Part:
     def new_limiter() -> Limiter:
         return Limiter(settings.limiter.ceiling_db, settings.limiter.release_ms)
 
-    n_warm = 8
-    silent = RecordingCard(np.zeros(0, np.float32), n_warm, audio.period)
-    warm = AudioStage(memory_board(), silent, new_limiter(), audio.period)
-    for _ in range(n_warm):
+    # Loud, so that the limiter works.
+    loud = np.resize(np.array([2.0, -2.0], np.float32), N_WARM_PERIODS * audio.period)
+    card = RecordingCard(loud, N_WARM_PERIODS, audio.period)
+    warm = AudioStage(memory_board(), card, new_limiter(), audio.period)
+    for _ in range(N_WARM_PERIODS):
         warm.step()
-    card, limiter = AlsaCard(audio.card, audio.period, audio.n_periods, warn), new_limiter()
-    stage = AudioStage(board, card, limiter, audio.period)
-    return Part(stage, card.wait, audio.period / SAMPLE_RATE_HZ, card.close)
+    live_card = open_card(audio, warn)
+    stage = AudioStage(board, live_card, new_limiter(), audio.period)
+    return Part(stage, live_card.wait, audio.period / SAMPLE_RATE_HZ, live_card.close)
+
+
+N_WARM_PERIODS: Final = 16
 
 
 def build_dsp(settings: Settings, board: Board, clock: StreamClock) -> Part:
     """Emotion and voice."""
+    from firmware_py.dsp_models import new_voice, open_decoders, open_emotion
+    from firmware_py.processes.control import initial_knobs
     from firmware_py.processes.dsp import DspStage
-    from firmware_py.wiring import new_voice, open_decoders, open_emotion
 
     emotion, decoders, period = open_emotion(settings), open_decoders(settings), settings.audio.period
     warm = memory_board()
-    stage = DspStage(warm, emotion, new_voice(settings, decoders), period)
+    stage = DspStage(warm, emotion, new_voice(settings, decoders), period, clock)
+    # A tone, so that every voice speaks: what compiled code needs is loaded when it first runs.
+    n_samples = 2 * HOPS_PER_EMOTION_STEP * HOP_SIZE
+    tone = 0.3 * np.sin(2.0 * np.pi * 440.0 / SAMPLE_RATE_HZ * np.arange(n_samples))
+    knobs = initial_knobs(settings)
+    for voice in range(len(decoders)):
+        knobs["voice"] = voice
+        warm.cells["knobs"].write(knobs)
+        for block in tone.astype(np.float32).reshape(-1, period):
+            warm.rings["capture"].write(block)
+            stage.step()
+    stage = DspStage(board, emotion, new_voice(settings, decoders), period, clock)
     block = np.zeros(period, np.float32)
-    for _ in range(2 * HOPS_PER_EMOTION_STEP * HOP_SIZE // period):
-        warm.rings["capture"].write(block)
-        stage.step()
-    stage = DspStage(board, emotion, new_voice(settings, decoders), period)
     # What was heard while no dsp was there is too old to answer.
     while board.rings["capture"].read(block):
         continue
-    return Part(stage, wait_for(board.rings["capture"], 0.1), HOP_SIZE / SAMPLE_RATE_HZ, _nothing)
+    return Part(stage, wait_for(board.rings["capture"], 0.1), HOP_SIZE / SAMPLE_RATE_HZ, nothing)
 
 
 def build_midi(settings: Settings, board: Board, clock: StreamClock) -> Part:
     """The MIDI outputs."""
     from firmware_py.devices.midi_ports import MidiPorts
     from firmware_py.devices.watched_midi import ON_TIME_S, WatchedMidi
+    from firmware_py.guardian import silence_outputs
+    from firmware_py.midi_pace import QUIET_S, MidiPace
     from firmware_py.processes.midi import MidiStage
+    from firmware_py.processes.midi_clock import ClockedMidi, MidiClock, NoteStage
 
+    _warm_midi()
+    # What one before it left sounding, should the guardian be gone too.
+    silence_outputs(board, settings.midi.outputs, lambda text: None)
     ports = MidiPorts(settings.midi.outputs, warn)
     out = WatchedMidi(ports, board.cells["sounding"], clock, np.zeros((), SOUNDING_DTYPE))
+    stage: NoteStage = MidiStage(board, out, clock)
+    quiet_s = QUIET_S
+    if settings.midi.clock:
+        latency_s = 1e-3 * settings.midi.latency_ms
+        stage = ClockedMidi(stage, MidiClock(board.rings["bars"], ports, clock, latency_s))
+        quiet_s = QUIET_BETWEEN_PULSES_S
+    pace = MidiPace(stage, board.rings["notes"], out, ports, clock, board.cells["send_error"], quiet_s)
+    return Part(stage, pace.wait, ON_TIME_S, pace.close)
+
+
+QUIET_BETWEEN_PULSES_S: Final = 8e-3
+"""With MIDI clock on, nothing is ever quieter: a pulse comes every 8 to 60 ms."""
+N_WARM_NOTES: Final = 16
+
+
+def _warm_midi() -> None:
+    """Play a few notes to nobody."""
+    from firmware_py.devices.offline import RecordingMidi, VirtualClock
+    from firmware_py.devices.watched_midi import WatchedMidi
+    from firmware_py.processes.midi import MidiStage
+
+    board, clock, note = memory_board(), VirtualClock(), np.zeros((), NOTE_DTYPE)
+    out = WatchedMidi(RecordingMidi(), board.cells["sounding"], clock, np.zeros((), SOUNDING_DTYPE))
     stage = MidiStage(board, out, clock)
-    notes, errors_cell = board.rings["notes"], board.cells["send_error"]
-    assert isinstance(notes, PipeRing)
-    fds, scan_s = [notes.fileno()], 0.0
-
-    def wait() -> None:
-        nonlocal scan_s
-        now_s = clock.now_s()
-        left_s = stage.next_due_s() - now_s
-        # Ports are looked for only where no note is near: looking takes milliseconds.
-        if left_s > QUIET_S and now_s > scan_s:
-            scan_s = now_s + SCAN_EVERY_S
-            ports.scan()
-            errors_cell.write(out.errors.record)
-            left_s = stage.next_due_s() - clock.now_s()
-        # A new note wakes it; the panic button is a cell and must be looked at.
-        select.select(fds, (), (), min(max(left_s - WAKE_EARLY_S, 0.0), LOOK_AT_KNOBS_EVERY_S))
-        due_s = stage.next_due_s()
-        if due_s - clock.now_s() < WAKE_EARLY_S:
-            # Waking takes 0.1 ms, more or less: wake before it is time and look at the clock until it is.
-            while clock.now_s() < due_s:
-                continue
-
-    def close() -> None:
-        stage.release_all(clock.now_s())
-        ports.scan()
-        ports.close()
-        errors_cell.write(out.errors.record)
-
-    return Part(stage, wait, ON_TIME_S, close)
-
-
-SCAN_EVERY_S: Final = 0.5
-QUIET_S: Final = 0.05
-WAKE_EARLY_S: Final = 3e-4
-LOOK_AT_KNOBS_EVERY_S: Final = 5e-3
+    for n in range(N_WARM_NOTES):
+        note["due_s"], note["duration_s"], note["pitch"], note["velocity"] = 0.1 * n, 0.05, 60 + n, 64
+        board.rings["notes"].write(note)
+        clock.time_s = 0.1 * n
+        stage.step()
+        out.settle()
+    stage.release_all(clock.time_s)
 
 
 def build_composer(settings: Settings, board: Board, clock: StreamClock) -> Part:
     """The composing model."""
+    from firmware_py.composer_models import BeatingNetwork, new_generator, open_composer_network
     from firmware_py.processes.composer import ComposerStage
-    from firmware_py.wiring import new_generator, open_composer_network
 
-    generator = new_generator(settings, open_composer_network(settings))
-    stage = ComposerStage(board, settings, generator, clock)
-    return Part(stage, every(0.02), 1.0, _nothing)
+    network = BeatingNetwork(open_composer_network(settings))
+    stage = ComposerStage(board, settings, new_generator(settings, network), clock)
+    network.beat = stage.beat
+    return Part(stage, every(0.02), 1.0, nothing)
 
 
 def build_control(settings: Settings, board: Board, clock: StreamClock) -> Part:
-    """Knobs, session log and journal."""
-    from firmware_py.devices.session_log import SessionLog, session_path
-    from firmware_py.processes.control import ControlStage
-    from firmware_py.processes.watch import WatchStage
+    """Knobs, session log, reports and controllers."""
+    from firmware_py.control_parts import open_control
 
-    log = SessionLog(session_path(os.environ) if settings.session.log else None)
-    stage = ControlStage(board, settings, log)
-    watch = WatchStage(board, log, warn, clock)
+    parts = open_control(settings, board, clock)
+    return Part(parts, parts.pace(0.1), 0.1, parts.close)
 
-    class Both:
-        def step(self) -> None:
-            stage.step()
-            watch.step()
 
-    def close() -> None:
-        stage.close()
-        watch.close()
-        log.close()
+def build_guardian(settings: Settings, board: Board, clock: StreamClock) -> Part:
+    """Who releases the notes of a ``midi`` that is gone."""
+    from firmware_py.guardian import LOOK_EVERY_S, GuardianStage
 
-    return Part(Both(), every(0.1), 0.1, close)
+    stage = GuardianStage(board, settings.midi.outputs, warn)
+    return Part(stage, every(LOOK_EVERY_S), SILENT_WITHIN_S, stage.act)
+
+
+SILENT_WITHIN_S: Final = 0.25
 
 
 BUILDERS: Final[Mapping[str, Builder]] = {
+    "guardian": build_guardian,
     "control": build_control,
     "midi": build_midi,
     "audio": build_audio,
     "dsp": build_dsp,
     "composer": build_composer,
 }
-"""In the order they start; they stop in reverse, so that ``midi`` outlives what sends it notes."""
+"""In the order they start; they stop in reverse, so that ``midi`` outlives what sends it notes, and
+``guardian`` ``midi``."""
 
 
 def _die_with(supervisor: str | None) -> None:
@@ -212,18 +193,6 @@ def _die_with(supervisor: str | None) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def notify(message: str, environment: Mapping[str, str]) -> None:
-    """Tell systemd, where it asked to be told; never waits (systemd-python's notify blocks)."""
-    address = environment.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as out:
-        try:
-            out.sendto(message.encode(), address.replace("@", "\0", 1))
-        except OSError:
-            return
-
-
 def run_process(process: str, settings: Settings, builders: Mapping[str, Builder] = BUILDERS) -> int:
     """Run one process until SIGTERM or SIGINT: build and warm it, then make it real-time.
 
@@ -231,6 +200,7 @@ def run_process(process: str, settings: Settings, builders: Mapping[str, Builder
     ------
     KellyError: a model, a device or the run directory refuses.
     """
+    hurry(os.getpid())
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop.ask)
@@ -238,30 +208,15 @@ def run_process(process: str, settings: Settings, builders: Mapping[str, Builder
     run_dir = make_run_dir(settings.runtime.run_dir)
     board, clock = file_board(run_dir, settings.audio.period), shared_clock(run_dir)
     part = builders[process](settings, board, clock)
+    manager = ServiceManager(os.environ)
     try:
         become_realtime(process, warn)
         if POLICIES[process].own_core and (text := throttling()):
             warn(text)
-        notify("READY=1", os.environ)
-        run_live(part.stage, part.wait, part.deadline_s, board.cells[f"times_{process}"], stop)
+        manager.tell(READY)
+        run_live(part.stage, part.wait, part.deadline_s, board.cells[f"times_{process}"], stop, manager.alive)
     finally:
-        notify("STOPPING=1", os.environ)
+        manager.tell(STOPPING)
         part.close()
+        manager.close()
     return 0
-
-
-def silence_what_sounds(settings: Settings, run_dir: Path) -> int:
-    """Release what a ``midi`` process that died left sounding; returns how many notes."""
-    from firmware_py.devices.midi_ports import MidiPorts
-    from firmware_py.devices.watched_midi import silence
-
-    sounding = np.zeros((), SOUNDING_DTYPE)
-    cell = file_board(run_dir, settings.audio.period).cells["sounding"]
-    if not cell.read(sounding) or not sounding["is_on"].any():
-        return 0
-    ports = MidiPorts(settings.midi.outputs, warn)
-    n_notes = silence(ports, sounding)
-    ports.scan()
-    ports.close()
-    cell.write(np.zeros((), SOUNDING_DTYPE))
-    return n_notes

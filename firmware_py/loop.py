@@ -62,13 +62,25 @@ class Stop:
 PUBLISH_EVERY_S: Final = 0.1
 
 
-def run_live(stage: Stage, wait: Callable[[], None], deadline_s: float, times_cell: Cell, stop: Stop) -> None:
+def _nobody() -> None:
+    pass
+
+
+def run_live(
+    stage: Stage,
+    wait: Callable[[], None],
+    deadline_s: float,
+    times_cell: Cell,
+    stop: Stop,
+    alive: Callable[[], None] = _nobody,
+) -> None:
     """Step ``stage`` whenever ``wait`` comes back, until ``stop``.
 
     Parameters
     ----------
     wait: comes back when there is work, and now and then without.
     times_cell: gets the histogram of how long steps took, against ``deadline_s``.
+    alive: told now and then that the loop turns (the watchdog).
     """
     times, now_s = Times(deadline_s), time.monotonic
     publish_s = now_s()
@@ -81,4 +93,5 @@ def run_live(stage: Stage, wait: Callable[[], None], deadline_s: float, times_ce
         if end_s >= publish_s:
             publish_s = end_s + PUBLISH_EVERY_S
             times_cell.write(times.record)
+            alive()
     times_cell.write(times.record)

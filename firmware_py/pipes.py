@@ -146,6 +146,11 @@ class FileCell:
         self._slots = np.frombuffer(self._map, dtype, 2, 64)
         self._copy = np.zeros((), dtype)
 
+    @property
+    def n_writes(self) -> int:
+        """How often it was written: moves while its writer lives."""
+        return int(self._count.value)
+
     def write(self, record: NDArray[Any]) -> None:
         """See ``Cell``."""
         count, fence = self._count, self._fence
@@ -167,6 +172,47 @@ class FileCell:
             fence(SEQ_CST)
             # The slot copied is the writer's next but one: untouched while the count stands.
             if count.value == n_before:
+                out[...] = self._copy
+                return True
+        return False
+
+
+class CellView:
+    """A ``FileCell`` seen from outside the box: it is read, and neither made nor changed.
+
+    Raises
+    ------
+    FileNotFoundError: no box was there.
+    OutputError: the file may not be read, or holds another version's record.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+        self._fence = _fence()
+        try:
+            with path.open("rb") as file:
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError) as error:
+            raise OutputError(
+                f"cannot read {path} ({error}); ask as the user of the box, or as root"
+            ) from None
+        if len(data) != 64 + 2 * dtype.itemsize:
+            raise OutputError(f"{path} is of another version of Kelly Edge; ask with that version")
+        self._count = np.frombuffer(data, np.uint64, 1)
+        self._slots = np.frombuffer(data, dtype, 2, 64)
+        self._copy = np.zeros((), dtype)
+
+    def read(self, out: NDArray[Any]) -> bool:
+        """See ``FileCell``."""
+        for _ in range(READ_ATTEMPTS):
+            n_before = int(self._count[0])
+            if n_before == 0:
+                return False
+            self._fence(SEQ_CST)
+            self._copy[...] = self._slots[n_before & 1]
+            self._fence(SEQ_CST)
+            if int(self._count[0]) == n_before:
                 out[...] = self._copy
                 return True
         return False

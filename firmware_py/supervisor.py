@@ -1,7 +1,6 @@
-"""``kelly-edge run``: the five processes as children of one that waits, starts them again and cleans up.
+"""``kelly-edge run``: the processes of the box as children of one that starts them again and cleans up.
 
-On the box systemd does this. The supervisor is also the guardian: a ``midi`` that died cannot release
-what it struck, so the supervisor does, from the ``sounding`` cell.
+On the box systemd does this.
 """
 
 import os
@@ -15,10 +14,10 @@ from typing import Final
 from firmware_py.devices.clock import shared_clock
 from firmware_py.devices.run_dir import HeldRunDir
 from firmware_py.devices.session_log import warn
-from firmware_py.live import BUILDERS, SUPERVISOR, silence_what_sounds
+from firmware_py.live import BUILDERS, SUPERVISOR
 from firmware_py.loop import Stop
+from firmware_py.realtime import hurry
 from kelly_edge.config import Settings
-from kelly_edge.errors import KellyError
 
 LOOK_EVERY_S: Final = 0.02
 STOP_WITHIN_S: Final = 3.0
@@ -64,6 +63,7 @@ class Supervisor:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop.ask)
+        hurry(os.getpid())
         held = HeldRunDir(self._settings.runtime.run_dir)
         self._run_dir = held.path
         try:
@@ -95,11 +95,10 @@ class Supervisor:
             # Ctrl-C at a terminal is ours to hand on, in order.
             start_new_session=True,
         )
+        hurry(child.popen.pid)
 
     def _bury(self, child: Child, code: int, now_s: float) -> None:
         child.popen = None
-        if child.name == "midi":
-            self._silence()
         if code == EXIT_FAULT:
             # It said why on stderr; trying again would say it again.
             self._exit_code = EXIT_FAULT
@@ -125,14 +124,3 @@ class Supervisor:
             child.popen.kill()
             child.popen.wait()
         child.popen = None
-        if child.name == "midi":
-            self._silence()
-
-    def _silence(self) -> None:
-        try:
-            n_notes = silence_what_sounds(self._settings, self._run_dir)
-        except KellyError as error:
-            warn(str(error))
-            return
-        if n_notes:
-            warn(f"midi left {n_notes} notes sounding; they are released")

@@ -5,13 +5,21 @@ Real-time code only counts; ``control`` reads the cells and speaks.
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "audio": ("n_periods", "n_capture_xruns", "n_playback_xruns", "n_late_blocks", "n_discarded_blocks"),
+    "audio": (
+        "n_periods",
+        "n_capture_xruns",
+        "n_playback_xruns",
+        "n_late_blocks",
+        "n_discarded_blocks",
+        "n_capture_dropped",
+    ),
     "dsp": ("n_hops", "n_emotion_steps", "n_blocks_dropped"),
     "composer": (
         "n_bars",
@@ -29,7 +37,21 @@ COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "n_refused_polyphony",
         "n_notes_dropped",
     ),
-    "midi": ("n_note_ons", "n_note_offs", "n_late", "n_stale", "n_panics"),
+    "midi": (
+        "n_note_ons",
+        "n_note_offs",
+        "n_late",
+        "n_stale",
+        "n_panics",
+        "n_composer_stalls",  # the composer stood still or was gone, and the music was muted
+        "n_muted",  # notes that fell due meanwhile
+        "n_forgotten",  # notes of a composer that another one has replaced
+        "n_played_dropped",
+        "n_pulses",  # of MIDI clock
+        "n_pulses_skipped",
+    ),
+    "guardian": ("n_silences", "n_released"),
+    "control": ("n_entries_lost", "n_reports_lost", "n_controls", "n_refused_controls"),
 }
 """Process → names of its counters. Counters only rise while a process lives."""
 
@@ -46,6 +68,16 @@ def new_counters(process: str) -> NDArray[Any]:
 def as_dict(counters: NDArray[Any]) -> dict[str, int]:
     """Counters as plain numbers, for the session log."""
     return {name: int(counters[name]) for name in counters.dtype.names or ()}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What every process counted up to ``time_s``: counters by process, TIMES_DTYPE records by cell."""
+
+    time_s: float
+    counters: Mapping[str, Mapping[str, int]]
+    times: Mapping[str, NDArray[Any]]
+    is_up: bool = True
 
 
 # --- step times ------------------------------------------------------------------------

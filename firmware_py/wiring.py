@@ -86,7 +86,9 @@ class Offline:
         limiter = Limiter(settings.limiter.ceiling_db, settings.limiter.release_ms)
         self.control = ControlStage(self.board, settings, self.journal)
         self.audio = AudioStage(self.board, self.card, limiter, self.period)
-        self.dsp = DspStage(self.board, models.emotion, new_voice(settings, models.decoders), self.period)
+        self.dsp = DspStage(
+            self.board, models.emotion, new_voice(settings, models.decoders), self.period, self.clock
+        )
         self.midi = MidiStage(self.board, self.midi_out, self.clock)
         self.turns = [Turn(self.audio, self.period), Turn(self.dsp, HOP_SIZE)]
         if composer:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, cast
 
 from kelly_edge.contract import PERIOD_SIZES, PROGRAMMES, SAMPLE_RATE_HZ
+from kelly_edge.panel import LAST_PIN, SPI_PINS, pin_conflict, read_encoder, read_pot
 
 Value = bool | int | float | str | tuple[str, ...]
 _KEY: Final = "setting"
@@ -102,14 +103,29 @@ def _identifiers(names: tuple[str, ...]) -> str:
     return "holds a name twice" if len(set(names)) < len(names) else ""
 
 
+def _lines(read: Callable[[str], object]) -> Callable[[tuple[str, ...]], str]:
+    """A check of texts that ``read`` takes, or raises ValueError with the fault."""
+
+    def check(texts: tuple[str, ...]) -> str:
+        for text in texts:
+            try:
+                read(printed(text, 120))
+            except ValueError as error:
+                return f"holds a line whose {error}"
+        return ""
+
+    return check
+
+
 UNIT_RANGE: Final = (-1.0, 1.0)
+PIN_RANGE: Final = (-1, LAST_PIN)
 
 
 @dataclass(frozen=True)
 class AudioSettings:
     """The sound card."""
 
-    card: str = _setting("default", "ALSA name of the sound card", check=_card)
+    card: str = _setting("default", "ALSA name of the sound card, or portaudio:NAME", check=_card)
     sample_rate_hz: int = _setting(
         SAMPLE_RATE_HZ, "rate of the card; resampled to 48000 inside", "Hz", choices=(48_000, 44_100)
     )
@@ -137,7 +153,7 @@ class ComposerSettings:
     look_ahead_s: float = _setting(2.0, "how far ahead notes are composed", "s", limits=(0.5, 8))
     seed: int = _setting(0, "same seed, same input: same music", limits=(0, 2**32 - 1))
     temperature: float = _setting(1.0, "below 1 safer, above 1 more surprising", limits=(0.1, 2))
-    top_p: float = _setting(0.95, "share of probability kept when drawing", limits=(0.05, 1))
+    top_p: float = _setting(1.0, "most of the probability kept when drawing", limits=(0.05, 1))
     key_lock: bool = _setting(True, "stay in the key heard")
     follow_tempo: bool = _setting(True, "follow the tempo heard")
     channel: int = _setting(0, "MIDI channel, counted from 0", limits=(0, 15))
@@ -199,6 +215,56 @@ class MidiSettings:
 
 
 @dataclass(frozen=True)
+class PanelSettings:
+    """Knobs, buttons and the lamp; lines as in ``kelly_edge.panel``, pins by BCM number."""
+
+    chip: str = _setting(
+        "auto", "label of the GPIO chip; auto: the board's header; none: no panel", check=_card
+    )
+    encoders: tuple[str, ...] = _setting(
+        (
+            "valence 0.04 on 17 27 22",
+            "arousal 0.04 on 5 6 13",
+            "density 0.04 on 23 24 25",
+            "voice 1 / dry_wet 0.05 on 12 16 26",
+        ),
+        "rotary encoders: NAME STEP [/ NAME STEP] on A B PUSH",
+        check=_lines(read_encoder),
+    )
+    edges_per_detent: int = _setting(4, "edges of an encoder from one rest to the next", choices=(4, 2))
+    pots: tuple[str, ...] = _setting(
+        (), "pots on an MCP3008 at SPI 0, chip select 0: NAME LOW..HIGH on CHANNEL", check=_lines(read_pot)
+    )
+    panic_pin: int = _setting(4, "panic button; -1 for none", limits=PIN_RANGE)
+    hold_pin: int = _setting(7, "button: a tap holds, a second changes the programme", limits=PIN_RANGE)
+    red_pin: int = _setting(9, "red of the lamp", limits=PIN_RANGE)
+    green_pin: int = _setting(10, "green of the lamp", limits=PIN_RANGE)
+    blue_pin: int = _setting(11, "blue of the lamp", limits=PIN_RANGE)
+    common_anode: bool = _setting(False, "the lamp lights where its pins are low")
+
+    def conflict(self) -> str:
+        """The fault of a pin used twice, or nothing."""
+        pins = [("panic_pin", self.panic_pin), ("hold_pin", self.hold_pin)]
+        pins += [(f"{c}_pin", getattr(self, f"{c}_pin")) for c in ("red", "green", "blue")]
+        for text in self.encoders:
+            line = read_encoder(text)
+            name = f"the encoder of {line.pages[0].name}"
+            pins += [(name, line.a), (name, line.b), (name, line.push)]
+        return pin_conflict(pins + [("the pots' converter", pin) for pin in SPI_PINS if self.pots])
+
+
+@dataclass(frozen=True)
+class GadgetSettings:
+    """The box as a USB instrument of a computer."""
+
+    function: str = _setting(
+        "auto", "auto: MIDI 2.0 where the kernel has it, else 1.0", choices=("auto", "midi2", "midi")
+    )
+    ecm: bool = _setting(False, "also a network over the cable")
+    controller: str = _setting("", "name in /sys/class/udc; empty: the first", check=_printable)
+
+
+@dataclass(frozen=True)
 class RuntimeSettings:
     """What runs the models, and where things are."""
 
@@ -235,6 +301,8 @@ class Settings:
     envelope: EnvelopeSettings = EnvelopeSettings()
     limiter: LimiterSettings = LimiterSettings()
     midi: MidiSettings = MidiSettings()
+    panel: PanelSettings = PanelSettings()
+    gadget: GadgetSettings = GadgetSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     session: SessionSettings = SessionSettings()
 

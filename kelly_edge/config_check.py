@@ -109,6 +109,9 @@ class _Checker:
         if envelope.tempo_max_bpm <= envelope.tempo_min_bpm:
             text = f"{envelope.tempo_max_bpm:g} is not above tempo_min_bpm {envelope.tempo_min_bpm:g}"
             self._fault_of("envelope.tempo_max_bpm", "envelope.tempo_min_bpm", text)
+        if conflict := settings.panel.conflict():
+            given = [path for path in self._places if path.startswith("panel.")]
+            self._fault_of("panel", given[-1] if given else "panel", conflict)
 
     def _take_setting(self, section: str, entry: Entry) -> None:
         path = f"{section}.{entry.key}"

@@ -1,5 +1,6 @@
 """What several tests share: the shipped models, opened once, and a rendered performance of the demo."""
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -7,6 +8,10 @@ from firmware_py.devices.audio_file import read_audio
 from firmware_py.offline_commands import demo_recording
 from firmware_py.wiring import Models, Offline, Performance, open_models
 from kelly_edge.config import Settings
+
+# A machine that does other work too makes any single example slow now and then.
+hypothesis.settings.register_profile("kelly_edge", deadline=None)
+hypothesis.settings.load_profile("kelly_edge")
 
 
 @pytest.fixture(scope="session")

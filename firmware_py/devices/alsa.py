@@ -1,12 +1,12 @@
 """The sound card through ALSA (pyalsaaudio), both directions as one device.
 
 The card is opened by name; ALSA's ``plug`` converts its format, channels and rate to mono float32 at
-``SAMPLE_RATE_HZ``. Nothing here waits without an end: a card that vanished or hangs becomes silence at
+the rate asked for. Nothing here waits without an end: a card that vanished or hangs becomes silence at
 the pace of the clock, and is opened again when it is back.
 
 One routine, ``_prime``, starts both directions and starts them again after an xrun: dropping both and
-filling the playback buffer with silence gives the same latency every time. Re-priming one direction
-alone changes the latency for good.
+filling the playback buffer with silence gives the same latency every time, once what was played between
+the two starts is made up for. Re-priming one direction alone changes the latency for good.
 """
 
 import contextlib
@@ -28,6 +28,10 @@ REOPEN_EVERY_S: Final = 0.5
 HANGS_AFTER_S: Final = 0.25
 """A card that gave no period for so long is gone."""
 BYTES_PER_FRAME: Final = 4
+SURELY: Final = 3
+"""Periods in a row after which a difference between the directions is no accident of looking."""
+ALIGN_ATTEMPTS: Final = 4
+"""A period may begin between two looks at the card; not every time."""
 
 _ABANDONED: Final[list[object]] = []
 """Streams that must not be closed; a process that holds some ends by ``os._exit``."""
@@ -46,13 +50,21 @@ class AlsaCard:
     card: name of the card, or of an ALSA device such as ``default`` or ``plughw:CARD=USB``.
     period, n_periods: size of the card's buffer, in frames and periods.
     warn: told when the card goes and when it comes back.
+    rate_hz: the card's; ``ResampledCard`` makes another one the instrument's.
 
     Raises
     ------
     DeviceError: the card is there but cannot do what is asked. An absent card is waited for.
     """
 
-    def __init__(self, card: str, period: int, n_periods: int, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        card: str,
+        period: int,
+        n_periods: int,
+        warn: Callable[[str], None],
+        rate_hz: int = SAMPLE_RATE_HZ,
+    ) -> None:
         self.n_capture_xruns = 0
         self.n_playback_xruns = 0
         self.n_out_of_step = 0
@@ -61,13 +73,15 @@ class AlsaCard:
         self._warn = warn
         self._n_periods = n_periods
         self._period = period
-        self._period_s = period / SAMPLE_RATE_HZ
+        self._rate_hz = rate_hz
+        self._period_s = period / rate_hz
         self._in = np.zeros(period, np.float32)
         self._in_bytes = self._in.view(np.uint8).data
         self._n_in = 0
+        self._n_ahead = 0
         self._is_ready = False
         self._must_prime = False
-        self._silence = bytes(period * BYTES_PER_FRAME)
+        self._silence = bytes(n_periods * period * BYTES_PER_FRAME)
         self._out = np.zeros(period, np.float32)
         self._capture: alsaaudio.PCM | None = None
         self._playback: alsaaudio.PCM | None = None
@@ -127,6 +141,8 @@ class AlsaCard:
             self.n_playback_xruns += n_written < 0
             self.n_out_of_step += n_written >= 0
             self._prime()
+        elif self._capture is not None:
+            self._keep_step(self._capture, playback)
 
     def close(self) -> None:
         """Let go of the card."""
@@ -185,7 +201,7 @@ class AlsaCard:
 
     def _pcm(self, direction: int) -> alsaaudio.PCM:
         wanted = {
-            "rate": SAMPLE_RATE_HZ,
+            "rate": self._rate_hz,
             "channels": 1,
             "format": alsaaudio.PCM_FORMAT_FLOAT_LE,
             "periodsize": self._period,
@@ -221,19 +237,50 @@ class AlsaCard:
             return
         self._n_in = 0
         try:
-            if playback.state() == alsaaudio.PCM_STATE_XRUN:
-                self.n_playback_xruns += 1
+            # Who noticed counted its own direction, and ALSA prepared that one again.
+            self.n_playback_xruns += self._has_xrun(playback)
+            self.n_capture_xruns += self._has_xrun(capture)
             for pcm in (capture, playback):
                 if pcm.state() not in (alsaaudio.PCM_STATE_PREPARED, alsaaudio.PCM_STATE_SETUP):
                     pcm.drop()
+            silence = self._silence[: self._period * BYTES_PER_FRAME]
             for _ in range(self._n_periods):
-                if playback.write(self._silence) == XRUN:
+                if playback.write(silence) == XRUN:
                     # What the drop left of the xrun; it is prepared again now.
-                    playback.write(self._silence)
+                    playback.write(silence)
             # The first read starts the capture; it has nothing yet.
             capture.read()
+            self._align(capture, playback)
         except alsaaudio.ALSAAudioError as error:
             self._lose(str(error))
+
+    def _align(self, capture: alsaaudio.PCM, playback: alsaaudio.PCM) -> None:
+        """Make up for what was played before the capture began: as much room here as is heard there."""
+        for _ in range(ALIGN_ATTEMPTS):
+            n_heard = capture.avail()
+            n_room = playback.avail()
+            if capture.avail() == n_heard:
+                if n_room > n_heard:
+                    playback.write(self._silence[: (n_room - n_heard) * BYTES_PER_FRAME])
+                return
+
+    def _keep_step(self, capture: alsaaudio.PCM, playback: alsaaudio.PCM) -> None:
+        """A sound server under load passes over one direction now and then, and no xrun tells of it."""
+        is_ahead = playback.avail() - capture.avail() >= self._period
+        self._n_ahead = self._n_ahead + 1 if is_ahead else 0
+        if self._n_ahead == SURELY:
+            self._n_ahead = 0
+            self.n_out_of_step += 1
+            self._align(capture, playback)
+
+    @staticmethod
+    def _has_xrun(pcm: alsaaudio.PCM) -> bool:
+        # The state alone is that of the last look at the card: ask how much is there first.
+        try:
+            pcm.avail()
+        except alsaaudio.ALSAAudioError:
+            return True
+        return bool(pcm.state() == alsaaudio.PCM_STATE_XRUN)
 
     # --- no card ---------------------------------------------------------------------------
 

@@ -20,8 +20,9 @@ NOT_INSTRUMENTS: Final = ("Midi Through*", "kelly_edge*")
 APIS: Final = {"alsa": rtmidi.API_LINUX_ALSA, "jack": rtmidi.API_UNIX_JACK}
 RAW: Final = "raw:"
 SEQUENCER: Final = Path("/dev/snd/seq")
-MAX_PENDING_BYTES: Final = 3_072
-"""A slow receiver: a second of a MIDI cable (31,250 baud)."""
+TIMING_CLOCK: Final = 0xF8
+MAX_PENDING_BYTES: Final = 150
+"""A slow receiver gets no further note than this: 50 ms of a MIDI cable (31,250 baud)."""
 ALL_SOUND_OFF: Final = tuple((0xB0 | channel, 123, 0) for channel in range(16))
 
 
@@ -60,18 +61,24 @@ class RawPort:
     """A raw MIDI device or a pipe. What a slow receiver has not taken waits, in order, and is bounded."""
 
     def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        # Appending: ALSA opens a device twice for those who append, and the guardian must get through.
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
         self._pending: deque[bytes] = deque()
         self._n_pending = 0
 
     def send(self, message: bytes) -> bool:
         """See ``Port``."""
-        is_note_on = message[0] & 0xF0 == 0x90
+        may_drop = message[0] & 0xF0 == 0x90 or message[0] == TIMING_CLOCK
         # Dropping a note-on leaves silence, dropping a note-off leaves a note: only the first may happen.
-        if not (is_note_on and self._n_pending + len(message) > MAX_PENDING_BYTES):
+        if not (may_drop and self._n_pending + len(message) > MAX_PENDING_BYTES):
             self._pending.append(message)
             self._n_pending += len(message)
         return self.flush()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits."""
+        return bool(self._pending)
 
     def flush(self) -> bool:
         """Send what waits, as far as the receiver takes it; False when it is gone."""
@@ -127,6 +134,10 @@ class MidiPorts:
         """See ``MidiOut``; a port that refuses is closed."""
         self._send(bytes((status, data1, data2)))
 
+    def send_realtime(self, status: int) -> None:
+        """Send one of MIDI's one-byte real-time messages (clock, start, stop) now."""
+        self._send(bytes((status,)))
+
     def _send(self, message: bytes) -> None:
         gone = [name for name, port in self._open.items() if not port.send(message)]
         for name in gone:
@@ -140,9 +151,18 @@ class MidiPorts:
         for name, open_port in there.items():
             if name not in self._open:
                 self._try(name, open_port)
-        for port in list(self._open.items()):
-            if isinstance(port[1], RawPort) and not port[1].flush():
-                self._close(port[0])
+        self.flush()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a slow receiver has not taken everything."""
+        return any(isinstance(port, RawPort) and port.is_behind for port in self._open.values())
+
+    def flush(self) -> None:
+        """Send what waits for slow receivers, as far as they take it."""
+        for name, port in list(self._open.items()):
+            if isinstance(port, RawPort) and not port.flush():
+                self._close(name)
 
     def close(self) -> None:
         """Let go of every port."""
@@ -156,7 +176,7 @@ class MidiPorts:
             found[RAW + path] = lambda path=path: RawPort(path)  # type: ignore[misc]
         for api, patterns in self._named.items():
             for name in self._port_names(api):
-                if _matches(name, patterns) and not _matches(name, NOT_INSTRUMENTS):
+                if matches(name, patterns) and not matches(name, NOT_INSTRUMENTS):
                     found[f"{api}:{name}"] = lambda api=api, name=name: RtMidiPort(APIS[api], name)  # type: ignore[misc]
         return found
 
@@ -197,5 +217,5 @@ class MidiPorts:
             self._warn(text)
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
+def matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -49,6 +49,7 @@ class RecordingMidi:
     """Keeps the messages sent, with their due times."""
 
     messages: list[tuple[float, int, int, int]] = field(default_factory=list)
+    is_behind: bool = False
 
     def send(self, due_s: float, status: int, data1: int, data2: int) -> None:
         """See ``MidiOut``."""

@@ -8,12 +8,19 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_py.telemetry import Report
+
 
 class SoundCard(Protocol):
     """A full-duplex card at ``SAMPLE_RATE_HZ``, one period of mono float32 at a time."""
 
-    n_capture_xruns: int
-    n_playback_xruns: int
+    @property
+    def n_capture_xruns(self) -> int:
+        """Times that what was heard was lost."""
+
+    @property
+    def n_playback_xruns(self) -> int:
+        """Times that there was nothing to play."""
 
     def read(self, out: NDArray[np.float32]) -> None:
         """Wait for the next period and fill ``out`` with it (zeros when the card has none)."""
@@ -34,6 +41,15 @@ class Clock(Protocol):
 
     def now_s(self) -> float:
         """The time now."""
+
+
+class Outlet(Protocol):
+    """Somewhere ``control`` reports what every process counted. It never waits and never raises."""
+
+    n_lost: int
+
+    def publish(self, report: Report) -> None:
+        """Make ``report`` known; one that cannot be is counted in ``n_lost``."""
 
 
 class Journal(Protocol):

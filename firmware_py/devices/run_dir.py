@@ -3,6 +3,7 @@
 import fcntl
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -13,11 +14,11 @@ LOCK_FILE: Final = "lock"
 OURS: Final = ("*.ring", "*.cell", CLOCK_FILE, f"{CLOCK_FILE}.*", LOCK_FILE)
 
 
-def default_run_dir() -> Path:
+def default_run_dir(environment: Mapping[str, str] = os.environ) -> Path:
     """systemd's directory for the service, else the user's, else one of our own in the temporary folder."""
     for name, tail in (("RUNTIME_DIRECTORY", ""), ("XDG_RUNTIME_DIR", "kelly-edge")):
-        if os.environ.get(name):
-            return Path(os.environ[name].split(":")[0]) / tail
+        if environment.get(name):
+            return Path(environment[name].split(":")[0]) / tail
     return Path(tempfile.gettempdir()) / f"kelly-edge-{os.getuid()}"
 
 

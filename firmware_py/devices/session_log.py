@@ -11,18 +11,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-
-def state_dir(environment: Mapping[str, str]) -> Path:
-    """Where session logs are kept: systemd's state directory for the service, else the user's."""
-    if environment.get("STATE_DIRECTORY"):
-        return Path(environment["STATE_DIRECTORY"].split(":")[0]) / "sessions"
-    home = environment.get("XDG_STATE_HOME") or str(Path(environment.get("HOME", "/")) / ".local" / "state")
-    return Path(home) / "kelly-edge" / "sessions"
+from firmware_py.devices.kept import state_root
+from firmware_py.devices.ports import Journal
+from firmware_py.telemetry import Report
 
 
-def session_path(environment: Mapping[str, str]) -> Path:
+def state_dir(environment: Mapping[str, str], setting: str = "") -> Path:
+    """Where session logs are kept: below ``runtime.state_dir``, else systemd's or the user's state folder."""
+    return state_root(setting, environment) / "sessions"
+
+
+def session_path(environment: Mapping[str, str], setting: str = "") -> Path:
     """A new session's log, named after the moment and the process."""
-    return state_dir(environment) / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.jsonl"
+    return state_dir(environment, setting) / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.jsonl"
 
 
 def warn(text: str) -> None:
@@ -51,16 +52,36 @@ class SessionLog:
             return
         line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
         try:
-            is_whole = os.write(self._fd, line) == len(line)
+            n_written = os.write(self._fd, line)
+            if n_written == len(line):
+                return
+            # A full disk took a part: half a line would spoil the next one too.
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - n_written)
         except OSError:
-            is_whole = False
-        if not is_whole:
-            if self.n_lost == 0:
-                warn(f"the session log loses entries ({self.path}); free space")
-            self.n_lost += 1
+            pass
+        if self.n_lost == 0:
+            warn(f"the session log loses entries ({self.path}); free space")
+        self.n_lost += 1
 
     def close(self) -> None:
         """Done."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+class LoggedReports:
+    """An ``Outlet`` into the session log: what was counted stands there though the box dies."""
+
+    n_lost = 0
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def publish(self, report: Report) -> None:
+        """See ``Outlet``; the log counts what it loses. The last counts are ``ControlStage``'s to log."""
+        if not report.is_up:
+            return
+        for process, counters in report.counters.items():
+            entry = {"kind": "counters", "time_s": round(report.time_s, 3), "process": process, **counters}
+            self._journal.record(entry)

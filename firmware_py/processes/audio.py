@@ -1,7 +1,9 @@
 """``audio``: the card's periods to and from the rings. Imports numpy and the limiter, no model code.
 
 Sound goes on when anything else dies: an empty playback ring plays silence, and as many late blocks
-are discarded when they come, so that time stays aligned (as in anira).
+are discarded when they come, so that time stays aligned (as in anira). Nothing needs to be remembered for
+that: what waits in both rings together is what the path to dsp and back holds, and more than a hop and the
+newest period is late. Until dsp gives its first answer nothing counts as late or lost.
 """
 
 import numpy as np
@@ -11,8 +13,6 @@ from firmware_py.devices.ports import SoundCard
 from firmware_py.telemetry import new_counters
 from kelly_edge.contract import HOP_SIZE
 from kelly_edge.signal.limiter import Limiter
-
-LATE_HOPS, ON_TIME_HOPS = 4, 32
 
 
 class AudioStage:
@@ -25,49 +25,37 @@ class AudioStage:
         self._card = card
         self._limiter = limiter
         self._block = np.zeros(period, np.float32)
-        self._n_owed = 0
-        self._n_late_in_a_row = 0
-        self._n_on_time = 0
         self.counters = new_counters("audio")
-        self._periods_per_hop = HOP_SIZE // period
         # What an audio process before this one left there is late.
         while self._playback.read(self._block):
             continue
         self._block[:] = 0.0
         # dsp needs a whole hop before it answers: start with that much silence in the ring.
-        for _ in range(self._periods_per_hop):
+        self._n_silent = HOP_SIZE // period
+        self._n_held = HOP_SIZE // period + 1
+        for _ in range(self._n_silent):
             self._playback.write(self._block)
+        self._is_answered = False
 
     def step(self) -> None:
         """One period; waits in the card's read, nowhere else."""
         block, counters = self._block, self.counters
         self._card.read(block)
-        if self._capture.n_waiting() or self._n_on_time > ON_TIME_HOPS * self._periods_per_hop:
-            self._n_late_in_a_row = 0
-        self._capture.write(block)
-        while self._n_owed and self._playback.read(block):
-            self._n_owed -= 1
+        if not self._capture.write(block) and self._is_answered:
+            counters["n_capture_dropped"] += 1
+        n_late = self._capture.n_waiting() + self._playback.n_waiting() - self._n_held
+        while n_late > 0 and self._playback.read(block):
+            n_late -= 1
             counters["n_discarded_blocks"] += 1
-        self._n_on_time += 1
-        if not self._playback.read(block):
+        if self._playback.read(block):
+            self._is_answered = self._is_answered or self._n_silent == 0
+            self._n_silent = max(0, self._n_silent - 1)
+        else:
             block[:] = 0.0
-            self._owe()
-            counters["n_late_blocks"] += 1
+            counters["n_late_blocks"] += self._is_answered
         self._limiter.process(block)
         self._card.write(block)
         counters["n_periods"] += 1
         counters["n_capture_xruns"] = self._card.n_capture_xruns
         counters["n_playback_xruns"] = self._card.n_playback_xruns
         self._telemetry.write(counters)
-
-    def _owe(self) -> None:
-        """One more late block to discard when it comes.
-
-        What a killed dsp had taken, or a full ring refused, never comes. Seen by blocks that go on being
-        late while dsp takes all it is given: then start afresh, owing nothing.
-        """
-        self._n_owed += 1
-        self._n_on_time = 0
-        self._n_late_in_a_row += 1
-        if self._n_late_in_a_row > LATE_HOPS * self._periods_per_hop:
-            self._n_owed = self._n_late_in_a_row = 0

@@ -5,9 +5,11 @@ time line, the envelope bounds every note, and committed bars go to ``midi`` as 
 due times. When it is late it steps down the ladder: shorter context, continuation, rest.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
-from firmware_py.board import TARGET_DTYPE, Board
+from firmware_py.board import ALIVE_DTYPE, BAR_DTYPE, TARGET_DTYPE, Board
 from firmware_py.devices.ports import Clock
 from firmware_py.telemetry import new_counters
 from kelly_edge.config import Settings
@@ -26,7 +28,13 @@ from kelly_edge.music.generator import Generator, Target
 from kelly_edge.music.scheduler import COMMIT_S, Plan, PlannedBar
 from kelly_edge.units import clamp
 
-REST = RUNGS.index("rest")
+FULL, SHORT, CONTINUATION, REST = (
+    RUNGS.index(rung) for rung in ("full", "short_context", "continuation", "rest")
+)
+MARGIN = 1.5
+"""A rung is taken when this many times what it cost lately fits into the time left."""
+FORGET = 0.85
+"""With each bar a cost is believed less, so that a better rung is tried again."""
 PRESENCE_S = 1.0
 """Time constant over which silence thins the music."""
 SILENT, PLAYING = 0.15, 0.3
@@ -45,6 +53,8 @@ class ComposerStage:
         self._target_cell = board.cells["target"]
         self._telemetry = board.cells["telemetry_composer"]
         self._notes = board.rings["notes"]
+        self._bars = board.rings["bars"]
+        self._bar = np.zeros((), BAR_DTYPE)
         self._settings = settings
         self._generator = generator
         self._clock = clock
@@ -52,7 +62,7 @@ class ComposerStage:
         self._following = Following()
         self._presence = 0.0
         self._resting = True
-        self._cost_s = 0.0
+        self._cost_s = {FULL: 0.0, SHORT: 0.0}
         self._plan = Plan(settings.envelope, clock.now_s() + COMMIT_S)
         self._envelope = Envelope(settings.envelope)
         self._heard = np.zeros((), HEARD_DTYPE)
@@ -60,10 +70,20 @@ class ComposerStage:
         self._knobs = np.zeros((), KNOBS_DTYPE)
         self._note = np.zeros((), NOTE_DTYPE)
         self._target_record = np.zeros((), TARGET_DTYPE)
+        self._alive_cell = board.cells["alive"]
+        self._alive = np.zeros((), ALIVE_DTYPE)
+        self._alive["born_s"] = clock.now_s()
         self.counters = new_counters("composer")
+        self.beat()
+
+    def beat(self) -> None:
+        """A sign of life, for ``midi``: whoever works long within a step gives one now and then."""
+        self._alive["time_s"] = self._clock.now_s()
+        self._alive_cell.write(self._alive)
 
     def step(self) -> None:
         """Keep the music planned up to now plus the look-ahead."""
+        self.beat()
         now_s = self._clock.now_s()
         self._knobs_cell.read(self._knobs)
         if self._heard_cell.read(self._heard) and self._heard["time_s"] != self._heard_s:
@@ -87,6 +107,8 @@ class ComposerStage:
         heard, knobs = self._heard, self._knobs
         presence = float(heard["presence"])
         self._presence += (presence - self._presence) / (PRESENCE_S * EMOTION_RATE_HZ)
+        # Who begins to play is answered soon; who stops is given time.
+        self._presence = max(presence, self._presence)
         self._resting = self._presence < (PLAYING if self._resting else SILENT)
         self._steering = steer(
             self._steering,
@@ -124,24 +146,37 @@ class ComposerStage:
         self._target_cell.write(record)
 
     def _rung(self, margin_s: float) -> int:
-        """The best rung whose work fits into ``margin_s``, judged by what a full bar cost lately."""
-        if margin_s >= 2.0 * self._cost_s:
-            return RUNGS.index("full")
-        if margin_s >= self._cost_s:
-            return RUNGS.index("short_context")
-        return RUNGS.index("continuation") if margin_s >= LATE_CONTINUATION_S else REST
+        """The best rung whose work fits into ``margin_s``, judged by what it cost lately."""
+        if margin_s < LATE_CONTINUATION_S:
+            return REST
+        for rung, cost_s in self._cost_s.items():
+            if margin_s >= MARGIN * cost_s:
+                return rung
+        return CONTINUATION
 
     def _compose(self, target: Target, now_s: float) -> None:
         rung = REST if self._resting else self._rung(self._plan.end_s - now_s)
         bar = self._generator.compose_bar(target, rung)
-        if rung == RUNGS.index("full"):
-            cost_s = self._clock.now_s() - now_s
-            self._cost_s = max(cost_s, 0.9 * self._cost_s)
+        if self._resting:
+            # Silence is counted in beats, so that the music begins soon after somebody plays.
+            bar = replace(bar, n_beats=1)
+        for known in self._cost_s:
+            self._cost_s[known] *= FORGET
+        if rung in self._cost_s:
+            self._cost_s[rung] = max(self._clock.now_s() - now_s, self._cost_s[rung])
         self._plan.add(bar, target)
         self.counters["n_bars"] += 1
         self.counters["n_silent_bars" if self._resting else f"n_{RUNGS[bar.rung]}"] += 1
 
+    def _tell_the_clock(self, planned: PlannedBar) -> None:
+        bar = self._bar
+        bar["start_s"], bar["beat_s"] = planned.start_s, 60.0 / planned.tempo_bpm
+        bar["n_beats"], bar["number"] = planned.bar.n_beats, planned.bar.number
+        self._bars.write(bar)
+
     def _send(self, planned: PlannedBar) -> None:
+        if self._settings.midi.clock:
+            self._tell_the_clock(planned)
         note, channel = self._note, self._settings.composer.channel
         compensation_s = self._settings.midi.latency_ms / 1_000.0
         for wanted in planned.notes():

@@ -1,5 +1,6 @@
 """``control``: sets the knobs, writes the session log. Human time, far from sound."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,17 +32,38 @@ def _rounded(record: NDArray[Any], names: tuple[str, ...]) -> dict[str, float]:
     return {name: round(float(record[name]), DIGITS) for name in names}
 
 
-class ControlStage:
-    """One ``step()`` logs what is new; ``close()`` logs the counters."""
+def _nobody_listens(channel: int, pitch: int, time_s: float) -> None:
+    pass
 
-    def __init__(self, board: Board, settings: Settings, journal: Journal) -> None:
+
+class ControlStage:
+    """One ``step()`` logs what is new; ``close()`` logs the counters.
+
+    Parameters
+    ----------
+    played: told channel, pitch and due time of every note that was sent.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        settings: Settings,
+        journal: Journal,
+        played: Callable[[int, int, float], None] = _nobody_listens,
+    ) -> None:
         self._board = board
         self._journal = journal
+        self._played = played
+        self.counters = new_counters("control")
         self._heard = np.zeros((), HEARD_DTYPE)
         self._target = np.zeros((), TARGET_DTYPE)
         self._note = np.zeros((), NOTE_DTYPE)
         self._heard_s = -1.0
         self.knobs = initial_knobs(settings)
+        before = np.zeros((), KNOBS_DTYPE)
+        if board.cells["knobs"].read(before):
+            # A control process started again: the count must not change, or it would be a panic.
+            self.knobs["n_panics"] = before["n_panics"]
         board.cells["knobs"].write(self.knobs)
         self._log_knobs(0.0)
 
@@ -51,6 +73,14 @@ class ControlStage:
             self.knobs[name] = value
         self._board.cells["knobs"].write(self.knobs)
         self._log_knobs(time_s)
+
+    def press_panic(self, time_s: float) -> None:
+        """Silence everything that sounds."""
+        self.turn(time_s, n_panics=int(self.knobs["n_panics"]) + 1)
+
+    def publish(self) -> None:
+        """Put this process's counters on the board."""
+        self._board.cells["telemetry_control"].write(self.counters)
 
     def step(self) -> None:
         """Log the newest hop group and the notes played since the last step."""
@@ -71,6 +101,7 @@ class ControlStage:
             )
         while self._board.rings["played"].read(self._note):
             note = self._note
+            self._played(int(note["channel"]), int(note["pitch"]), float(note["due_s"]))
             self._journal.record(
                 {
                     "kind": "note",

@@ -3,8 +3,9 @@
 import numpy as np
 
 from firmware_py.board import Board
+from firmware_py.devices.ports import Clock
 from firmware_py.telemetry import new_counters
-from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, KNOBS_DTYPE, SAMPLE_RATE_HZ
+from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, KNOBS_DTYPE
 from kelly_edge.emotion.circumplex import Circumplex
 from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.emotion.network import EmotionNetwork
@@ -25,12 +26,14 @@ class DspStage:
         emotion_network: EmotionNetwork,
         voice: Voice,
         period: int,
+        clock: Clock,
     ) -> None:
         self._capture = board.rings["capture"]
         self._playback = board.rings["playback"]
         self._heard_cell = board.cells["heard"]
         self._knobs_cell = board.cells["knobs"]
         self._telemetry = board.cells["telemetry_dsp"]
+        self._clock = clock
         self._network = emotion_network
         self._network.reset()
         self.extractor = FeatureExtractor()
@@ -71,7 +74,7 @@ class DspStage:
         emotion = self._network.step(extractor.features)
         estimate = self._circumplex.update(emotion, extractor.presence)
         self.counters["n_emotion_steps"] += 1
-        heard["time_s"] = int(self.counters["n_hops"]) * HOP_SIZE / SAMPLE_RATE_HZ
+        heard["time_s"] = self._clock.now_s()
         heard["valence"] = estimate.valence
         heard["arousal"] = estimate.arousal
         heard["confidence"] = estimate.confidence

@@ -1,7 +1,9 @@
 """``midi``: notes on absolute deadlines. Knows every sounding note and leaves none hanging.
 
 A note-on more than ``STALE_S`` late is dropped and counted with its note-off; the note-off of a
-sounding note is never dropped. A pitch struck again is released first.
+sounding note is never dropped. A pitch struck again is released first. A composer that stands still or is
+gone mutes the music: what sounds is released, what falls due is dropped and counted, until it is back;
+one that was started again finds none of the other's notes waiting.
 """
 
 import heapq
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import Board
+from firmware_py.board import ALIVE_DTYPE, Board
 from firmware_py.devices.ports import Clock, MidiOut
 from firmware_py.telemetry import new_counters
 from kelly_edge.contract import KNOBS_DTYPE, NOTE_DTYPE
@@ -19,6 +21,8 @@ from kelly_edge.contract import KNOBS_DTYPE, NOTE_DTYPE
 STALE_S = 0.1
 LATE_S = 0.01
 """From here on a note sent counts as late."""
+COMPOSER_STALLED_S = 0.2
+"""A composer that gave no sign for so long stands still."""
 NOTE_OFF, NOTE_ON, CONTROL_CHANGE = 0x80, 0x90, 0xB0
 ALL_NOTES_OFF = 123
 
@@ -30,19 +34,39 @@ class MidiStage:
         self._notes = board.rings["notes"]
         self._played = board.rings["played"]
         self._knobs_cell = board.cells["knobs"]
+        self._alive_cell = board.cells["alive"]
         self._telemetry = board.cells["telemetry_midi"]
         self._out = out
         self._clock = clock
         self._note = np.zeros((), NOTE_DTYPE)
         self._knobs = np.zeros((), KNOBS_DTYPE)
+        self._alive = np.zeros((), ALIVE_DTYPE)
+        self._composer_born_s = -1.0
+        self._is_muted = False
         self._due: list[tuple[float, int, NDArray[Any]]] = []
         self._sounding: dict[tuple[int, int], float] = {}
         self._n_received = 0
         self.counters = new_counters("midi")
 
     def step(self) -> None:
-        """Take new notes in, then send note-offs and note-ons up to now, in order of their times."""
+        """Send what is due, take in what is new, and send what of that is due."""
+        self._send_due()
+        self._take_in()
+        self._send_due()
+        self._telemetry.write(self.counters)
+
+    def _send_due(self) -> None:
         now_s = self._clock.now_s()
+        while self._due and self._due[0][0] <= now_s:
+            due_s, _, note = heapq.heappop(self._due)
+            self._release_until(due_s)
+            self._strike(note, now_s)
+        self._release_until(now_s)
+
+    def _take_in(self) -> None:
+        now_s = self._clock.now_s()
+        if self._alive_cell.read(self._alive):
+            self._watch_composer(now_s)
         while self._notes.read(self._note):
             # The count breaks ties, so that notes of one chord keep their order.
             heapq.heappush(self._due, (float(self._note["due_s"]), self._n_received, self._note.copy()))
@@ -51,12 +75,7 @@ class MidiStage:
             self.counters["n_panics"] = self._knobs["n_panics"]
             self._due.clear()
             self.release_all(now_s)
-        while self._due and self._due[0][0] <= now_s:
-            due_s, _, note = heapq.heappop(self._due)
-            self._release_until(due_s)
-            self._strike(note, now_s)
-        self._release_until(now_s)
-        self._telemetry.write(self.counters)
+        self.counters["n_played_dropped"] = self._played.n_dropped
 
     def next_due_s(self) -> float:
         """When something must be sent next, as far as is known; infinity when nothing waits."""
@@ -72,10 +91,26 @@ class MidiStage:
             self._out.send(now_s, CONTROL_CHANGE | channel, ALL_NOTES_OFF, 0)
         self._telemetry.write(self.counters)
 
+    def _watch_composer(self, now_s: float) -> None:
+        born_s = float(self._alive["born_s"])
+        if born_s != self._composer_born_s:
+            if self._composer_born_s >= 0.0:
+                self.counters["n_forgotten"] += len(self._due)
+                self._due.clear()
+            self._composer_born_s = born_s
+        stands_still = now_s - float(self._alive["time_s"]) > COMPOSER_STALLED_S
+        if stands_still and not self._is_muted:
+            self.counters["n_composer_stalls"] += 1
+            self.release_all(now_s)
+        self._is_muted = stands_still
+
     def _strike(self, note: NDArray[Any], now_s: float) -> None:
         due_s, key = float(note["due_s"]), (int(note["channel"]), int(note["pitch"]))
         if now_s - due_s > STALE_S:
             self.counters["n_stale"] += 1
+            return
+        if self._is_muted:
+            self.counters["n_muted"] += 1
             return
         self.counters["n_late"] += now_s - due_s > LATE_S
         if key in self._sounding:

@@ -18,7 +18,7 @@ FAULTS: Final = {
     "midi": ("n_late", "n_stale", "n_panics"),
 }
 """Counters a person is told of when they rise."""
-TIMES: Final = (*(f"times_{process}" for process in (*COUNTERS, "control")), "send_error")
+TIMES: Final = (*(f"times_{process}" for process in COUNTERS), "send_error")
 
 
 class WatchStage:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from firmware_py.devices.session_log import state_dir
+from firmware_py.devices.kept import replace_file, state_root
 from firmware_py.runtimes.tflite import RUNTIME_MODULES
 from kelly_edge.errors import OutputError
 
@@ -28,15 +28,15 @@ class Choice:
     precision: str = "int8"
 
 
-def choice_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the choice is kept: with the state, outside any release."""
-    return state_dir(environment).parent / "board.json"
+def choice_path(state_dir: str = "", environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the choice is kept: in ``runtime.state_dir``, outside any release."""
+    return state_root(state_dir, environment) / "board.json"
 
 
-def stored_choice(path: Path | None = None) -> Choice:
+def stored_choice(path: Path) -> Choice:
     """What was chosen for this board; the default where nothing readable is kept."""
     try:
-        kept = json.loads((path or choice_path()).read_text(encoding="utf-8"))["choice"]
+        kept = json.loads(path.read_text(encoding="utf-8"))["choice"]
         choice = Choice(str(kept["tflite"]), str(kept["precision"]))
     except (OSError, ValueError, KeyError, TypeError):
         return Choice()
@@ -44,19 +44,16 @@ def stored_choice(path: Path | None = None) -> Choice:
     return choice if known else Choice()
 
 
-def store_choice(choice: Choice, measured: Mapping[str, Any], path: Path | None = None) -> Path:
-    """Keep ``choice`` and what it rests on; returns the file.
+def store_choice(choice: Choice, measured: Mapping[str, Any], path: Path) -> None:
+    """Keep ``choice`` and what it rests on.
 
     Raises
     ------
     OutputError: it cannot be written.
     """
-    path = path or choice_path()
-    beside = path.with_suffix(".part")
+    content = json.dumps({"choice": asdict(choice), "measured": measured}, indent=2)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        beside.write_text(json.dumps({"choice": asdict(choice), "measured": measured}, indent=2), "utf-8")
-        beside.replace(path)
+        replace_file(path, content.encode())
     except OSError as error:
         raise OutputError(f"cannot keep the board's choice in {path}: {error.strerror}; free space") from None
-    return path

@@ -4,20 +4,27 @@
 """
 
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from firmware_py.board import Board
+from firmware_py import realtime
+from firmware_py.board import ALIVE_DTYPE, Board
 from firmware_py.devices.clock import StreamClock
-from firmware_py.live import BUILDERS, Builder, Part, every, run_process, wait_for
+from firmware_py.live import BUILDERS, Builder, Part, run_process
+from firmware_py.pacing import every, nothing, wait_for
 from firmware_py.telemetry import new_counters
 from kelly_edge.config import AudioSettings, MidiSettings, RuntimeSettings, Settings
 from kelly_edge.contract import NOTE_DTYPE
 
 NOTE_EVERY_S = 0.1
 NOTE_S = 0.35
+STALL_S = 0.05
 AHEAD_S = 0.5
 """Longer notes than steps: several sound at any moment."""
 
@@ -44,10 +51,14 @@ class MelodyStage:
         self._board = board
         self._clock = clock
         self._note = np.zeros((), NOTE_DTYPE)
+        self._alive = np.zeros((), ALIVE_DTYPE)
+        self._alive["born_s"] = clock.now_s()
         self._n_next = int((clock.now_s() + AHEAD_S) / NOTE_EVERY_S)
 
     def step(self) -> None:
         note = self._note
+        self._alive["time_s"] = self._clock.now_s()
+        self._board.cells["alive"].write(self._alive)
         while self._n_next * NOTE_EVERY_S < self._clock.now_s() + AHEAD_S:
             note["onset_s"] = note["due_s"] = self._n_next * NOTE_EVERY_S
             note["duration_s"] = NOTE_S
@@ -56,17 +67,13 @@ class MelodyStage:
             self._n_next += 1
 
 
-def no_close() -> None:
-    """Nothing to close."""
-
-
 def build_echo(settings: Settings, board: Board, clock: StreamClock) -> Part:
     period = settings.audio.period
-    return Part(EchoStage(board, period), wait_for(board.rings["capture"], 0.1), 0.005, no_close)
+    return Part(EchoStage(board, period), wait_for(board.rings["capture"], 0.1), 0.005, nothing)
 
 
 def build_melody(settings: Settings, board: Board, clock: StreamClock) -> Part:
-    return Part(MelodyStage(board, clock), every(0.02), 0.02, no_close)
+    return Part(MelodyStage(board, clock), every(0.02), 0.02, nothing)
 
 
 STANDINS: dict[str, Builder] = {**BUILDERS, "dsp": build_echo, "composer": build_melody}
@@ -84,7 +91,15 @@ def command(midi_output: str) -> Callable[[str, str], list[str]]:
     return lambda process, run_dir: [sys.executable, __file__, process, run_dir, midi_output]
 
 
+def stall(*_: object) -> None:
+    """On SIGUSR1: the main thread stands still, as behind a long page fault; JACK's own thread goes on."""
+    time.sleep(STALL_S)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGUSR1, stall)
+    if os.environ.get("KELLY_TEST_ORDINARY"):
+        realtime.POLICIES = dict.fromkeys(realtime.POLICIES, realtime.Policy())
     if sys.argv[1] == "run":
         from firmware_py.supervisor import Supervisor
 

@@ -92,7 +92,7 @@ def _outlive_the_server(name: str, commands: Any, answers: Any) -> None:
     answers.put((card.is_there, time.monotonic() - begin_s))
     commands.get()  # started again
     begin_s = time.monotonic()
-    while not card.is_there and time.monotonic() < begin_s + 5:
+    while not card.is_there and time.monotonic() < begin_s + 8:
         run(card, 10)
     answers.put((card.is_there, time.monotonic() - begin_s))
     run(card, 100)
@@ -117,7 +117,7 @@ def test_a_server_killed_is_silence_and_the_server_back_is_sound(server: Any) ->
     commands.put("started")
     is_there, taken_s = answers.get(timeout=10)
     assert is_there
-    assert taken_s < REOPEN_EVERY_S + 1.0
+    assert taken_s < REOPEN_EVERY_S + 3.0
     is_there, n_disconnects, warnings = answers.get(timeout=10)
     process.join(10)
     assert is_there

@@ -3,140 +3,29 @@
 ``dsp`` and ``composer`` are stand-ins (``standins.py``); everything else is what ships.
 """
 
-import contextlib
 import itertools
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
 
-ROOT = Path(__file__).resolve().parents[2]
-STANDINS = Path(__file__).with_name("standins.py")
-SILENT_WITHIN_S = 0.25
-BACK_WITHIN_S = 3.0
-PROCESSES = ("control", "midi", "audio", "dsp", "composer")
-
-
-class Receiver:
-    """An instrument at the other end of a raw MIDI pipe: what sounds in it, and since when."""
-
-    def __init__(self, path: Path) -> None:
-        os.mkfifo(path)
-        self.path = path
-        self.sounding: dict[tuple[int, int], float] = {}
-        self.n_note_ons = 0
-        self.n_struck_twice = 0
-        self._is_listening = True
-        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        self._thread = threading.Thread(target=self._listen)
-        self._thread.start()
-
-    def _listen(self) -> None:
-        data = b""
-        while self._is_listening:
-            with contextlib.suppress(BlockingIOError):
-                data += os.read(self._fd, 3 * 64)
-            while len(data) >= 3:
-                self._take(*data[:3])
-                data = data[3:]
-            time.sleep(0.002)
-
-    def _take(self, status: int, data1: int, data2: int) -> None:
-        key = (status & 0x0F, data1)
-        if status & 0xF0 == 0x90:
-            self.n_note_ons += 1
-            self.n_struck_twice += key in self.sounding
-            self.sounding[key] = time.monotonic()
-        elif status & 0xF0 == 0x80:
-            self.sounding.pop(key, None)
-
-    def close(self) -> None:
-        self._is_listening = False
-        self._thread.join()
-        os.close(self._fd)
-
-
-def wait_until(is_so: Callable[[], bool], within_s: float) -> float:
-    """Seconds until ``is_so``, which must be within ``within_s``."""
-    begin_s = time.monotonic()
-    while not is_so():
-        taken_s = time.monotonic() - begin_s
-        assert taken_s < within_s, f"not so within {within_s} s"
-        time.sleep(0.005)
-    return time.monotonic() - begin_s
-
-
-def children(pid: int) -> dict[str, int]:
-    """Process name → pid of the children of ``pid`` that live."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            state, parent = (path / "stat").read_text().rpartition(")")[2].split()[:2]
-            words = (path / "cmdline").read_bytes().split(b"\0")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(parent) == pid and state != "Z" and len(words) > 2:
-            found[words[2].decode()] = int(path.name)
-    return found
-
-
-class Box:
-    """``standins.py run`` and its receiver."""
-
-    def __init__(self, folder: Path) -> None:
-        self.receiver = Receiver(folder / "midi")
-        self.run_dir = folder / "run"
-        self.state = folder / "state"
-        self.errors = folder / "stderr"
-        self._env = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(self.state)}
-        self.popen = self.start()
-
-    def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, str(STANDINS), "run", str(self.run_dir), f"raw:{self.receiver.path}"]
-        with self.errors.open("ab") as errors:
-            return subprocess.Popen(command, env=self._env, stderr=errors)
-
-    def pid(self, process: str) -> int:
-        wait_until(lambda: process in children(self.popen.pid), BACK_WITHIN_S)
-        return children(self.popen.pid)[process]
-
-    def plays(self, within_s: float = BACK_WITHIN_S) -> float:
-        """Seconds until a new note is heard."""
-        before = self.receiver.n_note_ons
-        return wait_until(lambda: self.receiver.n_note_ons > before, within_s)
-
-    def stop(self) -> int:
-        self.popen.terminate()
-        return self.popen.wait(15)
-
-    def session(self) -> list[dict[str, Any]]:
-        (path,) = (self.state / "kelly-edge" / "sessions").iterdir()
-        return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-@pytest.fixture
-def box(server: Any, tmp_path: Path) -> Iterator[Box]:
-    a_box = Box(tmp_path)
-    yield a_box
-    if a_box.popen.poll() is None:
-        a_box.stop()
-    a_box.receiver.close()
-
-
-def assert_nothing_is_left(box: Box, pids: dict[str, int]) -> None:
-    assert not box.run_dir.exists()
-    assert not [name for name, pid in pids.items() if Path(f"/proc/{pid}").exists()]
-    wait_until(lambda: not box.receiver.sounding, SILENT_WITHIN_S)
+from rig import (
+    PATIENCE_S,
+    PROCESSES,
+    ROOT,
+    SILENT_WITHIN_S,
+    STANDINS,
+    Box,
+    assert_nothing_is_left,
+    children,
+    wait_until,
+)
 
 
 def test_it_starts_plays_stops_and_leaves_nothing(box: Box) -> None:
@@ -156,7 +45,10 @@ def test_it_starts_plays_stops_and_leaves_nothing(box: Box) -> None:
     assert counters["midi"]["n_note_ons"] == counters["midi"]["n_note_offs"] == box.receiver.n_note_ons > 50
     # What the composer sent is on a grid of 0.1 s: every note came, none twice.
     due = [e["due_s"] for e in entries if e["kind"] == "note"]
-    assert all(abs(b - a - 0.1) < 1e-6 for a, b in itertools.pairwise(due))
+    steps = [round((b - a) / 0.1, 6) for a, b in itertools.pairwise(due)]
+    assert all(step >= 1 and step == int(step) for step in steps)
+    # One that is missing was late, while the machine did something else, and was counted.
+    assert sum(steps) - len(steps) <= counters["midi"]["n_stale"] + counters["midi"]["n_muted"]
     assert box.receiver.n_struck_twice == 0
     assert times["send_error"]["p50_ms"] < 1.0
     assert set(times) == {*(f"times_{p}" for p in PROCESSES), "send_error"}
@@ -173,7 +65,7 @@ def test_no_note_hangs_when_midi_is_killed(box: Box) -> None:
         old = lambda: [k for k, struck_s in box.receiver.sounding.items() if struck_s <= killed_s]  # noqa: E731, B023
         wait_until(lambda: not old(), SILENT_WITHIN_S)  # noqa: B023
         box.plays()
-    assert "notes sounding; they are released" in box.errors.read_text()
+    assert "notes are released" in box.errors.read_text()
     pids = children(box.popen.pid)
     assert box.stop() == 0
     assert_nothing_is_left(box, pids)
@@ -184,7 +76,7 @@ def test_music_is_back_when_any_other_process_is_killed(box: Box) -> None:
     for process in ("control", "audio", "dsp", "composer"):
         pid = box.pid(process)
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: box.pid(process) != pid, BACK_WITHIN_S)  # noqa: B023
+        wait_until(lambda: box.pid(process) != pid, PATIENCE_S)  # noqa: B023
         # Half a second of notes was sent ahead: music after these is new.
         time.sleep(0.6)
         box.plays()

@@ -82,3 +82,51 @@ def test_an_audio_process_started_again_leaves_what_the_one_before_it_left() -> 
     stage.step()
     assert board.rings["playback"].n_waiting() == HOP_SIZE // PERIOD - 1
     assert not card.played.any()
+
+
+def test_the_latency_is_the_same_after_dsp_was_killed_with_blocks_in_its_hands() -> None:
+    board = memory_board()
+    n_periods = 200
+    samples = np.arange(n_periods * PERIOD, dtype=np.float32) / 100_000
+    card = RecordingCard(samples, n_periods, PERIOD)
+    stage = AudioStage(board, card, Limiter(-1.0, 100.0), PERIOD)
+    block, held = np.zeros(PERIOD, np.float32), []
+    for period in range(n_periods):
+        stage.step()
+        if period == 41:  # killed with one in its hands
+            board.rings["capture"].read(block)
+            held.clear()
+        if 41 <= period < 120:
+            continue
+        if period == 120:  # the next one takes nothing old
+            while board.rings["capture"].read(block):
+                continue
+        while board.rings["capture"].read(block):
+            held.append(block.copy())
+        if len(held) >= HOP_SIZE // PERIOD:
+            for answer in held:
+                board.rings["playback"].write(answer)
+            held.clear()
+    delay = HOP_SIZE + Limiter.delay_samples
+    end = len(card.played)
+    np.testing.assert_allclose(
+        card.played[-10 * PERIOD :], samples[end - delay - 10 * PERIOD : end - delay], atol=1e-6
+    )
+
+
+def test_nothing_counts_as_late_or_lost_before_dsp_has_answered() -> None:
+    board = memory_board()
+    card = RecordingCard(np.zeros(0, np.float32), 100, PERIOD)
+    stage = AudioStage(board, card, Limiter(-1.0, 100.0), PERIOD)
+    for _ in range(80):
+        stage.step()
+    assert not any(stage.counters[name] for name in ("n_late_blocks", "n_capture_dropped"))
+    echo(board)
+    stage.step()
+    echo(board)
+    stage.step()
+    before = int(stage.counters["n_late_blocks"])
+    for _ in range(10):
+        stage.step()
+    # A hop waits in the ring; then every period is late.
+    assert 8 <= stage.counters["n_late_blocks"] - before <= 10

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_py.board import Board, memory_board
+from firmware_py.board import ALIVE_DTYPE, Board, memory_board
 from firmware_py.devices.offline import RecordingMidi, VirtualClock
-from firmware_py.processes.midi import STALE_S, MidiStage
+from firmware_py.processes.midi import COMPOSER_STALLED_S, STALE_S, MidiStage
 from kelly_edge.contract import KNOBS_DTYPE, NOTE_DTYPE
 
 
@@ -88,3 +88,65 @@ def test_panic_releases_what_sounds_and_forgets_what_was_to_come() -> None:
     run(stage, clock, 3.0)
     assert [(m[1], m[2]) for m in out.messages] == [(0x90, 60), (0x80, 60), (0xB0, 123)]
     assert stage.counters["n_panics"] == 1
+
+
+def sign_of_life(board: Board, time_s: float, born_s: float = 0.0) -> None:
+    alive = np.zeros((), ALIVE_DTYPE)
+    alive["time_s"], alive["born_s"] = time_s, born_s
+    board.cells["alive"].write(alive)
+
+
+def test_a_composer_that_stands_still_is_silence_within_250_ms_until_it_is_back() -> None:
+    board, out, clock, stage = rig()
+    for n in range(10):
+        board.rings["notes"].write(note(0.1 + 0.2 * n, pitch=60 + n, duration_s=5.0))
+    sign_of_life(board, 0.0)
+    run(stage, clock, 0.24)
+    assert [m[1] for m in out.messages] == [0x90, 0x80, 0xB0]
+    assert out.messages[1][0] <= COMPOSER_STALLED_S + 0.05
+    run(stage, clock, 1.0)
+    assert len(out.messages) == 3
+    sign_of_life(board, 1.0)
+    run(stage, clock, 1.19)
+    assert [(m[1], m[2]) for m in out.messages[3:]] == [(0x90, 65)]
+    assert stage.counters["n_composer_stalls"] == 1
+    assert stage.counters["n_muted"] == 4
+
+
+def test_a_composer_started_again_finds_none_of_the_notes_of_the_one_before() -> None:
+    board, out, clock, stage = rig()
+    sign_of_life(board, 0.0)
+    board.rings["notes"].write(note(1.0))
+    board.rings["notes"].write(note(1.1))
+    stage.step()
+    sign_of_life(board, 0.1, born_s=0.1)
+    run(stage, clock, 0.12)
+    board.rings["notes"].write(note(0.2, pitch=72))
+    run(stage, clock, 0.3)
+    assert [m[2] for m in out.messages if m[1] == 0x90] == [72]
+    assert stage.counters["n_forgotten"] == 2
+
+
+@given(st.integers(0, 40))
+def test_as_many_notes_are_counted_stale_as_were(n_stale: int) -> None:
+    board, _, clock, stage = rig()
+    clock.time_s = 9.0
+    for n in range(n_stale):
+        board.rings["notes"].write(note(9.0 - STALE_S - 0.1, pitch=n))
+    for n in range(5):
+        board.rings["notes"].write(note(8.99, pitch=60 + n))
+    stage.step()
+    assert (stage.counters["n_stale"], stage.counters["n_note_ons"]) == (n_stale, 5)
+
+
+def test_played_notes_that_control_does_not_take_are_counted() -> None:
+    board, _, clock, stage = rig()
+    n_held, n_more = 1_024, 37
+    for n in range(n_held):
+        board.rings["notes"].write(note(0.001 * n, duration_s=0.0005))
+    clock.time_s = 0.0
+    run(stage, clock, 2.0)
+    for n in range(n_more):
+        board.rings["notes"].write(note(2.001 + 0.001 * n, duration_s=0.0005))
+    run(stage, clock, 3.0)
+    assert stage.counters["n_played_dropped"] == n_more

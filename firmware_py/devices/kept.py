@@ -1,0 +1,65 @@
+"""What outlives a session and a release: the state folder, and files replaced whole or not at all."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+SERVICE_STATE: Final = Path("/var/lib/kelly-edge")
+"""Where systemd keeps the service's."""
+
+
+def state_root(setting: str, environment: Mapping[str, str], service: Path = SERVICE_STATE) -> Path:
+    """The folder of ``runtime.state_dir``: as set, systemd's for the service, else the user's.
+
+    Root, on a box that runs the service, means the service's: ``kelly-edge learn`` over ssh.
+    """
+    if setting:
+        return Path(setting)
+    if environment.get("STATE_DIRECTORY"):
+        return Path(environment["STATE_DIRECTORY"].split(":")[0])
+    if os.geteuid() == 0 and service.is_dir():
+        return service
+    home = environment.get("XDG_STATE_HOME") or str(Path(environment.get("HOME", "/")) / ".local" / "state")
+    return Path(home) / "kelly-edge"
+
+
+def replace_file(path: Path, content: bytes, mode: int = 0o600, is_lasting: bool = True) -> None:
+    """Write ``content`` beside ``path`` and rename: a reader, or a power cut, finds the old or the new.
+
+    Parameters
+    ----------
+    is_lasting: wait until it is on the disk, for what must survive a power cut.
+
+    Raises
+    ------
+    OSError: it cannot be written; the old content stands and nothing is left beside it.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        try:
+            os.fchmod(fd, mode)
+            if os.geteuid() == 0:
+                # Root writes for whoever owns the folder.
+                owner = path.parent.stat()
+                os.fchown(fd, owner.st_uid, owner.st_gid)
+            left = memoryview(content)
+            while left:
+                left = left[os.write(fd, left) :]
+            if is_lasting:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        beside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+    if is_lasting:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,107 @@
+"""Which controller turns which knob: learned once, kept in the state folder, outside any release.
+
+``controls.json`` holds one object a knob: the control's name, the port's name, the channel (from 0) and the
+number of the control change. It is replaced whole, so that a power cut leaves the old map or the new.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from firmware_py.devices.kept import replace_file, state_root
+from kelly_edge.errors import OutputError
+
+FILE: Final = "controls.json"
+N_CHANNELS, N_NUMBERS = 16, 120
+"""Control changes from 120 on are mode messages, no controllers."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """``control`` is turned by control change ``number`` on ``channel`` (0..15) of ``port``."""
+
+    control: str
+    port: str
+    channel: int
+    number: int
+
+    @property
+    def source(self) -> tuple[str, int, int]:
+        """Where it is turned."""
+        return self.port, self.channel, self.number
+
+
+def controls_path(state_setting: str, environment: Mapping[str, str]) -> Path:
+    """The file of the learned controls."""
+    return state_root(state_setting, environment) / FILE
+
+
+def read_controls(path: Path) -> tuple[Learned, ...]:
+    """The controls learned; none where there is no file.
+
+    Raises
+    ------
+    OutputError: the file is there and is not such a map.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["controls"]
+        found = tuple(
+            Learned(str(r["control"]), str(r["port"]), int(r["channel"]), int(r["number"])) for r in rows
+        )
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"cannot read {path} ({type(error).__name__}); remove it and learn the controls again"
+        ) from None
+    if not all(0 <= c.channel < N_CHANNELS and 0 <= c.number < N_NUMBERS for c in found):
+        raise OutputError(f"{path} holds what is no control change; remove it and learn the controls again")
+    return found
+
+
+def with_control(controls: Iterable[Learned], new: Learned) -> tuple[Learned, ...]:
+    """``new`` added: a knob has one controller, and a controller one knob."""
+    kept = [c for c in controls if c.control != new.control and c.source != new.source]
+    return (*kept, new)
+
+
+def store_controls(path: Path, controls: Iterable[Learned]) -> None:
+    """Keep the map.
+
+    Raises
+    ------
+    OutputError: it cannot be written; the old map stands.
+    """
+    content = json.dumps({"controls": [asdict(control) for control in controls]}, indent=1) + "\n"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        replace_file(path, content.encode())
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror}); set runtime.state_dir") from None
+
+
+class ControlsFile:
+    """The map in ``path``, read again when it was replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._version: tuple[int, int] | None = (-1, -1)
+
+    def changed(self) -> tuple[Learned, ...] | None:
+        """The map where it is new since the last call, else None.
+
+        Raises
+        ------
+        OutputError: the new one cannot be read; said once.
+        """
+        try:
+            stat = self._path.stat()
+            version: tuple[int, int] | None = (stat.st_ino, stat.st_mtime_ns)
+        except OSError:
+            version = None
+        if version == self._version:
+            return None
+        self._version = version
+        return read_controls(self._path)

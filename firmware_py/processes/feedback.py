@@ -1,0 +1,56 @@
+"""What the box sends must not come back as a hand at its knobs.
+
+An instrument that returns what it is played (MIDI thru, a loop in a patch) is known by its echoes: a note-on
+that comes within a moment of the same note played. While a port echoes, none of its controllers count.
+Mode messages (120..127) are what the box itself sends to silence instruments: they never count.
+"""
+
+from collections import deque
+from typing import Final
+
+NOTE_ON, CONTROL_CHANGE = 0x90, 0xB0
+FIRST_MODE_MESSAGE: Final = 120
+WINDOW_S: Final = 0.3
+"""An echo comes this soon after its note, the pace of ``control`` included."""
+LOOP_S: Final = 2.0
+"""A port that echoed is not listened to for this long."""
+MESSAGE_BYTES, HIGHEST_DATA = 3, 127
+
+
+class FeedbackGuard:
+    """Says which messages are somebody's hand."""
+
+    def __init__(self) -> None:
+        self._played: deque[tuple[float, int, int]] = deque()
+        self._loops_until: dict[str, float] = {}
+        self.n_refused = 0
+
+    def played(self, channel: int, pitch: int, time_s: float) -> None:
+        """A note was sent at ``time_s``."""
+        self._played.append((time_s, channel, pitch))
+        while time_s - self._played[0][0] > WINDOW_S:
+            self._played.popleft()
+
+    def is_looping(self, port: str, now_s: float) -> bool:
+        """Whether ``port`` returned what the box played, lately."""
+        return now_s < self._loops_until.get(port, 0.0)
+
+    def admits(self, port: str, message: bytes, now_s: float) -> bool:
+        """Whether ``message``, read at ``now_s``, is a controller turned by hand; others are forgotten."""
+        if len(message) != MESSAGE_BYTES or max(message[1:]) > HIGHEST_DATA:
+            return False
+        kind, channel = message[0] & 0xF0, message[0] & 0x0F
+        if kind == NOTE_ON and message[2] and self._is_echo(channel, message[1], now_s):
+            self._loops_until[port] = now_s + LOOP_S
+        if kind != CONTROL_CHANGE:
+            return False
+        if message[1] >= FIRST_MODE_MESSAGE or self.is_looping(port, now_s):
+            self.n_refused += 1
+            return False
+        return True
+
+    def _is_echo(self, channel: int, pitch: int, now_s: float) -> bool:
+        return any(
+            (channel, pitch) == (played_channel, played_pitch) and now_s - time_s <= WINDOW_S
+            for time_s, played_channel, played_pitch in self._played
+        )

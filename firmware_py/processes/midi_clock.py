@@ -1,0 +1,151 @@
+"""Part of ``midi``: MIDI clock, 24 pulses a quarter note, on the committed bars.
+
+Start goes out a moment before the first pulse of a bar, as receivers expect; Stop when no bar follows, at the
+end, and when pulses were missed: the receiver is then set right by Start at the next bar line, rather than
+by a burst of pulses.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_py.board import BAR_DTYPE
+from firmware_py.channels import Ring
+from firmware_py.devices.ports import Clock
+
+TIMING_CLOCK, START, STOP = 0xF8, 0xFA, 0xFC
+PULSES_PER_BEAT: Final = 24
+START_AHEAD_S: Final = 2e-3
+"""The MIDI specification asks for a millisecond between Start and its first pulse."""
+STALE_S: Final = 0.1
+"""A pulse this late is not sent."""
+STOP_AFTER_S: Final = 1.0
+"""Stop this long after the last pulse that no bar followed."""
+
+
+class RealTimeOut(Protocol):
+    """Somewhere MIDI's one-byte real-time messages go."""
+
+    def send_realtime(self, status: int) -> None:
+        """Send one now."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A committed bar as the clock plays it."""
+
+    start_s: float
+    pulse_s: float
+    n_pulses: int
+
+
+class MidiClock:
+    """One ``step()`` sends the pulses due; ``stop()`` ends them.
+
+    Parameters
+    ----------
+    latency_s: sent earlier by this, as the notes are.
+    """
+
+    def __init__(self, bars: Ring, out: RealTimeOut, clock: Clock, latency_s: float) -> None:
+        self._bars = bars
+        self._out = out
+        self._clock = clock
+        self._latency_s = latency_s
+        self._bar = np.zeros((), BAR_DTYPE)
+        self._ahead: deque[Measure] = deque()
+        self._n_done = 0
+        self._is_started = False
+        self._stop_s = math.inf
+        self.n_pulses = 0
+        self.n_skipped = 0
+
+    def step(self) -> None:
+        """Take new bars in and send what is due."""
+        while self._bars.read(self._bar):
+            bar, n_pulses = self._bar, int(self._bar["n_beats"]) * PULSES_PER_BEAT
+            pulse_s = float(bar["beat_s"]) / PULSES_PER_BEAT
+            self._ahead.append(Measure(float(bar["start_s"]) - self._latency_s, pulse_s, n_pulses))
+        now_s = self._clock.now_s()
+        while (due_s := self.next_due_s()) <= now_s:
+            if not self._ahead:
+                self.stop()
+            elif now_s - due_s > STALE_S:
+                self.n_skipped += self._ahead[0].n_pulses - self._n_done
+                self._next_bar()
+                self.stop()
+            elif not self._is_started:
+                self._is_started = True
+                self._out.send_realtime(START)
+            else:
+                self._out.send_realtime(TIMING_CLOCK)
+                self.n_pulses += 1
+                self._n_done += 1
+                if self._n_done == self._ahead[0].n_pulses:
+                    self._stop_s = due_s + STOP_AFTER_S
+                    self._next_bar()
+
+    def next_due_s(self) -> float:
+        """When something must be sent next; infinity when nothing waits."""
+        if not self._ahead:
+            return self._stop_s
+        bar = self._ahead[0]
+        return bar.start_s + self._n_done * bar.pulse_s if self._is_started else bar.start_s - START_AHEAD_S
+
+    def stop(self) -> None:
+        """Tell the receiver to stop, where it runs; the next bar starts it again."""
+        self._stop_s = math.inf
+        if self._n_done:
+            self._next_bar()
+        if self._is_started:
+            self._is_started = False
+            self._out.send_realtime(STOP)
+
+    def _next_bar(self) -> None:
+        self._ahead.popleft()
+        self._n_done = 0
+
+
+class NoteStage(Protocol):
+    """``MidiStage``, as far as the clock needs it."""
+
+    counters: NDArray[Any]
+
+    def step(self) -> None:
+        """Send what is due."""
+
+    def next_due_s(self) -> float:
+        """When something must be sent next."""
+
+    def release_all(self, now_s: float) -> None:
+        """Release what sounds."""
+
+
+class ClockedMidi:
+    """The notes' stage and the clock as one."""
+
+    def __init__(self, notes: NoteStage, ticker: MidiClock) -> None:
+        self.counters = notes.counters
+        self._notes = notes
+        self._ticker = ticker
+
+    def step(self) -> None:
+        """Notes first: an ear hears them, a machine follows the pulses."""
+        counters, ticker = self.counters, self._ticker
+        self._notes.step()
+        ticker.step()
+        # Published with the notes' own at the next step.
+        counters["n_pulses"], counters["n_pulses_skipped"] = ticker.n_pulses, ticker.n_skipped
+
+    def next_due_s(self) -> float:
+        """When something must be sent next."""
+        return min(self._notes.next_due_s(), self._ticker.next_due_s())
+
+    def release_all(self, now_s: float) -> None:
+        """Release what sounds, and stop the clock."""
+        self._notes.release_all(now_s)
+        self._ticker.stop()

@@ -1,0 +1,62 @@
+"""A tape machine on the dummy server, in a process of its own: ``tape.py IN.npy OUT.npy [RATE]``.
+
+Plays float32 [n] at the server's rate (48 kHz) and records float32 [n, 2] beside it: what it plays itself,
+and what the box answers. Both come through the same connection, so that their distance is the box's latency
+to the sample.
+Starts when a line comes in on stdin: its ports are connected by then.
+"""
+
+import os
+import select
+import sys
+
+import alsaaudio
+import numpy as np
+
+from firmware_py.realtime import may_rise
+
+PERIOD = 128
+N_PERIODS = 16
+TAPE = {
+    "device": "tape",
+    "rate": int(sys.argv[3]) if len(sys.argv) > 3 else 48_000,
+    "format": alsaaudio.PCM_FORMAT_FLOAT_LE,
+    "periodsize": PERIOD,
+    "periods": N_PERIODS,
+}
+
+
+def main(played: str, recorded: str) -> None:
+    """Play all of ``played``; write what was recorded meanwhile."""
+    samples = np.load(played)
+    blocks = np.zeros((-(-len(samples) // PERIOD), PERIOD), np.float32)
+    blocks.reshape(-1)[: len(samples)] = samples
+    kept = np.zeros((len(blocks), PERIOD, 2), np.float32)
+    if may_rise():
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(82))
+    player = alsaaudio.PCM(alsaaudio.PCM_PLAYBACK, channels=1, **TAPE)
+    recorder = alsaaudio.PCM(alsaaudio.PCM_CAPTURE, channels=2, **TAPE)
+    silence = bytes(4 * PERIOD)
+    for _ in range(N_PERIODS):
+        player.write(silence)
+    recorder.read()
+    print("ready", flush=True)
+    n_xruns = 0
+    while not select.select([sys.stdin], (), (), 0)[0]:
+        n_xruns += recorder.read()[0] < 0
+        player.write(silence)
+    n_xruns = 0
+    for block, out in zip(blocks, kept, strict=True):
+        n_frames, data = recorder.read()
+        if n_frames == PERIOD:
+            out[:] = np.frombuffer(data, np.float32).reshape(PERIOD, 2)
+        n_xruns += n_frames < 0
+        n_xruns += player.write(block.tobytes()) < 0
+    np.save(recorded, kept.reshape(-1, 2))
+    print(f"xruns {n_xruns}", flush=True)
+    # A server that died meanwhile would hold us.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])

@@ -1,0 +1,121 @@
+"""A card at 44.1 kHz, live: blocks at the instrument's rate, and one period out for each that came in."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rig import DummyServer, Tape, absent
+
+pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
+
+from firmware_py.cards import open_card
+from firmware_py.devices.alsa import AlsaCard
+from firmware_py.devices.resampled_card import ResampledCard
+from firmware_py.realtime import may_rise
+from kelly_edge.config import AudioSettings
+from kelly_edge.contract import SAMPLE_RATE_HZ
+from kelly_edge.latency import rate_latency, total_samples
+
+PERIOD = 128
+RATE_HZ = 44_100
+
+
+@pytest.fixture
+def slow_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DummyServer]:
+    """A server at 44.1 kHz, and this process led to it at the priority of ``audio``."""
+    if why := absent():
+        pytest.skip(why)
+    dummy = DummyServer(tmp_path, rate_hz=RATE_HZ)
+    for name, value in dummy.env.items():
+        monkeypatch.setenv(name, value)
+    dummy.start()
+    if may_rise():
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(80))
+    yield dummy
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    dummy.stop()
+
+
+def test_it_runs_in_step_at_the_instrument_s_pace(slow_server: DummyServer) -> None:
+    audio = AudioSettings(card="kelly", sample_rate_hz=RATE_HZ, period=PERIOD)
+    card, block = open_card(audio, print), np.zeros(PERIOD, np.float32)
+    assert isinstance(card, ResampledCard)
+    alsa = card._card
+    assert isinstance(alsa, AlsaCard)
+
+    def run(n_blocks: int) -> float:
+        begin_s = time.monotonic()
+        for _ in range(n_blocks):
+            card.wait()
+            card.read(block)
+            card.write(block)
+        return time.monotonic() - begin_s
+
+    run(100)
+    n_xruns = card.n_capture_xruns + card.n_playback_xruns
+    taken_s = run(750)
+    n_xruns = card.n_capture_xruns + card.n_playback_xruns - n_xruns
+    card.close()
+    assert taken_s == pytest.approx(750 * PERIOD / SAMPLE_RATE_HZ, abs=0.15)
+    # A busy machine may add xruns of its own; a card out of step has one every few periods.
+    assert n_xruns <= 3
+    assert alsa.n_out_of_step <= 3
+
+
+CLICK_EVERY, N_CLICKS = 11_025, 8
+CLICK = np.hanning(65).astype(np.float32)
+"""Smooth: the band of both rates carries it whole."""
+
+
+def measured_delays(server: DummyServer, folder: Path, audio: AudioSettings) -> list[float]:
+    """Frames from each click played to its echo through a card as the settings say."""
+    samples = np.zeros((N_CLICKS + 1) * CLICK_EVERY, np.float32)
+    for n in range(1, N_CLICKS + 1):
+        samples[n * CLICK_EVERY : n * CLICK_EVERY + len(CLICK)] = CLICK
+    card, block = open_card(audio, print), np.zeros(PERIOD, np.float32)
+    is_over = threading.Event()
+
+    def echo() -> None:
+        while not is_over.is_set():
+            card.wait()
+            card.read(block)
+            card.write(block)
+
+    thread = threading.Thread(target=echo)
+    thread.start()
+    try:
+        tape = Tape(server, folder, samples)
+        tape.play()
+        recorded = tape.recorded()
+        tape.close()
+    finally:
+        is_over.set()
+        thread.join()
+        card.close()
+    delays = []
+    played, answered = recorded.T
+    for start in np.flatnonzero((played[1:] > 0) & (played[:-1] <= 0)):
+        echoed = answered[start : start + CLICK_EVERY // 2]
+        if echoed.sum() > 0.9 * CLICK.sum():
+            centre = np.sum(np.arange(len(echoed)) * echoed) / echoed.sum()
+            delays.append(float(centre) - len(CLICK) // 2)
+    return delays
+
+
+def test_what_resampling_adds_is_what_check_computes(
+    slow_server: DummyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_it_is = AudioSettings(card="kelly", sample_rate_hz=RATE_HZ, period=PERIOD)
+    resampled = measured_delays(slow_server, tmp_path, as_it_is)
+    # The same card without: what the instrument would get were it to run at 44.1 kHz.
+    monkeypatch.setattr("firmware_py.cards.SAMPLE_RATE_HZ", RATE_HZ)
+    plain = measured_delays(slow_server, tmp_path, as_it_is)
+    computed = total_samples(rate_latency(as_it_is)) * RATE_HZ / SAMPLE_RATE_HZ
+    assert min(len(plain), len(resampled)) > N_CLICKS / 2
+    added = np.median(resampled) - np.median(plain)
+    print(f"resampling adds {added:.2f} frames at 44.1 kHz, computed {computed:.2f}")
+    assert added == pytest.approx(computed, abs=1.5)

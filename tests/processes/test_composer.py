@@ -1,0 +1,127 @@
+"""composer: down the ladder when it is late and up again, each rung counted; alive while it works."""
+
+import numpy as np
+import pytest
+
+from firmware_py.board import ALIVE_DTYPE, Board, memory_board
+from firmware_py.composer_models import BeatingNetwork, new_generator
+from firmware_py.devices.offline import RecordingMidi, VirtualClock
+from firmware_py.processes.composer import ComposerStage
+from firmware_py.processes.midi import COMPOSER_STALLED_S, MidiStage
+from firmware_py.wiring import Models
+from kelly_edge.config import Settings
+from kelly_edge.contract import HEARD_DTYPE, RUNGS
+from kelly_edge.music.compound_word import Rows
+from kelly_edge.music.sampling import ComposerNetwork, Floats, KvCache
+
+STEP_S = 0.02
+
+
+class SlowNetwork:
+    """The shipped network, on a machine where a row takes ``row_s``."""
+
+    def __init__(self, network: ComposerNetwork, clock: VirtualClock) -> None:
+        self.context, self.tables = network.context, network.tables
+        self.row_s = 0.0
+        self._network, self._clock = network, clock
+
+    def new_cache(self) -> KvCache:
+        return self._network.new_cache()
+
+    def step(self, row: Rows, cache: KvCache, n_rows: int, contexts: Floats) -> None:
+        self._network.step(row, cache, n_rows, contexts)
+        self._clock.time_s += self.row_s
+
+
+class Rig:
+    """A composer that hears somebody play, and the midi it sends to."""
+
+    def __init__(self, models: Models) -> None:
+        self.board: Board = memory_board()
+        self.clock, self.out = VirtualClock(), RecordingMidi()
+        self.network = SlowNetwork(models.composer, self.clock)
+        settings = Settings()
+        beating = BeatingNetwork(self.network)
+        self.stage = ComposerStage(self.board, settings, new_generator(settings, beating), self.clock)
+        beating.beat = self.stage.beat
+        self.midi = MidiStage(self.board, self.out, self.clock)
+
+    def run(self, seconds: float) -> list[str]:
+        """The rungs that bars were made on meanwhile, one a step that composed."""
+        heard, rungs = np.zeros((), HEARD_DTYPE), []
+        end_s = self.clock.time_s + seconds
+        while self.clock.time_s < end_s:
+            self.clock.time_s += STEP_S
+            heard["time_s"], heard["presence"], heard["confidence"] = self.clock.time_s, 1.0, 1.0
+            heard["tonic"] = heard["mode"] = -1
+            self.board.cells["heard"].write(heard)
+            before = self.counts()
+            self.stage.step()
+            self.midi.step()
+            rungs += [name for name, n in self.counts().items() if n > before[name]]
+        return rungs
+
+    def counts(self) -> dict[str, int]:
+        return {name: int(self.stage.counters[f"n_{name}"]) for name in RUNGS}
+
+
+@pytest.fixture
+def rig(models: Models) -> Rig:
+    return Rig(models)
+
+
+def test_in_time_every_bar_is_full(rig: Rig) -> None:
+    rig.run(12.0)
+    counts = rig.counts()
+    assert counts["full"] > 3
+    assert counts["short_context"] == counts["continuation"] == counts["rest"] == 0
+    assert rig.midi.counters["n_note_ons"] > 5
+
+
+def test_it_steps_down_when_it_is_slow_and_up_again_and_counts_each_rung(rig: Rig) -> None:
+    rig.run(8.0)
+    rig.network.row_s = 0.25  # Some bars take longer than they last.
+    slow = rig.run(60.0)
+    rig.network.row_s = 0.0
+    rig.run(60.0)
+    again = rig.run(10.0)
+    assert {"short_context", "continuation"} <= set(slow)
+    assert set(again) == {"full"}
+    counts = rig.counts()
+    assert sum(counts.values()) + int(rig.stage.counters["n_silent_bars"]) == rig.stage.counters["n_bars"]
+    assert min(counts["full"], counts["short_context"], counts["continuation"]) > 0
+
+
+def test_a_composer_without_any_time_left_rests(rig: Rig) -> None:
+    rig.run(8.0)
+    # As after SIGSTOP: it comes back behind everything it had planned.
+    rig.clock.time_s += 20.0
+    rig.stage._cost_s = dict.fromkeys(rig.stage._cost_s, 5.0)
+    assert rig.run(0.1)[0] in ("continuation", "rest")
+    assert rig.stage.counters["n_late_bars"] >= 1
+
+
+def test_late_notes_do_not_burst(rig: Rig) -> None:
+    rig.run(8.0)
+    rig.clock.time_s += 5.0
+    before = len(rig.out.messages)
+    rig.stage.step()
+    rig.midi.step()
+    assert not [m for m in rig.out.messages[before:] if m[1] & 0xF0 == 0x90]
+
+
+def test_it_gives_signs_of_life_within_a_long_bar(rig: Rig, models: Models) -> None:
+    rig.run(8.0)
+    rig.network.row_s = COMPOSER_STALLED_S / 2
+    alive, longest_s = np.zeros((), ALIVE_DTYPE), 0.0
+    inner = rig.network.step
+
+    def watched(row: Rows, cache: KvCache, n_rows: int, contexts: Floats) -> None:
+        nonlocal longest_s
+        rig.board.cells["alive"].read(alive)
+        longest_s = max(longest_s, rig.clock.time_s - float(alive["time_s"]))
+        inner(row, cache, n_rows, contexts)
+
+    rig.network.step = watched  # type: ignore[method-assign]
+    rig.run(20.0)
+    assert longest_s <= COMPOSER_STALLED_S

@@ -1,0 +1,109 @@
+"""What ``control`` is made of follows the settings: log, metrics, controllers."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from firmware_py.board import memory_board
+from firmware_py.control_parts import METRICS_EVERY_S, open_control
+from firmware_py.devices.learned_controls import Learned, store_controls
+from firmware_py.devices.offline import VirtualClock
+from kelly_edge.config import MidiSettings, PanelSettings, RuntimeSettings, SessionSettings, Settings
+from kelly_edge.contract import KNOBS_DTYPE
+
+NO_INPUTS = MidiSettings(inputs=())
+NO_PANEL = PanelSettings(chip="none")
+
+
+def entries(folder: Path) -> list[dict[str, object]]:
+    (path,) = (folder / "sessions").iterdir()
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_log_is_kept_in_the_state_folder_and_ends_with_the_counters(tmp_path: Path) -> None:
+    settings = Settings(midi=NO_INPUTS, panel=NO_PANEL, runtime=RuntimeSettings(state_dir=str(tmp_path)))
+    parts = open_control(settings, memory_board(), VirtualClock())
+    parts.step()
+    parts.close()
+    kinds = [(entry["kind"], entry.get("process")) for entry in entries(tmp_path)]
+    assert kinds[0] == ("knobs", None)
+    assert ("counters", "control") in kinds
+    # Each process's last counts stand there once.
+    assert len(kinds) == len(set(kinds))
+
+
+def test_session_log_false_keeps_nothing(tmp_path: Path) -> None:
+    settings = Settings(
+        midi=NO_INPUTS,
+        panel=NO_PANEL,
+        runtime=RuntimeSettings(state_dir=str(tmp_path)),
+        session=SessionSettings(log=False),
+    )
+    parts = open_control(settings, memory_board(), VirtualClock())
+    parts.step()
+    parts.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_metrics_are_written_while_it_runs_and_say_when_it_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "kelly.prom"
+    settings = Settings(
+        midi=NO_INPUTS,
+        panel=NO_PANEL,
+        runtime=RuntimeSettings(state_dir=str(tmp_path)),
+        session=SessionSettings(prometheus=str(path)),
+    )
+    clock = VirtualClock()
+    parts = open_control(settings, memory_board(), clock)
+    parts.step()
+    assert not path.exists()
+    clock.time_s = METRICS_EVERY_S
+    parts.step()
+    assert "kelly_edge_up 1\n" in path.read_text()
+    parts.close()
+    assert "kelly_edge_up 0\n" in path.read_text()
+
+
+def test_a_metrics_folder_that_is_not_there_costs_metrics_and_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(
+        midi=NO_INPUTS,
+        panel=NO_PANEL,
+        runtime=RuntimeSettings(state_dir=str(tmp_path)),
+        session=SessionSettings(prometheus=str(tmp_path / "no" / "kelly.prom")),
+    )
+    clock = VirtualClock()
+    parts = open_control(settings, memory_board(), clock)
+    for n in range(1, 4):
+        clock.time_s = n * METRICS_EVERY_S
+        parts.step()
+    parts.step()
+    assert parts.control.counters["n_reports_lost"] == 3
+    assert capsys.readouterr().err.count("no metrics in") == 1
+    parts.close()
+
+
+def test_a_controller_on_a_raw_port_turns_the_knob_it_was_taught(tmp_path: Path) -> None:
+    pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
+    pipe = tmp_path / "midi"
+    os.mkfifo(pipe)
+    store_controls(tmp_path / "controls.json", [Learned("arousal", f"raw:{pipe}", 0, 7)])
+    settings = Settings(
+        midi=MidiSettings(inputs=(f"raw:{pipe}",)),
+        panel=NO_PANEL,
+        runtime=RuntimeSettings(state_dir=str(tmp_path)),
+    )
+    board, clock, knobs = memory_board(), VirtualClock(), np.zeros((), KNOBS_DTYPE)
+    parts = open_control(settings, board, clock)
+    fd = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    os.write(fd, bytes((0xB0, 7, 0)))
+    parts.step()
+    os.close(fd)
+    assert board.cells["knobs"].read(knobs)
+    assert knobs["arousal"] == -1.0
+    assert parts.control.counters["n_controls"] == 1
+    parts.close()

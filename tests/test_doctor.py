@@ -1,0 +1,301 @@
+"""The doctor: on a machine that is fit every check passes; each fault is found by its own check."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from firmware_py.__main__ import main
+from firmware_py.doctor import CHECKS, examine
+from firmware_py.doctor.machine import FAULT, MB, NOTE, OK, WARNING, Machine, denormals_flushed
+from kelly_edge.config import AudioSettings, RuntimeSettings, SessionSettings, Settings
+
+FILES = {
+    "proc/sys/kernel/osrelease": "6.6.31+rpt-rpi-v8",
+    "proc/version": "Linux version 6.6.31 SMP PREEMPT_RT",
+    "sys/kernel/realtime": "1",
+    "proc/cmdline": "root=/dev/mmcblk0p2 rootwait",
+    "proc/sys/kernel/sched_rt_runtime_us": "-1",
+    "proc/sys/kernel/sched_rt_period_us": "1000000",
+    **{f"sys/devices/system/cpu/cpu{n}/cpufreq/scaling_governor": "performance" for n in range(4)},
+    "sys/devices/platform/soc/soc:firmware/get_throttled": "0x0",
+    "sys/class/hwmon/hwmon0/name": "rpi_volt",
+    "sys/class/hwmon/hwmon0/in0_lcrit_alarm": "0",
+    "sys/class/thermal/thermal_zone0/temp": "51234",
+    "sys/devices/system/clocksource/clocksource0/current_clocksource": "arch_sys_counter",
+    "proc/meminfo": "MemTotal: 3884000 kB\nMemAvailable: 3100000 kB\n",
+    "proc/swaps": "Filename Type Size Used Priority\n",
+    "proc/self/limits": (
+        "Limit                     Soft Limit           Hard Limit           Units\n"
+        "Max locked memory         unlimited            unlimited            bytes\n"
+        "Max realtime priority     95                   95\n"
+    ),
+    "proc/self/status": "Uid: 990 990 990 990\nGid: 990\nGroups: 29 997\nCapEff: 0000000000000000\n",
+    "proc/sys/fs/pipe-max-size": "1048576",
+    "proc/asound/cards": " 0 [USB            ]: USB-Audio - USB Audio\n                   USB Audio\n",
+    "proc/asound/card0/pcm0p/sub0/status": "closed",
+    "proc/1/comm": "systemd",
+    "proc/mounts": "/dev/root / ext4 rw 0 0\ntmpfs /run tmpfs rw 0 0\n",
+    "proc/device-tree/model": "Raspberry Pi 4 Model B\0",
+    "etc/group": "root:x:0:\naudio:x:29:kelly-edge\n",
+    "dev/snd/seq": "",
+    "dev/gpiochip0": "",
+    "sys/class/gpio/gpiochip512/label": "pinctrl-bcm2711",
+    "sys/class/udc/fe980000.usb/state": "configured",
+    "sys/kernel/config/usb_gadget/kelly/UDC": "fe980000.usb",
+    "sys/module/usbcore/parameters/autosuspend": "-1",
+    "usr/lib/aarch64-linux-gnu/libatomic.so.1": "",
+    "run/systemd/journal/socket": "",
+    "run/kelly-edge/clock": "",
+    "var/lib/kelly-edge/sessions/x.jsonl": "",
+    "var/cache/kelly-edge/x": "",
+    "var/lib/node_exporter/x": "",
+}
+"""A Raspberry Pi 4 as it should be."""
+PACKAGES = {
+    "numpy": "1.26.4",
+    "numba": "0.60.0",
+    "onnxruntime": "1.20.0",
+    "PyYAML": "6.0.3",
+    "soxr": "0.5.0",
+    "ai_edge_litert": "2.1.0",
+    "tflite-runtime": "2.14.0",
+    "pyalsaaudio": "0.11.0",
+    "python-rtmidi": "1.5.8",
+    "gpiozero": "2.0.1",
+    "lgpio": "0.2.2.0",
+}
+SETTINGS = Settings(
+    audio=AudioSettings(card="plughw:CARD=USB"),
+    runtime=RuntimeSettings(run_dir="/run/kelly-edge", state_dir="/var/lib/kelly-edge"),
+    session=SessionSettings(prometheus="/var/lib/node_exporter/kelly.prom"),
+)
+
+
+class Tree:
+    """A root folder: files by path, packages by name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for path, text in FILES.items():
+            self.put(path, text)
+        for name, version in PACKAGES.items():
+            self.package(name, version)
+        (root / "run/kelly-edge").chmod(0o700)
+        self.machine = Machine(
+            root=root,
+            settings=SETTINGS,
+            environment={"HOME": "/root", "NUMBA_CACHE_DIR": "/var/cache/kelly-edge"},
+            site_packages=(str(root / "site-packages"),),
+            python=(3, 11),
+            free_bytes=lambda path: 5_000 * MB,
+            is_writable=lambda path: True,
+            is_flushing=lambda: False,
+        )
+
+    def put(self, path: str, text: str) -> None:
+        place = self.root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+
+    def remove(self, path: str) -> None:
+        (self.root / path).unlink()
+
+    def package(self, name: str, version: str) -> None:
+        for old in (self.root / "site-packages").glob(f"{name}-*"):
+            (old / "METADATA").unlink()
+            old.rmdir()
+        if version:
+            self.put(
+                f"site-packages/{name}-{version}.dist-info/METADATA", f"Name: {name}\nVersion: {version}\n"
+            )
+
+    def set(self, **values: object) -> None:
+        self.machine = replace(self.machine, **values)  # type: ignore[arg-type]
+
+    def level(self, name: str) -> str:
+        (row,) = examine(self.machine, [check for check in CHECKS if check.name == name])
+        return row["level"]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path / "root")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault of the machine, the check that must find it, and what it says."""
+
+    check: str
+    level: str
+    says: str
+    harm: Callable[[Tree], object]
+
+
+def puts(path: str, text: str) -> Callable[[Tree], object]:
+    return lambda tree: tree.put(path, text)
+
+
+def lacks(path: str) -> Callable[[Tree], object]:
+    return lambda tree: tree.remove(path)
+
+
+def sets(**values: object) -> Callable[[Tree], object]:
+    return lambda tree: tree.set(**values)
+
+
+def both(*harms: Callable[[Tree], object]) -> Callable[[Tree], object]:
+    return lambda tree: [harm(tree) for harm in harms]
+
+
+THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
+LIMITS = "proc/self/limits"
+LOW_LIMITS = FILES[LIMITS].replace("unlimited ", "8388608   ").replace(" 95", " 0 ")
+NO_MODELS = Settings(runtime=RuntimeSettings(models_dir="/nowhere"))
+CASES = (
+    Case("settings", FAULT, "audio.period: 99", sets(config_faults="audio.period: 99 is not\nmore")),
+    Case("models", FAULT, "manifest.yaml", sets(settings=NO_MODELS)),
+    Case("Python", FAULT, "3.10", sets(python=(3, 10))),
+    Case("runtimes", FAULT, "no onnxruntime", lambda t: t.package("onnxruntime", "")),
+    Case("runtimes", FAULT, "numpy 2", lambda t: t.package("numpy", "2.1.0")),
+    Case("runtimes", FAULT, "older than", lambda t: t.package("numba", "0.50.0")),
+    Case("device packages", WARNING, "pyalsaaudio (the sound card)", lambda t: t.package("pyalsaaudio", "")),
+    Case("memory fences", FAULT, "no libatomic", lacks("usr/lib/aarch64-linux-gnu/libatomic.so.1")),
+    Case("denormals", WARNING, "flushed", sets(is_flushing=lambda: True)),
+    Case("compiled code", WARNING, "kept", sets(is_writable=lambda path: path.name != "kelly-edge")),
+    Case("run folder", FAULT, "cannot", sets(is_writable=lambda path: "run" not in path.parts)),
+    Case("run folder", WARNING, "by others", lambda t: (t.root / "run/kelly-edge").chmod(0o777)),
+    Case("run folder's memory", WARNING, "ext4", puts("proc/mounts", "/dev/root / ext4 rw 0 0\n")),
+    Case("state folder", FAULT, "cannot", sets(is_writable=lambda path: "lib" not in path.parts)),
+    Case("free space", WARNING, "100 MB", sets(free_bytes=lambda path: 100 * MB)),
+    Case("free space", FAULT, "1 MB", sets(free_bytes=lambda path: MB)),
+    Case("journal", NOTE, "stderr", lacks("run/systemd/journal/socket")),
+    Case("metrics file", WARNING, "cannot", sets(is_writable=lambda path: path.name != "node_exporter")),
+    Case("sound card", FAULT, "not there", puts("proc/asound/cards", "--- no soundcards ---")),
+    Case("card in use", WARNING, "firefox holds card0", both(
+        puts("proc/asound/card0/pcm0p/sub0/status", "state: RUNNING\nowner_pid   : 77\n"),
+        puts("proc/77/comm", "firefox"),
+    )),
+    Case("sound server", WARNING, "pipewire", puts("proc/42/comm", "pipewire")),
+    Case("sound rights", FAULT, "not", puts("etc/group", "audio:x:30:somebody\n")),
+    Case("MIDI sequencer", FAULT, "/dev/snd/seq", lacks("dev/snd/seq")),
+    Case("USB controller", WARNING, "no USB device controller", lambda t: (
+        t.remove("sys/class/udc/fe980000.usb/state"), (t.root / "sys/class/udc/fe980000.usb").rmdir(),
+    )),
+    Case("USB gadget", WARNING, "not set up", puts("sys/kernel/config/usb_gadget/kelly/UDC", "")),
+    Case("USB gadget", NOTE, "without a computer", puts("sys/class/udc/fe980000.usb/state", "not attached")),
+    Case("USB power", WARNING, "sleep after 2 s", puts("sys/module/usbcore/parameters/autosuspend", "2")),
+    Case("GPIO chip", NOTE, "no GPIO", lacks("dev/gpiochip0")),
+    Case("GPIO chip", WARNING, "none is known", puts("sys/class/gpio/gpiochip512/label", "INT3450:00")),
+    Case("kernel", FAULT, "4.19", puts("proc/sys/kernel/osrelease", "4.19.0-20-arm64")),
+    Case("preemption", WARNING, "does not preempt", both(
+        puts("proc/version", "Linux version 6.6 SMP"), puts("sys/kernel/realtime", "0"),
+    )),
+    Case("interrupt threads", NOTE, "not handled", puts("sys/kernel/realtime", "0")),
+    Case("real-time throttling", WARNING, "95 %", puts("proc/sys/kernel/sched_rt_runtime_us", "950000")),
+    Case("frequency governor", WARNING, "ondemand", puts(
+        "sys/devices/system/cpu/cpu2/cpufreq/scaling_governor", "ondemand"
+    )),
+    Case("power supply", WARNING, "under-voltage", puts(THROTTLED, "0x1")),
+    Case("power supply", WARNING, "throttled since boot", puts(THROTTLED, "0x40000")),
+    Case("power supply", WARNING, "under-voltage", puts("sys/class/hwmon/hwmon0/in0_lcrit_alarm", "1")),
+    Case("power supply", NOTE, "does not tell", both(lacks(THROTTLED), lacks("sys/class/hwmon/hwmon0/name"))),
+    Case("temperature", WARNING, "81 °C", puts("sys/class/thermal/thermal_zone0/temp", "81000")),
+    Case("temperature", NOTE, "no temperature", lacks("sys/class/thermal/thermal_zone0/temp")),
+    Case("clock source", WARNING, "jiffies", puts(
+        "sys/devices/system/clocksource/clocksource0/current_clocksource", "jiffies"
+    )),
+    Case("memory", WARNING, "400 MB", puts("proc/meminfo", "MemAvailable: 390700 kB\n")),
+    Case("memory", FAULT, "102 MB", puts("proc/meminfo", "MemAvailable: 100000 kB\n")),
+    Case("swap", WARNING, "/var/swap", puts("proc/swaps", "Filename Type\n/var/swap file 100 0 -2\n")),
+    Case("real-time priority", WARNING, "not", puts(LIMITS, LOW_LIMITS)),
+    Case("locked memory", WARNING, "not", puts(LIMITS, LOW_LIMITS)),
+    Case("pipes", FAULT, "4 KB", puts("proc/sys/fs/pipe-max-size", "4096")),
+)  # fmt: skip
+
+
+def test_at_least_twenty_checks_each_named_once_and_with_a_remedy_of_one_line() -> None:
+    names = [check.name for check in CHECKS]
+    assert len(names) >= 20
+    assert len(set(names)) == len(names)
+    assert all(check.remedy and "\n" not in check.remedy for check in CHECKS)
+
+
+def test_a_machine_as_it_should_be_passes_every_check(tree: Tree) -> None:
+    assert [row for row in examine(tree.machine) if row["level"] != OK] == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.check}: {case.says}")
+def test_each_fault_is_found_by_its_check(tree: Tree, case: Case) -> None:
+    case.harm(tree)
+    (check,) = (check for check in CHECKS if check.name == case.check)
+    (row,) = examine(tree.machine, (check,))
+    assert row["level"] == case.level
+    assert case.says in row["found"]
+    assert row["remedy"] == check.remedy
+
+
+def test_every_check_has_a_machine_that_fails_it(tree: Tree) -> None:
+    fewer = {"cores"}  # tested below: cores are folders
+    assert {case.check for case in CASES} | fewer == {check.name for check in CHECKS}
+
+
+def test_few_cores_are_said(tree: Tree) -> None:
+    for n, level in ((3, NOTE), (2, NOTE), (1, FAULT)):
+        (tree.root / f"sys/devices/system/cpu/cpu{n}").rename(tree.root / f"off{n}")
+        assert tree.level("cores") == level
+
+
+@pytest.mark.parametrize(
+    ("card", "level"),
+    [
+        ("USB", OK),
+        ("hw:0", OK),
+        ("hw:CARD=USB,DEV=0", OK),
+        ("plughw:CARD=Nobody", FAULT),
+        ("default", OK),
+        ("kelly", FAULT),
+        ("portaudio:USB", NOTE),
+    ],
+)
+def test_the_card_is_known_by_each_of_its_names(tree: Tree, card: str, level: str) -> None:
+    tree.set(settings=replace(SETTINGS, audio=AudioSettings(card=card)))
+    assert tree.level("sound card") == level
+
+
+def test_a_device_of_alsas_settings_is_known(tree: Tree) -> None:
+    tree.put("root/.asoundrc", "pcm.kelly { type plug slave.pcm kelly_jack }\n")
+    tree.set(settings=replace(SETTINGS, audio=AudioSettings(card="kelly")))
+    assert tree.level("sound card") == OK
+
+
+def test_rights_come_by_capability_too(tree: Tree) -> None:
+    tree.put(LIMITS, LOW_LIMITS)
+    tree.put("proc/self/status", "Uid: 990\nGroups: 29\nCapEff: 0000000000804000\n")
+    assert tree.level("real-time priority") == tree.level("locked memory") == OK
+
+
+def test_an_empty_machine_is_examined_without_an_exception(tmp_path: Path) -> None:
+    rows = examine(replace(Machine(), root=tmp_path, site_packages=(), environment={}))
+    assert len(rows) == len(CHECKS)
+    assert {row["level"] for row in rows} > {FAULT}
+
+
+def test_this_process_keeps_denormals_as_the_golden_vectors_were_made() -> None:
+    assert not denormals_flushed()
+
+
+def test_the_command_prints_json_names_a_wrong_setting_and_exits_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("audio:\n  period: 99\n")
+    assert main(["doctor", "--config", str(config), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    settings = next(row for row in report["checks"] if row["check"] == "settings")
+    assert settings["level"] == FAULT
+    assert "audio.period: 99" in settings["found"]
+    assert report["faults"] == sum(row["level"] == FAULT for row in report["checks"])
