@@ -47,7 +47,7 @@ QUALITIES: Final[Mapping[str, Quality]] = {
     "composer": Quality(
         "nats a note, EMOPIA val (less is better)",
         ("likelihood_emopia_val", "student", "nll_per_note"),
-        ("likelihood_emopia_val", "student_int8", "nll_per_note"),
+        ("likelihood_emopia_val", "shipped_int8", "nll_per_note"),
         (),
         "compound word",
     ),

@@ -62,13 +62,13 @@ def read_once(run_dir: Path, sleep: Callable[[float], None] = time.sleep) -> dic
 def monitor(settings: Settings, is_once: bool, as_json: bool) -> int:
     """Show the box until Ctrl-C; once with ``is_once``, ``as_json``, or where there is no terminal."""
     run_dir, console = run_dir_of(settings), Console()
-    with contextlib.suppress(OSError):
-        os.nice(LOW_PRIORITY)
     if as_json:
         print(json.dumps({"run_dir": str(run_dir), **read_once(run_dir)}, indent=2))
     elif is_once or not console.is_terminal:
         console.print(draw(read_once(run_dir), str(run_dir)))
     else:
+        with contextlib.suppress(OSError):
+            os.nice(LOW_PRIORITY)
         _watch(run_dir, console)
     return 0
 

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kelly_edge.contract import N_HARMONICS
 from kelly_edge.errors import DataError
 from kelly_edge.timbre.controls import decoder_inputs
 from models.timbre.data import Take, joined, takes
@@ -36,6 +37,10 @@ BATCH: Final = 8
 LAST_RATE: Final = 0.05
 """Of the learning rate, after half a cosine."""
 WARM_UP_STEPS: Final = 50
+NO_NOISE: Final = -40.0
+"""Raw noise that is silent."""
+TONES_FIRST_STEPS: Final = 150
+"""Without noise: a decaying instrument (the piano) else falls silent and learns to answer in noise alone."""
 CHECKPOINT_S: Final = 60.0
 
 
@@ -126,6 +131,10 @@ def train(voice: str, audio: Path | None, config: str, work: Path, n_steps: int,
             group["lr"] = learning_rate(config, step, n_steps)
         x, f0_hz, target = _batch(take, inputs, rng, likely)
         raw, _ = network(x)
+        if step < TONES_FIRST_STEPS:
+            raw = torch.cat(
+                [raw[..., : 1 + N_HARMONICS], torch.full_like(raw[..., 1 + N_HARMONICS :], NO_NOISE)], -1
+            )
         skip = WARM_UP_HOPS * HOP
         loss = training_loss(synthesise(raw, f0_hz)[:, skip:], target[:, skip:])
         optimiser.zero_grad()
