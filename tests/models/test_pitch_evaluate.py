@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="the sounds come from the workshop, which needs torch (extra: train)")
+
 from kelly_edge.contract import F0_MAX_HZ, F0_MIN_HZ, SAMPLE_RATE_HZ
 from kelly_edge.units import midi_to_hz
 from models.timbre import pitch_evaluate
