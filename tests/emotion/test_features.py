@@ -146,13 +146,16 @@ def test_steps_leave_no_memory_behind(extractor: FeatureExtractor) -> None:
     hop = chords(C_MAJOR, 1)[:HOP_SIZE].copy()
     for _ in range(64):
         extractor.push(hop)
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    for _ in range(640):
-        extractor.push(hop)
-    grown = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    assert grown < 4_096
+    grown = []
+    # A leak grows every time; a thread that another test left behind does not.
+    for _ in range(3):
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(640):
+            extractor.push(hop)
+        grown.append(tracemalloc.get_traced_memory()[0] - before)
+        tracemalloc.stop()
+    assert min(grown) < 4_096
 
 
 def test_delay_is_that_of_the_window_and_the_filter(extractor: FeatureExtractor) -> None:
