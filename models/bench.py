@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from firmware_py.bench import Subject, emotion_subject, measure, print_costs, subjects
 from firmware_py.runtimes.artefacts import load
+from firmware_py.runtimes.rtneural import weights_in
 from kelly_edge.config import Settings
 from kelly_edge.errors import DataError, KellyError
 
@@ -52,7 +53,7 @@ def onnx_model(layout: dict[str, Any]) -> Any:
     """One step of an RTNeural file's network as ONNX: (features, h, c) to (emotion, h_next, c_next)."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
-    dense, lstm, out = ([np.asarray(w, np.float32) for w in layer["weights"]] for layer in layout["layers"])
+    dense, lstm, out = weights_in(layout)
     n_hidden = lstm[1].shape[0]
     constants = {
         "dense_w": dense[0], "dense_b": dense[1], "lstm_w": np.concatenate(lstm[:2]), "lstm_b": lstm[2],

@@ -1,17 +1,17 @@
 """MIDI inputs by name, for controllers: ALSA and JACK ports through python-rtmidi, and raw devices.
 
-Patterns are those of ``midi.inputs``, as ``midi_ports`` reads them. Ports of our own are never opened: what
-the box sends must not turn its knobs. ``receive`` is asked by ``control``, ten times a second.
+Patterns are those of ``midi.inputs`` (see ``named_ports``). Ports of our own are never opened: what the box
+sends must not turn its knobs. ``receive`` is asked by ``control``, ten times a second.
 """
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Protocol
+from collections.abc import Iterator
+from typing import Any, Final, Protocol
 
 import rtmidi  # type: ignore[import-untyped,unused-ignore]
 
-from firmware_py.devices.midi_ports import APIS, NOT_INSTRUMENTS, RAW, SEQUENCER, matches
+from firmware_py.devices.named_ports import NamedPorts
 
 CLIENT_NAME: Final = "kelly_edge_controls"
 MAX_MESSAGES: Final = 1_024
@@ -109,33 +109,14 @@ class RawInput:
         os.close(self._fd)
 
 
-class MidiInputs:
-    """Every input that matches.
+class MidiInputs(NamedPorts[InputPort]):
+    """Every input that matches; see ``NamedPorts``."""
 
-    Parameters
-    ----------
-    patterns: as in ``midi.inputs``.
-    warn: told what comes and goes.
-    """
-
-    def __init__(self, patterns: Sequence[str], warn: Callable[[str], None]) -> None:
-        self._warn = warn
-        self._raw_paths = [p.removeprefix(RAW) for p in patterns if p.startswith(RAW)]
-        self._named: dict[str, list[str]] = {}
-        for pattern in patterns:
-            if not pattern.startswith(RAW):
-                api, _, rest = pattern.partition(":")
-                known = (api, rest) if api in APIS else ("alsa", pattern)
-                self._named.setdefault(known[0], []).append(known[1])
-        self._lookers: dict[str, rtmidi.MidiIn] = {}
-        self._open: dict[str, InputPort] = {}
-        self._complaints: set[str] = set()
-        self.scan()
-
-    @property
-    def names(self) -> list[str]:
-        """The ports listened to now."""
-        return sorted(self._open)
+    KIND = "MIDI input"
+    SETTING = "midi.inputs"
+    NO_API = "no {api} MIDI inputs ({reason}); set midi.inputs"
+    NO_SEQUENCER = ""  # ``midi`` says so already
+    GONE = "its knobs stay where they are"
 
     def receive(self) -> Iterator[tuple[str, bytes]]:
         """What came since the last call: port and message."""
@@ -146,57 +127,11 @@ class MidiInputs:
             for message in messages or ():
                 yield stable_name(name), message
 
-    def scan(self) -> None:
-        """Open what came, close what went."""
-        there = self._there()
-        for name in [name for name in self._open if name not in there]:
-            self._close(name)
-        for name, open_port in there.items():
-            if name not in self._open:
-                self._try(name, open_port)
+    def _looker(self, api: int) -> Any:
+        return rtmidi.MidiIn(api, CLIENT_NAME + "_scan")
 
-    def close(self) -> None:
-        """Let go of every port."""
-        for port in self._open.values():
-            port.close()
-        self._open.clear()
+    def _open_named(self, api: int, name: str) -> InputPort:
+        return RtMidiInput(api, name)
 
-    def _there(self) -> dict[str, Callable[[], InputPort]]:
-        found: dict[str, Callable[[], InputPort]] = {}
-        for path in self._raw_paths:
-            found[RAW + path] = lambda path=path: RawInput(path)  # type: ignore[misc]
-        for api, patterns in self._named.items():
-            for name in self._port_names(api):
-                if matches(name, patterns) and not matches(name, NOT_INSTRUMENTS):
-                    found[f"{api}:{name}"] = lambda api=api, name=name: RtMidiInput(APIS[api], name)  # type: ignore[misc]
-        return found
-
-    def _port_names(self, api: str) -> list[str]:
-        if api == "alsa" and not SEQUENCER.exists():
-            return []  # ``midi`` says so already
-        try:
-            if api not in self._lookers:
-                self._lookers[api] = rtmidi.MidiIn(APIS[api], CLIENT_NAME + "_scan")
-            return list(self._lookers[api].get_ports())
-        except (rtmidi.SystemError, rtmidi.RtMidiError) as error:
-            self._complain(f"no {api} MIDI inputs ({str(error).splitlines()[0]}); set midi.inputs")
-            return []
-
-    def _try(self, name: str, open_port: Callable[[], InputPort]) -> None:
-        try:
-            self._open[name] = open_port()
-        except (OSError, ValueError, rtmidi.RtMidiError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            self._complain(f"MIDI input {name} is not there ({reason}); connect it or set midi.inputs")
-            return
-        self._complaints.clear()
-        self._warn(f"MIDI input {name} is connected")
-
-    def _close(self, name: str) -> None:
-        self._open.pop(name).close()
-        self._warn(f"MIDI input {name} is gone; its knobs stay where they are")
-
-    def _complain(self, text: str) -> None:
-        if text not in self._complaints:
-            self._complaints.add(text)
-            self._warn(text)
+    def _open_raw(self, path: str) -> InputPort:
+        return RawInput(path)

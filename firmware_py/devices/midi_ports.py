@@ -1,7 +1,6 @@
 """MIDI outputs by name: ALSA and JACK ports through python-rtmidi, and raw devices.
 
-A pattern of ``midi.outputs`` names ALSA ports (``*USB*``); ``jack:PATTERN`` names JACK ports and
-``raw:/dev/snd/midiC1D0`` a device file or pipe. Every port that matches is played to. ALSA accepts writes to
+Every port that matches ``midi.outputs`` (see ``named_ports``) is played to. ALSA accepts writes to
 a port that has gone, so that what is there is looked up by name: ``scan`` opens what came and closes
 what went. It is called between notes, never while one is due.
 """
@@ -9,17 +8,13 @@ what went. It is called between notes, never while one is due.
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import rtmidi  # type: ignore[import-untyped,unused-ignore]
 
+from firmware_py.devices.named_ports import SEQUENCER, NamedPorts
+
 CLIENT_NAME: Final = "kelly_edge_midi"
-NOT_INSTRUMENTS: Final = ("Midi Through*", "kelly_edge*")
-APIS: Final = {"alsa": rtmidi.API_LINUX_ALSA, "jack": rtmidi.API_UNIX_JACK}
-RAW: Final = "raw:"
-SEQUENCER: Final = Path("/dev/snd/seq")
 TIMING_CLOCK: Final = 0xF8
 MAX_PENDING_BYTES: Final = 150
 """A slow receiver gets no further note than this: 50 ms of a MIDI cable (31,250 baud)."""
@@ -101,34 +96,18 @@ class RawPort:
         os.close(self._fd)
 
 
-class MidiPorts:
-    """A ``MidiOut`` to every port that matches.
+class MidiPorts(NamedPorts[Port]):
+    """A ``MidiOut`` to every port that matches; see ``NamedPorts``."""
 
-    Parameters
-    ----------
-    patterns: as in ``midi.outputs``.
-    warn: told what comes and goes.
-    """
+    KIND = "MIDI output"
+    SETTING = "midi.outputs"
+    NO_API = "no {api} MIDI ({reason}); load snd-seq, or set midi.outputs"
+    NO_SEQUENCER = f"no MIDI ports: {SEQUENCER} is not there; load snd-seq, or set midi.outputs"
+    GONE = "notes go on without it until it is back"
 
     def __init__(self, patterns: Sequence[str], warn: Callable[[str], None]) -> None:
         self.n_lost = 0
-        self._warn = warn
-        self._raw_paths = [p.removeprefix(RAW) for p in patterns if p.startswith(RAW)]
-        self._named: dict[str, list[str]] = {}
-        for pattern in patterns:
-            if not pattern.startswith(RAW):
-                api, _, rest = pattern.partition(":")
-                known = (api, rest) if api in APIS else ("alsa", pattern)
-                self._named.setdefault(known[0], []).append(known[1])
-        self._lookers: dict[str, rtmidi.MidiOut] = {}
-        self._open: dict[str, Port] = {}
-        self._complaints: set[str] = set()
-        self.scan()
-
-    @property
-    def names(self) -> list[str]:
-        """The ports played to now."""
-        return sorted(self._open)
+        super().__init__(patterns, warn)
 
     def send(self, due_s: float, status: int, data1: int, data2: int) -> None:
         """See ``MidiOut``; a port that refuses is closed."""
@@ -144,13 +123,8 @@ class MidiPorts:
             self._close(name)
 
     def scan(self) -> None:
-        """Open what came, close what went."""
-        there = self._there()
-        for name in [name for name in self._open if name not in there]:
-            self._close(name)
-        for name, open_port in there.items():
-            if name not in self._open:
-                self._try(name, open_port)
+        """See ``NamedPorts``; slow receivers get what waits for them."""
+        super().scan()
         self.flush()
 
     @property
@@ -164,58 +138,19 @@ class MidiPorts:
             if isinstance(port, RawPort) and not port.flush():
                 self._close(name)
 
-    def close(self) -> None:
-        """Let go of every port."""
-        for port in self._open.values():
-            port.close()
-        self._open.clear()
+    def _looker(self, api: int) -> Any:
+        return rtmidi.MidiOut(api, CLIENT_NAME + "_scan")
 
-    def _there(self) -> dict[str, Callable[[], Port]]:
-        found: dict[str, Callable[[], Port]] = {}
-        for path in self._raw_paths:
-            found[RAW + path] = lambda path=path: RawPort(path)  # type: ignore[misc]
-        for api, patterns in self._named.items():
-            for name in self._port_names(api):
-                if matches(name, patterns) and not matches(name, NOT_INSTRUMENTS):
-                    found[f"{api}:{name}"] = lambda api=api, name=name: RtMidiPort(APIS[api], name)  # type: ignore[misc]
-        return found
+    def _open_named(self, api: int, name: str) -> Port:
+        return RtMidiPort(api, name)
 
-    def _port_names(self, api: str) -> list[str]:
-        if api == "alsa" and not SEQUENCER.exists():
-            # Asking ALSA anyway would print its own complaint each time.
-            self._complain(f"no MIDI ports: {SEQUENCER} is not there; load snd-seq, or set midi.outputs")
-            return []
-        try:
-            if api not in self._lookers:
-                self._lookers[api] = rtmidi.MidiOut(APIS[api], CLIENT_NAME + "_scan")
-            return list(self._lookers[api].get_ports())
-        except (rtmidi.SystemError, rtmidi.RtMidiError) as error:
-            self._complain(f"no {api} MIDI ({str(error).splitlines()[0]}); load snd-seq, or set midi.outputs")
-            return []
+    def _open_raw(self, path: str) -> Port:
+        return RawPort(path)
 
-    def _try(self, name: str, open_port: Callable[[], Port]) -> None:
-        try:
-            port = open_port()
-        except (OSError, ValueError, rtmidi.RtMidiError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            self._complain(f"MIDI output {name} is not there ({reason}); connect it or set midi.outputs")
-            return
-        self._open[name] = port
-        self._complaints.clear()
-        self._warn(f"MIDI output {name} is connected")
+    def _opened(self, port: Port) -> None:
         for message in ALL_SOUND_OFF:
             port.send(bytes(message))
 
     def _close(self, name: str) -> None:
         self.n_lost += 1
-        self._open.pop(name).close()
-        self._warn(f"MIDI output {name} is gone; notes go on without it until it is back")
-
-    def _complain(self, text: str) -> None:
-        if text not in self._complaints:
-            self._complaints.add(text)
-            self._warn(text)
-
-
-def matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+        super()._close(name)

@@ -16,19 +16,24 @@ from kelly_edge.errors import ArtefactError
 Float32 = NDArray[np.float32]
 
 
+def weights_in(layout: dict[str, Any]) -> tuple[list[Float32], list[Float32], list[Float32]]:
+    """Weights of the dense, the lstm and the last dense layer in a file's content. Raises ArtefactError."""
+    try:
+        dense, lstm, out = (
+            [np.asarray(w, np.float32) for w in layer["weights"]] for layer in layout["layers"]
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise ArtefactError(
+            f"not an RTNeural file of dense, lstm, dense ({error}); export it again"
+        ) from None
+    return dense, lstm, out
+
+
 class RtneuralEmotion:
     """``EmotionNetwork`` from the content of an RTNeural file."""
 
     def __init__(self, layout: dict[str, Any]) -> None:
-        try:
-            dense, lstm, out = (
-                [np.asarray(w, np.float32) for w in layer["weights"]] for layer in layout["layers"]
-            )
-        except (KeyError, ValueError, TypeError) as error:
-            raise ArtefactError(
-                f"not an RTNeural file of dense, lstm, dense ({error}); export it again"
-            ) from None
-        self._dense, self._lstm, self._out = dense, lstm, out
+        self._dense, self._lstm, self._out = weights_in(layout)
         self.reset()
 
     def reset(self) -> None:

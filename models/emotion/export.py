@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from firmware_py.runtimes.artefacts import load as load_artefact
-from firmware_py.runtimes.rtneural import RtneuralEmotion
+from firmware_py.runtimes.rtneural import RtneuralEmotion, weights_in
 from firmware_py.runtimes.tflite import RUNTIME_MODULES
 from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.errors import DataError, KellyError
@@ -52,24 +52,23 @@ def float_stream(network: EmotionLstm, features: Float32) -> tuple[Float32, Floa
     return np.stack(emotion), np.stack(hs), np.stack(cs)
 
 
-def weights_of(network: EmotionLstm) -> dict[str, Float32]:
-    """Arrays for ``convert``."""
-    lstm = network.lstm
-    arrays = {
-        "dense_w": network.dense.weight.T,
-        "dense_b": network.dense.bias,
-        "lstm_w": torch.cat([lstm.weight_ih_l0.T, lstm.weight_hh_l0.T]),
-        "lstm_b": lstm.bias_ih_l0 + lstm.bias_hh_l0,
-        "out_w": network.out.weight.T,
-        "out_b": network.out.bias,
+def arrays_of(layout: dict[str, Any]) -> dict[str, Float32]:
+    """The weights that ``convert.py`` reads, from the content of an RTNeural file."""
+    dense, lstm, out = weights_in(layout)
+    return {
+        "dense_w": dense[0],
+        "dense_b": dense[1],
+        "lstm_w": np.concatenate(lstm[:2]),
+        "lstm_b": lstm[2],
+        "out_w": out[0],
+        "out_b": out[1],
     }
-    return {name: tensor.detach().contiguous().numpy() for name, tensor in arrays.items()}
 
 
 def quantise(network: EmotionLstm, features: Float32, tensorflow: str, target: Path) -> None:
     """Write the INT8 file; a whole contiguous stream sets the ranges. Raises DataError."""
     _, h, c = float_stream(network, features)
-    convert({**weights_of(network), "x": features, "h": h, "c": c}, tensorflow, target)
+    convert({**arrays_of(rtneural(network)), "x": features, "h": h, "c": c}, tensorflow, target)
 
 
 def convert(arrays: dict[str, Float32], tensorflow: str, target: Path) -> None:
@@ -180,19 +179,6 @@ def export(
     return found
 
 
-def weights_in(layout: dict[str, Any]) -> dict[str, Float32]:
-    """The arrays ``convert.py`` reads, from the content of an RTNeural file."""
-    dense, lstm, out = ([np.asarray(w, np.float32) for w in layer["weights"]] for layer in layout["layers"])
-    return {
-        "dense_w": dense[0],
-        "dense_b": dense[1],
-        "lstm_w": np.concatenate(lstm[:2]),
-        "lstm_b": lstm[2],
-        "out_w": out[0],
-        "out_b": out[1],
-    }
-
-
 def export_float(stream: Float32, tensorflow: str, folder: Path) -> dict[str, Any]:
     """Ship the float32 TFLite twin of ``emotion_model.json``: what a board takes where INT8 is slower.
 
@@ -201,7 +187,7 @@ def export_float(stream: Float32, tensorflow: str, folder: Path) -> dict[str, An
     int8 = load_artefact("emotion_model", str(folder))
     layout = json.loads(int8.path.with_suffix(".json").read_text(encoding="utf-8"))
     target = folder / f"{FLOAT_NAME}.tflite"
-    convert(weights_in(layout), tensorflow, target)
+    convert(arrays_of(layout), tensorflow, target)
     model = target.read_bytes()
     features_name, pairs = state_pairs(model)
     golden = tflite_golden(model, pairs, {features_name: stream[:N_GOLDEN, None, :]})

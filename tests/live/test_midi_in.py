@@ -95,7 +95,7 @@ def test_alsa_s_numbers_are_no_part_of_a_port_s_name() -> None:
 
 
 def test_an_absent_sequencer_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("firmware_py.devices.midi_in.SEQUENCER", tmp_path / "seq")
+    monkeypatch.setattr("firmware_py.devices.named_ports.SEQUENCER", tmp_path / "seq")
     inputs = MidiInputs(("*",), print)
     assert inputs.names == []
     inputs.close()

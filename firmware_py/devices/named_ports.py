@@ -1,0 +1,148 @@
+"""MIDI ports by name, of either direction: what matches is opened when it comes and closed when it goes.
+
+A pattern of ``midi.outputs`` or ``midi.inputs`` names ALSA ports (``*USB*``); ``jack:PATTERN`` names JACK
+ports and ``raw:/dev/snd/midiC1D0`` a device file or pipe. Ports of our own are never opened.
+"""
+
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
+
+import rtmidi  # type: ignore[import-untyped,unused-ignore]
+
+NOT_INSTRUMENTS: Final = ("Midi Through*", "kelly_edge*")
+APIS: Final = {"alsa": rtmidi.API_LINUX_ALSA, "jack": rtmidi.API_UNIX_JACK}
+RAW: Final = "raw:"
+SEQUENCER: Final = Path("/dev/snd/seq")
+
+
+class Closable(Protocol):
+    """One open port."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+P = TypeVar("P", bound=Closable)
+
+
+class NamedPorts(Generic[P]):
+    """Every port that matches; the direction's class says how one is opened, and the words.
+
+    Parameters
+    ----------
+    patterns: as in the settings.
+    warn: told what comes and goes.
+    """
+
+    KIND: ClassVar[str]
+    """``MIDI output`` or ``MIDI input``."""
+    SETTING: ClassVar[str]
+    NO_API: ClassVar[str]
+    """What is said where an API cannot be asked; ``{api}`` and ``{reason}`` are filled in."""
+    NO_SEQUENCER: ClassVar[str]
+    """What is said where there is no ALSA sequencer; empty: nothing."""
+    GONE: ClassVar[str]
+    """What follows from a port that is gone."""
+
+    def __init__(self, patterns: Sequence[str], warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._raw_paths = [p.removeprefix(RAW) for p in patterns if p.startswith(RAW)]
+        self._named: dict[str, list[str]] = {}
+        for pattern in patterns:
+            if not pattern.startswith(RAW):
+                api, _, rest = pattern.partition(":")
+                known = (api, rest) if api in APIS else ("alsa", pattern)
+                self._named.setdefault(known[0], []).append(known[1])
+        self._lookers: dict[str, Any] = {}
+        self._open: dict[str, P] = {}
+        self._complaints: set[str] = set()
+        self.scan()
+
+    @property
+    def names(self) -> list[str]:
+        """The ports open now."""
+        return sorted(self._open)
+
+    def scan(self) -> None:
+        """Open what came, close what went."""
+        there = self._there()
+        for name in [name for name in self._open if name not in there]:
+            self._close(name)
+        for name, open_port in there.items():
+            if name not in self._open:
+                self._try(name, open_port)
+
+    def close(self) -> None:
+        """Let go of every port."""
+        for port in self._open.values():
+            port.close()
+        self._open.clear()
+
+    # --- the direction ---------------------------------------------------------------------
+
+    def _looker(self, api: int) -> Any:
+        """An rtmidi object that lists the ports of ``api``."""
+        raise NotImplementedError
+
+    def _open_named(self, api: int, name: str) -> P:
+        raise NotImplementedError
+
+    def _open_raw(self, path: str) -> P:
+        raise NotImplementedError
+
+    def _opened(self, port: P) -> None:
+        """A port was opened, and that was said."""
+
+    # --- what is there ---------------------------------------------------------------------
+
+    def _there(self) -> dict[str, Callable[[], P]]:
+        found: dict[str, Callable[[], P]] = {}
+        for path in self._raw_paths:
+            found[RAW + path] = lambda path=path: self._open_raw(path)  # type: ignore[misc]
+        for api, patterns in self._named.items():
+            for name in self._port_names(api):
+                if matches(name, patterns) and not matches(name, NOT_INSTRUMENTS):
+                    found[f"{api}:{name}"] = lambda api=api, name=name: self._open_named(APIS[api], name)  # type: ignore[misc]
+        return found
+
+    def _port_names(self, api: str) -> list[str]:
+        if api == "alsa" and not SEQUENCER.exists():
+            # Asking ALSA anyway would print its own complaint each time.
+            if self.NO_SEQUENCER:
+                self._complain(self.NO_SEQUENCER)
+            return []
+        try:
+            if api not in self._lookers:
+                self._lookers[api] = self._looker(APIS[api])
+            return list(self._lookers[api].get_ports())
+        except (rtmidi.SystemError, rtmidi.RtMidiError) as error:
+            self._complain(self.NO_API.format(api=api, reason=str(error).splitlines()[0]))
+            return []
+
+    def _try(self, name: str, open_port: Callable[[], P]) -> None:
+        try:
+            port = open_port()
+        except (OSError, ValueError, rtmidi.RtMidiError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            self._complain(f"{self.KIND} {name} is not there ({reason}); connect it or set {self.SETTING}")
+            return
+        self._open[name] = port
+        self._complaints.clear()
+        self._warn(f"{self.KIND} {name} is connected")
+        self._opened(port)
+
+    def _close(self, name: str) -> None:
+        self._open.pop(name).close()
+        self._warn(f"{self.KIND} {name} is gone; {self.GONE}")
+
+    def _complain(self, text: str) -> None:
+        if text not in self._complaints:
+            self._complaints.add(text)
+            self._warn(text)
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether ``name`` is one of ``patterns``, as file names are."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
