@@ -1,6 +1,6 @@
 """The board: every ring and cell, its record, its writer and its readers. The map of the box.
 
-audio ══capture══▶ dsp ══playback══▶ audio        dsp ──heard──▶ composer, control
+audio ══capture══▶ dsp ══playback══▶ audio        dsp ══heard══▶ composer, ──heard──▶ control
 composer ══notes, bars══▶ midi                          control ──knobs──▶ dsp, composer, midi
 composer ──target──▶ control, ──alive──▶ midi     midi ══played══▶ control
 every process ──telemetry_<process>, times_<process>──▶ control
@@ -65,12 +65,13 @@ class CellSpec:
 RINGS: Final[Mapping[str, RingSpec]] = {
     "capture": RingSpec("float32 [period]", SAMPLE_DTYPE, 64, "audio", "dsp"),
     "playback": RingSpec("float32 [period]", SAMPLE_DTYPE, 64, "dsp", "audio"),
+    "heard": RingSpec("HEARD_DTYPE, every hop group", HEARD_DTYPE, 64, "dsp", "composer"),
     "notes": RingSpec(f"NOTE_DTYPE, {NOTE_DTYPE.itemsize} bytes", NOTE_DTYPE, 1_024, "composer", "midi"),
     "played": RingSpec("NOTE_DTYPE", NOTE_DTYPE, 1_024, "midi", "control"),
     "bars": RingSpec("BAR_DTYPE, where midi.clock is on", BAR_DTYPE, 64, "composer", "midi"),
 }
 CELLS: Final[Mapping[str, CellSpec]] = {
-    "heard": CellSpec(HEARD_DTYPE, "dsp", ("composer", "control")),
+    "heard": CellSpec(HEARD_DTYPE, "dsp", ("control",)),
     "knobs": CellSpec(KNOBS_DTYPE, "control", ("dsp", "composer", "midi")),
     "target": CellSpec(TARGET_DTYPE, "composer", ("control",)),
     **{f"telemetry_{p}": CellSpec(dtype, p, ("control",)) for p, dtype in TELEMETRY_DTYPES.items()},

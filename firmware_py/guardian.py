@@ -1,7 +1,8 @@
 """``guardian``: a ``midi`` that died or stands still cannot release what it struck; this process does.
 
 ``midi`` writes its telemetry in every step, at least every few milliseconds, and keeps what sounds in a
-cell. When the writing stops, the guardian opens the same outputs and releases exactly these notes.
+cell. When the writing stops, the guardian opens the same outputs and releases exactly these notes. Ports on
+JACK it holds open all the time: just after a client was killed, opening one takes more than a second.
 """
 
 import time
@@ -11,7 +12,8 @@ from typing import Final
 import numpy as np
 
 from firmware_py.board import SOUNDING_DTYPE, Board
-from firmware_py.devices.midi_ports import MidiPorts
+from firmware_py.devices.midi_ports import MidiPorts, Port
+from firmware_py.devices.named_ports import JACK
 from firmware_py.devices.watched_midi import silence
 from firmware_py.pipes import FileCell
 from firmware_py.telemetry import new_counters
@@ -32,6 +34,17 @@ def deliver(ports: MidiPorts, within_s: float) -> None:
     ports.close()
 
 
+SCAN_EVERY_S: Final = 1.0
+"""Instruments on JACK that come and go are noticed so often."""
+
+
+class StandbyPorts(MidiPorts):
+    """Ports held open for the worst case; opening one is heard by nobody."""
+
+    def _opened(self, port: Port) -> None:
+        pass
+
+
 def silence_outputs(board: Board, outputs: Sequence[str], warn: Callable[[str], None]) -> int:
     """Release what the ``sounding`` cell of ``board`` holds on ``outputs``; returns how many notes."""
     sounding = np.zeros((), SOUNDING_DTYPE)
@@ -48,7 +61,11 @@ class GuardianStage:
 
     def __init__(self, board: Board, outputs: Sequence[str], warn: Callable[[str], None]) -> None:
         self._board = board
-        self._outputs = outputs
+        on_jack = [pattern for pattern in outputs if pattern.startswith(JACK)]
+        self._outputs = [pattern for pattern in outputs if pattern not in on_jack]
+        self._standby = StandbyPorts(on_jack, _nobody)
+        self._scanned_s = time.monotonic()
+        self._sounding = np.zeros((), SOUNDING_DTYPE)
         self._warn = warn
         pulse = board.cells["telemetry_midi"]
         assert isinstance(pulse, FileCell)
@@ -63,6 +80,9 @@ class GuardianStage:
     def step(self) -> None:
         """Look."""
         now_s, n_pulses = time.monotonic(), self._pulse.n_writes
+        if now_s - self._scanned_s > SCAN_EVERY_S:
+            self._standby.scan()
+            self._scanned_s = now_s
         if n_pulses != self._n_pulses:
             self._n_pulses, self._beat_s, self._has_acted = n_pulses, now_s, False
         elif not self._has_acted and now_s - self._beat_s > STALLED_S:
@@ -71,6 +91,8 @@ class GuardianStage:
 
     def act(self) -> None:
         """Release what sounds."""
+        if self._standby.names and self._board.cells["sounding"].read(self._sounding):
+            silence(self._standby, self._sounding)
         n_notes = silence_outputs(self._board, self._outputs, _nobody)
         if n_notes:
             self.counters["n_silences"] += 1

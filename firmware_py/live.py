@@ -22,7 +22,7 @@ from firmware_py.loop import Stage, Stop, run_live
 from firmware_py.pacing import every, nothing, wait_for
 from firmware_py.realtime import POLICIES, become_realtime, hurry, throttling
 from kelly_edge.config import Settings
-from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP, NOTE_DTYPE, SAMPLE_RATE_HZ
+from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, HOPS_PER_EMOTION_STEP, NOTE_DTYPE, SAMPLE_RATE_HZ
 
 SUPERVISOR: Final = "KELLY_EDGE_SUPERVISOR"
 """Environment: the process that started this one, and whose end is this one's."""
@@ -150,7 +150,11 @@ def build_composer(settings: Settings, board: Board, clock: StreamClock) -> Part
     network = BeatingNetwork(open_composer_network(settings))
     stage = ComposerStage(board, settings, new_generator(settings, network), clock)
     network.beat = stage.beat
-    return Part(stage, every(0.02), 1.0, nothing)
+    heard, ring = np.zeros((), HEARD_DTYPE), board.rings["heard"]
+    # What was heard while no composer was there is past.
+    while ring.read(heard):
+        continue
+    return Part(stage, wait_for(ring, 0.05), 1.0, nothing)
 
 
 def build_control(settings: Settings, board: Board, clock: StreamClock) -> Part:

@@ -22,6 +22,7 @@ HOPS_PER_EMOTION_STEP: Final = 16
 """One hop group: 85.3 ms. Features and the emotion network advance once a group."""
 HOP_RATE_HZ: Final = SAMPLE_RATE_HZ / HOP_SIZE
 EMOTION_RATE_HZ: Final = HOP_RATE_HZ / HOPS_PER_EMOTION_STEP
+GROUP_S: Final = 1.0 / EMOTION_RATE_HZ
 
 # --- the emotion path ------------------------------------------------------------------
 N_FEATURES: Final = 128
@@ -43,6 +44,7 @@ N_NOISE_BANDS: Final = 65
 HEARD_DTYPE: Final = np.dtype(
     [
         ("time_s", "<f8"),  # stream time of the newest sample used
+        ("group", "<u4"),  # number of the hop group since dsp began, from 0
         ("valence", "<f4"),
         ("arousal", "<f4"),
         ("confidence", "<f4"),  # 0..1: how far the emotion may be trusted
@@ -58,7 +60,7 @@ HEARD_DTYPE: Final = np.dtype(
         ("f0_confidence", "<f4"),
     ]
 )
-"""What the instrument hears, once a hop group: the ``heard`` cell."""
+"""What the instrument hears, once a hop group: the ``heard`` ring and cell."""
 
 KNOBS_DTYPE: Final = np.dtype(
     [

@@ -41,8 +41,8 @@ class InputPort(Protocol):
 class RtMidiInput:
     """A port of the ALSA sequencer or of JACK; rtmidi's own thread queues what comes."""
 
-    def __init__(self, api: int, name: str) -> None:
-        self._in = rtmidi.MidiIn(api, CLIENT_NAME, queue_size_limit=MAX_MESSAGES)
+    def __init__(self, client: Any, name: str) -> None:
+        self._in = client
         self._in.ignore_types(sysex=True, timing=True, active_sense=True)
         self._in.open_port(self._in.get_ports().index(name), "in")
 
@@ -128,10 +128,10 @@ class MidiInputs(NamedPorts[InputPort]):
                 yield stable_name(name), message
 
     def _looker(self, api: int) -> Any:
-        return rtmidi.MidiIn(api, CLIENT_NAME + "_scan")
+        return rtmidi.MidiIn(api, CLIENT_NAME, queue_size_limit=MAX_MESSAGES)
 
-    def _open_named(self, api: int, name: str) -> InputPort:
-        return RtMidiInput(api, name)
+    def _open_named(self, client: Any, name: str) -> InputPort:
+        return RtMidiInput(client, name)
 
     def _open_raw(self, path: str) -> InputPort:
         return RawInput(path)

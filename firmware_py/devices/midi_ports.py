@@ -34,8 +34,8 @@ class Port(Protocol):
 class RtMidiPort:
     """A port of the ALSA sequencer or of JACK."""
 
-    def __init__(self, api: int, name: str) -> None:
-        self._out = rtmidi.MidiOut(api, CLIENT_NAME)
+    def __init__(self, client: Any, name: str) -> None:
+        self._out = client
         self._out.open_port(self._out.get_ports().index(name), "out")
 
     def send(self, message: bytes) -> bool:
@@ -139,10 +139,10 @@ class MidiPorts(NamedPorts[Port]):
                 self._close(name)
 
     def _looker(self, api: int) -> Any:
-        return rtmidi.MidiOut(api, CLIENT_NAME + "_scan")
+        return rtmidi.MidiOut(api, CLIENT_NAME)
 
-    def _open_named(self, api: int, name: str) -> Port:
-        return RtMidiPort(api, name)
+    def _open_named(self, client: Any, name: str) -> Port:
+        return RtMidiPort(client, name)
 
     def _open_raw(self, path: str) -> Port:
         return RawPort(path)

@@ -2,6 +2,10 @@
 
 A pattern of ``midi.outputs`` or ``midi.inputs`` names ALSA ports (``*USB*``); ``jack:PATTERN`` names JACK
 ports and ``raw:/dev/snd/midiC1D0`` a device file or pipe. Ports of our own are never opened.
+
+On JACK the client that looks for ports becomes the first port found, and goes on looking. A process killed
+while it has two clients leaves jackd (1.9.21) with one that it does not bury: every client stands still until
+another one comes.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +18,7 @@ import rtmidi  # type: ignore[import-untyped,unused-ignore]
 NOT_INSTRUMENTS: Final = ("Midi Through*", "kelly_edge*")
 APIS: Final = {"alsa": rtmidi.API_LINUX_ALSA, "jack": rtmidi.API_UNIX_JACK}
 RAW: Final = "raw:"
+JACK: Final = "jack:"
 SEQUENCER: Final = Path("/dev/snd/seq")
 
 
@@ -56,6 +61,8 @@ class NamedPorts(Generic[P]):
                 known = (api, rest) if api in APIS else ("alsa", pattern)
                 self._named.setdefault(known[0], []).append(known[1])
         self._lookers: dict[str, Any] = {}
+        self._clients: dict[str, Any] = {}
+        """The rtmidi object of each open port."""
         self._open: dict[str, P] = {}
         self._complaints: set[str] = set()
         self.scan()
@@ -79,14 +86,16 @@ class NamedPorts(Generic[P]):
         for port in self._open.values():
             port.close()
         self._open.clear()
+        self._clients.clear()
 
     # --- the direction ---------------------------------------------------------------------
 
     def _looker(self, api: int) -> Any:
-        """An rtmidi object that lists the ports of ``api``."""
+        """An rtmidi object that lists the ports of ``api``, or opens one."""
         raise NotImplementedError
 
-    def _open_named(self, api: int, name: str) -> P:
+    def _open_named(self, client: Any, name: str) -> P:
+        """Open ``name`` with an rtmidi object."""
         raise NotImplementedError
 
     def _open_raw(self, path: str) -> P:
@@ -104,7 +113,7 @@ class NamedPorts(Generic[P]):
         for api, patterns in self._named.items():
             for name in self._port_names(api):
                 if matches(name, patterns) and not matches(name, NOT_INSTRUMENTS):
-                    found[f"{api}:{name}"] = lambda api=api, name=name: self._open_named(APIS[api], name)  # type: ignore[misc]
+                    found[f"{api}:{name}"] = lambda api=api, name=name: self._open_client(api, name)  # type: ignore[misc]
         return found
 
     def _port_names(self, api: str) -> list[str]:
@@ -114,12 +123,26 @@ class NamedPorts(Generic[P]):
                 self._complain(self.NO_SEQUENCER)
             return []
         try:
-            if api not in self._lookers:
-                self._lookers[api] = self._looker(APIS[api])
-            return list(self._lookers[api].get_ports())
+            return list(self._finder(api).get_ports())
         except (rtmidi.SystemError, rtmidi.RtMidiError) as error:
             self._complain(self.NO_API.format(api=api, reason=str(error).splitlines()[0]))
             return []
+
+    def _finder(self, api: str) -> Any:
+        if api == "jack":
+            for name, client in self._clients.items():
+                if name.startswith(JACK):
+                    return client
+        if api not in self._lookers:
+            self._lookers[api] = self._looker(APIS[api])
+        return self._lookers[api]
+
+    def _open_client(self, api: str, name: str) -> P:
+        shared = self._lookers.pop(api, None) if api == "jack" else None
+        client = shared or self._looker(APIS[api])
+        port = self._open_named(client, name)
+        self._clients[f"{api}:{name}"] = client
+        return port
 
     def _try(self, name: str, open_port: Callable[[], P]) -> None:
         try:
@@ -134,6 +157,7 @@ class NamedPorts(Generic[P]):
         self._opened(port)
 
     def _close(self, name: str) -> None:
+        self._clients.pop(name, None)
         self._open.pop(name).close()
         self._warn(f"{self.KIND} {name} is gone; {self.GONE}")
 

@@ -3,8 +3,13 @@
 Steering gives the target emotion, the generator composes bars for it, the plan puts them on the
 time line, the envelope bounds every note, and committed bars go to ``midi`` as notes with absolute
 due times. When it is late it steps down the ladder: shorter context, continuation, rest.
+
+It turns once for every hop group heard, in order, at the group's own time. So the music depends on
+what was heard and set, not on when the process happened to be awake: live, offline and tests compose the
+same notes, as long as the ladder is not needed.
 """
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +30,7 @@ from kelly_edge.emotion.steering import SteeringState, steer, target_emotion
 from kelly_edge.music.envelope import Envelope
 from kelly_edge.music.following import Following, fold_tempo, follow
 from kelly_edge.music.generator import Generator, Target
-from kelly_edge.music.scheduler import COMMIT_S, Plan, PlannedBar
+from kelly_edge.music.scheduler import COMMIT_S, GroupTime, Plan, PlannedBar
 from kelly_edge.units import clamp
 
 FULL, SHORT, CONTINUATION, REST = (
@@ -42,13 +47,19 @@ SILENT, PLAYING = 0.15, 0.3
 DENSITY_STEP = 0.25
 """The thinning moves in steps, so that small changes of presence do not replan the music."""
 LATE_CONTINUATION_S = 0.05
+BEHIND_S = 0.1
+"""A turn for a group heard longer ago than this is taken at the clock's time: it has been late."""
+DEAF_S = 0.3
+"""With nothing heard for so long (dsp is away) the music goes on by the clock."""
 
 
 class ComposerStage:
-    """One ``step()``: follow, replan if the target moved, commit, compose at most one bar."""
+    """One ``step()`` takes a turn for every hop group that waits: follow, replan if the target moved, commit,
+    compose at most one bar.
+    """
 
     def __init__(self, board: Board, settings: Settings, generator: Generator, clock: Clock) -> None:
-        self._heard_cell = board.cells["heard"]
+        self._heard_ring = board.rings["heard"]
         self._knobs_cell = board.cells["knobs"]
         self._target_cell = board.cells["target"]
         self._telemetry = board.cells["telemetry_composer"]
@@ -63,10 +74,11 @@ class ComposerStage:
         self._presence = 0.0
         self._resting = True
         self._cost_s = {FULL: 0.0, SHORT: 0.0}
-        self._plan = Plan(settings.envelope, clock.now_s() + COMMIT_S)
+        self._plan = Plan(settings.envelope)
         self._envelope = Envelope(settings.envelope)
         self._heard = np.zeros((), HEARD_DTYPE)
-        self._heard_s = -1.0
+        self._group_time = GroupTime()
+        self._turned_s = math.inf
         self._knobs = np.zeros((), KNOBS_DTYPE)
         self._note = np.zeros((), NOTE_DTYPE)
         self._target_record = np.zeros((), TARGET_DTYPE)
@@ -82,13 +94,22 @@ class ComposerStage:
         self._alive_cell.write(self._alive)
 
     def step(self) -> None:
-        """Keep the music planned up to now plus the look-ahead."""
+        """Take the hop groups that wait; without any for long, take a turn by the clock."""
         self.beat()
-        now_s = self._clock.now_s()
-        self._knobs_cell.read(self._knobs)
-        if self._heard_cell.read(self._heard) and self._heard["time_s"] != self._heard_s:
-            self._heard_s = float(self._heard["time_s"])
+        heard = self._heard
+        while self._heard_ring.read(heard):
             self._listen()
+            group_s = self._group_time.date(int(heard["group"]), float(heard["time_s"]))
+            now_s = self._clock.now_s()
+            self._turn(group_s if abs(now_s - group_s) < BEHIND_S else now_s)
+        if self._clock.now_s() > self._turned_s + DEAF_S:
+            self._turn(self._clock.now_s())
+
+    def _turn(self, now_s: float) -> None:
+        """Keep the music planned up to ``now_s`` plus the look-ahead."""
+        self.beat()
+        self._turned_s = now_s
+        self._knobs_cell.read(self._knobs)
         target = self._target()
         self._publish(target, now_s)
         reopened = self._plan.take_back(target, self._resting)
@@ -96,7 +117,8 @@ class ComposerStage:
             self._generator.rewind(reopened)
         while (planned := self._plan.commit(now_s)) is not None:
             self._send(planned)
-        if self._plan.begin_at_the_earliest(now_s + COMMIT_S):
+        # After a rest taken back the music begins as soon as it can: that is not late.
+        if self._plan.begin_at_the_earliest(now_s + COMMIT_S) and reopened is None:
             self.counters["n_late_bars"] += 1
         if self._plan.end_s < now_s + self._settings.composer.look_ahead_s + COMMIT_S:
             self._compose(target, now_s)
@@ -155,7 +177,8 @@ class ComposerStage:
         return CONTINUATION
 
     def _compose(self, target: Target, now_s: float) -> None:
-        rung = REST if self._resting else self._rung(self._plan.end_s - now_s)
+        begin_s = self._clock.now_s()
+        rung = REST if self._resting else self._rung(self._plan.end_s - max(begin_s, now_s))
         bar = self._generator.compose_bar(target, rung)
         if self._resting:
             # Silence is counted in beats, so that the music begins soon after somebody plays.
@@ -163,7 +186,7 @@ class ComposerStage:
         for known in self._cost_s:
             self._cost_s[known] *= FORGET
         if rung in self._cost_s:
-            self._cost_s[rung] = max(self._clock.now_s() - now_s, self._cost_s[rung])
+            self._cost_s[rung] = max(self._clock.now_s() - begin_s, self._cost_s[rung])
         self._plan.add(bar, target)
         self.counters["n_bars"] += 1
         self.counters["n_silent_bars" if self._resting else f"n_{RUNGS[bar.rung]}"] += 1

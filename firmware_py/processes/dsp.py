@@ -31,6 +31,7 @@ class DspStage:
         self._capture = board.rings["capture"]
         self._playback = board.rings["playback"]
         self._heard_cell = board.cells["heard"]
+        self._heard_ring = board.rings["heard"]
         self._knobs_cell = board.cells["knobs"]
         self._telemetry = board.cells["telemetry_dsp"]
         self._clock = clock
@@ -73,6 +74,7 @@ class DspStage:
         extractor, heard = self.extractor, self.heard
         emotion = self._network.step(extractor.features)
         estimate = self._circumplex.update(emotion, extractor.presence)
+        heard["group"] = self.counters["n_emotion_steps"]
         self.counters["n_emotion_steps"] += 1
         heard["time_s"] = self._clock.now_s()
         heard["valence"] = estimate.valence
@@ -89,6 +91,7 @@ class DspStage:
         heard["f0_hz"] = self.tracker.f0_hz
         heard["f0_confidence"] = self.tracker.confidence
         self._heard_cell.write(heard)
+        self._heard_ring.write(heard)
         if self._knobs_cell.read(self._knobs):
             self._turn_knobs()
         self._telemetry.write(self.counters)

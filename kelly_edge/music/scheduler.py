@@ -6,12 +6,13 @@ one bar later when that bar was already committed. Times are seconds of the stre
 sleeps, so nothing drifts.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
 from kelly_edge.config import EnvelopeSettings
-from kelly_edge.contract import RUNGS
+from kelly_edge.contract import GROUP_S, RUNGS
 from kelly_edge.music.envelope import TimedNote, bound_tempo
 from kelly_edge.music.generator import Bar, Target
 
@@ -20,6 +21,10 @@ COMMIT_S: Final = 0.25
 """A bar is committed this long before it begins: covers a late wake-up of composer and midi."""
 REPLAN_DISTANCE: Final = 0.12
 """Change of target valence, arousal or density from which the plan is composed again."""
+
+SLIP_S: Final = 0.02
+"""How far the sound card's time and the clock may drift apart before groups are dated anew."""
+LAG_SMOOTHING_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,12 @@ def differs(a: Target, b: Target) -> bool:
 
 
 class Plan:
-    """The bars composed but not yet committed, on the time line."""
+    """The bars composed but not yet committed, on the time line.
 
-    def __init__(self, envelope: EnvelopeSettings, start_s: float) -> None:
+    ``start_s``: where the first begins; without it where ``begin_at_the_earliest`` first says.
+    """
+
+    def __init__(self, envelope: EnvelopeSettings, start_s: float = -math.inf) -> None:
         self._envelope = envelope
         self._bars: deque[PlannedBar] = deque()
         self._committed_end_s = start_s
@@ -73,11 +81,12 @@ class Plan:
         return self._bars[-1].end_s if self._bars else self._committed_end_s
 
     def begin_at_the_earliest(self, start_s: float) -> bool:
-        """Move the end of the committed music to ``start_s`` when it has passed; whether it had."""
-        late = not self._bars and self._committed_end_s < start_s
-        if late:
-            self._committed_end_s = start_s
-        return late
+        """Move the end of the committed music to ``start_s`` when it has passed; whether music had begun."""
+        if self._bars or self._committed_end_s >= start_s:
+            return False
+        had_begun = math.isfinite(self._committed_end_s)
+        self._committed_end_s = start_s
+        return had_begun
 
     def add(self, bar: Bar, target: Target) -> PlannedBar:
         """Append a composed bar at the end of the plan."""
@@ -104,3 +113,29 @@ class Plan:
         self.n_replanned += len(self._bars)
         self._bars.clear()
         return number
+
+
+class GroupTime:
+    """Dates hop groups by their number, evenly, whenever they happen to arrive.
+
+    The sound card counts them and the music runs on the clock; the smoothed difference of the two is made up
+    for in one small slip now and then.
+    """
+
+    def __init__(self) -> None:
+        self._origin_s = 0.0
+        self._number = -1
+        self._lag_s = 0.0
+
+    def date(self, number: int, time_s: float) -> float:
+        """Seconds of the stream of group ``number``, heard at ``time_s``."""
+        if self._number < 0 or number <= self._number:
+            # The first, or the first of another dsp.
+            self._origin_s, self._lag_s = time_s - number * GROUP_S, 0.0
+        self._number = number
+        lag_s = time_s - self._origin_s - number * GROUP_S
+        self._lag_s += (lag_s - self._lag_s) * GROUP_S / LAG_SMOOTHING_S
+        if abs(self._lag_s) > SLIP_S:
+            self._origin_s += self._lag_s
+            self._lag_s = 0.0
+        return self._origin_s + number * GROUP_S

@@ -45,8 +45,8 @@ def perform(
         while ahead and ahead[0][0] <= clock.time_s:
             _, valence, arousal = ahead.popleft()
             knobs["valence"], knobs["arousal"] = valence - held.hold_valence, arousal - held.hold_arousal
-        heard["time_s"] = clock.time_s
-        board.cells["heard"].write(heard)
+        heard["time_s"], heard["group"] = clock.time_s, group
+        board.rings["heard"].write(heard)
         board.cells["knobs"].write(knobs)
         stage.step()
         while board.rings["notes"].read(note):

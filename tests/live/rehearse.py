@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +33,18 @@ from rig import (
 )
 
 from firmware_py.board import ALIVE_DTYPE
+from firmware_py.channels import Ring
 from firmware_py.devices.audio_file import read_audio
+from firmware_py.loop import Stage
 from firmware_py.offline_commands import demo_recording
 from firmware_py.pipes import CellView
 from firmware_py.telemetry import TIMES_DTYPE, as_dict, new_counters, summary_ms
 from firmware_py.wiring import Offline, open_models
 from kelly_edge.config import Settings
-from kelly_edge.contract import SAMPLE_RATE_HZ
+from kelly_edge.contract import GROUP_S, HEARD_DTYPE, SAMPLE_RATE_HZ
 from kelly_edge.latency import algorithmic_latency, card_latency, total_samples
 
 SAME_ONSET_S = 0.03
-PHASES_S = (0.0, -0.043, 0.043)
-"""Where the hop groups begin is chance: the offline wiring is run at each, and the nearest counts."""
 
 
 def counters(box: Box, process: str) -> dict[str, int]:
@@ -69,12 +70,32 @@ def same_share(live: list[tuple[float, int]], offline: list[tuple[float, int]]) 
     return 2.0 * n_same / max(1, len(live) + len(offline))
 
 
-def offline_notes(samples: np.ndarray, lead_s: float) -> list[tuple[float, int]]:
-    """What the offline wiring composes for ``samples`` after ``lead_s`` of silence: (onset, pitch)."""
+class Later:
+    """``stage``, which begins with hop group ``first``: nobody hears those before."""
+
+    def __init__(self, stage: Stage, heard: Ring, first: int) -> None:
+        self._stage, self._heard, self._n_left = stage, heard, first
+        self._record = np.zeros((), HEARD_DTYPE)
+
+    def step(self) -> None:
+        if self._n_left:
+            self._heard.read(self._record)
+            self._n_left -= 1
+        else:
+            self._stage.step()
+
+
+def offline_notes(hops: np.ndarray, first_group: int) -> list[tuple[float, int]]:
+    """What the offline wiring composes for ``hops`` (float32 [n, 256]): (s after ``first_group``, pitch).
+
+    The composer is there from ``first_group`` on.
+    """
     settings = Settings()
-    lead = np.zeros(round(lead_s * SAMPLE_RATE_HZ), np.float32)
-    notes = Offline(settings, open_models(settings), np.concatenate([lead, samples])).run().notes
-    return [(float(note["onset_s"]), int(note["pitch"])) for note in notes]
+    offline = Offline(settings, open_models(settings), hops.reshape(-1))
+    later = Later(offline.composer, offline.board.rings["heard"], first_group)
+    offline.turns = [replace(t, stage=later) if t.stage is offline.composer else t for t in offline.turns]
+    begin_s = (first_group + 1) * GROUP_S
+    return [(float(note["onset_s"]) - begin_s, int(note["pitch"])) for note in offline.run().notes]
 
 
 def recording(seconds: float) -> dict[str, Any]:
@@ -88,7 +109,8 @@ def recording(seconds: float) -> dict[str, Any]:
         server.start()
         os.environ.update(server.env)
         piano = JackReceiver()
-        box = Box(folder, server.env, stand_ins=False, output="both")
+        taped = folder / "hops.npz"
+        box = Box(folder, {**server.env, "KELLY_TEST_HOPS": str(taped)}, output="both")
         try:
             # Connected before the others are up: nobody waits for the first sound.
             wait_until(lambda: "kelly_edge-01:out_000" in server.ports(), 20)
@@ -119,7 +141,7 @@ def recording(seconds: float) -> dict[str, Any]:
             box.close()
             piano.close()
             server.stop()
-        entries = box.session()
+        entries, heard = box.session(), dict(np.load(taped))
     found["send error, ms"] = summary_ms(errors)
     played = [(e["due_s"], e["pitch"]) for e in entries if e["kind"] == "note"]
     raw, jack = notes_received(box.receiver), notes_received(piano)
@@ -136,11 +158,12 @@ def recording(seconds: float) -> dict[str, Any]:
             round(float(np.quantile(late_ms, q)), 3) for q in (0.5, 0.99)
         ]
         found["drift over the performance, ms"] = round(float(slope * (due[-1] - due[0])), 3)
-    born_s = float(alive["born_s"])
-    live = [(t - born_s, p) for t, p in played]
-    lead_s = tape_s - start_s - born_s
-    shares = {shift: same_share(live, offline_notes(samples, lead_s + shift)) for shift in PHASES_S}
-    found["share of notes as offline, by phase"] = {k: round(v, 3) for k, v in shares.items()}
+    first_group = int(np.searchsorted(heard["group_s"], float(alive["born_s"])))
+    begin_s = float(heard["group_s"][first_group])
+    live = [(t - begin_s, p) for t, p in played]
+    found["share of notes as offline, for the same sound"] = same_share(
+        live, offline_notes(heard["hops"], first_group)
+    )
     return found
 
 

@@ -1,6 +1,7 @@
 """The live processes with small stages for ``dsp`` and ``composer``: a copy, and a steady melody.
 
-``standins.py PROCESS RUN_DIR MIDI_OUTPUT`` runs one.
+``standins.py PROCESS RUN_DIR MIDI_OUTPUTS`` runs one. With ``KELLY_TEST_HOPS=FILE`` all are the shipped ones,
+and ``dsp`` leaves in FILE what it heard.
 """
 
 import os
@@ -8,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -76,13 +78,38 @@ def build_melody(settings: Settings, board: Board, clock: StreamClock) -> Part:
     return Part(MelodyStage(board, clock), every(0.02), 0.02, nothing)
 
 
+def build_taped_dsp(settings: Settings, board: Board, clock: StreamClock) -> Part:
+    """The shipped one; at its end the hops it took and when it had heard each hop group are saved."""
+    from firmware_py.processes import dsp
+
+    hops: list[np.ndarray] = []
+    group_s: list[float] = []
+
+    class TapedDsp(dsp.DspStage):
+        def _answer_hop(self) -> None:
+            hops.append(self._hop.copy())
+            super()._answer_hop()
+
+        def _answer_group(self) -> None:
+            super()._answer_group()
+            group_s.append(float(self.heard["time_s"]))
+
+    dsp.DspStage = TapedDsp  # type: ignore[misc]
+    part = BUILDERS["dsp"](settings, board, clock)
+    # What it warmed up with.
+    hops.clear()
+    group_s.clear()
+    return replace(part, close=lambda: np.savez(os.environ["KELLY_TEST_HOPS"], hops=hops, group_s=group_s))
+
+
+TAPED: dict[str, Builder] = {**BUILDERS, "dsp": build_taped_dsp}
 STANDINS: dict[str, Builder] = {**BUILDERS, "dsp": build_echo, "composer": build_melody}
 
 
 def settings_for(run_dir: str, midi_output: str) -> Settings:
     return Settings(
         audio=AudioSettings(card="kelly"),
-        midi=MidiSettings(outputs=(midi_output,)),
+        midi=MidiSettings(outputs=tuple(midi_output.split(","))),
         runtime=RuntimeSettings(run_dir=run_dir),
     )
 
@@ -104,4 +131,8 @@ if __name__ == "__main__":
         from firmware_py.supervisor import Supervisor
 
         os._exit(Supervisor(settings_for(*sys.argv[2:]), command(sys.argv[3])).run())
-    os._exit(run_process(sys.argv[1], settings_for(*sys.argv[2:]), STANDINS))
+    os._exit(
+        run_process(
+            sys.argv[1], settings_for(*sys.argv[2:]), TAPED if os.environ.get("KELLY_TEST_HOPS") else STANDINS
+        )
+    )

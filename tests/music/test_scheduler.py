@@ -1,8 +1,12 @@
 """The plan: bars on absolute times, taken back until committed."""
 
+import numpy as np
+import pytest
+
 from kelly_edge.config import EnvelopeSettings
+from kelly_edge.contract import GROUP_S
 from kelly_edge.music.generator import Bar, BarNote, Target
-from kelly_edge.music.scheduler import COMMIT_S, Plan
+from kelly_edge.music.scheduler import COMMIT_S, SLIP_S, GroupTime, Plan
 
 SAD, HAPPY = Target(-0.8, -0.5), Target(0.8, 0.5)
 
@@ -66,3 +70,36 @@ def test_a_plan_that_fell_behind_begins_anew_in_the_future() -> None:
     assert not plan.begin_at_the_earliest(2.0)
     assert plan.begin_at_the_earliest(10.0)
     assert plan.end_s == 10.0
+
+
+def test_a_plan_begins_where_it_is_first_told_to() -> None:
+    plan = Plan(EnvelopeSettings())
+    assert not plan.begin_at_the_earliest(3.0)
+    assert plan.end_s == 3.0
+
+
+def test_groups_are_dated_evenly_however_late_some_arrive() -> None:
+    times, rng = GroupTime(), np.random.default_rng(0)
+    dates = [times.date(n, 5.0 + n * GROUP_S + rng.exponential(0.002) * (n > 0)) for n in range(1_000)]
+    np.testing.assert_allclose(np.diff(dates), GROUP_S, rtol=1e-9)
+    assert dates[0] == pytest.approx(5.0)
+
+
+def test_a_group_lost_leaves_its_gap() -> None:
+    times = GroupTime()
+    assert times.date(10, 1.0) == pytest.approx(1.0)
+    assert times.date(13, 1.0 + 3 * GROUP_S) == pytest.approx(1.0 + 3 * GROUP_S)
+
+
+def test_a_sound_card_that_runs_slow_is_followed() -> None:
+    times, slow = GroupTime(), 1.0 + 200e-6
+    for n in range(20_000):
+        date_s = times.date(n, n * GROUP_S * slow)
+        assert abs(date_s - n * GROUP_S * slow) < 2.0 * SLIP_S
+
+
+def test_another_dsp_dates_from_its_own_beginning() -> None:
+    times = GroupTime()
+    times.date(100, 10.0)
+    assert times.date(0, 17.0) == pytest.approx(17.0)
+    assert times.date(1, 17.1) == pytest.approx(17.0 + GROUP_S)

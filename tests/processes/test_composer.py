@@ -1,5 +1,7 @@
 """composer: down the ladder when it is late and up again, each rung counted; alive while it works."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.midi import COMPOSER_STALLED_S, MidiStage
 from firmware_py.wiring import Models
 from kelly_edge.config import Settings
-from kelly_edge.contract import HEARD_DTYPE, RUNGS
+from kelly_edge.contract import GROUP_S, HEARD_DTYPE, RUNGS
 from kelly_edge.music.compound_word import Rows
 from kelly_edge.music.sampling import ComposerNetwork, Floats, KvCache
 
@@ -45,16 +47,31 @@ class Rig:
         self.stage = ComposerStage(self.board, settings, new_generator(settings, beating), self.clock)
         beating.beat = self.stage.beat
         self.midi = MidiStage(self.board, self.out, self.clock)
+        self.heard = np.zeros((), HEARD_DTYPE)
+        self.heard["presence"] = self.heard["confidence"] = 1.0
+        self.heard["tonic"] = self.heard["mode"] = -1
+        self.n_groups = self.n_before = 0
+        """Hop groups heard, and those of a dsp that is gone."""
+        self.late_s: Callable[[], float] = lambda: 0.0
+        self.mood: Callable[[int], tuple[float, float]] = lambda _: (0.0, 0.0)
 
-    def run(self, seconds: float) -> list[str]:
+    def hear(self) -> None:
+        """Every hop group up to now."""
+        heard = self.heard
+        while (self.n_groups + 1) * GROUP_S <= self.clock.time_s:
+            heard["group"] = self.n_groups - self.n_before
+            heard["time_s"] = (self.n_groups + 1) * GROUP_S + self.late_s()
+            heard["valence"], heard["arousal"] = self.mood(self.n_groups)
+            self.n_groups += 1
+            self.board.rings["heard"].write(heard)
+
+    def run(self, seconds: float, step_s: Callable[[], float] = lambda: STEP_S) -> list[str]:
         """The rungs that bars were made on meanwhile, one a step that composed."""
-        heard, rungs = np.zeros((), HEARD_DTYPE), []
+        rungs = []
         end_s = self.clock.time_s + seconds
         while self.clock.time_s < end_s:
-            self.clock.time_s += STEP_S
-            heard["time_s"], heard["presence"], heard["confidence"] = self.clock.time_s, 1.0, 1.0
-            heard["tonic"] = heard["mode"] = -1
-            self.board.cells["heard"].write(heard)
+            self.clock.time_s += step_s()
+            self.hear()
             before = self.counts()
             self.stage.step()
             self.midi.step()
@@ -125,3 +142,39 @@ def test_it_gives_signs_of_life_within_a_long_bar(rig: Rig, models: Models) -> N
     rig.network.step = watched  # type: ignore[method-assign]
     rig.run(20.0)
     assert longest_s <= COMPOSER_STALLED_S
+
+
+def test_the_music_depends_on_what_was_heard_and_not_on_when_the_composer_was_awake(models: Models) -> None:
+    def play(seed: int) -> list[tuple[int, ...]]:
+        rng, rig = np.random.default_rng(seed), Rig(models)
+        rig.late_s = lambda: rng.uniform(0.0, 0.015)
+        # Somebody whose mood swings, so that the music is planned again and again.
+        rig.mood = lambda n: (np.sin(n / 20.0), np.cos(n / 31.0))
+        rig.run(20.0, lambda: rng.uniform(0.001, 0.06))
+        assert rig.stage.counters["n_replanned"] > 3
+        return [(note, velocity) for _, status, note, velocity in rig.out.messages if status & 0xF0 == 0x90]
+
+    plain = play(0)
+    assert len(plain) > 40
+    for seed in range(1, 4):
+        other = play(seed)
+        # The end is cut at another moment.
+        n = min(len(plain), len(other))
+        assert n > len(plain) - 10
+        assert plain[:n] == other[:n]
+
+
+def test_without_a_dsp_the_music_goes_on(rig: Rig) -> None:
+    rig.run(8.0)
+    before = int(rig.midi.counters["n_note_ons"])
+    rig.hear = lambda: None  # type: ignore[method-assign]
+    rig.run(8.0)
+    assert rig.midi.counters["n_note_ons"] > before + 5
+
+
+def test_another_dsp_counts_from_the_beginning_and_the_music_goes_on(rig: Rig) -> None:
+    rig.run(8.0)
+    before, rig.n_before = int(rig.midi.counters["n_note_ons"]), rig.n_groups
+    rig.run(8.0)
+    assert rig.midi.counters["n_note_ons"] > before + 5
+    assert rig.stage.counters["n_late_bars"] == 0
