@@ -179,7 +179,7 @@ def stress(seconds: float) -> dict[str, Any]:
             server.start()
             os.environ.update(server.env)
             box = Box(folder, {**server.env, "KELLY_TEST_ORDINARY": ordinary})
-            load = ["stress-ng", "--cpu", "1", "--vm", "1", "--vm-bytes", "64M", "--taskset", "1", "--quiet"]
+            load = ["stress-ng", "--cpu", "4", "--vm", "1", "--vm-bytes", "64M", "--quiet"]
             every = 9_600
             impulses = np.zeros(round(seconds * SAMPLE_RATE_HZ), np.float32)
             impulses[every // 2 :: every] = 0.5
