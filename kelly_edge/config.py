@@ -183,13 +183,13 @@ class EnvelopeSettings:
 
     velocity_max: int = _setting(100, "loudest note", "MIDI velocity", limits=(1, 127))
     velocity_slew_per_s: float = _setting(40.0, "fastest rise of velocity", "per second", limits=(1, 1_000))
-    density_max_hz: float = _setting(10.0, "most notes in a second", "notes/s", limits=(1, 40))
+    density_max_hz: float = _setting(14.0, "most notes in a second", "notes/s", limits=(1, 40))
     pitch_min: int = _setting(28, "lowest note", "MIDI note", limits=(0, 127))
     pitch_max: int = _setting(96, "highest note, at least 12 above pitch_min", "MIDI note", limits=(0, 127))
     tempo_min_bpm: float = _setting(40.0, "slowest tempo", "bpm", limits=(20, 300))
     tempo_max_bpm: float = _setting(160.0, "fastest tempo, above tempo_min_bpm", "bpm", limits=(20, 300))
     tempo_slew_bpm_per_bar: float = _setting(12.0, "fastest change of tempo", "bpm/bar", limits=(0.1, 300))
-    polyphony_max: int = _setting(8, "most notes that sound together", "notes", limits=(1, 32))
+    polyphony_max: int = _setting(12, "most notes that sound together", "notes", limits=(1, 32))
 
 
 @dataclass(frozen=True)
