@@ -43,9 +43,10 @@ appliance: $(STAMP)
 	  echo "the appliance's packages cannot be installed here: $(APPLIANCE_PACKAGES)" >&2
 	KELLY_APPLIANCE=1 KELLY_POWER_CUTS=$(CUTS) $(BIN)/python -m pytest tests/appliance -rsP
 
-# A signed release for Raspberry Pis in out/bundle/; the key is made once (docs/deploy.md).
+# A signed release for Raspberry Pis in out/bundle/; the key is made once (docs/deploy.md). BOX_PYTHON: 3.11 or 3.13.
+BOX_PYTHON ?= 3.11
 bundle: $(STAMP)
-	$(BIN)/python -m deploy build --out out/bundle
+	$(BIN)/python -m deploy build --python $(BOX_PYTHON) --out out/bundle
 
 # Real boxes over real SSH: Debian trees under systemd-nspawn. Needs root, and for ARCH=arm64 qemu-user-static.
 ARCH ?= $(shell dpkg --print-architecture)
@@ -83,11 +84,16 @@ $(STAMP): pyproject.toml $(LOCK) | $(SYSTEM_STAMP)
 	$(BIN)/pip install --quiet -e '.[test]'
 	@touch $@
 
-# Needs pip-tools; the lock is for Python 3.11, on any machine its wheels exist for.
+# Needs pip-tools; the lock is for Python 3.11, on any machine its wheels exist for. The second one is what a box with
+# Python 3.13 is given (uv does not see that backports-strenum 1.3 refuses that Python).
 lock:
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --extra test --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 	  --no-annotate --strip-extras --allow-unsafe --no-emit-find-links --no-header --output-file $(LOCK) pyproject.toml
+	$(BIN)/pip install --quiet uv
+	echo 'backports-strenum<1.3' | $(BIN)/uv pip compile --quiet --python-version 3.13 \
+	  --python-platform aarch64-unknown-linux-gnu --constraints - --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --no-emit-find-links --output-file requirements-3.13.lock pyproject.toml
 
 # Faults and figures of the live box, about eight minutes.
 faults: $(STAMP)

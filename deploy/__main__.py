@@ -24,10 +24,10 @@ CACHE = Path("~/.cache/kelly-edge-deploy").expanduser()
 def _build(args: argparse.Namespace) -> int:
     from deploy.bundle import build
     from deploy.project import Project
+    from deploy.target import find_target
 
-    bundle = build(
-        Project(args.project), args.project / args.lock, args.out, args.cache, args.key, args.counter
-    )
+    target = find_target(args.python)
+    bundle = build(Project(args.project), target, args.out, args.cache, args.key, args.counter)
     print(f"{'part':<24}{'version':<14}{'MB':>8}{'unpacked':>10}")
     for name, version, size, unpacked in bundle.parts():
         print(f"{name:<24}{version:<14}{size / 1e6:>8.2f}{unpacked / 1e6:>10.2f}")
@@ -47,7 +47,7 @@ def _keys(args: argparse.Namespace) -> int:
 def _image(args: argparse.Namespace) -> int:
     from deploy.image import make_image
 
-    print(make_image(args.out, args.ssh_key.expanduser(), args.hostname))
+    print(make_image(args.out, args.ssh_key.expanduser(), args.hostname, args.cache))
     return 0
 
 
@@ -107,10 +107,9 @@ def _rollback(args: argparse.Namespace) -> int:
 
 def _provision(args: argparse.Namespace) -> int:
     hosts = _hosts(args)
-    from deploy.project import Project
     from deploy.provision import provision
 
-    return _report(provision(hosts, args.key, CHECKOUT / "config.yaml", Project(CHECKOUT).source_date()))
+    return _report(provision(hosts, args.key, CHECKOUT / "config.yaml"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -126,7 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(run=_build)
     sub.add_argument("--out", type=Path, required=True, help="folder for the bundle")
     sub.add_argument("--project", type=Path, default=CHECKOUT, help=argparse.SUPPRESS)
-    sub.add_argument("--lock", default="requirements.lock", help=argparse.SUPPRESS)
+    sub.add_argument(
+        "--python", default="3.11", help="the box's: 3.11 (bookworm) or 3.13 (trixie); default: %(default)s"
+    )
     sub.add_argument("--cache", type=Path, default=CACHE, help="downloads and layers (default: %(default)s)")
     sub.add_argument("--counter", type=int, help="anti-downgrade counter (default: number of commits)")
     sub = commands.add_parser("image", help="make an SD image for Raspberry Pi 3 and 4 (as root)")
@@ -134,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, required=True, help="the image to write")
     sub.add_argument("--ssh-key", type=Path, required=True, help="public key that may log in")
     sub.add_argument("--hostname", default="kelly-edge", help="default: %(default)s")
+    sub.add_argument("--cache", type=Path, default=CACHE, help="Debian's tree (default: %(default)s)")
     for name, run, text in (
         ("provision", _provision, "prepare fresh boxes; a second run changes nothing"),
         ("push", _push, "make a bundle run on boxes, or leave them as they were"),

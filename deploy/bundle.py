@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import time
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,12 +13,16 @@ from deploy.box.manifest import FORMAT, MANIFEST, OBJECTS, PRODUCT, SIGNATURE, L
 from deploy.box.trust import NAMESPACE, SIGNER
 from deploy.commands import run
 from deploy.errors import DeployError
+from deploy.interpreter import interpreter_for
 from deploy.layers import wheel_layer
 from deploy.project import Project
+from deploy.target import Target
 from deploy.wheelhouse import wheelhouse
 
 SBOM: Final = "sbom.json"
 TOOL: Final = "kelly-edge-release"
+EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
+"""The first time a zip can hold."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def open_bundle(folder: Path) -> Bundle:
 
 
 def describe(
-    layers: Sequence[Layer], project: Project, counter: int, source_date: int, machine: str
+    layers: Sequence[Layer], project: Project, counter: int, source_date: int, machine: str, python: str
 ) -> bytes:
     """The manifest as it is signed; the release's name follows from what is in it."""
     content: dict[str, Any] = {
@@ -65,7 +68,7 @@ def describe(
         "version": project.version,
         "counter": counter,
         "machine": machine,
-        "python": "3.11",
+        "python": python,
         "source_date": source_date,
         "layers": [asdict(layer) for layer in sorted(layers, key=lambda layer: layer.name)],
     }
@@ -127,7 +130,7 @@ def write_bundle(out: Path, layers: Iterable[tuple[Layer, bytes]], manifest: byt
         (beside / SBOM).write_bytes(sbom(described))
         sign(beside / MANIFEST, key)
         assert (beside / SIGNATURE).is_file(), "ssh-keygen wrote it"
-        write_tool(beside / TOOL, described.source_date)
+        write_tool(beside / TOOL)
         shutil.rmtree(place, ignore_errors=True)
         beside.rename(place)
     except OSError as error:
@@ -139,26 +142,27 @@ def write_bundle(out: Path, layers: Iterable[tuple[Layer, bytes]], manifest: byt
     return Bundle(place, described)
 
 
-def write_tool(path: Path, source_date: int) -> Path:
-    """The box's program as one file: a zip that Python runs (as zipapp does), the same bytes each time."""
+def write_tool(path: Path) -> Path:
+    """The box's program as one file: a zip that Python runs (as zipapp does).
+
+    Its bytes follow from its code alone, not from a date: a push and a provisioning of one checkout agree.
+    """
     box = Path(__file__).resolve().parent / "box"
     modules = {f"deploy/box/{module.name}": module.read_bytes() for module in sorted(box.glob("*.py"))}
     start = b"import sys\nfrom deploy.box.__main__ import main\nsys.exit(main())\n"
-    # A zip cannot hold a time before 1980.
-    date = time.gmtime(max(source_date, 315_619_200))[:6]
     with path.open("wb") as file:
         file.write(b"#!/usr/bin/python3\n")
         with zipfile.ZipFile(file, "w") as archive:
             for name, content in {"__main__.py": start, "deploy/__init__.py": b"", **modules}.items():
-                info = zipfile.ZipInfo(name, date)
+                info = zipfile.ZipInfo(name, EARLIEST)
                 info.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(info, content)
     path.chmod(0o755)
     return path
 
 
-def build(project: Project, lock: Path, out: Path, cache: Path, key: Path, counter: int | None) -> Bundle:
-    """Build the project's bundle for a Pi (aarch64, Python 3.11).
+def build(project: Project, target: Target, out: Path, cache: Path, key: Path, counter: int | None) -> Bundle:
+    """Build the project's bundle for a Pi (aarch64).
 
     Raises
     ------
@@ -167,10 +171,12 @@ def build(project: Project, lock: Path, out: Path, cache: Path, key: Path, count
     if not key.is_file():
         raise DeployError(f"there is no key {key}; make one with `python -m deploy keys`")
     source_date = project.source_date()
-    wheels = wheelhouse(project.folder, lock, cache, source_date)
-    layers = [*(wheel_layer(wheel, cache) for wheel in wheels), *project.layers()]
+    python = interpreter_for(target, cache)
+    wheels = wheelhouse(project.folder, target, python, cache, source_date)
+    layers = [*(wheel_layer(wheel, cache, python) for wheel in wheels), *project.layers(python)]
     number = project.counter() if counter is None else counter
-    manifest = describe([layer for layer, _ in layers], project, number, source_date, "aarch64")
+    described = [layer for layer, _ in layers]
+    manifest = describe(described, project, number, source_date, "aarch64", target.python)
     return write_bundle(out, layers, manifest, key)
 
 

@@ -72,9 +72,16 @@ class Remote:
                 StringCommand("sh", "-c", shlex.quote(command)), _sudo=self._sudo, _timeout=timeout_s
             )
         except Exception as error:  # paramiko, gevent and the socket each have their own
-            raise DeployError(f"connection lost ({_reason(error)}); push again") from None
+            raise lost(_reason(error)) from None
+        if not is_done and not self._is_connected():
+            raise lost("no answer")
         lines = [line for line in output.stderr_lines if line.strip()]
         return is_done, output.stdout, lines[-1].strip() if lines else ""
+
+    def _is_connected(self) -> bool:
+        client = self.connection.connector.client
+        transport = client.get_transport() if client is not None else None
+        return transport is not None and bool(transport.is_active())
 
     def put(self, content: bytes | Path, place: str, mode: str = "644") -> None:
         """Write a file on the box: beside its place, then renamed."""
@@ -83,12 +90,20 @@ class Remote:
         try:
             is_done = self.connection.put_file(source, part, _sudo=self._sudo)
         except Exception as error:
-            raise DeployError(
-                f"connection lost while sending {Path(place).name} ({_reason(error)}); push again"
-            ) from None
+            is_done, why = False, _reason(error)
+        else:
+            why = "refused"
         if not is_done:
-            raise DeployError(f"{Path(place).name} could not be sent: no room on the box?")
+            name = Path(place).name
+            if not self._is_connected():
+                raise lost(f"while sending {name}")
+            raise DeployError(f"{name} could not be sent ({why}); make room on the box")
         self.run(f"chmod {mode} {shlex.quote(part)} && mv -f {shlex.quote(part)} {shlex.quote(place)}")
+
+
+def lost(how: str) -> DeployError:
+    """The fault of a connection that broke."""
+    return DeployError(f"connection lost ({how}); try again")
 
 
 def _reason(error: BaseException) -> str:

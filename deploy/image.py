@@ -4,6 +4,9 @@ No loop device, no mount, no password: root takes the given SSH key and nothing 
 Pi OS and ``provision``: Debian 12's kernel lacks its drivers.
 """
 
+import hashlib
+import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -23,16 +26,17 @@ FSTAB: Final = (
     "LABEL=root / ext4 noatime,errors=remount-ro 0 1\nLABEL=BOOT /boot/firmware vfat noatime,umask=0077 0 2\n"
 )
 NETWORK: Final = "[Match]\nName=en* eth* wlan*\n[Network]\nDHCP=yes\nMulticastDNS=yes\n"
-COMMAND_LINE: Final = (
-    "console=tty1 console=ttyS1,115200 root=LABEL=root rw fsck.repair=yes net.ifnames=0 rootwait quiet\n"
-)
-BOOT_CONFIG: Final = """arm_64bit=1
-enable_uart=1
-upstream_kernel=1
-kernel=vmlinuz
-initramfs initrd.img followkernel
-dtparam=spi=on
+FIRMWARE: Final = 'ROOTPART="LABEL=root"\nCONSOLES="tty0 ttyS1,115200"\nCMA=0\n'
+"""What raspi-firmware writes config.txt and cmdline.txt from, now and at each kernel update.
+
+A set CMA may keep a Pi 4 from booting, its documentation says.
 """
+INITRAMFS: Final = "etc/initramfs-tools/update-initramfs.conf"
+ONCE: Final = f'mkdir -p "$1/{Path(INITRAMFS).parent}" && echo update_initramfs=no > "$1/{INITRAMFS}"'
+COMMAND_LINE: Final = (
+    "console=tty0 console=ttyS1,115200 root=LABEL=root rw fsck.repair=yes net.ifnames=0 rootwait quiet\n"
+)
+BOOT_EXTRA: Final = "dtparam=spi=on\n"
 KEYS_ONLY: Final = "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
 HOST_KEYS: Final = """[Service]
 ExecStartPre=
@@ -50,7 +54,7 @@ image root.ext4 {
   size = @SIZE@M
 }
 image kelly-edge.img {
-  hdimage {}
+  hdimage { align = 4M }
   partition boot { partition-type = 0xC bootable = "true" image = "boot.vfat" }
   partition root { partition-type = 0x83 image = "root.ext4" }
 }
@@ -59,8 +63,12 @@ SPARE_MIB: Final = 1_600
 """Room for two releases and sessions; the file system does not grow by itself."""
 
 
-def make_image(out: Path, ssh_key: Path, hostname: str) -> Path:
+def make_image(out: Path, ssh_key: Path, hostname: str, cache: Path) -> Path:
     """The image at ``out``, complete or not at all.
+
+    Parameters
+    ----------
+    cache: where Debian's tree is kept: the next image takes seconds instead of many minutes.
 
     Raises
     ------
@@ -78,7 +86,7 @@ def make_image(out: Path, ssh_key: Path, hostname: str) -> Path:
         raise DeployError(f"{ssh_key} is no SSH public key; give the file that ends in .pub")
     with tempfile.TemporaryDirectory(dir=out.resolve().parent) as scratch:
         work = Path(scratch)
-        tree = _tree(work, public, hostname)
+        tree = _tree(work, cache, public, hostname)
         size_mib = sum(p.lstat().st_size for p in tree.rglob("*") if not p.is_symlink() and p.is_file()) >> 20
         (work / "genimage.cfg").write_text(GENIMAGE.replace("@SIZE@", str(size_mib + SPARE_MIB)))
         words: list[str | Path] = [
@@ -95,9 +103,14 @@ def make_image(out: Path, ssh_key: Path, hostname: str) -> Path:
     return out
 
 
-def _tree(work: Path, public: str, hostname: str) -> Path:
-    """Debian's tree, with what makes it this box."""
-    tree = work / "tree"
+def _debian(cache: Path) -> Path:
+    """Debian's tree as a tar, made once for these packages."""
+    digest = hashlib.sha256("\n".join(PACKAGES).encode()).hexdigest()
+    kept = cache / f"debian-arm64-{digest[:12]}.tar"
+    if kept.is_file():
+        return kept
+    cache.mkdir(parents=True, exist_ok=True)
+    beside = kept.with_suffix(".new.tar")
     words = [
         "mmdebstrap",
         "--quiet",
@@ -106,8 +119,26 @@ def _tree(work: Path, public: str, hostname: str) -> Path:
         "--components=main,non-free-firmware",
     ]
     words += ["--dpkgopt=path-exclude=/usr/share/{doc,man,locale,info}/*", "--dpkgopt=force-unsafe-io"]
+    # The kernel makes its initramfs; without this the emulator makes it a second time, for many minutes.
+    words += ["--dpkgopt=force-confold", f"--essential-hook={ONCE}"]
     words += ['--aptopt=Apt::Install-Recommends "false"', f"--include={','.join(PACKAGES)}", "bookworm"]
-    run([*words, tree], remedy="run as root, with qemu-user-static and a network")
+    # It makes the tree in TMPDIR, and /tmp may be small.
+    environment = {**os.environ, "TMPDIR": str(cache.resolve())}
+    run([*words, beside], env=environment, remedy="run as root, with qemu-user-static and a network")
+    beside.rename(kept)
+    return kept
+
+
+def _tree(work: Path, cache: Path, public: str, hostname: str) -> Path:
+    """Debian's tree, with what makes it this box.
+
+    Raises
+    ------
+    DeployError: its boot partition names a kernel that is not there.
+    """
+    tree = work / "tree"
+    tree.mkdir()
+    run(["tar", "-C", tree, "--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf", _debian(cache)])
     files = {
         "etc/fstab": FSTAB,
         "etc/hostname": f"{hostname}\n",
@@ -115,8 +146,10 @@ def _tree(work: Path, public: str, hostname: str) -> Path:
         "etc/systemd/network/10-all.network": NETWORK,
         "etc/ssh/sshd_config.d/kelly-edge.conf": KEYS_ONLY,
         "root/.ssh/authorized_keys": f"{public}\n",
-        "boot/firmware/cmdline.txt": COMMAND_LINE,
-        "boot/firmware/config.txt": BOOT_CONFIG,
+        "etc/default/raspi-firmware": FIRMWARE,
+        "etc/default/raspi-firmware-custom": BOOT_EXTRA,
+        "etc/default/raspi-extra-cmdline": "quiet\n",
+        INITRAMFS: "update_initramfs=yes\nbackup_initramfs=no\n",
         "etc/machine-id": "",
         # Each box makes its own host keys at its first boot.
         "etc/systemd/system/ssh.service.d/keys.conf": HOST_KEYS,
@@ -130,6 +163,18 @@ def _tree(work: Path, public: str, hostname: str) -> Path:
         key.unlink()
     for unit in ("systemd-networkd", "systemd-resolved", "systemd-timesyncd"):
         run(["chroot", tree, "systemctl", "enable", "--quiet", unit])
+    # As raspi-firmware would write it from the settings above; its config.txt names kernel and initramfs.
+    (tree / "boot/firmware/cmdline.txt").write_text(COMMAND_LINE)
+    with (tree / "boot/firmware/config.txt").open("a") as config:
+        config.write(f"\n{BOOT_EXTRA}")
+    _check_boot(tree / "boot/firmware")
     # No password for anybody.
     run(["chroot", tree, "passwd", "--quiet", "--lock", "root"])
     return tree
+
+
+def _check_boot(firmware: Path) -> None:
+    text = (firmware / "config.txt").read_text(encoding="utf-8")
+    for name in re.findall(r"^(?:kernel=|initramfs )(\S+)", text, re.MULTILINE) or ["kernel"]:
+        if not (firmware / name).is_file():
+            raise DeployError(f"the boot partition lacks {name}; empty the cache and try again")

@@ -7,21 +7,19 @@ one thread. A wheel's layer depends on the wheel alone and is kept by its hash.
 import hashlib
 import io
 import lzma
-import marshal
 import re
 import stat
-import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import MAGIC_NUMBER, source_hash
 from pathlib import Path
 from typing import Final
 
 from deploy.box.manifest import Layer
 from deploy.errors import DeployError
-from deploy.wheelhouse import PYTHON, Wheel
+from deploy.interpreter import Interpreter
+from deploy.wheelhouse import Wheel
 
 RECIPE: Final = "1"
 """Changes when a wheel's layer would come out differently; kept layers of another recipe are made again."""
@@ -44,36 +42,13 @@ class Member:
     mode: int = 0o644
 
 
-def compiled(source: bytes, path: str) -> bytes:
-    """The ``.pyc`` of a module, by content and never checked against its source again.
-
-    The box's user cannot write beside the modules, so without these every start would compile them all.
-    """
-
-    # Format 2 of marshal has no references, which would depend on what else shares the strings.
-    code = compile(source, path, "exec", dont_inherit=True, optimize=0)
-    content: bytes = (
-        MAGIC_NUMBER + (0b01).to_bytes(4, "little") + source_hash(source) + marshal.dumps(code, 2)
-    )
-    return content
-
-
-def with_compiled(members: Mapping[str, Member]) -> dict[str, Member]:
-    """The members and a ``.pyc`` for each module, where this is the Python of the box."""
-    if sys.version_info[:2] != PYTHON:
-        raise DeployError(
-            f"the bundle is for Python 3.11, this is {sys.version.split()[0]}; run it with 3.11"
-        )
+def with_compiled(members: Mapping[str, Member], python: Interpreter) -> dict[str, Member]:
+    """The members and a ``.pyc`` for each module that compiles; another is never imported on a box."""
+    sources = {path: member.content for path, member in members.items() if path.endswith(".py")}
     everything = dict(members)
-    for path, member in members.items():
+    for path, content in python.compile_all(sources).items():
         folder, _, name = path.rpartition("/")
-        if not name.endswith(".py"):
-            continue
-        try:
-            content = compiled(member.content, path)
-        except (SyntaxError, ValueError):
-            continue  # a template or a later Python's syntax: never imported here
-        everything[f"{folder}/__pycache__/{name[:-3]}.cpython-311.pyc".lstrip("/")] = Member(content)
+        everything[f"{folder}/__pycache__/{name[:-3]}.{python.tag}.pyc".lstrip("/")] = Member(content)
     return everything
 
 
@@ -137,16 +112,15 @@ def is_kept(path: str) -> bool:
     return LEFT_OUT.fullmatch(path) is None or KEPT.fullmatch(path) is not None
 
 
-def wheel_layer(wheel: Wheel, cache: Path) -> tuple[Layer, bytes]:
+def wheel_layer(wheel: Wheel, cache: Path, python: Interpreter) -> tuple[Layer, bytes]:
     """The layer of a wheel: from the cache, or made and kept there."""
     digest = hashlib.sha256(wheel.path.read_bytes()).hexdigest()
     # Compiled modules depend on the interpreter to the last number.
-    python = sys.version.split()[0]
-    folder = cache / "layers" / f"{wheel.name}-{digest[:16]}-{python}-{RECIPE}"
+    folder = cache / "layers" / f"{wheel.name}-{digest[:16]}-{python.version}-{RECIPE}"
     archive_path, index_path = folder / "layer.tar.xz", folder / "INDEX"
     if index_path.is_file() and archive_path.is_file():
         return _kept_layer(wheel, archive_path.read_bytes(), index_path.read_bytes())
-    members = with_compiled(wheel_members(wheel.path, is_kept))
+    members = with_compiled(wheel_members(wheel.path, is_kept), python)
     layer, archive = make_layer(
         wheel.name, wheel.version, "site-packages", "size", members, wheel.source_sha256
     )

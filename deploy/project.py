@@ -11,6 +11,7 @@ from typing import Final
 from deploy.box.manifest import Layer
 from deploy.commands import run
 from deploy.errors import DeployError
+from deploy.interpreter import Interpreter
 from deploy.layers import Member, make_layer, with_compiled
 from deploy.phrase import phrase_wav
 
@@ -54,7 +55,7 @@ class Project:
             raise DeployError(f"{self.folder / folder} holds nothing to ship; run from a checkout")
         return found
 
-    def layers(self) -> Iterable[tuple[Layer, bytes]]:
+    def layers(self, python: Interpreter) -> Iterable[tuple[Layer, bytes]]:
         """The project's own layers: code, demo, models by name, and the system's files."""
         code = {
             name: Member(p.read_bytes()) for package in PACKAGES for name, p in self.files(package).items()
@@ -62,7 +63,7 @@ class Project:
         demo = {name: code.pop(name) for name in sorted(code) if name.startswith(f"{DEMO}/")}
         metadata = f"Metadata-Version: 2.1\nName: kelly-edge\nVersion: {self.version}\n".encode()
         code[f"kelly_edge-{self.version}.dist-info/METADATA"] = Member(metadata)
-        yield self._layer("kelly-edge", "site-packages", with_compiled(code))
+        yield self._layer("kelly-edge", "site-packages", with_compiled(code, python))
         if demo:
             yield self._layer("kelly-edge-demo", "site-packages", demo)
         models: dict[str, dict[str, Member]] = {}

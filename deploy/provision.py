@@ -1,9 +1,11 @@
-"""First install: what a fresh Raspberry Pi OS Lite or Debian 12 needs before its first release.
+"""First install: what a fresh Raspberry Pi OS Lite or Debian (12, 13) needs before its first release.
 
 A table of pyinfra operations; each looks first and changes only what differs: a second run changes nothing.
 """
 
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -11,19 +13,24 @@ from typing import Any, Final
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.operation import add_op
 from pyinfra.api.operations import run_ops
+from pyinfra.context import ctx_state
 from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.files import File
+from pyinfra.facts.server import Command
 from pyinfra.operations import apt, files, server, systemd
 
 from deploy.bundle import TOOL, allowed_signers, write_tool
 from deploy.errors import DeployError
-from deploy.fleet import Outcome, connect, make_state
+from deploy.fleet import Outcome, connect, lost, make_state
 from deploy.inventory import Host
 
 FILES: Final = Path(__file__).resolve().parent / "files"
-PACKAGES: Final = (
-    "python3", "openssh-client", "libasound2", "libatomic1", "libportaudio2", "libsystemd0", "adduser",
-)  # fmt: skip
+PACKAGES: Final = ("python3", "openssh-client", "libatomic1", "libportaudio2", "libsystemd0", "adduser")
+OF_ITS_OWN: Final = {
+    "bookworm": ("libasound2",),
+    "trixie": ("libasound2t64", "libjack-jackd2-0"),
+}
+"""By Debian's release. Debian's own python3-rtmidi, which trixie is given, is linked with JACK."""
 GROUPS: Final = ("audio", "gpio", "spi")
 FOLDERS: Final = (
     ("/opt/kelly-edge/bin", "root", "755"),
@@ -54,49 +61,65 @@ BOOT_LINES: Final = ("dtoverlay=dwc2,dr_mode=peripheral", "dtparam=spi=on", "dis
 """The USB-C port as a device (a Pi without Raspberry Pi OS's file has it so already); pots on SPI."""
 
 
-def provision(hosts: Sequence[Host], key: Path, config: Path, source_date: int) -> list[Outcome]:
-    """Prepare every host; one that fails is its own row.
+def provision(hosts: Sequence[Host], key: Path, config: Path) -> list[Outcome]:
+    """Prepare every host, all at once; one that fails is its own row.
 
     Raises
     ------
     DeployError: the key is missing here.
     """
     signers = allowed_signers(key).read_bytes()
-    tool = write_tool(key.with_name(f"{key.name}.{TOOL}"), source_date)
-    content = tool.read_bytes()
-    tool.unlink()
-    # A host at a time: pyinfra stops all of them when the last one fails.
-    return [_provision_one(host, signers, content, config.read_bytes()) for host in hosts]
+    with tempfile.TemporaryDirectory() as scratch:
+        tool = write_tool(Path(scratch) / TOOL).read_bytes()
+    settings, state = config.read_bytes(), make_state(hosts)
+
+    def prepare(host: Host) -> "list[_Step] | DeployError":
+        try:
+            connection = connect(state, host.name)
+        except DeployError as error:
+            return error
+        try:
+            return _operations(state, connection, signers, tool, settings, host.user != "root")
+        except DeployError as error:
+            state.active_hosts.discard(connection)
+            return error
+        except Exception as error:  # paramiko, gevent and the socket each have their own
+            state.active_hosts.discard(connection)
+            return lost(str(error)[:120] or type(error).__name__)
+
+    with ctx_state.use(state):
+        jobs = [state.pool.spawn(prepare, host) for host in hosts]
+        prepared = [job.get() for job in jobs]
+    if state.active_hosts:
+        # It complains once no host is left; what failed where, the steps say.
+        with suppress(PyinfraError):
+            run_ops(state)
+    return [_outcome(host.name, steps) for host, steps in zip(hosts, prepared, strict=True)]
 
 
-def _provision_one(host: Host, signers: bytes, tool: bytes, config: bytes) -> Outcome:
-    state = make_state([host])
-    try:
-        connection = connect(state, host.name)
-        done = _operations(state, connection, signers, tool, config, host.user != "root")
-        run_ops(state)
-    except DeployError as error:
-        return Outcome(host.name, False, 0, str(error))
-    except PyinfraError:
-        failed = next(
-            (text for text, meta in done if meta.is_complete() and meta.did_error()), "an operation"
-        )
-        said = next((meta.stderr for text, meta in done if meta.is_complete() and meta.did_error()), "")
-        return Outcome(
-            host.name, False, 0, f"{failed} failed ({(said.splitlines() or ['no message'])[-1][:200]})"
-        )
-    changes = [text for text, meta in done if meta.is_complete() and meta.did_change()]
-    text = f"changed: {', '.join(changes)}" if changes else "nothing to do"
-    return Outcome(host.name, True, len(changes), text)
+_Step = tuple[str, Any]
+"""What a person reads, and pyinfra's account of it."""
+
+
+def _outcome(name: str, steps: "list[_Step] | DeployError") -> Outcome:
+    if isinstance(steps, DeployError):
+        return Outcome(name, False, 0, str(steps))
+    changes = [text for text, meta in steps if meta.is_complete() and meta.did_change()]
+    wrong = next(((t, m) for t, m in steps if not m.is_complete() or m.did_error()), None)
+    if wrong is not None:
+        text, meta = wrong
+        said = meta.stderr.splitlines() if meta.is_complete() else []
+        return Outcome(name, False, len(changes), f"{text} failed ({(said or ['no message'])[-1][:200]})")
+    return Outcome(name, True, len(changes), f"changed: {', '.join(changes)}" if changes else "nothing to do")
 
 
 def _operations(
     state: Any, connection: Any, signers: bytes, tool: bytes, config: bytes, sudo: bool
-) -> list[tuple[str, Any]]:
-    done: list[tuple[str, Any]] = []
+) -> list[_Step]:
+    done: list[_Step] = []
 
     def op(text: str, operation: Any, **arguments: Any) -> None:
-        metas = add_op(state, operation, **arguments, _sudo=sudo)
+        metas = add_op(state, operation, host=connection, **arguments, _sudo=sudo)
         done.append((text, metas[connection]))
 
     def put(content: bytes | Path, place: str, **arguments: Any) -> None:
@@ -111,8 +134,11 @@ def _operations(
             **{"mode": "644", **arguments},
         )
 
+    suite = connection.get_fact(Command, command=". /etc/os-release; echo $VERSION_CODENAME", _sudo=sudo)
+    if suite not in OF_ITS_OWN:
+        raise DeployError(f"it has {suite or 'no Debian'}; known are {', '.join(OF_ITS_OWN)}")
     installed = connection.get_fact(DebPackages, _sudo=sudo)
-    if missing := [name for name in PACKAGES if name not in installed]:
+    if missing := [name for name in (*PACKAGES, *OF_ITS_OWN[suite]) if name not in installed]:
         op(f"packages {', '.join(missing)}", apt.packages, packages=missing, update=True, no_recommends=True)
     for group in GROUPS:
         op(f"group {group}", server.group, group=group, system=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.box.manifest import MANIFEST, OBJECTS, SIGNATURE, sha256_of
+from deploy.box.manifest import MANIFEST, OBJECTS, SIGNATURE, Manifest, sha256_of
 from deploy.bundle import TOOL, Bundle, write_tool
 from deploy.errors import DeployError
 from deploy.fleet import Outcome, Remote
@@ -69,6 +69,18 @@ def look(remote: Remote) -> Preflight:
     return Preflight(answers["machine"], answers["python"], int(answers["free_mib"] or 0), tuple(warnings))
 
 
+def misfit(seen: Preflight, manifest: Manifest) -> str:
+    """Why the bundle cannot run on the box, or nothing."""
+    if manifest.machine != seen.machine:
+        return f"the bundle is for {manifest.machine}, this is {seen.machine}"
+    if manifest.python != seen.python:
+        return (
+            f"the bundle is for Python {manifest.python} and this box has {seen.python}; "
+            f"build it with --python {seen.python}"
+        )
+    return ""
+
+
 def status_of(remote: Remote, deep: bool = False) -> dict[str, Any]:
     """The box's own account of its releases."""
     try:
@@ -91,10 +103,8 @@ def plan(remote: Remote, bundle: Bundle) -> Outcome:
         else {"current": "", "is_healthy": False, "installed": []}
     )
     manifest, seen = bundle.manifest, look(remote)
-    if manifest.machine != seen.machine:
-        return Outcome(
-            remote.host.name, False, 0, f"the bundle is for {manifest.machine}, this is {seen.machine}"
-        )
+    if why := misfit(seen, manifest):
+        return Outcome(remote.host.name, False, 0, why)
     if facts["current"] == manifest.release and facts["is_healthy"]:
         return Outcome(remote.host.name, True, 0, f"{manifest.release} runs already")
     missing = set(manifest.objects) - _layers_on(remote)
@@ -117,7 +127,9 @@ def push(remote: Remote, bundle: Bundle, allow_older: bool, progress: Progress) 
     name, manifest = remote.host.name, bundle.manifest
     progress(name, "looking")
     seen = look(remote)
-    changed = int(send_program(remote, manifest.source_date))
+    if why := misfit(seen, manifest):
+        raise DeployError(why)
+    changed = int(send_program(remote))
     facts = status_of(remote)
     if facts["current"] == manifest.release and facts["is_healthy"]:
         return Outcome(name, True, changed, f"{manifest.release} runs already")
@@ -131,8 +143,9 @@ def push(remote: Remote, bundle: Bundle, allow_older: bool, progress: Progress) 
     progress(name, "switching, proving")
     facts = run_apart(remote, f"{PROGRAM} switch {manifest.release}")
     is_good = facts["current"] == manifest.release and facts["is_healthy"]
-    text = "; ".join([facts["last"], *seen.warnings])
-    return Outcome(name, is_good, changed + 1, text)
+    # On a full disk it could not write down how it ended.
+    how = facts["last"] if manifest.release in facts["last"] else f"{facts['said']}; on {facts['current']}"
+    return Outcome(name, is_good, changed + 1, "; ".join([how, *seen.warnings]))
 
 
 def _send(remote: Remote, bundle: Bundle, folder: str, older: str, progress: Progress) -> int:
@@ -157,10 +170,10 @@ def _send(remote: Remote, bundle: Bundle, folder: str, older: str, progress: Pro
     return len(todo) + 2
 
 
-def send_program(remote: Remote, source_date: int) -> bool:
+def send_program(remote: Remote) -> bool:
     """The box's program, where the box has another; whether it was sent."""
     with tempfile.TemporaryDirectory() as scratch:
-        path = write_tool(Path(scratch) / TOOL, source_date)
+        path = write_tool(Path(scratch) / TOOL)
         there = remote.run(f"sha256sum {PROGRAM} 2>/dev/null || true").split()
         if there and there[0] == sha256_of(path):
             return False
@@ -172,6 +185,8 @@ def send_program(remote: Remote, source_date: int) -> bool:
 def run_apart(remote: Remote, command: str) -> dict[str, Any]:
     """Run a command of the box's program under systemd, wait for its end, and ask how the box is.
 
+    Returns the box's account, and what the command said at last as ``said``.
+
     Raises
     ------
     DeployError: it cannot be started, or the connection is lost; the box goes on by itself then.
@@ -182,7 +197,8 @@ def run_apart(remote: Remote, command: str) -> dict[str, Any]:
         if time.monotonic() > end_s:
             raise DeployError("it does not come to an end; look at its journal")
         time.sleep(ASK_EVERY_S)
-    return status_of(remote)
+    said = remote.run(f"journalctl -q -o cat -n 1 _SYSTEMD_UNIT={SWITCH_UNIT}.service || true").strip()
+    return {**status_of(remote), "said": said}
 
 
 def rollback(remote: Remote, release: str) -> Outcome:

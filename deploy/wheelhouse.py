@@ -9,7 +9,6 @@ import hashlib
 import re
 import shutil
 import sys
-import tarfile
 import tempfile
 import tomllib
 import zipfile
@@ -24,30 +23,18 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from deploy.commands import run
+from deploy.cross import cross_build
+from deploy.debian import download, unpack_packages
 from deploy.errors import DeployError
-from deploy.sysroot import cross_environment, make_sysroot
+from deploy.interpreter import Interpreter, here
+from deploy.target import Target
 
-PYTHON: Final = (3, 11)
-GLIBC: Final = ("2_36", "2_34", "2_31", "2_28", "2_27", "2_24", "2_17")
-"""manylinux versions bookworm's glibc serves; pip takes each literally."""
-PLATFORMS: Final = (*(f"manylinux_{v}_aarch64" for v in GLIBC), "manylinux2014_aarch64", "linux_aarch64")
-SOURCE_ONLY: Final = ("pyalsaaudio", "systemd-python")
 UNUSED: Final = {
     "setuptools": "colorzero names it; it only ran its setup.py",
 }
-MARKERS: Final = {
-    "python_version": "3.11",
-    "python_full_version": "3.11.2",
-    "implementation_name": "cpython",
-    "implementation_version": "3.11.2",
-    "platform_python_implementation": "CPython",
-    "os_name": "posix",
-    "sys_platform": "linux",
-    "platform_system": "Linux",
-    "platform_machine": "aarch64",
-    "platform_release": "",
-    "platform_version": "",
-}
+NETWORK: Final = "give this machine a network, or the downloads of another"
+BUILD_TOOLS: Final = ("setuptools==80.9.0",)
+"""What compiles for a Python that is not this one."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +57,17 @@ class Wheel:
 
 
 def read_lock(lock: Path) -> dict[str, Pin]:
-    """Name to pin."""
+    """Name to pin.
+
+    Raises
+    ------
+    DeployError: there is no such lock.
+    """
     pins: dict[str, Pin] = {}
-    text = lock.read_text(encoding="utf-8").replace("\\\n", " ")
+    try:
+        text = lock.read_text(encoding="utf-8").replace("\\\n", " ")
+    except OSError as error:
+        raise DeployError(f"cannot read {lock} ({error.strerror}); run `make lock`") from None
     for line in text.splitlines():
         if match := re.match(r"([A-Za-z0-9._-]+)==(\S+)", line):
             hashes = frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", line))
@@ -81,29 +76,30 @@ def read_lock(lock: Path) -> dict[str, Pin]:
     return pins
 
 
-def _wanted(requirements: Iterable[str], extra: str = "") -> list[str]:
+def _wanted(requirements: Iterable[str], target: Target) -> list[str]:
     """Names of the requirements that count on the box."""
     names: list[str] = []
     for text in requirements:
         requirement = Requirement(text)
-        if requirement.marker is None or requirement.marker.evaluate({**MARKERS, "extra": extra}):
+        if requirement.marker is None or requirement.marker.evaluate({**target.markers, "extra": ""}):
             name = canonicalize_name(requirement.name)
             if name not in UNUSED:
                 names.append(name)
     return names
 
 
-def _tags() -> set[Tag]:
-    return {*cpython_tags(PYTHON, platforms=PLATFORMS), *compatible_tags(PYTHON, "cp311", PLATFORMS)}
+def _tags(target: Target) -> set[Tag]:
+    version, platforms = target.version, target.platforms
+    return {*cpython_tags(version, platforms=platforms), *compatible_tags(version, target.abi, platforms)}
 
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _find(folder: Path, pin: Pin) -> Path | None:
+def _find(folder: Path, pin: Pin, target: Target) -> Path | None:
     """A file of ``pin`` in ``folder`` that the lock vouches for and the box can use (a wheel rather)."""
-    tags = _tags()
+    tags = _tags(target)
     for path in sorted(folder.glob("*.whl")):
         name, version, _, wheel_tags = parse_wheel_filename(path.name)
         if name == pin.name and str(version) == pin.version and not tags.isdisjoint(wheel_tags):
@@ -114,18 +110,17 @@ def _find(folder: Path, pin: Pin) -> Path | None:
         re.escape(pin.name).replace("\\-", "[-_.]") + "-" + re.escape(pin.version) + r"\.(tar\.gz|zip)", re.I
     )
     for path in sorted(folder.iterdir()):
-        if pin.name in SOURCE_ONLY and stem.fullmatch(path.name) and _sha256(path) in pin.hashes:
+        if pin.name in target.source_only and stem.fullmatch(path.name) and _sha256(path) in pin.hashes:
             return path
     return None
 
 
-def _fetch(pins: Sequence[Pin], folder: Path) -> None:
+def _fetch(pins: Sequence[Pin], folder: Path, target: Target) -> None:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     pip += ["--no-deps", "--dest", str(folder)]
-    network = "give this machine a network, or the downloads of another"
     with tempfile.TemporaryDirectory() as scratch:
         for source in (False, True):
-            some = [p for p in pins if (p.name in SOURCE_ONLY) == source]
+            some = [p for p in pins if (p.name in target.source_only) == source]
             lines = [
                 f"{p.name}=={p.version} {' '.join(f'--hash=sha256:{h}' for h in sorted(p.hashes))}"
                 for p in some
@@ -135,11 +130,11 @@ def _fetch(pins: Sequence[Pin], folder: Path) -> None:
             if source:
                 how = ["--no-binary", ":all:", "--no-build-isolation"]
             else:
-                how = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", "3.11"]
-                how += [word for abi in ("cp311", "abi3", "none") for word in ("--abi", abi)]
-                how += [word for platform in PLATFORMS for word in ("--platform", platform)]
+                how = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", target.python]
+                how += [word for abi in (target.abi, "abi3", "none") for word in ("--abi", abi)]
+                how += [word for platform in target.platforms for word in ("--platform", platform)]
             if some:
-                run([*pip, *how, "--require-hashes", "-r", listing], remedy=network)
+                run([*pip, *how, "--require-hashes", "-r", listing], remedy=NETWORK)
 
 
 def _requires(wheel: Path) -> list[str]:
@@ -148,71 +143,86 @@ def _requires(wheel: Path) -> list[str]:
         return BytesParser().parsebytes(archive.read(name)).get_all("Requires-Dist", [])
 
 
-def cross_build(sdist: Path, sysroot: Path, out: Path, source_date: int) -> Path:
-    """Compile an sdist for the box; the wheel in ``out``."""
-    if sys.version_info[:2] != PYTHON:
-        raise DeployError(
-            f"cross-building needs Python 3.11, this is {sys.version.split()[0]}; run it with 3.11"
-        )
-    with tempfile.TemporaryDirectory() as scratch:
-        # A path of fixed length and name: compilers write it into what they make.
-        with tarfile.open(sdist) as archive:
-            archive.extractall(scratch, filter="data")
-        source = next(p for p in Path(scratch).iterdir() if p.is_dir())
-        env = cross_environment(sysroot, source_date)
-        env["CFLAGS"] += f" -ffile-prefix-map={source}=."
-        run(
-            [sys.executable, "setup.py", "-q", "bdist_wheel", "-p", "linux_aarch64", "-d", "built"],
-            cwd=source,
-            env=env,
-            remedy="install gcc-aarch64-linux-gnu and pkg-config",
-        )
-        built = next((source / "built").glob("*.whl"))
-        return Path(shutil.copy2(built, out / built.name))
-
-
-def wheelhouse(project: Path, lock: Path, cache: Path, source_date: int) -> list[Wheel]:
+def wheelhouse(
+    project: Path, target: Target, python: Interpreter, cache: Path, source_date: int
+) -> list[Wheel]:
     """Every wheel the box needs, by name, but for the project's own.
 
     Parameters
     ----------
-    cache: folder for downloads, the sysroot and what was cross-built; kept between builds.
+    cache: folder for downloads, headers and what was cross-built; kept between builds.
 
     Raises
     ------
     DeployError: a package is not in the lock, cannot be fetched or does not compile.
     """
-    downloads, built = cache / "downloads", cache / "built"
-    for folder in (downloads, built):
-        folder.mkdir(parents=True, exist_ok=True)
-    pins = read_lock(lock)
+    downloads = cache / "downloads"
+    downloads.mkdir(parents=True, exist_ok=True)
+    pins = read_lock(project / target.lock)
     metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
     wheels: dict[str, Wheel] = {}
-    todo = _wanted(metadata["project"]["dependencies"])
+    todo = _wanted(metadata["project"]["dependencies"], target)
     while todo := sorted({name for name in todo if name not in wheels}):
         if unlocked := [name for name in todo if name not in pins]:
-            raise DeployError(f"{unlocked[0]} is not in {lock.name}; run `make lock`")
-        if missing := [pins[name] for name in todo if _find(downloads, pins[name]) is None]:
-            _fetch(missing, downloads)
+            raise DeployError(f"{unlocked[0]} is not in {target.lock}; run `make lock`")
+        fetched = [pins[name] for name in todo if name not in target.from_debian]
+        if missing := [pin for pin in fetched if _find(downloads, pin, target) is None]:
+            _fetch(missing, downloads, target)
         found = []
         for name in todo:
-            path = _find(downloads, pins[name])
+            if name in target.from_debian:
+                wheels[name] = _from_debian(pins[name], target, cache)
+                continue
+            path = _find(downloads, pins[name], target)
             if path is None:
                 raise DeployError(
-                    f"{name} {pins[name].version} has no file for the box that {lock.name} vouches for"
+                    f"{name} {pins[name].version} has no file for the box that {target.lock} vouches for"
                 )
             source_sha = _sha256(path)
             if path.suffix != ".whl":
-                path = _cross_built(path, source_sha, cache, source_date)
+                path = _cross_built(path, source_sha, target, python, cache, source_date)
             wheels[name] = Wheel(name, pins[name].version, path, source_sha)
-            found += _wanted(_requires(path))
+            found += _wanted(_requires(path), target)
         todo = found
     return [wheels[name] for name in sorted(wheels)]
 
 
-def _cross_built(sdist: Path, sha: str, cache: Path, source_date: int) -> Path:
-    folder = cache / "built" / f"{sha[:16]}-{source_date}"
+def _cross_built(
+    sdist: Path, sha: str, target: Target, python: Interpreter, cache: Path, source_date: int
+) -> Path:
+    folder = cache / "built" / f"{sha[:16]}-{target.abi}-{source_date}"
     if not (kept := list(folder.glob("*.whl"))):
         folder.mkdir(parents=True, exist_ok=True)
-        kept = [cross_build(sdist, make_sysroot(cache / "sysroot"), folder, source_date)]
+        sysroot = unpack_packages(cache / f"headers-{target.suite}", target.suite, "arm64", target.headers)
+        tools = [] if python == here() else [_build_tools(cache)]
+        kept = [cross_build(sdist, target, python, sysroot, tools, folder, source_date)]
     return kept[0]
+
+
+def _build_tools(cache: Path) -> Path:
+    folder = cache / "build-tools"
+    if not folder.is_dir():
+        words = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        run([*words, "--target", folder, *BUILD_TOOLS], remedy=NETWORK)
+    return folder
+
+
+def _from_debian(pin: Pin, target: Target, cache: Path) -> Wheel:
+    """Debian's package of it, as a wheel: a zip of what it puts among Python's modules."""
+    folder = cache / "debian" / f"{pin.name}-{pin.version}-{target.suite}"
+    if not (kept := list(folder.glob("*.deb"))):
+        with tempfile.TemporaryDirectory() as scratch:
+            [deb] = download(Path(scratch), target.suite, "arm64", [target.from_debian[pin.name]])
+            if not deb.name.split("_")[1].startswith(f"{pin.version}-"):
+                raise DeployError(f"{deb.name} is not {pin.version}, which {target.lock} pins; pin Debian's")
+            folder.mkdir(parents=True, exist_ok=True)
+            kept = [Path(shutil.copy2(deb, folder / deb.name))]
+    wheel = folder / f"{pin.name}.whl"
+    with tempfile.TemporaryDirectory() as scratch:
+        run(["dpkg-deb", "-x", kept[0], scratch])
+        modules = Path(scratch) / "usr/lib/python3/dist-packages"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            for path in sorted(p for p in modules.rglob("*") if p.is_file()):
+                # A date of its own would make each build another one.
+                archive.writestr(zipfile.ZipInfo(path.relative_to(modules).as_posix()), path.read_bytes())
+    return Wheel(pin.name, pin.version, wheel, _sha256(kept[0]))

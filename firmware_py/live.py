@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import FrameType
 from typing import Final
 
 import numpy as np
@@ -197,21 +198,30 @@ def _die_with(supervisor: str | None) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
 def run_process(process: str, settings: Settings, builders: Mapping[str, Builder] = BUILDERS) -> int:
     """Run one process until SIGTERM or SIGINT: build and warm it, then make it real-time.
+
+    Asked to stop while it is being built it leaves at once: compiling may take minutes, and whoever stops it
+    waits for seconds.
 
     Raises
     ------
     KellyError: a model, a device or the run directory refuses.
     """
     hurry(os.getpid())
-    stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop.ask)
+        signal.signal(number, _leave)
     _die_with(os.environ.get(SUPERVISOR))
     run_dir = make_run_dir(settings.runtime.run_dir)
     board, clock = file_board(run_dir, settings.audio.period), shared_clock(run_dir)
     part = builders[process](settings, board, clock)
+    stop = Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop.ask)
     manager = ServiceManager(os.environ)
     try:
         become_realtime(process, warn)

@@ -23,7 +23,8 @@ from kelly_edge.errors import DataError, KellyError
 PLUGIN: Final = Path(__file__).with_name("count.c")
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 CLOCK_HZ: Final = 1.5e9
-N_STEPS: Final = 20
+N_STEPS: Final = 100
+"""A mark costs 25 k instructions itself: a quarter of an emotion step."""
 N_BARS: Final = 6
 """A composer's step is a bar of many words."""
 

@@ -6,6 +6,7 @@ import pwd
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -19,11 +20,18 @@ NUMBA_CACHE: Final = "var/cache/kelly-edge"
 PHRASE: Final = "system/phrase.wav"
 PLAY_WITHIN_S: Final = 600.0
 ASK_WITHIN_S: Final = 120.0
+UDEV: Final = (
+    ("udevadm", "control", "--reload"),
+    ("udevadm", "trigger", "--settle", "--subsystem-match=gpio", "--subsystem-match=spidev"),
+)
 
 
 @dataclass(frozen=True)
 class Unit:
-    """``is_ready``: active, or deliberately left out (masked, or a condition of its own does not hold)."""
+    """``is_ready``: active, or deliberately left out (masked, or a condition of its own does not hold).
+
+    A job that runs once and leaves nothing behind (the first boot's bench) is never waited for.
+    """
 
     name: str
     is_ready: bool
@@ -36,7 +44,7 @@ class Programs(Protocol):
     """systemd and the release's command, or a stand-in that plays them in tests."""
 
     def reload(self) -> None:
-        """Let systemd read its units again."""
+        """Let systemd read its units again, and udev its rules."""
 
     def restart(self) -> None:
         """Stop what runs and start what the units say now."""
@@ -62,6 +70,10 @@ class SystemPrograms:
 
     def reload(self) -> None:
         self._systemctl("daemon-reload")
+        # Knobs and lamp were there before the first release brought the rule that lets its user touch them.
+        for words in UDEV:
+            with suppress(OSError, subprocess.SubprocessError):
+                subprocess.run(words, capture_output=True, check=False, timeout=ASK_WITHIN_S)
 
     def restart(self) -> None:
         self._systemctl("reset-failed", check=False)
@@ -71,9 +83,12 @@ class SystemPrograms:
 
     def units(self) -> list[Unit]:
         wanted = self._properties([TARGET], "Wants")[0]["Wants"].split()
-        keys = ("Id", "LoadState", "ActiveState", "SubState", "Result", "NRestarts", "ConditionResult")
+        keys = (
+            "Id", "LoadState", "ActiveState", "SubState", "Result", "NRestarts", "ConditionResult",
+            "Type", "RemainAfterExit",
+        )  # fmt: skip
         found = self._properties([w for w in wanted if w.startswith("kelly-edge")], *keys)
-        return [_unit(properties) for properties in found]
+        return [unit_from(properties) for properties in found]
 
     def play_phrase(self, release: Path) -> dict[str, Any]:
         phrase = release / PHRASE
@@ -156,13 +171,15 @@ class SystemPrograms:
         return done.stdout.decode(errors="replace")
 
 
-def _unit(properties: dict[str, str]) -> Unit:
+def unit_from(properties: dict[str, str]) -> Unit:
+    """A unit from what ``systemctl show`` says of it."""
     left_out = properties["LoadState"] == "masked" or (
         properties["ActiveState"] == "inactive" and properties.get("ConditionResult") == "no"
     )
+    is_job = properties.get("Type") == "oneshot" and properties.get("RemainAfterExit") == "no"
     return Unit(
         name=properties["Id"],
-        is_ready=left_out or properties["ActiveState"] == "active",
+        is_ready=left_out or is_job or properties["ActiveState"] == "active",
         has_failed=not left_out
         and (properties["ActiveState"] == "failed" or properties["LoadState"] == "not-found"),
         n_restarts=int(properties.get("NRestarts") or 0),

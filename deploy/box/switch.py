@@ -70,7 +70,9 @@ def trusted(layout: Layout, release: str, deep: bool = False) -> Manifest:
     ReleaseError: it is not installed, not signed or damaged.
     """
     if release not in layout.installed():
-        raise ReleaseError(f"{release or 'no release'} is not installed; push it")
+        raise ReleaseError(
+            f"{release} is not installed; push it" if release else "no release runs here; push one"
+        )
     manifest = read_manifest(layout.releases / release, layout.allowed_signers)
     if manifest.release != release:
         raise ReleaseError(f"{layout.releases / release} holds {manifest.release}; push {release} again")
@@ -134,12 +136,25 @@ def judge(layout: Layout, programs: Programs, manifest: Manifest, patience: Pati
 def go_back(layout: Layout, programs: Programs, release: str, text: str) -> None:
     """Run ``release``, which was good before, and forget the trial."""
     state = read_state(layout)
-    flip(layout, release)
-    if state.config_before and programs.check_config(layout.releases / release):
-        # Settings the newer release wrote and the older one refuses.
-        write_whole(layout.config, state.config_before.encode())
+    try:
+        _restore_settings(layout, programs, state, release)
+    finally:
+        # On a full disk too: what cannot be written down now follows from the link at the next boot.
+        flip(layout, release)
+        restart(layout, programs)
     write_state(layout, replace(state, trial="", fallback="", config_before="", last=text))
-    restart(layout, programs)
+
+
+def _restore_settings(layout: Layout, programs: Programs, state: State, release: str) -> None:
+    """Undo settings that the newer release wrote and ``release`` refuses.
+
+    Before the flip: a power cut between the two leaves settings that both can read.
+    """
+    if not state.config_before or not layout.config.is_file():
+        return
+    before = state.config_before.encode()
+    if layout.config.read_bytes() != before and programs.check_config(layout.releases / release):
+        write_whole(layout.config, before)
 
 
 def rollback(layout: Layout, programs: Programs, release: str, patience: Patience) -> str:

@@ -113,6 +113,7 @@ class MidiInputs(NamedPorts[InputPort]):
     """Every input that matches; see ``NamedPorts``."""
 
     KIND = "MIDI input"
+    CLIENT = CLIENT_NAME
     SETTING = "midi.inputs"
     NO_API = "no {api} MIDI inputs ({reason}); set midi.inputs"
     NO_SEQUENCER = ""  # ``midi`` says so already

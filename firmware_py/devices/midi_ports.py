@@ -100,6 +100,7 @@ class MidiPorts(NamedPorts[Port]):
     """A ``MidiOut`` to every port that matches; see ``NamedPorts``."""
 
     KIND = "MIDI output"
+    CLIENT = CLIENT_NAME
     SETTING = "midi.outputs"
     NO_API = "no {api} MIDI ({reason}); load snd-seq, or set midi.outputs"
     NO_SEQUENCER = f"no MIDI ports: {SEQUENCER} is not there; load snd-seq, or set midi.outputs"

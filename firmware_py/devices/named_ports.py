@@ -3,11 +3,16 @@
 A pattern of ``midi.outputs`` or ``midi.inputs`` names ALSA ports (``*USB*``); ``jack:PATTERN`` names JACK
 ports and ``raw:/dev/snd/midiC1D0`` a device file or pipe. Ports of our own are never opened.
 
+ALSA takes a connection away when the other end goes, and says nothing to who writes to it. One that was
+unplugged and is back before anybody looked has its old name and number: that it was gone is read from
+/proc/asound/seq/clients.
+
 On JACK the client that looks for ports becomes the first port found, and goes on looking. A process killed
 while it has two clients leaves jackd (1.9.21) with one that it does not bury: every client stands still until
 another one comes.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,7 +24,9 @@ NOT_INSTRUMENTS: Final = ("Midi Through*", "kelly_edge*")
 APIS: Final = {"alsa": rtmidi.API_LINUX_ALSA, "jack": rtmidi.API_UNIX_JACK}
 RAW: Final = "raw:"
 JACK: Final = "jack:"
+ALSA: Final = "alsa:"
 SEQUENCER: Final = Path("/dev/snd/seq")
+CLIENTS: Final = Path("/proc/asound/seq/clients")
 
 
 class Closable(Protocol):
@@ -43,6 +50,8 @@ class NamedPorts(Generic[P]):
 
     KIND: ClassVar[str]
     """``MIDI output`` or ``MIDI input``."""
+    CLIENT: ClassVar[str]
+    """What this process is called among the sequencer's clients."""
     SETTING: ClassVar[str]
     NO_API: ClassVar[str]
     """What is said where an API cannot be asked; ``{api}`` and ``{reason}`` are filled in."""
@@ -74,8 +83,8 @@ class NamedPorts(Generic[P]):
 
     def scan(self) -> None:
         """Open what came, close what went."""
-        there = self._there()
-        for name in [name for name in self._open if name not in there]:
+        there, cut = self._there(), self._cut()
+        for name in [name for name in self._open if name not in there or name in cut]:
             self._close(name)
         for name, open_port in there.items():
             if name not in self._open:
@@ -115,6 +124,17 @@ class NamedPorts(Generic[P]):
                 if matches(name, patterns) and not matches(name, NOT_INSTRUMENTS):
                     found[f"{api}:{name}"] = lambda api=api, name=name: self._open_client(api, name)  # type: ignore[misc]
         return found
+
+    def _cut(self) -> set[str]:
+        """Open ports whose connection is gone."""
+        on_alsa = {name for name in self._open if name.startswith(ALSA)}
+        if not on_alsa:
+            return set()
+        try:
+            connected = connections(CLIENTS.read_text(encoding="utf-8", errors="replace"), self.CLIENT)
+        except OSError:
+            return set()
+        return {name for name in on_alsa if name.rsplit(" ", 1)[-1] not in connected}
 
     def _port_names(self, api: str) -> list[str]:
         if api == "alsa" and not SEQUENCER.exists():
@@ -170,3 +190,15 @@ class NamedPorts(Generic[P]):
 def matches(name: str, patterns: Sequence[str]) -> bool:
     """Whether ``name`` is one of ``patterns``, as file names are."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def connections(clients: str, client: str) -> set[str]:
+    """Addresses (``20:0``) of the ports that ``client`` is connected with, of a list as ``CLIENTS`` is."""
+    found: set[str] = set()
+    is_its_own = False
+    for line in clients.splitlines():
+        if line.startswith("Client "):
+            is_its_own = f'"{client}"' in line
+        elif is_its_own and "Connect" in line:
+            found.update(re.findall(r"\b\d+:\d+", line))
+    return found

@@ -8,6 +8,7 @@ one that was started again finds none of the other's notes waiting.
 
 import heapq
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ COMPOSER_STALLED_S = 0.2
 """A composer that gave no sign for so long stands still."""
 NOTE_OFF, NOTE_ON, CONTROL_CHANGE = 0x80, 0x90, 0xB0
 ALL_NOTES_OFF = 123
+EVERY_CHANNEL = range(16)
 
 
 class MidiStage:
@@ -74,7 +76,8 @@ class MidiStage:
         if self._knobs_cell.read(self._knobs) and self._knobs["n_panics"] != self.counters["n_panics"]:
             self.counters["n_panics"] = self._knobs["n_panics"]
             self._due.clear()
-            self.release_all(now_s)
+            # Whatever the instruments hold, and not only what is known here.
+            self.release_all(now_s, EVERY_CHANNEL)
         self.counters["n_played_dropped"] = self._played.n_dropped
 
     def next_due_s(self) -> float:
@@ -82,9 +85,9 @@ class MidiStage:
         due_s = self._due[0][0] if self._due else math.inf
         return min(due_s, min(self._sounding.values(), default=math.inf))
 
-    def release_all(self, now_s: float) -> None:
-        """Release exactly the sounding notes, then All Notes Off on every channel that was used."""
-        channels = sorted({channel for channel, _ in self._sounding})
+    def release_all(self, now_s: float, also: Iterable[int] = ()) -> None:
+        """Release exactly the sounding notes, then All Notes Off on their channels and ``also`` on those."""
+        channels = sorted({channel for channel, _ in self._sounding}.union(also))
         for key in sorted(self._sounding):
             self._release(key, min(now_s, self._sounding[key]))
         for channel in channels:

@@ -1,5 +1,6 @@
 """Part of ``control``: reads every telemetry cell, logs the step times, speaks when something went wrong."""
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -11,6 +12,8 @@ from firmware_py.telemetry import COUNTERS, TIMES_DTYPE, new_counters, summary_m
 
 LOOK_EVERY_S: Final = 1.0
 LOG_EVERY_S: Final = 10.0
+LONGEST_PAUSE_S: Final = 60.0
+"""A fault that goes on is told of after twice as long each time, up to this: the journal is no flood."""
 FAULTS: Final = {
     "audio": ("n_capture_xruns", "n_playback_xruns", "n_late_blocks"),
     "dsp": ("n_blocks_dropped",),
@@ -33,24 +36,28 @@ class WatchStage:
         self._seen = {process: new_counters(process) for process in COUNTERS}
         self._times = np.zeros((), TIMES_DTYPE)
         self._look_s = self._log_s = clock.now_s()
+        self._pause_s = dict.fromkeys(FAULTS, LOOK_EVERY_S)
+        self._silent_until_s = dict.fromkeys(FAULTS, -math.inf)
 
     def step(self) -> None:
         """Look at the counters; now and then log the times."""
         now_s = self._clock.now_s()
         if now_s >= self._look_s:
             self._look_s = now_s + LOOK_EVERY_S
-            self._tell_faults()
+            self._tell_faults(now_s)
         if now_s >= self._log_s + LOG_EVERY_S:
             self._log_s = now_s
             self._log_times(now_s)
 
     def close(self) -> None:
-        """Log the times once more."""
-        self._tell_faults()
+        """Tell what was not told yet, and log the times once more."""
+        self._tell_faults(math.inf)
         self._log_times(self._clock.now_s())
 
-    def _tell_faults(self) -> None:
+    def _tell_faults(self, now_s: float) -> None:
         for process, names in FAULTS.items():
+            if now_s < self._silent_until_s[process]:
+                continue
             counters, seen = self._counters[process], self._seen[process]
             self._board.cells[f"telemetry_{process}"].read(counters)
             # A process that was started again counts from 0.
@@ -61,6 +68,9 @@ class WatchStage:
             ]
             if risen:
                 self._warn(f"{process}: {', '.join(risen)}")
+                self._silent_until_s[process] = now_s + self._pause_s[process]
+            pause_s = 2.0 * self._pause_s[process] if risen else LOOK_EVERY_S
+            self._pause_s[process] = min(pause_s, LONGEST_PAUSE_S)
             seen[...] = counters
 
     def _log_times(self, now_s: float) -> None:

@@ -8,7 +8,7 @@ garbage without a word. Hence golden vectors per (model, runtime), see ``artefac
 import ctypes
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -37,6 +37,19 @@ def _without_chatter() -> Iterator[None]:
         os.close(silence)
 
 
+def _runner(
+    invoke: Callable[[], None], copies: Sequence[tuple[memoryview, memoryview]]
+) -> Callable[[], None]:
+    """What invokes and then copies each second into the first; as a closure it looks nothing up."""
+
+    def run() -> None:
+        invoke()
+        for target, source in copies:
+            target[:] = source
+
+    return run
+
+
 class TfliteStep:
     """``outputs = step(inputs)`` with the state tensors carried over inside.
 
@@ -49,7 +62,9 @@ class TfliteStep:
     Attributes
     ----------
     inputs, outputs: names of the tensors that are not state, in the file's order.
-    results: an array an output, overwritten by every step.
+    arguments: an array an input, for who fills them without ``step``.
+    run: one step on what ``arguments`` hold, into ``results``.
+    results: an array an output: the runtime's own memory, overwritten by every step.
     """
 
     def __init__(self, model: bytes, runtime: str, state: Sequence[tuple[str, str]] = ()) -> None:
@@ -82,27 +97,30 @@ class TfliteStep:
         self.input_shapes = {n: tuple(int(s) for s in ins[n]["shape"]) for n in self.inputs}
         # The tensors stand still from the first invocation on: every step then copies, and asks for nothing.
         self._interpreter.invoke()
-        self._ins = [self._memory(ins[n]) for n in self.inputs]
+        self.arguments = tuple(self._memory(ins[n]) for n in self.inputs)
+        self.results = tuple(
+            self._memory(outs[n]).reshape([int(s) for s in outs[n]["shape"]]) for n in self.outputs
+        )
         self._state_ins = [self._memory(ins[a]) for a, _ in state]
-        self.results = tuple(np.zeros(outs[n]["shape"], outs[n]["dtype"]) for n in self.outputs)
-        sources = [self._memory(outs[n]) for n in (*self.outputs, *(b for _, b in state))]
         # Bytes from memory to memory: a third of the instructions that numpy takes for arrays this small.
-        self._copies = [
-            (target.data.cast("B"), source.data.cast("B"))
-            for target, source in zip((*self.results, *self._state_ins), sources, strict=True)
+        copies = [
+            (target.data.cast("B"), self._memory(outs[b]).data.cast("B"))
+            for target, (_, b) in zip(self._state_ins, state, strict=True)
         ]
+        self.run = _runner(self._interpreter.invoke, copies)
         self.reset()
 
     def _memory(self, detail: dict[str, Any]) -> NDArray[Any]:
         """The tensor's memory as an array that the runtime does not count as a reference.
 
         A view that ``Interpreter.tensor`` gives would make ``invoke`` refuse, and a fresh one a step costs
-        more than a small model's arithmetic. This object outlives the array.
+        more than a small model's arithmetic. The array keeps the interpreter alive.
         """
         view: NDArray[Any] = self._interpreter.tensor(detail["index"])()
         shape, dtype, address = view.shape, view.dtype, view.ctypes.data
         del view
         raw: Any = (ctypes.c_byte * (int(np.prod(shape)) * dtype.itemsize)).from_address(address)
+        raw.owner = self._interpreter
         # Without the batch of one, assigning a row needs no broadcasting.
         return np.frombuffer(raw, dtype).reshape(shape[1:] if shape[:1] == (1,) else shape)
 
@@ -113,9 +131,7 @@ class TfliteStep:
 
     def step(self, *values: NDArray[Any] | float) -> tuple[NDArray[Any], ...]:
         """One step; ``values`` in the order of ``inputs``. The next step overwrites the arrays returned."""
-        for tensor, value in zip(self._ins, values, strict=True):
+        for tensor, value in zip(self.arguments, values, strict=True):
             tensor[...] = value
-        self._interpreter.invoke()
-        for target, source in self._copies:
-            target[:] = source
+        self.run()
         return self.results

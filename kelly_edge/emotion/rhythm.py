@@ -121,8 +121,12 @@ def _frame(frame: Float32, tables: RhythmTables, state: RhythmState) -> float:
     flux[now] = rise
     mean = state.moments[1] / max(state.weights[2], 1e-3)
     keep = tables.leaks[4]
-    for lag in range(SHORTEST_LAG, n):
-        product = (rise - mean) * (flux[(now - lag) % n] - mean)
+    # The ring read backwards, in two straight runs.
+    for lag in range(SHORTEST_LAG, min(now + 1, n)):
+        product = (rise - mean) * (flux[now - lag] - mean)
+        state.lags[lag] = keep * state.lags[lag] + (1.0 - keep) * product
+    for lag in range(max(now + 1, SHORTEST_LAG), n):
+        product = (rise - mean) * (flux[now - lag + n] - mean)
         state.lags[lag] = keep * state.lags[lag] + (1.0 - keep) * product
     scalars[1] = (now + 1) % n
     scalars[2] = min(scalars[2] + 1.0, 1_000.0)

@@ -164,12 +164,19 @@ def _notes(window: Float32, tables: TonalTables, state: TonalState) -> float:
     flat, energy, low = 0.0, 1e-12, 38
     while low < 1800:
         high = low + low // 2
-        arithmetic, geometric = 0.0, 0.0
-        for i in range(low, min(high, 2049)):
-            arithmetic += power[i] + 1e-14
-            geometric += math.log(power[i] + 1e-14)
+        top = min(high, 2049)
+        arithmetic, geometric, product = 0.0, 0.0, 1.0
+        for i in range(low, top):
+            value = power[i] + 1e-14
+            arithmetic += value
+            product *= value
+            # A logarithm costs more than ten products; float64 holds many of them.
+            if product < 1e-200 or product > 1e200:
+                geometric += math.log(product)
+                product = 1.0
+        geometric += math.log(product)
         # Energy times flatness (geometric over arithmetic mean): the energy cancels.
-        flat += math.exp(geometric / (min(high, 2049) - low)) * (min(high, 2049) - low)
+        flat += math.exp(geometric / (top - low)) * (top - low)
         energy += arithmetic
         low = high
     for i in range(power.shape[0]):

@@ -15,6 +15,7 @@ The network thinks in C; pitches are moved to the tonic here.
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Final
@@ -25,15 +26,13 @@ from kelly_edge.contract import RUNGS
 from kelly_edge.music.compound_word import (
     BAR,
     CHORD,
-    FAMILIES,
     MAJOR,
-    MINOR,
     N_BEATS,
     N_DENSITIES,
     N_FAMILIES,
-    N_LEVELS,
     N_STEPS,
     PITCH,
+    PITCH_HIGH,
     PITCH_LOW,
     POSITION,
     STEPS_PER_BEAT,
@@ -52,34 +51,43 @@ from kelly_edge.music.compound_word import (
 from kelly_edge.music.sampling import (
     CHORDS_IN_KEY,
     MAX_TOGETHER,
+    PIANO_HIGH,
+    PIANO_LOW,
+    RESTRUCK,
     SCALES,
     ComposerNetwork,
     Floats,
     KvCache,
-    Mask,
     Sampler,
     SamplingSettings,
     every_token,
+    near_tempi,
     next_positions,
+    piano_range,
     pitches_in_key,
     tell_together,
 )
+from kelly_edge.music.target import Target, graded_level, mode_of, sane
 from kelly_edge.units import clamp
 
 __all__ = ["Bar", "BarNote", "Generator", "SamplingSettings", "Target"]
 
+N_PITCHES: Final = PITCH_HIGH - PITCH_LOW + 2
 N_SNAPSHOTS: Final = 32
 """Bar lines one may rewind to."""
 SHORT_CONTEXT_ROWS: Final = 64
 """Rows read again on the rung ``short_context``."""
 SHORT_MAX_ROWS: Final = 24
 FULL, SHORT, CONTINUATION, REST = range(len(RUNGS))
-PIANO_LOW, PIANO_HIGH = 21, 108
 LATEST_BEATS: Final = 0.2
 """Within the step of 0.25, however fast."""
 MEAN_DENSITY: Final = (3.96, 4.89, 5.48, 5.83, 7.09, 7.43)
 """Mean density level of EMOPIA's training clips at each level of arousal."""
-OVERSHOOT: Final = 0.3
+USUAL_TEMPO_BPM: Final = 118.0
+"""Mean of EMOPIA's training clips, the same at every level of arousal."""
+LEVELS_PER_OCTAVE: Final = 2.0
+"""Density levels from so many notes a bar to twice as many (``DENSITY_EDGES``)."""
+OVERSHOOT: Final = 0.43
 """Levels that the network plays denser than asked."""
 CLIP_DENSITY_SD, BAR_DENSITY_SD = 1.1, 0.9
 """How far clips lie from that mean, and bars from that of their clip."""
@@ -88,24 +96,6 @@ DENSITY_REACH: Final = 3
 TOGETHER_DELAY_S, NOTE_DELAY_S, LATEST_S = 0.0065, 0.004, 0.025
 """How unevenly people play: mean delays of a chord and of each note in it, measured around the grid of
 EMOPIA's training clips. Pianists let the melody lead (Goebl, JASA 110, 2001)."""
-MAJOR_SLOPE, MAJOR_OFFSET = 3.6, 1.05
-"""Log-odds of major at a level of valence, fitted to EMOPIA's training clips: slope * valence + offset."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """What the next bar shall be like."""
-
-    valence: float
-    arousal: float
-    density: float = 0.0
-    """-1..1, thinner to denser than the arousal implies; 0 is as EMOPIA has it at this arousal."""
-    tonic: int = -1
-    """Pitch class 0..11; -1 free. A given tonic locks the music to its key."""
-    mode: int = -1
-    """1 major, 0 minor, -1 free: follows the valence."""
-    tempo_bpm: float = 0.0
-    """0 free."""
 
 
 @dataclass(frozen=True)
@@ -152,25 +142,13 @@ class Moment:
     """Tempo token of the last bar."""
     recent: tuple[tuple[GridNote, ...], ...] = ()
     """Notes of the last bars that had any, newest last, at most three."""
+    ends: tuple[int, ...] = (0,) * N_PITCHES
+    """Steps after the bar line at which the last note of each pitch token ends."""
 
 
 def threshold(seed: int, purpose: int) -> float:
     """A number 0..1 that stays the same throughout a performance."""
     return float(np.random.default_rng([seed, 0, purpose]).random())
-
-
-def graded_level(value: float, dither: float) -> int:
-    """Level 1..6 of a valence or arousal; ``dither`` 0..1 rounds, so that the mean is continuous."""
-    place = (clamp(value, -1.0, 1.0) + 1.0) / 2.0 * N_LEVELS + 0.5
-    return int(clamp(math.floor(place + dither), 1, N_LEVELS))
-
-
-def mode_of(target: Target, dither: float) -> int:
-    """Mode token: the one given, else major where its share at this valence exceeds ``dither``."""
-    if target.mode >= 0:
-        return MAJOR if target.mode == 1 else MINOR
-    share = 1.0 / (1.0 + math.exp(-(MAJOR_SLOPE * target.valence + MAJOR_OFFSET)))
-    return MAJOR if dither < share else MINOR
 
 
 class Generator:
@@ -218,7 +196,9 @@ class Generator:
             tempo = (
                 tempo_token(target.tempo_bpm) if target.tempo_bpm else self._now.tempo or tempo_token(90.0)
             )
-            after = replace(self._now, number=self._now.number + 1, tempo=tempo)
+            after = replace(
+                self._now, number=self._now.number + 1, tempo=tempo, ends=a_bar_later(self._now.ends)
+            )
         bar = Bar(
             self._now.number,
             target.tempo_bpm or tempo_of(tempo),
@@ -280,6 +260,7 @@ class Generator:
         legal_pitches = in_range & pitches_in_key(int(row[CHORD]), mode) if locked else in_range
         highest = int(np.flatnonzero(legal_pitches)[-1])
         notes: list[GridNote] = []
+        ends = np.array(now.ends)
         position, pitch, n_together = 0, 0, 0
         types = every_token(TYPE)
         while len(notes) < max_rows:
@@ -296,21 +277,27 @@ class Generator:
                 position, pitch, n_together = int(row[POSITION]), 0, 0
             tell_together(sampler.tables, contexts, n_together > 0)
             legal = legal_pitches & (np.arange(len(legal_pitches)) > pitch)
-            repeated = self._repeated_pitch(notes, position - 1)
-            sampler.decide(contexts, row, PITCH, legal, repeated)
+            bias = np.where(ends > position - 1, -RESTRUCK, 0.0).astype(np.float32)
+            bias[self._repeated_pitch(notes, position - 1)] -= settings.repetition
+            sampler.decide(contexts, row, PITCH, legal, bias)
             for column in range(PITCH + 1, N_FAMILIES):
                 sampler.decide(contexts, row, column, every_token(column))
             n_rows = self._read(row, window, n_rows, contexts)
             notes.append(note_of(row))
             pitch, n_together = int(row[PITCH]), n_together + 1
+            ends[pitch] = notes[-1].position + notes[-1].steps
         bar_notes = tuple(notes)
         recent = (*now.recent[-2:], bar_notes) if bar_notes else now.recent
-        return bar_notes, tempo, Moment(now.number + 1, window, n_rows, contexts, tempo, recent)
+        after = a_bar_later(ends.tolist())
+        return bar_notes, tempo, Moment(now.number + 1, window, n_rows, contexts, tempo, recent, after)
 
     def _condition(self, target: Target, mode: int) -> Condition:
         arousal = graded_level(target.arousal, self._dither[1])
         bar = float(np.random.default_rng([self._seed, 4, self._now.number]).normal())
         level = MEAN_DENSITY[arousal - 1] - OVERSHOOT + CLIP_DENSITY_SD * self._texture + BAR_DENSITY_SD * bar
+        if target.tempo_bpm:
+            # Levels count notes a bar. At another pace as many notes a second shall come.
+            level -= LEVELS_PER_OCTAVE * math.log2(target.tempo_bpm / USUAL_TEMPO_BPM)
         density = int(clamp(round(level + target.density * DENSITY_REACH), 1, N_DENSITIES))
         return Condition(graded_level(target.valence, self._dither[0]), arousal, density, mode)
 
@@ -359,21 +346,9 @@ class Generator:
         return tuple(sorted(sounding, key=lambda note: (note.onset_beats, note.pitch)))
 
 
-def sane(target: Target) -> Target:
-    """``target`` with every value in its range; what is not a number becomes 0 or free."""
-
-    def held(value: float) -> float:
-        return clamp(value, -1.0, 1.0) if math.isfinite(value) else 0.0
-
-    tempo = target.tempo_bpm if math.isfinite(target.tempo_bpm) and target.tempo_bpm > 0.0 else 0.0
-    return Target(
-        held(target.valence),
-        held(target.arousal),
-        held(target.density),
-        target.tonic if target.tonic in range(12) else -1,
-        target.mode if target.mode in (0, 1) else -1,
-        tempo,
-    )
+def a_bar_later(ends: Sequence[int]) -> tuple[int, ...]:
+    """``Moment.ends`` counted from the next bar line."""
+    return tuple(max(0, end - N_STEPS) for end in ends)
 
 
 def into_key(notes: tuple[GridNote, ...], mode: int) -> tuple[GridNote, ...]:
@@ -382,19 +357,3 @@ def into_key(notes: tuple[GridNote, ...], mode: int) -> tuple[GridNote, ...]:
     scale = SCALES[mode == MAJOR]
     moved = [n if n.pitch % 12 in scale else replace(n, pitch=n.pitch + step) for n in notes]
     return tuple(sorted({(n.position, n.pitch): n for n in moved}.values()))
-
-
-def near_tempi(tempo: int) -> Mask:
-    """Tempo tokens that may follow ``tempo``: itself and its neighbours; all if it is unknown."""
-    legal = every_token(TEMPO)
-    if tempo != UNKNOWN:
-        legal &= np.abs(np.arange(len(legal)) - tempo) <= 1
-    return legal
-
-
-def piano_range(shift: int) -> Mask:
-    """Pitch tokens that lie on the piano after moving by ``shift`` semitones."""
-    pitches = np.arange(FAMILIES[PITCH].size) - 1 + PITCH_LOW + shift
-    legal: Mask = (pitches >= PIANO_LOW) & (pitches <= PIANO_HIGH)
-    legal[0] = False
-    return legal

@@ -18,9 +18,9 @@ from kelly_edge.music.compound_word import (
     CHORD_QUALITIES,
     COLUMN,
     DURATION,
-    DURATION_STEPS,
     FAMILIES,
     MAJOR,
+    N_LEVELS,
     NO_CHORD,
     PITCH,
     PITCH_LOW,
@@ -45,6 +45,7 @@ PARENT_SLOTS: Final = tuple(
 """(head, column of the parent) of every parent table."""
 GUIDED: Final = {COLUMN[f.name] for f in SAMPLED if {"valence", "arousal"} & set(f.parents)}
 """Families whose heads know the emotion asked for."""
+PIANO_LOW, PIANO_HIGH = 21, 108
 MAX_TOGETHER: Final = 6
 """Notes that may begin on one position."""
 SCALES: Final = {True: (0, 2, 4, 5, 7, 9, 11), False: (0, 2, 3, 5, 7, 8, 10)}
@@ -56,21 +57,29 @@ NUCLEUS: Final = {
     TEMPO: 0.95,
     CHORD: 0.95,
     POSITION: 1.0,
-    PITCH: 0.92,
+    PITCH: 0.83,
     DURATION: 1.0,
     VELOCITY: 1.0,
 }
 """Share of the probability a family draws from."""
 
 
-LONGER, LOWER = 0.2, 0.009
-"""Nats for a length e times as long, and for a pitch a semitone lower: what free play needs."""
-TILT: Final = {
-    DURATION: LONGER * np.log([1, *DURATION_STEPS]).astype(np.float32),
-    PITCH: -LOWER * np.arange(FAMILIES[PITCH].size, dtype=np.float32),
-}
-"""Added to the logits. A network that hears itself drifts to shorter and higher notes than it was taught;
-this brings mean length, pitch and polyphony of its clips back to those of EMOPIA's training clips."""
+RESTRUCK: Final = 2.0
+"""Nats taken from a pitch that still sounds. In the data a note ends before its pitch is struck again; a
+network that strikes it earlier cuts its own note short."""
+LOUDER = 0.005
+"""Nats for a velocity token louder, for each level of arousal above the middle."""
+AROUSAL_TILT: Final = np.array(
+    [
+        LOUDER
+        * ((level - (N_LEVELS + 1) / 2) if level != UNKNOWN else 0.0)
+        * np.arange(FAMILIES[VELOCITY].size)
+        for level in range(N_LEVELS + 1)
+    ],
+    np.float32,
+)
+"""Added to the logits of the velocity, by level of arousal [7, size]. A network that hears itself forgets
+how loud it was asked to be; this brings the mean velocity at each level back to EMOPIA's training clips'."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +223,22 @@ def every_token(column: int) -> Mask:
     return legal
 
 
+def near_tempi(tempo: int) -> Mask:
+    """Tempo tokens that may follow ``tempo``: itself and its neighbours; all if it is unknown."""
+    legal = every_token(TEMPO)
+    if tempo != UNKNOWN:
+        legal &= np.abs(np.arange(len(legal)) - tempo) <= 1
+    return legal
+
+
+def piano_range(shift: int) -> Mask:
+    """Pitch tokens that lie on the piano after moving by ``shift`` semitones."""
+    pitches = np.arange(FAMILIES[PITCH].size) - 1 + PITCH_LOW + shift
+    legal: Mask = (pitches >= PIANO_LOW) & (pitches <= PIANO_HIGH)
+    legal[0] = False
+    return legal
+
+
 @dataclass(frozen=True)
 class Sampler:
     """Decides the families of rows with one network's heads and one source of randomness."""
@@ -222,17 +247,24 @@ class Sampler:
     settings: SamplingSettings
     rng: np.random.Generator
 
-    def decide(self, contexts: Floats, row: Rows, column: int, legal: Mask, repeated: int = UNKNOWN) -> None:
-        """Draw the family ``column`` and write its token into ``row``; ``repeated`` is made less likely."""
+    def decide(
+        self,
+        contexts: Floats,
+        row: Rows,
+        column: int,
+        legal: Mask,
+        bias: Floats | None = None,
+    ) -> None:
+        """Draw the family ``column`` into ``row``; ``bias`` [size] is added to its logits."""
         logits = head_logits(self.tables, contexts, column, row)
         if column in GUIDED and self.settings.guidance > 0.0:
             neutral = row.copy()
             neutral[[VALENCE, AROUSAL]] = UNKNOWN
             logits += self.settings.guidance * (logits - head_logits(self.tables, contexts, column, neutral))
-        if column in TILT:
-            logits += TILT[column]
-        if repeated != UNKNOWN:
-            logits[repeated] -= self.settings.repetition
+        if column == VELOCITY:
+            logits += AROUSAL_TILT[row[AROUSAL]]
+        if bias is not None:
+            logits += bias
         temperature = 1.0 if column == TYPE else self.settings.temperature
         top_p = 1.0 if column == TYPE else min(self.settings.top_p, NUCLEUS[column])
         row[column] = draw(logits, legal, temperature, top_p, self.rng)

@@ -18,6 +18,7 @@ from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 FACTOR: Final = 4
 ANALYSIS_RATE_HZ: Final = SAMPLE_RATE_HZ // FACTOR
 N_TAPS: Final = 104
+"""A multiple of ``2 * FACTOR``: ``decimate`` takes so many taps a pass."""
 CUTOFF_HZ: Final = 6_000.0
 KAISER_BETA: Final = 6.8
 HISTORY: Final = N_TAPS // FACTOR
@@ -60,13 +61,17 @@ def decimate(
             energy += x * x
             phases[p, history + j] = x
     out[:] = 0.0
-    # Taps outside, samples inside: independent sums, which vectorise without reordering additions.
-    for k in range(taps.shape[0]):
-        row = phases[FACTOR - 1 - k % FACTOR]
-        start = history - k // FACTOR
-        h = taps[k]
+    # Taps outside, samples inside: independent sums, which vectorise without reordering additions. Two
+    # taps of each phase a pass: a sum is loaded and stored eight times less often.
+    for k in range(0, taps.shape[0], 2 * FACTOR):
+        at = history - k // FACTOR
+        r0, r1, r2, r3 = phases[3, at:], phases[2, at:], phases[1, at:], phases[0, at:]
+        s0, s1, s2, s3 = phases[3, at - 1 :], phases[2, at - 1 :], phases[1, at - 1 :], phases[0, at - 1 :]
+        a0, a1, a2, a3 = taps[k], taps[k + 1], taps[k + 2], taps[k + 3]
+        b0, b1, b2, b3 = taps[k + 4], taps[k + 5], taps[k + 6], taps[k + 7]
         for j in range(n):
-            out[j] += h * row[start + j]
+            total = out[j] + a0 * r0[j] + a1 * r1[j] + a2 * r2[j] + a3 * r3[j]
+            out[j] = total + b0 * s0[j] + b1 * s1[j] + b2 * s2[j] + b3 * s3[j]
     return energy
 
 

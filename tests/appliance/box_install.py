@@ -15,6 +15,10 @@ from typing import Final
 from box_build import cache_folder, run
 from box_machine import BoxError, Machine, overlay
 
+from deploy.bundle import TOOL
+from deploy.provision import COPIED, ENABLED, FILES
+from deploy.push import PROGRAM
+
 PROJECT: Final = Path(__file__).resolve().parents[2]
 BENCH_CONFIG: Final = """\
 # The box on the test bench: one slow core, so larger buffers, more look-ahead and one voice.
@@ -55,6 +59,10 @@ def payload(bundle: Path, out: Path) -> Path:
     shutil.copy(cache_folder() / "release_key.allowed_signers", folder / "allowed_signers")
     (folder / "config.yaml").write_text(BENCH_CONFIG)
     (folder / "health.json").write_text(json.dumps(PATIENCE))
+    for name, place in COPIED:
+        target = folder / "provisioned" / place.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(FILES / name, target)
     size_mib = 32 + sum(p.stat().st_size for p in folder.rglob("*")) * 5 // 4 // 2**20
     out.unlink(missing_ok=True)
     run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", folder, out, f"{size_mib}M")
@@ -62,18 +70,21 @@ def payload(bundle: Path, out: Path) -> Path:
     return out
 
 
-UNPACK: Final = """
+UNPACK: Final = f"""
 set -e
 mount -o ro /dev/vdb /mnt
-install -d /etc/kelly-edge
+install -d /etc/kelly-edge /opt/kelly-edge/bin
 install -m644 /mnt/allowed_signers /mnt/config.yaml /mnt/health.json /etc/kelly-edge/
-install -m755 /mnt/{release}/kelly-edge-release /usr/local/sbin/
-kelly-edge-release install /mnt/{release}
-files=/opt/kelly-edge/releases/{release}/system/systemd
+install -m755 /mnt/{{release}}/{TOOL} {PROGRAM}
+cp -r --no-preserve=ownership /mnt/provisioned/. /
+{PROGRAM} install /mnt/{{release}}
+files=/opt/kelly-edge/releases/{{release}}/system/systemd
 systemd-sysusers $files/sysusers.d/*.conf
 systemd-tmpfiles --create $files/tmpfiles.d/*.conf
+systemctl enable -q {" ".join(ENABLED)}
 """
-SWITCH: Final = "kelly-edge-release switch {release}"
+"""What `deploy provision` and `deploy push` do over a network."""
+SWITCH: Final = f"{PROGRAM} switch {{release}}"
 UNPROVED: Final = "release-0-unproved.qcow2"
 
 

@@ -13,6 +13,8 @@ UNITS: Final = tuple(f"kelly-edge@{name}.service" for name in PROCESSES)
 TARGET: Final = "kelly-edge.target"
 SAFE: Final = "kelly-edge-safe.service"
 GADGET: Final = "kelly-edge-gadget.service"
+BOOT: Final = "kelly-edge-boot.service"
+"""The courier's look at the release before anything starts."""
 LAMP: Final = {"red": 9, "green": 10, "blue": 11}
 """Colour → line, as config.yaml has it."""
 PANIC_PIN: Final = 4
@@ -24,6 +26,7 @@ MUSIC: Final = "/root/music.wav"
 PLAY: Final = f"aplay -q -D plughw:CARD=Loopback,DEV=0 --buffer-size=16384 {MUSIC}"
 PLAY_ON: Final = f"systemd-run -q --collect --unit=bench-music sh -c 'while :; do {PLAY} || sleep 1; done'"
 """Somebody plays to the box, again and again, until ``bench-music`` is stopped."""
+KELLY_EDGE: Final = "/opt/kelly-edge/current/venv/bin/kelly-edge"
 SESSIONS: Final = "/var/lib/kelly-edge/sessions"
 READY_WITHIN_S: Final = 240.0
 MUSIC_WITHIN_S: Final = 90.0
@@ -46,6 +49,11 @@ class Heard:
     pitch: int
     velocity: int
 
+    @property
+    def silences(self) -> bool:
+        """Whether it is "all notes off"."""
+        return self.pitch < 0
+
 
 def parse(text: str) -> list[Heard]:
     """aseqdump's lines, each after its time."""
@@ -63,7 +71,7 @@ def sounding(heard: Iterable[Heard]) -> set[tuple[int, int]]:
     """Channel and pitch of what was struck and not released."""
     on: set[tuple[int, int]] = set()
     for event in heard:
-        if event.pitch < 0:
+        if event.silences:
             on = {key for key in on if key[0] != event.channel}
         elif event.velocity:
             on.add((event.channel, event.pitch))
@@ -119,6 +127,12 @@ class Instrument:
         """What a unit said since power-on."""
         return self.machine.ssh(f"journalctl -b -o cat --no-pager -u '{unit}'")
 
+    def counters(self, process: str) -> dict[str, int]:
+        """What a process has counted, as ``kelly-edge monitor`` reads it."""
+        text = self.machine.ssh(f"{KELLY_EDGE} monitor --json --set=runtime.run_dir=/run/kelly-edge")
+        counted: dict[str, int] = json.loads(text)["processes"][process]["counters"]
+        return counted
+
     # --- the session log and the panel ---------------------------------------------------------
 
     def session(self, kind: str) -> list[dict[str, Any]]:
@@ -142,9 +156,9 @@ class Instrument:
         a, b = ENCODERS[name]
         self.machine.ssh(f"bench-turn {a} {b} {detents} {per_second}")
 
-    def press(self, pin: int, seconds: float = 0.3) -> None:
-        """Press a button."""
-        self.machine.ssh(f"bench-press {pin} {seconds}")
+    def press(self, pin: int, seconds: float = 0.3) -> float:
+        """Press a button; when it went down, on the box's monotonic clock."""
+        return float(self.machine.ssh(f"cut -d' ' -f1 /proc/uptime; bench-press {pin} {seconds}"))
 
     def lamp(self) -> frozenset[str]:
         """The colours that are lit."""
@@ -163,5 +177,6 @@ class PowerOn:
     restarts: dict[str, str]
     lamp: frozenset[str]
     ports: str
+    release: str
     heard: list[Heard]
     session: dict[str, list[dict[str, Any]]]

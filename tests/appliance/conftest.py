@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from box_build import FetchError, build_box, missing_on_host
 from box_install import install
-from box_instrument import GADGET, MUSIC, PLAY, PLAYING, TARGET, UNITS, Instrument, PowerOn
+from box_instrument import BOOT, GADGET, MUSIC, PLAY, PLAYING, TARGET, UNITS, Instrument, PowerOn
 from box_machine import Machine, overlay
+
+from kelly_edge.contract import SAMPLE_RATE_HZ
 
 PROJECT = Path(__file__).resolve().parents[2]
 RECORDING = PROJECT / "firmware_py/demo/sad_to_happy.flac"
@@ -51,9 +54,11 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """30 s of the demo's music as a WAV: stereo, 48 kHz, and a silent second against the drain's loss."""
     samples, rate_hz = soundfile.read(RECORDING, dtype="float32")
     samples = samples if samples.ndim == 1 else samples[:, 0]
-    samples = np.concatenate([samples[: 30 * rate_hz], np.zeros(rate_hz, np.float32)])
+    # At another rate than the box's the cable would run at the rate of who came first.
+    samples = soxr.resample(samples[: 30 * rate_hz], rate_hz, SAMPLE_RATE_HZ)
+    samples = np.concatenate([samples, np.zeros(SAMPLE_RATE_HZ, np.float32)])
     path = tmp_path_factory.mktemp("recording") / "music.wav"
-    soundfile.write(path, np.stack([samples, samples], axis=1), rate_hz, subtype="PCM_16")
+    soundfile.write(path, np.stack([samples, samples], axis=1), SAMPLE_RATE_HZ, subtype="PCM_16")
     return path
 
 
@@ -72,9 +77,9 @@ def power_on(session_disk: Path, box: Path, recording: Path) -> PowerOn:
         machine.wait_for_ssh()
         instrument = Instrument(machine)
         ready_s = instrument.wait_until_ready()
-        states, lamp = instrument.states((*UNITS, GADGET)), instrument.lamp()
+        states, lamp = instrument.states((*UNITS, GADGET, BOOT)), instrument.lamp()
         restarts = {unit: instrument.show(unit, "NRestarts") for unit in UNITS}
-        ports = machine.ssh("aconnect -l")
+        ports, release = machine.ssh("aconnect -l"), instrument.journal(BOOT)
         machine.put(recording, MUSIC)
         since_s = instrument.now_s()
         machine.ssh(PLAY, timeout_s=3600)
@@ -87,6 +92,7 @@ def power_on(session_disk: Path, box: Path, recording: Path) -> PowerOn:
             restarts,
             lamp,
             ports,
+            release,
             instrument.heard(since_s),
             {kind: instrument.session(kind) for kind in ("emotion", "note", "counters")},
         )

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from box_instrument import PLAY_ON, PLAYING, Instrument
+from box_instrument import BOOT, PLAY_ON, PLAYING, Instrument
 from box_machine import Machine
 
 N_CUTS = int(os.environ.get("KELLY_POWER_CUTS", "2"))
@@ -62,6 +62,7 @@ def test_a_power_cut_leaves_a_box_that_plays(disk_to_spoil: Path, box: Path, see
         if controls:
             machine.ssh(f'python3 -c \'import json; json.load(open("{CONTROLS}"))["controls"]\'')
         instrument.wait_until_ready()
+        assert " is sound" in instrument.journal(BOOT)
         machine.ssh(PLAY_ON)
         instrument.wait_for_music(0.0)
         print(f"cut after {wait_s:.1f} s: setting {rest[:1]}, {len(controls)} bytes of controls")

@@ -9,6 +9,10 @@ def test_every_unit_is_active_after_power_on(power_on: PowerOn) -> None:
     assert set(power_on.restarts.values()) == {"0"}
 
 
+def test_the_release_was_proved_before_anything_started(power_on: PowerOn) -> None:
+    assert " is sound" in power_on.release
+
+
 def test_the_lamp_is_lit(power_on: PowerOn) -> None:
     assert power_on.lamp in ({"green"}, {"blue"}, {"red", "green"})
 

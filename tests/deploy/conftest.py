@@ -1,11 +1,15 @@
-"""A signing key, a bundle of the stand-in, and a box that is only a folder."""
+"""A signing key, a bundle of the stand-in, a box that is only a folder; and three that boot."""
 
+import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from deploy_courier import Courier
 from deploy_standin import build_standin, signing_key
+from nspawn import Machine, absent, base_tree, inventory, machine_of, slowness
 
 from deploy.box import store
 from deploy.box.layout import Layout
@@ -63,3 +67,40 @@ def copy_of(tmp_path: Path) -> Callable[[Bundle], Path]:
         return Path(shutil.copytree(original.folder, tmp_path / "copy" / original.folder.name))
 
     return copy
+
+
+READY_S = 20.0
+STEADY_S = 3.0
+"""The stand-in's: a box of its own has 25 s and 30 s."""
+
+
+@pytest.fixture(scope="session")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Machine]]:
+    """Three boxes, switched on."""
+    if "KELLY_DEPLOY_TREE" not in os.environ:
+        pytest.skip("booting boxes takes minutes; `make deploy-test` does it")
+    if why := absent():
+        pytest.skip(why)
+    patience = {"ready_s": READY_S * slowness(), "steady_s": STEADY_S, "look_every_s": 0.5}
+    made = [Machine(tmp_path_factory.mktemp(f"box{number}"), number) for number in range(3)]
+    try:
+        for machine in made:
+            machine.make()
+            settings = machine.root / "etc/kelly-edge"
+            settings.mkdir()
+            (settings / "health.json").write_text(json.dumps(patience))
+            machine.boot()
+        yield made
+    finally:
+        for machine in made:
+            machine.close()
+
+
+@pytest.fixture(scope="session")
+def courier(work: Path, key: Path, machines: list[Machine]) -> Courier:
+    """With every box provisioned, all at once."""
+    hosts = inventory(machines, work / "hosts.yaml")
+    courier = Courier(work, key, hosts, machine_of(base_tree()))
+    code, text = courier.run("provision", "@ward")
+    assert code == 0, text
+    return courier

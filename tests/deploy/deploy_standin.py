@@ -10,10 +10,13 @@ import shutil
 from pathlib import Path
 
 from deploy.bundle import Bundle, describe, make_keys, write_bundle
+from deploy.interpreter import here
 from deploy.layers import Member, make_layer
 from deploy.project import Project
 
 SOURCE_DATE = 1_763_900_000
+PYTHON = "3.11"
+"""The boxes'."""
 MAIN = '''"""Stand-in."""
 import json, os, socket, sys, time
 from pathlib import Path
@@ -93,7 +96,13 @@ def write_project(folder: Path, behaviour: str = "good", note: str = "") -> Proj
 
 
 def build_standin(
-    work: Path, key: Path, behaviour: str = "good", counter: int = 1, machine: str = "aarch64", note: str = ""
+    work: Path,
+    key: Path,
+    behaviour: str = "good",
+    counter: int = 1,
+    machine: str = "aarch64",
+    note: str = "",
+    python: str = PYTHON,
 ) -> Bundle:
     """A signed bundle of the stand-in in ``work``."""
     folder = work / f"project-{behaviour}-{counter}-{note}"
@@ -104,8 +113,8 @@ def build_standin(
     library = make_layer(
         "library", "1", "site-packages", "size", {"library/data.bin": Member(noise)}, "0" * 64
     )
-    layers = [library, *project.layers()]
-    manifest = describe([layer for layer, _ in layers], project, counter, SOURCE_DATE, machine)
+    layers = [library, *project.layers(here())]
+    manifest = describe([layer for layer, _ in layers], project, counter, SOURCE_DATE, machine, python)
     return write_bundle(work / "bundles", layers, manifest, key)
 
 

@@ -1,19 +1,19 @@
-"""Boxes to push to: arm64 Debian trees booted by systemd-nspawn under qemu-user, reached over real SSH.
+"""Boxes to push to: Debian trees booted by systemd-nspawn (arm64 under qemu-user), reached over real SSH.
 
 Each box is an overlay over one unpacked tree, so a box costs a second. Set KELLY_DEPLOY_TREE to the tree
-(a folder or a tar of Debian 12 arm64 with systemd, openssh-server, python3); `make deploy-test` makes one.
+(a folder or a tar of Debian 12 with systemd, openssh-server, python3); `make deploy-test` makes one.
 """
 
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 CACHE = Path(os.environ.get("KELLY_DEPLOY_CACHE", "~/.cache/kelly-edge-deploy")).expanduser()
-PORT = 2301
 SSHD = (
     "Port {port}\nListenAddress 127.0.0.1\nPermitRootLogin prohibit-password\nUsePAM no\nUseDNS no\n"
     "SetEnv QEMU_CPU=cortex-a72\n"
@@ -21,6 +21,9 @@ SSHD = (
 EMULATED = "[Manager]\nDefaultEnvironment=QEMU_CPU=cortex-a72\n"
 """A Pi 4's CPU: on qemu-user's default, ``max``, numba and LiteRT compute garbage."""
 SSH_WITHIN_S = 120
+EMULATED_TAKES = 6
+"""Times as long as natively, at least."""
+FILL_TRIES = 20
 
 
 def absent() -> str:
@@ -30,18 +33,20 @@ def absent() -> str:
     for program in ("systemd-nspawn", "ssh", "ssh-keygen"):
         if shutil.which(program) is None:
             return f"{program} is not installed"
-    if not Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists():
+    if not Path(os.environ["KELLY_DEPLOY_TREE"]).exists():
+        return f"there is no tree {os.environ['KELLY_DEPLOY_TREE']}; `make deploy-test` makes it"
+    is_known = machine_of(base_tree()) == os.uname().machine
+    if not is_known and not Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists():
         return "binfmt knows no aarch64 (qemu-user-static, binfmt-support)"
-    tree = os.environ.get("KELLY_DEPLOY_TREE", str(CACHE / "tree.tar"))
-    return "" if Path(tree).exists() else f"there is no arm64 tree {tree}; `make deploy-test` makes it"
+    return ""
 
 
 def base_tree() -> Path:
     """The tree, unpacked once."""
-    given = Path(os.environ.get("KELLY_DEPLOY_TREE", str(CACHE / "tree.tar")))
+    given = Path(os.environ["KELLY_DEPLOY_TREE"])
     if given.is_dir():
         return given
-    place = CACHE / "tree"
+    place = CACHE / given.stem
     if not place.is_dir():
         beside = place.with_suffix(".new")
         shutil.rmtree(beside, ignore_errors=True)
@@ -57,6 +62,16 @@ def machine_of(tree: Path) -> str:
     return {0xB7: "aarch64", 0x3E: "x86_64"}[int.from_bytes(header[18:20], "little")]
 
 
+def slowness() -> int:
+    """What times of native boxes are multiplied with."""
+    return 1 if machine_of(base_tree()) == os.uname().machine else EMULATED_TAKES
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 @dataclass
 class Machine:
     """One box. ``size``: what its disk holds beside the tree, as tmpfs takes it."""
@@ -64,15 +79,12 @@ class Machine:
     folder: Path
     number: int
     size: str = "2g"
+    port: int = field(default_factory=_free_port)
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
     def root(self) -> Path:
         return self.folder / "root"
-
-    @property
-    def port(self) -> int:
-        return PORT + self.number
 
     @property
     def ssh_key(self) -> Path:
@@ -123,9 +135,10 @@ class Machine:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            env={**os.environ, "SYSTEMD_NSPAWN_TMPFS_TMP": "0"},
         )
         log.close()
-        end_s = time.monotonic() + SSH_WITHIN_S
+        end_s = time.monotonic() + SSH_WITHIN_S * slowness()
         while self.ssh("true", check=False).returncode:
             assert time.monotonic() < end_s, (self.folder / "console.log").read_text(errors="replace")[-2000:]
             time.sleep(0.3)
@@ -159,6 +172,21 @@ class Machine:
         words += ["-o", "ConnectTimeout=10", "root@127.0.0.1", command]
         return subprocess.run(words, capture_output=True, text=True, check=check, timeout=timeout_s)
 
+    def fill(self, spare_bytes: int = 0) -> None:
+        """Its disk is full, but for ``spare_bytes``; /tmp is on it too."""
+        disk = self.folder / "disk"
+        for _ in range(FILL_TRIES):
+            stat = os.statvfs(disk)
+            size = (stat.f_blocks - stat.f_bfree) * stat.f_frsize + spare_bytes
+            # Refused where more was written meanwhile.
+            if not subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=False).returncode:
+                return
+        raise AssertionError(f"{self.name} writes too fast to be filled")
+
+    def make_room(self) -> None:
+        """Its disk has its size again."""
+        _mount("-o", f"remount,size={self.size}", self.folder / "disk")
+
     def close(self) -> None:
         """Power off and take its disk apart."""
         self.cut_power()
@@ -186,11 +214,12 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
-def inventory(machines: list[Machine], path: Path) -> Path:
-    """An inventory of ``machines``, all of them in group ``ward``."""
+def inventory(machines: list[Machine], path: Path, port: int = 0) -> Path:
+    """An inventory of ``machines``, all of them in group ``ward``; ``port``: another way to them."""
     lines = ["hosts:"]
     for m in machines:
-        reach = f"address: 127.0.0.1, port: {m.port}, key: {m.ssh_key}, known_hosts: {m.folder}/known_hosts"
+        reach = f"address: 127.0.0.1, port: {port or m.port}, key: {m.ssh_key}"
+        reach += f", known_hosts: {m.folder}/known_hosts"
         lines.append(f"  {m.name}: {{{reach}}}")
     lines += ["groups:", f"  ward: [{', '.join(m.name for m in machines)}]"]
     path.write_text("\n".join(lines) + "\n")

@@ -152,6 +152,34 @@ def test_settings_the_older_release_refuses_are_put_back(
     assert box.config.read_text() == "audio: {}\n"
 
 
+def test_a_way_back_that_cannot_be_written_down_is_taken_all_the_same(
+    box: Layout,
+    work: Path,
+    key: Path,
+    programs: FakePrograms,
+    on_first: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad = install(box, build_standin(work, key, "no-ready", counter=7))
+    kept, restart = switch.write_state, programs.restart
+
+    def full_from_now_on() -> None:
+        restart()
+        monkeypatch.setattr(switch, "write_state", _no_room)
+
+    monkeypatch.setattr(programs, "restart", full_from_now_on)
+    with pytest.raises(ReleaseError, match="no room"):
+        switch.switch(box, programs, bad, AT_ONCE)
+    assert box.current_release() == programs.running == on_first
+    monkeypatch.setattr(switch, "write_state", kept)
+    assert switch.at_boot(box, programs) == f"{on_first} is sound"
+    assert read_state(box).trial == ""
+
+
+def _no_room(layout: Layout, state: object) -> None:
+    raise ReleaseError("no room")
+
+
 def test_the_older_release_reads_what_the_newer_one_left(
     box: Layout, newer: Bundle, programs: FakePrograms, on_first: str
 ) -> None:

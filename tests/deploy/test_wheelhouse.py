@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import DeployError
+from deploy.interpreter import Interpreter, here
 from deploy.inventory import find_hosts
 from deploy.layers import is_kept
 from deploy.phrase import phrase_wav
-from deploy.wheelhouse import MARKERS, SOURCE_ONLY, read_lock
+from deploy.target import TARGETS, Target, find_target
+from deploy.wheelhouse import read_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 LOADED = """
@@ -24,11 +26,31 @@ for module in list(sys.modules.values()):
 """
 
 
-def test_every_package_of_the_box_is_locked_by_hash() -> None:
-    pins = read_lock(ROOT / "requirements.lock")
-    for name in ("numpy", "onnxruntime", "llvmlite", *SOURCE_ONLY):
+@pytest.mark.parametrize("target", TARGETS.values(), ids=list(TARGETS))
+def test_every_package_of_the_box_is_locked_by_hash(target: Target) -> None:
+    pins = read_lock(ROOT / target.lock)
+    for name in ("numpy", "onnxruntime", "llvmlite", *target.source_only, *target.from_debian):
         assert pins[name].hashes, name
-    assert MARKERS["platform_machine"] == "aarch64"
+    assert target.markers["platform_machine"] == "aarch64"
+
+
+def test_a_missing_lock_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match=r"cannot read .*; run `make lock`"):
+        read_lock(tmp_path / "requirements.lock")
+
+
+def test_a_python_no_box_has_is_refused() -> None:
+    with pytest.raises(DeployError, match=r"no box has Python 3\.12; known are 3\.11, 3\.13"):
+        find_target("3.12")
+
+
+def test_another_process_compiles_to_the_same_bytes() -> None:
+    sources = {"a.py": b"x = 'text'\n", "broken.py": b"def\n", "package/b.py": b"import a\nprint(a.x)\n"}
+    apart = Interpreter((sys.executable,), "3.11.0")
+    assert apart != here()
+    assert apart.compile_all(sources) == here().compile_all(sources)
+    assert sorted(here().compile_all(sources)) == ["a.py", "package/b.py"]
+    assert apart.tag == "cpython-311"
 
 
 def test_no_module_that_the_instrument_loads_is_left_out_of_the_bundle() -> None:

@@ -17,6 +17,7 @@ from models.composer.data import (
     load_tokens,
     read_midi,
     save_tokens,
+    split_of,
     to_bars,
     to_tonic_c,
 )
@@ -72,6 +73,15 @@ def test_every_bar_is_in_the_key_of_its_time() -> None:
 
 def test_an_empty_passage_can_be_described() -> None:
     assert np.all(np.isfinite(describe([GridBar(Condition(), 90.0, cw.NO_CHORD, ())])))
+
+
+def test_a_sixteenth_of_the_training_songs_is_held_out_and_no_song_of_validation() -> None:
+    songs = [f"song {i}" for i in range(2_000)]
+    splits = [split_of(song, "train") for song in songs]
+    assert set(splits) == {"train", "held"}
+    assert 0.04 < splits.count("held") / len(splits) < 0.09
+    assert splits == [split_of(song, "train") for song in songs]
+    assert {split_of(song, "val") for song in songs} == {"val"}
 
 
 def test_tokens_come_back_by_corpus_and_split(tmp_path: Path) -> None:

@@ -34,10 +34,10 @@ def piece(n_bars: int = 12, lowest: int = 60) -> cw.Rows:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """A folder with tokens of four pieces and a file of configs."""
+    """A folder with tokens of six pieces and a file of configs."""
     pieces = [
         (Piece(f"{split}{quadrant}", "", split, quadrant, ()), piece(lowest=50 + quadrant))
-        for split in ("train", "val")
+        for split in ("train", "held", "val")
         for quadrant in (0, 1)
     ]
     save_tokens(pieces, tmp_path / "tokens.npz")

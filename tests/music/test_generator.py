@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kelly_edge.music import compound_word as cw
-from kelly_edge.music.generator import Bar, Generator, SamplingSettings, Target, graded_level
+from kelly_edge.music.generator import Bar, Generator, SamplingSettings, Target
 from kelly_edge.music.sampling import Floats, HeadTables, KvCache
+from kelly_edge.music.target import graded_level
 
 N_HEADS, WIDTH, CONTEXT = len(cw.SAMPLED), 8, 128
 FULL, SHORT, CONTINUATION, REST = range(4)
@@ -58,6 +59,10 @@ def new_generator(seed: int = 1) -> Generator:
 
 def compose(generator: Generator, n: int, target: Target, rung: int = FULL) -> list[Bar]:
     return [generator.compose_bar(target, rung) for _ in range(n)]
+
+
+def last_heard(bars: list[Bar]) -> Bar:
+    return [bar for bar in bars if bar.notes][-1]
 
 
 TARGET = Target(0.5, 0.5, tonic=2, mode=1, tempo_bpm=100.0)
@@ -161,6 +166,21 @@ def test_a_pitch_ends_before_it_is_struck_again_in_its_bar() -> None:
                 assert first.onset_beats + first.duration_beats <= second.onset_beats
 
 
+def test_a_pitch_that_still_sounds_is_struck_again_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    def count(nats: float) -> int:
+        monkeypatch.setattr("kelly_edge.music.generator.RESTRUCK", nats)
+        ends: dict[int, float] = {}
+        n_again = 0
+        for number, bar in enumerate(compose(new_generator(), 200, TARGET)):
+            for note in bar.notes:
+                onset = number * bar.n_beats + note.onset_beats
+                n_again += ends.get(note.pitch, 0.0) > onset + 0.1  # later than unevenness explains
+                ends[note.pitch] = onset + note.duration_beats
+        return n_again
+
+    assert count(8.0) < count(0.0) / 4
+
+
 def test_notes_are_a_little_late_and_the_melody_leads() -> None:
     straight, uneven = (
         compose(Generator(SmallNetwork(), SamplingSettings(unevenness=share), 1), 30, TARGET)
@@ -200,7 +220,7 @@ def test_a_free_tempo_moves_by_small_steps() -> None:
 def test_a_continuation_repeats_the_last_bar_without_the_network() -> None:
     network = SmallNetwork()
     generator = Generator(network, SamplingSettings(unevenness=0.0), 1)
-    last = compose(generator, 3, TARGET)[-1]
+    last = last_heard(compose(generator, 3, TARGET))
     n_steps = network.n_steps
     again = generator.compose_bar(TARGET, CONTINUATION)
     assert again.notes == last.notes
@@ -210,7 +230,7 @@ def test_a_continuation_repeats_the_last_bar_without_the_network() -> None:
 
 def test_a_continuation_moves_to_the_new_tonic() -> None:
     generator = new_generator()
-    last = compose(generator, 3, TARGET)[-1]
+    last = last_heard(compose(generator, 3, TARGET))
     again = generator.compose_bar(Target(0.5, 0.5, tonic=4, mode=1), CONTINUATION)
     assert [note.pitch for note in again.notes] == [note.pitch + 2 for note in last.notes]
 

@@ -7,13 +7,16 @@ from hypothesis import strategies as st
 
 from kelly_edge.music import compound_word as cw
 from kelly_edge.music.sampling import (
+    AROUSAL_TILT,
     CHORDS_IN_KEY,
     HEAD,
+    PARENT_SLOTS,
     HeadTables,
     Sampler,
     SamplingSettings,
     chord_classes,
     draw,
+    every_token,
     head_logits,
     next_positions,
     pitches_in_key,
@@ -68,6 +71,27 @@ def test_the_nucleus_cuts_where_its_share_is_reached() -> None:
     drawn = [draw(np.log(probabilities).astype(np.float32), legal, 1.0, 0.75, rng) for _ in range(4000)]
     counts = np.bincount(drawn, minlength=4) / 4000
     np.testing.assert_allclose(counts, [0.625, 0.375, 0.0, 0.0], atol=0.03)
+
+
+def test_more_arousal_asked_for_makes_louder_notes_likelier(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kelly_edge.music.sampling.AROUSAL_TILT", 20.0 * AROUSAL_TILT)  # far above chance
+    tables = small_tables()
+    for slot, (head, _) in enumerate(PARENT_SLOTS):
+        if head == HEAD[cw.VELOCITY]:
+            tables.parents[slot][:] = 0.0  # the network itself does not know the arousal
+
+    def mean(level: int) -> float:
+        sampler = Sampler(tables, SamplingSettings(), np.random.default_rng(0))
+        row = np.zeros(cw.N_FAMILIES, np.int16)
+        row[cw.AROUSAL] = level
+        drawn = []
+        for _ in range(400):
+            sampler.decide(np.zeros_like(tables.start), row, cw.VELOCITY, every_token(cw.VELOCITY))
+            drawn.append(int(row[cw.VELOCITY]))
+        return float(np.mean(drawn))
+
+    assert mean(1) < mean(3) < mean(6)
+    assert mean(1) < mean(0) < mean(6)
 
 
 def test_draws_follow_the_softmax_at_temperature_one() -> None:
@@ -143,21 +167,23 @@ def test_positions_never_go_back() -> None:
     assert np.flatnonzero(next_positions(0, full=False)).tolist() == list(range(1, 17))
 
 
-def test_a_repeated_token_becomes_less_likely() -> None:
+def test_a_token_with_a_negative_bias_becomes_less_likely() -> None:
     tables = small_tables()
     row = np.zeros(cw.N_FAMILIES, np.int16)
     likely = int(head_logits(tables, tables.start, cw.PITCH, row)[1:].argmax()) + 1
     legal = np.ones(cw.FAMILIES[cw.PITCH].size, bool)
 
-    def count(repeated: int) -> int:
-        sampler = Sampler(tables, SamplingSettings(repetition=4.0), np.random.default_rng(0))
+    def count(nats: float) -> int:
+        sampler = Sampler(tables, SamplingSettings(), np.random.default_rng(0))
+        bias = np.zeros(len(legal), np.float32)
+        bias[likely] = -nats
         drawn = 0
         for _ in range(300):
-            sampler.decide(tables.start, row, cw.PITCH, legal, repeated)
+            sampler.decide(tables.start, row, cw.PITCH, legal, bias)
             drawn += int(row[cw.PITCH]) == likely
         return drawn
 
-    assert count(likely) < count(0) / 3
+    assert count(4.0) < count(0.0) / 3
 
 
 def test_guidance_exaggerates_what_the_emotion_changes() -> None:

@@ -86,8 +86,19 @@ def test_panic_releases_what_sounds_and_forgets_what_was_to_come() -> None:
     knobs["n_panics"] = 1
     board.cells["knobs"].write(knobs)
     run(stage, clock, 3.0)
-    assert [(m[1], m[2]) for m in out.messages] == [(0x90, 60), (0x80, 60), (0xB0, 123)]
+    silence = [(0xB0 | channel, 123) for channel in range(16)]
+    assert [(m[1], m[2]) for m in out.messages] == [(0x90, 60), (0x80, 60), *silence]
     assert stage.counters["n_panics"] == 1
+
+
+def test_panic_reaches_instruments_that_hold_what_nobody_here_knows_of() -> None:
+    board, out, clock, stage = rig()
+    run(stage, clock, 0.1)
+    knobs = np.zeros((), KNOBS_DTYPE)
+    knobs["n_panics"] = 1
+    board.cells["knobs"].write(knobs)
+    run(stage, clock, 0.2)
+    assert [(m[1], m[2]) for m in out.messages] == [(0xB0 | channel, 123) for channel in range(16)]
 
 
 def sign_of_life(board: Board, time_s: float, born_s: float = 0.0) -> None:

@@ -1,0 +1,57 @@
+"""What the next bar shall be like, and which tokens say so."""
+
+import math
+from dataclasses import dataclass
+
+from kelly_edge.music.compound_word import MAJOR, MINOR, N_LEVELS
+from kelly_edge.units import clamp
+
+MAJOR_SLOPE, MAJOR_OFFSET = 3.6, 1.05
+"""Log-odds of major at a level of valence, fitted to EMOPIA's training clips: slope * valence + offset."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the next bar shall be like."""
+
+    valence: float
+    arousal: float
+    density: float = 0.0
+    """-1..1, thinner to denser than the arousal implies; 0 is as EMOPIA has it at this arousal."""
+    tonic: int = -1
+    """Pitch class 0..11; -1 free. A given tonic locks the music to its key."""
+    mode: int = -1
+    """1 major, 0 minor, -1 free: follows the valence."""
+    tempo_bpm: float = 0.0
+    """0 free."""
+
+
+def sane(target: Target) -> Target:
+    """``target`` with every value in its range; what is not a number becomes 0 or free."""
+
+    def held(value: float) -> float:
+        return clamp(value, -1.0, 1.0) if math.isfinite(value) else 0.0
+
+    tempo = target.tempo_bpm if math.isfinite(target.tempo_bpm) and target.tempo_bpm > 0.0 else 0.0
+    return Target(
+        held(target.valence),
+        held(target.arousal),
+        held(target.density),
+        target.tonic if target.tonic in range(12) else -1,
+        target.mode if target.mode in (0, 1) else -1,
+        tempo,
+    )
+
+
+def graded_level(value: float, dither: float) -> int:
+    """Level 1..6 of a valence or arousal; ``dither`` 0..1 rounds, so that the mean is continuous."""
+    place = (clamp(value, -1.0, 1.0) + 1.0) / 2.0 * N_LEVELS + 0.5
+    return int(clamp(math.floor(place + dither), 1, N_LEVELS))
+
+
+def mode_of(target: Target, dither: float) -> int:
+    """Mode token: the one given, else major where its share at this valence exceeds ``dither``."""
+    if target.mode >= 0:
+        return MAJOR if target.mode == 1 else MINOR
+    share = 1.0 / (1.0 + math.exp(-(MAJOR_SLOPE * target.valence + MAJOR_OFFSET)))
+    return MAJOR if dither < share else MINOR
