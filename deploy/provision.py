@@ -23,8 +23,8 @@ from deploy.bundle import TOOL, allowed_signers, write_tool
 from deploy.errors import DeployError
 from deploy.fleet import Outcome, connect, lost, make_state
 from deploy.inventory import Host
+from deploy.places import COPIED, ENABLED, FILES
 
-FILES: Final = Path(__file__).resolve().parent / "files"
 PACKAGES: Final = ("python3", "openssh-client", "libatomic1", "libportaudio2", "libsystemd0", "adduser")
 OF_ITS_OWN: Final = {
     "bookworm": ("libasound2",),
@@ -40,16 +40,6 @@ FOLDERS: Final = (
     ("/var/lib/kelly-edge", "kelly-edge", "700"),
     ("/var/cache/kelly-edge", "kelly-edge", "755"),
 )
-COPIED: Final = (
-    ("kelly-edge-boot.service", "/etc/systemd/system/kelly-edge-boot.service"),
-    ("kelly-edge-confirm.service", "/etc/systemd/system/kelly-edge-confirm.service"),
-    ("verified.conf", "/etc/systemd/system/kelly-edge@.service.d/10-verified.conf"),
-    ("limits.conf", "/etc/security/limits.d/kelly-edge.conf"),
-    ("governor.conf", "/etc/tmpfiles.d/kelly-edge-governor.conf"),
-    ("journald.conf", "/etc/systemd/journald.conf.d/kelly-edge.conf"),
-    ("sshd.conf", "/etc/ssh/sshd_config.d/kelly-edge.conf"),
-)
-ENABLED: Final = ("kelly-edge-boot.service", "kelly-edge-confirm.service")
 STOPPED: Final = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "man-db.timer", "e2scrub_all.timer", "fstrim.timer",
     "unattended-upgrades.service", "packagekit.service", "ModemManager.service", "triggerhappy.service",

@@ -17,9 +17,8 @@ from deploy.box.manifest import MANIFEST, OBJECTS, SIGNATURE, Manifest, sha256_o
 from deploy.bundle import TOOL, Bundle, write_tool
 from deploy.errors import DeployError
 from deploy.fleet import Outcome, Remote
+from deploy.places import HOME, PROGRAM
 
-HOME: Final = "/opt/kelly-edge"
-PROGRAM: Final = f"{HOME}/bin/{TOOL}"
 INCOMING: Final = f"{HOME}/incoming"
 SWITCH_UNIT: Final = "kelly-edge-switch"
 SWITCH_WITHIN_S: Final = 900

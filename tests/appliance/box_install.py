@@ -16,8 +16,7 @@ from box_build import cache_folder, run
 from box_machine import BoxError, Machine, overlay
 
 from deploy.bundle import TOOL
-from deploy.provision import COPIED, ENABLED, FILES
-from deploy.push import PROGRAM
+from deploy.places import COPIED, ENABLED, FILES, PROGRAM
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 BENCH_CONFIG: Final = """\

@@ -1,0 +1,20 @@
+"""Where the courier puts things on a box. Apart from what uses it, because importing that patches sockets."""
+
+from pathlib import Path
+from typing import Final
+
+from deploy.bundle import TOOL
+
+HOME: Final = "/opt/kelly-edge"
+PROGRAM: Final = f"{HOME}/bin/{TOOL}"
+FILES: Final = Path(__file__).resolve().parent / "files"
+COPIED: Final = (
+    ("kelly-edge-boot.service", "/etc/systemd/system/kelly-edge-boot.service"),
+    ("kelly-edge-confirm.service", "/etc/systemd/system/kelly-edge-confirm.service"),
+    ("verified.conf", "/etc/systemd/system/kelly-edge@.service.d/10-verified.conf"),
+    ("limits.conf", "/etc/security/limits.d/kelly-edge.conf"),
+    ("governor.conf", "/etc/tmpfiles.d/kelly-edge-governor.conf"),
+    ("journald.conf", "/etc/systemd/journald.conf.d/kelly-edge.conf"),
+    ("sshd.conf", "/etc/ssh/sshd_config.d/kelly-edge.conf"),
+)
+ENABLED: Final = ("kelly-edge-boot.service", "kelly-edge-confirm.service")
