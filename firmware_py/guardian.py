@@ -2,7 +2,7 @@
 
 ``midi`` writes its telemetry in every step, at least every few milliseconds, and keeps what sounds in a
 cell. When the writing stops, the guardian opens the same outputs and releases exactly these notes. Ports on
-JACK it holds open all the time: just after a client was killed, opening one takes more than a second.
+JACK it holds open all the time: a server that has just lost a client is not the one to ask for a new one.
 """
 
 import time

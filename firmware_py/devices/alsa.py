@@ -19,12 +19,12 @@ import alsaaudio  # type: ignore[import-not-found,import-untyped,unused-ignore]
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_py.devices.absent_card import AbsentCard
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import DeviceError
 
 XRUN: Final = -32
 """-EPIPE, as pyalsaaudio's read and write report it."""
-REOPEN_EVERY_S: Final = 0.5
 HANGS_AFTER_S: Final = 0.25
 """A card that gave no period for so long is gone."""
 BYTES_PER_FRAME: Final = 4
@@ -70,7 +70,6 @@ class AlsaCard:
         self.n_out_of_step = 0
         self.n_disconnects = 0
         self._card = card
-        self._warn = warn
         self._n_periods = n_periods
         self._period = period
         self._rate_hz = rate_hz
@@ -86,9 +85,7 @@ class AlsaCard:
         self._capture: alsaaudio.PCM | None = None
         self._playback: alsaaudio.PCM | None = None
         self._poll = self._poll_out = select.poll()
-        self._reopen_s = 0.0
-        self._tick_s = time.monotonic()
-        self._was_there = True
+        self._absent = AbsentCard(self._card, self._period_s, warn)
         self._open()
 
     @property
@@ -112,7 +109,7 @@ class AlsaCard:
                 self._take_in()
         if self._capture is None:
             self._in[:] = 0.0
-            self._pass_a_period()
+            self._absent.pass_a_period(self._open)
         self._is_ready = True
 
     def read(self, out: NDArray[np.float32]) -> None:
@@ -184,7 +181,7 @@ class AlsaCard:
             self._playback = self._pcm(alsaaudio.PCM_PLAYBACK)
         except alsaaudio.ALSAAudioError as error:
             self.close()
-            self._absent(str(error))
+            self._absent.goes(str(error))
             return
         except DeviceError:
             self.close()
@@ -195,9 +192,7 @@ class AlsaCard:
                 poll.register(fd, events)
         # Started by the first wait: a process still warming up would overrun at once.
         self._must_prime = True
-        if not self._was_there:
-            self._was_there = True
-            self._warn(f"sound card {self._card} is back")
+        self._absent.comes("is back")
 
     def _pcm(self, direction: int) -> alsaaudio.PCM:
         wanted = {
@@ -287,25 +282,10 @@ class AlsaCard:
     def _lose(self, why: str) -> None:
         self.n_disconnects += 1
         self.close()
-        self._absent(why)
+        self._absent.goes(why)
 
     def _abandon(self) -> None:
         # Closing a stream of a sound server that died hangs, or ends this process: keep it, unclosed.
         _ABANDONED.extend((self._capture, self._playback))
         self._capture = self._playback = None
         self._lose("gave no sound")
-
-    def _absent(self, why: str) -> None:
-        self._tick_s = time.monotonic()
-        self._reopen_s = self._tick_s + REOPEN_EVERY_S
-        if self._was_there:
-            self._was_there = False
-            self._warn(f"sound card {self._card} is not there ({why}); plug it in or set audio.card")
-
-    def _pass_a_period(self) -> None:
-        now_s = time.monotonic()
-        if now_s >= self._reopen_s:
-            self._open()
-            now_s = time.monotonic()
-        self._tick_s = max(self._tick_s + self._period_s, now_s - HANGS_AFTER_S)
-        time.sleep(max(0.0, self._tick_s - now_s))

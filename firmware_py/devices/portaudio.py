@@ -21,14 +21,13 @@ import numpy as np
 import sounddevice
 from numpy.typing import NDArray
 
+from firmware_py.devices.absent_card import AbsentCard
 from kelly_edge.errors import DeviceError
 
 PREFIX: Final = "portaudio:"
 DEFAULT: Final = "default"
-REOPEN_EVERY_S: Final = 0.5
 HANGS_AFTER_S: Final = 0.25
 """A card that gave no period for so long is gone."""
-FALLS_BEHIND_S: Final = 0.25
 MOST_CHANNELS: Final = 2
 """The mono sound goes to both ears."""
 
@@ -150,7 +149,6 @@ class PortAudioCard:
         self._rate_hz = rate_hz
         self._period = period
         self._period_s = period / rate_hz
-        self._warn = warn
         self._lost = lost
         self._rings = Rings(period, n_periods)
         self._n_periods = n_periods
@@ -158,9 +156,7 @@ class PortAudioCard:
         self._stream: Any = None
         self._is_ready = False
         self._is_silent = False
-        self._was_there = True
-        self._tick_s = time.monotonic()
-        self._reopen_s = 0.0
+        self._absent = AbsentCard(self._name, self._period_s, warn)
         self._open()
 
     @property
@@ -189,12 +185,13 @@ class PortAudioCard:
                 rings.ask_for_reset()
             left_s = end_s - time.monotonic()
             if left_s <= 0.0:
-                self._stream, self._is_silent, self._reopen_s = None, True, math.inf
+                self._stream, self._is_silent = None, True
+                self._absent.reopen_s = math.inf
                 self._lost(f"sound card {self._name} gave no sound; audio starts again to look for it")
             elif select.select((self._wake,), (), (), left_s)[0]:
                 os.eventfd_read(self._wake)
         if self._is_silent:
-            self._pass_a_period()
+            self._absent.pass_a_period(self._open)
         self._is_ready = True
 
     def read(self, out: NDArray[np.float32]) -> None:
@@ -238,7 +235,7 @@ class PortAudioCard:
         try:
             devices = self._find()
         except (ValueError, sounddevice.PortAudioError) as error:
-            self._absent(str(error).splitlines()[0])
+            self._absent.goes(str(error).splitlines()[0])
             return
         n_out = min(MOST_CHANNELS, int(sounddevice.query_devices(devices[1])["max_output_channels"]))
         try:
@@ -258,9 +255,7 @@ class PortAudioCard:
                 f"({str(error).splitlines()[0]}); change audio.sample_rate_hz or audio.card"
             ) from None
         self._stream = stream
-        if not self._was_there:
-            self._was_there = True
-            self._warn(f"sound card {self._name} is there")
+        self._absent.comes("is there")
 
     def _find(self) -> tuple[int, int]:
         """Numbers of the devices to hear and to play with."""
@@ -278,18 +273,3 @@ class PortAudioCard:
         if min(found) < 0:
             raise ValueError("no such device with an input and an output")
         return found[0], found[1]
-
-    def _absent(self, why: str) -> None:
-        self._tick_s = time.monotonic()
-        self._reopen_s = self._tick_s + REOPEN_EVERY_S
-        if self._was_there:
-            self._was_there = False
-            self._warn(f"sound card {self._name} is not there ({why}); plug it in or set audio.card")
-
-    def _pass_a_period(self) -> None:
-        now_s = time.monotonic()
-        if now_s >= self._reopen_s:
-            self._open()
-            now_s = time.monotonic()
-        self._tick_s = max(self._tick_s + self._period_s, now_s - FALLS_BEHIND_S)
-        time.sleep(max(0.0, self._tick_s - now_s))

@@ -16,7 +16,8 @@ try:
 except (ImportError, OSError) as error:  # the module without its library is an OSError
     pytest.skip(f"no PortAudio here ({error})", allow_module_level=True)
 
-from firmware_py.devices.portaudio import HANGS_AFTER_S, REOPEN_EVERY_S, Rings
+from firmware_py.devices.absent_card import REOPEN_EVERY_S
+from firmware_py.devices.portaudio import HANGS_AFTER_S, Rings
 from kelly_edge.contract import SAMPLE_RATE_HZ
 
 ROOT = Path(__file__).resolve().parents[2]
