@@ -102,6 +102,7 @@ faults: $(STAMP)
 # What the live box measures: its notes against the offline ones, send errors, memory; xruns beside stress-ng.
 rehearse: $(STAMP)
 	PYTHONPATH=. $(BIN)/python tests/live/rehearse.py recording 60
+	PYTHONPATH=. $(BIN)/python tests/live/rehearse.py start 60
 	PYTHONPATH=. $(BIN)/python tests/live/rehearse.py stress 60
 
 # The live box for MINUTES: memory and descriptors of every process.

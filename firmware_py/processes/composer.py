@@ -115,6 +115,9 @@ class ComposerStage:
         reopened = self._plan.take_back(target, self._resting)
         if reopened is not None:
             self._generator.rewind(reopened)
+            if not (self._resting or self._settings.midi.clock):
+                # Who begins to play is answered at once; a sequencer on our clock keeps its beat.
+                self._plan.cut_rest(now_s + COMMIT_S)
         while (planned := self._plan.commit(now_s)) is not None:
             self._send(planned)
         # After a rest taken back the music begins as soon as it can: that is not late.

@@ -108,7 +108,10 @@ NOISY, TONAL = 0.45, 0.22
 LIVELY: Final = 0.015
 STEADY_SHARE: Final = 0.25
 """A tone that never moves (mains hum, a drone) keeps this share of its presence; harmony that moves by
-``LIVELY`` (cosine distance of the 0.4 s chroma from the 15 s one, 4 s mean) has all of it."""
+``LIVELY`` (cosine distance of the 0.4 s chroma from the 15 s one, mean over what sounded of the last 4 s) has
+all of it."""
+SOUNDED: Final = 0.1
+"""Share of those 4 s from which that mean is believed: 0.4 s."""
 PRESENCE_S: Final = 1.5
 
 
@@ -191,7 +194,8 @@ class FeatureExtractor:
         self.level_db = 10.0 * math.log10(power) if power > 1e-12 else -120.0
         loud = min(max((self.level_db - SILENT_DB) / (SOUNDING_DB - SILENT_DB), 0.0), 1.0)
         tonal = min(max((NOISY - self.flatness) / (NOISY - TONAL), 0.0), 1.0)
-        lively = min(max(float(self._tonal_state.scalars[4]) / LIVELY, STEADY_SHARE), 1.0)
+        change, sounded = float(self._tonal_state.scalars[4]), float(self._tonal_state.scalars[5])
+        lively = min(max(change / (LIVELY * max(sounded, SOUNDED)), STEADY_SHARE), 1.0)
         self.presence = self._keep * self.presence + (1.0 - self._keep) * loud * tonal * lively
         known = self.presence > 0.3
         best = int(self._tonal_state.scalars[2])

@@ -79,7 +79,9 @@ class TonalState(NamedTuple):
     triads: Float32  # [24]
     register: Float32  # [8]
     weights: Float32  # [3] how much of each running mean is real: 1 - leak ** n
-    scalars: Float32  # power reference, note-onset rate, best key, key margin, change
+    scalars: (
+        Float32  # power reference, note-onset rate, best key, key margin, change, share of time that sounds
+    )
     power: Float32  # scratch [2049]
     log_spectrum: Float32
     observed: Float32
@@ -118,7 +120,7 @@ def tonal_state() -> TonalState:
         zeros(24),
         zeros(N_REGISTER),
         zeros(3),
-        np.array([0.0, 0.0, -1.0, 0.0, 0.0], np.float32),
+        np.array([0.0, 0.0, -1.0, 0.0, 0.0, 0.0], np.float32),
         zeros(WINDOW // 2 + 1),
         zeros(N_LOG_BINS),
         zeros(N_LOG_BINS),
@@ -349,8 +351,10 @@ def tonal_step(
     for p in range(12):
         cross += fast[p] * slow[p]
         slow_norm += slow[p] * slow[p]
-    change = max(1.0 - cross / math.sqrt(chord_norm * slow_norm), 0.0) if chord_norm > 1e-6 else 0.0
+    sounds = 1.0 if chord_norm > 1e-6 else 0.0
+    change = sounds * max(1.0 - cross / math.sqrt(chord_norm * slow_norm), 0.0)
     state.scalars[4] = leaks[1] * state.scalars[4] + (1.0 - leaks[1]) * change
+    state.scalars[5] = leaks[1] * state.scalars[5] + (1.0 - leaks[1]) * sounds
     state.scalars[2] = best_key
     state.scalars[3] = keys[best_key] - second
     return flatness

@@ -2,13 +2,13 @@
 
 The generator keeps a window of the rows it has composed and the network's keys and values for them.
 Every bar line is a snapshot (a reference to the window, a row count, the contexts of the next row), so
-``rewind`` goes back to any of the last ``N_SNAPSHOTS`` bar lines without computing anything. Randomness
+``rewind`` goes back to any of the last bar lines kept without computing anything. Randomness
 is seeded by (seed, bar number): composing a bar again for the same target gives the same bar, and the
 music does not depend on how far ahead it is composed.
 
 When the window is full the newest whole bars that fill half of it are read into a new one, so the network
-always sees rows at places it was trained on and play goes on without end. Older windows live as long as a
-snapshot needs them. Work a bar is bounded: at most ``max_rows_per_bar`` notes and one such reading.
+always sees rows at places it was trained on and play goes on without end. There are ``N_WINDOWS`` of them for
+good, so memory is constant. Work a bar is bounded: at most ``max_rows_per_bar`` notes and one such reading.
 
 The network thinks in C; pitches are moved to the tonic here.
 """
@@ -74,7 +74,9 @@ __all__ = ["Bar", "BarNote", "Generator", "SamplingSettings", "Target"]
 
 N_PITCHES: Final = PITCH_HIGH - PITCH_LOW + 2
 N_SNAPSHOTS: Final = 32
-"""Bar lines one may rewind to."""
+"""Bar lines one may rewind to, at most: a look-ahead of rests of one beat."""
+N_WINDOWS: Final = 8
+"""Each serves at least one bar of the most notes, so that a look-ahead of such bars may be rewound."""
 SHORT_CONTEXT_ROWS: Final = 64
 """Rows read again on the rung ``short_context``."""
 SHORT_MAX_ROWS: Final = 24
@@ -160,8 +162,8 @@ class Generator:
         self._seed = seed
         self._dither = [threshold(seed, purpose) for purpose in range(4)]
         self._texture = NormalDist().inv_cdf(clamp(threshold(seed, 4), 0.01, 0.99))
-        window = self._new_window()
-        self._now = Moment(0, window, 0, network.tables.start.copy())
+        self._windows = [self._new_window() for _ in range(N_WINDOWS)]
+        self._now = Moment(0, self._windows[0], 0, network.tables.start.copy())
         self._snapshots: deque[Moment] = deque([self._now], maxlen=N_SNAPSHOTS)
 
     @property
@@ -174,7 +176,7 @@ class Generator:
 
         Raises
         ------
-        ValueError: the bar line is in the future or no longer kept (``N_SNAPSHOTS``).
+        ValueError: the bar line is in the future or no longer kept (``N_SNAPSHOTS``, ``N_WINDOWS``).
         """
         if bar_number == self.next_bar:
             return
@@ -211,8 +213,19 @@ class Generator:
         return bar
 
     def _new_window(self) -> Window:
-        rows = np.zeros((self._network.context, N_FAMILIES), np.int16)
-        return Window(rows, self._network.new_cache())
+        window = Window(np.zeros((self._network.context, N_FAMILIES), np.int16), self._network.new_cache())
+        for array in (window.rows, window.cache.keys, window.cache.values):
+            array.fill(0)  # its pages are taken now, not while it plays
+        return window
+
+    def _spare_window(self) -> Window:
+        """One that no bar line needs; where all are needed the oldest bar lines are forgotten."""
+        while True:
+            needed = {id(moment.window) for moment in self._snapshots}
+            for window in self._windows:
+                if id(window) not in needed:
+                    return window
+            self._snapshots.popleft()
 
     def _read(self, row: Rows, window: Window, n_rows: int, contexts: Floats) -> int:
         window.rows[n_rows] = row
@@ -228,7 +241,7 @@ class Generator:
         rows = now.window.rows[: now.n_rows]
         lines = np.flatnonzero(rows[:, TYPE] == BAR)
         lines = lines[lines >= now.n_rows - n_kept]
-        window, n_rows = self._new_window(), 0
+        window, n_rows = self._spare_window(), 0
         np.copyto(contexts, self._network.tables.start)
         for row in rows[lines[0] if len(lines) else now.n_rows :]:
             n_rows = self._read(row, window, n_rows, contexts)

@@ -73,6 +73,8 @@ class Plan:
         self._bars: deque[PlannedBar] = deque()
         self._committed_end_s = start_s
         self._committed_tempo_bpm = 0.0
+        self._committed_rest = False
+        self._opens = False
         self.n_replanned = 0
 
     @property
@@ -88,11 +90,22 @@ class Plan:
         self._committed_end_s = start_s
         return had_begun
 
+    def cut_rest(self, end_s: float) -> None:
+        """A committed rest that nothing follows yet ends at ``end_s``, if that is sooner.
+
+        The bar that comes then opens with the beat of its first note.
+        """
+        if self._committed_rest and not self._bars:
+            self._committed_end_s = min(self._committed_end_s, end_s)
+            self._opens = True
+
     def add(self, bar: Bar, target: Target) -> PlannedBar:
         """Append a composed bar at the end of the plan."""
         previous = self._bars[-1].tempo_bpm if self._bars else self._committed_tempo_bpm
         tempo = bound_tempo(self._envelope, bar.tempo_bpm, previous)
-        planned = PlannedBar(bar, target, self.end_s, tempo)
+        n_empty = int(min((note.onset_beats for note in bar.notes), default=0.0)) if self._opens else 0
+        self._opens = False
+        planned = PlannedBar(bar, target, self.end_s - n_empty * 60.0 / tempo, tempo)
         self._bars.append(planned)
         return planned
 
@@ -103,6 +116,7 @@ class Plan:
         planned = self._bars.popleft()
         self._committed_end_s = planned.end_s
         self._committed_tempo_bpm = planned.tempo_bpm
+        self._committed_rest = planned.bar.rung == REST
         return planned
 
     def take_back(self, target: Target, resting: bool) -> int | None:

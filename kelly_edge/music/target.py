@@ -9,6 +9,9 @@ from kelly_edge.units import clamp
 MAJOR_SLOPE, MAJOR_OFFSET = 3.6, 1.05
 """Log-odds of major at a level of valence, fitted to EMOPIA's training clips: slope * valence + offset."""
 
+SLOWEST_BPM, FASTEST_BPM = 10.0, 1_000.0
+"""Beyond any music."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -32,7 +35,8 @@ def sane(target: Target) -> Target:
     def held(value: float) -> float:
         return clamp(value, -1.0, 1.0) if math.isfinite(value) else 0.0
 
-    tempo = target.tempo_bpm if math.isfinite(target.tempo_bpm) and target.tempo_bpm > 0.0 else 0.0
+    is_given = math.isfinite(target.tempo_bpm) and target.tempo_bpm > 0.0
+    tempo = clamp(target.tempo_bpm, SLOWEST_BPM, FASTEST_BPM) if is_given else 0.0
     return Target(
         held(target.valence),
         held(target.arousal),

@@ -1,16 +1,16 @@
 """Whatever dies, stalls or is pulled out: it comes back, the music returns and no note stays."""
 
-from itertools import pairwise
-
 import pytest
-from box_instrument import GADGET, PLAY_ON, PROCESSES, SAFE, TARGET, Instrument, sounding
+from box_instrument import ENCODERS, GADGET, PLAY_ON, PROCESSES, SAFE, TARGET, Instrument, sounding
 
 HOLD_PIN = 7
 LONGEST_NOTE_S = 24.0
 """Two bars of the slowest tempo."""
-STARVED = "5%"
-"""Of this core: a bar takes longer to compose than to play."""
-LADDER = ("n_full", "n_short_context", "n_continuation", "n_rest", "n_late_bars", "n_silent_bars")
+STARVED = ("25%", "18%", "13%", "10%", "8%")
+"""Of this core, until a bar takes longer to compose than is left."""
+KNOB = f"{ENCODERS['valence'][0]} {ENCODERS['valence'][1]}"
+LOWER_RUNGS = ("n_short_context", "n_continuation", "n_rest")
+LADDER = ("n_full", *LOWER_RUNGS, "n_late_bars", "n_silent_bars")
 
 
 @pytest.fixture(scope="module")
@@ -86,18 +86,26 @@ def test_a_process_that_stands_still_is_started_again_by_its_watchdog(
 
 def test_a_starved_composer_steps_down_the_ladder_and_comes_back(instrument: Instrument) -> None:
     machine, n_restarts = instrument.machine, restarts(instrument)
-    seen = [instrument.counters("composer")]
-    for quota, seconds in ((STARVED, 30), ("", 12), ("", 12)):
-        machine.ssh(
-            f"systemctl set-property --runtime kelly-edge@composer.service CPUQuota={quota}; sleep {seconds}"
-        )
-        seen.append(instrument.counters("composer"))
-    risen = [{name: b[name] - a[name] for name in LADDER} for a, b in pairwise(seen)]
-    print(*zip(("starved", "fed", "later"), risen, strict=True))
-    starved, _, later = ({name: rungs[name] for name in LADDER[1:4]} for rungs in risen)
-    assert sum(starved.values()) > 0
-    assert sum(later.values()) == 0
-    assert risen[-1]["n_full"] > 0
+
+    def risen(quota: str, turns: str) -> dict[str, int]:
+        """What the composer counted under ``quota`` while its target was turned so."""
+        machine.ssh(f"systemctl set-property --runtime kelly-edge@composer.service CPUQuota={quota}")
+        before = instrument.counters("composer")
+        machine.ssh(f"for n in {turns}; do bench-turn {KNOB} $n 20; sleep 2; done")
+        after = instrument.counters("composer")
+        return {name: after[name] - before[name] for name in LADDER}
+
+    # A bar taken back has what is left until the next bar line to be composed again.
+    for quota in STARVED:
+        starved = risen(quota, "10 -10 10 -10 10 -10")
+        print(quota, starved)
+        if down := sum(starved[name] for name in LOWER_RUNGS):
+            break
+    fed, later = risen("", "0 0 0 0 0 0"), risen("", "0 0 0 0 0 0")
+    print("fed", fed, "later", later)
+    assert down > 0
+    assert sum(later[name] for name in LOWER_RUNGS) == 0
+    assert later["n_full"] > 0
     assert restarts(instrument) == n_restarts
     since_s = instrument.now_s()
     instrument.wait_for_music(since_s)

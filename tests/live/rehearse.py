@@ -3,7 +3,9 @@
 ``rehearse.py recording [SECONDS]`` plays with the real models, through JACK and a raw device at once, and
 compares what was sent with what was due, with what arrived and with what the offline wiring composes.
 ``rehearse.py stress [SECONDS]`` counts xruns beside stress-ng, with real-time priority and without, and
-measures the round trip. Times are only as good as the machine is idle.
+measures the round trip.
+``rehearse.py start`` starts the box with the real models five times while somebody plays already, and
+measures from the start of the process to the first note. Times are only as good as the machine is idle.
 """
 
 import json
@@ -45,6 +47,7 @@ from kelly_edge.contract import GROUP_S, HEARD_DTYPE, SAMPLE_RATE_HZ
 from kelly_edge.latency import algorithmic_latency, card_latency, total_samples
 
 SAME_ONSET_S = 0.03
+N_STARTS = 5
 
 
 def counters(box: Box, process: str) -> dict[str, int]:
@@ -213,7 +216,39 @@ def stress(seconds: float) -> dict[str, Any]:
     return found
 
 
-WHAT: dict[str, Callable[[float], dict[str, Any]]] = {"recording": recording, "stress": stress}
+def start(seconds: float) -> dict[str, Any]:
+    """Process start to the first note, with somebody playing at other places of ``seconds`` of the demo."""
+    demo = read_audio(demo_recording()).samples
+    found: dict[str, Any] = {}
+    for begin_s in np.linspace(0.0, seconds, N_STARTS, endpoint=False):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            server = DummyServer(folder)
+            server.start()
+            os.environ.update(server.env)
+            tape = Tape(server, folder, np.roll(demo, -round(begin_s * SAMPLE_RATE_HZ)), connected=False)
+            tape.play()
+            box = Box(folder, server.env, stand_ins=False)
+            try:
+                wait_until(lambda: "kelly_edge:in_000" in server.ports(), 20)  # noqa: B023
+                tape.connect()
+                heard_s = time.monotonic() - box.started_s
+                wait_until(lambda: box.receiver.n_note_ons > 0, 20)  # noqa: B023
+                first_s = time.monotonic() - box.started_s
+            finally:
+                tape.close()
+                box.stop()
+                box.close()
+                server.stop()
+        found[f"playing from {begin_s:.0f} s"] = {"heard after, s": heard_s, "first note after, s": first_s}
+    return found
+
+
+WHAT: dict[str, Callable[[float], dict[str, Any]]] = {
+    "recording": recording,
+    "stress": stress,
+    "start": start,
+}
 
 if __name__ == "__main__":
     what = sys.argv[1]

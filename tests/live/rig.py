@@ -372,9 +372,14 @@ def clock_start_s(run_dir: Path) -> float:
 
 
 class Tape:
-    """``tape.py``, connected to the box: plays ``samples``, records itself and the box."""
+    """``tape.py``, connected to the box: plays ``samples``, records itself and the box.
 
-    def __init__(self, server: DummyServer, folder: Path, samples: NDArray[np.float32]) -> None:
+    Without a box yet (``connected`` False) it plays to nobody until ``connect``, and records nothing.
+    """
+
+    def __init__(
+        self, server: DummyServer, folder: Path, samples: NDArray[np.float32], connected: bool = True
+    ) -> None:
         self._recorded = folder / "recorded.npy"
         np.save(folder / "played.npy", samples)
         command = [sys.executable, str(Path(__file__).with_name("tape.py"))]
@@ -389,9 +394,10 @@ class Tape:
         assert self._popen.stdout is not None
         assert self._popen.stdout.readline() == "ready\n"
         self._server = server
-        server.connect("tape:out_000", "tape-01:in_000")
-        server.connect("kelly_edge-01:out_000", "tape-01:in_001")
-        self.connect()
+        if connected:
+            server.connect("tape:out_000", "tape-01:in_000")
+            server.connect("kelly_edge-01:out_000", "tape-01:in_001")
+            self.connect()
 
     def connect(self) -> None:
         """To the box's capture; again after the box opened its card again."""

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kelly_edge.music import compound_word as cw
@@ -39,8 +39,10 @@ class SmallNetwork:
         self.embedding = rng.normal(size=(cw.OFFSETS[-1], WIDTH)).astype(np.float32)
         self.mixing = rng.normal(size=(N_HEADS, WIDTH, WIDTH)).astype(np.float32)
         self.n_steps = 0
+        self.n_caches = 0
 
     def new_cache(self) -> KvCache:
+        self.n_caches += 1
         shape = (1, 1, CONTEXT, WIDTH)
         return KvCache(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
 
@@ -104,6 +106,16 @@ def test_a_rewound_bar_follows_the_new_target() -> None:
     assert other != bars[8:]
 
 
+def test_long_play_takes_no_memory_and_keeps_a_look_ahead_of_full_bars() -> None:
+    network = SmallNetwork()
+    generator = Generator(network, SamplingSettings(), seed=1)
+    n_caches = network.n_caches
+    for rung in (FULL, SHORT, CONTINUATION, FULL):
+        compose(generator, 40, TARGET, rung)
+        generator.rewind(generator.next_bar - 8)
+    assert network.n_caches == n_caches
+
+
 def test_rewinding_to_the_next_bar_changes_nothing() -> None:
     generator = new_generator()
     compose(generator, 3, TARGET)
@@ -131,6 +143,7 @@ def test_rewinding_to_a_bar_that_is_not_kept_is_refused(bar: int) -> None:
     ),
     st.integers(0, 3),
 )
+@example(Target(0.0, 0.0, tempo_bpm=5e-324), FULL)
 @settings(max_examples=60, deadline=None)
 def test_every_bar_is_legal_whatever_the_target(target: Target, rung: int) -> None:
     generator = new_generator()

@@ -1,5 +1,7 @@
 """The plan: bars on absolute times, taken back until committed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,28 @@ def test_silence_takes_back_music_and_music_takes_back_silence() -> None:
     silent.add(bar(0, rung=3), SAD)
     assert silent.take_back(SAD, resting=True) is None
     assert silent.take_back(SAD, resting=False) == 0
+
+
+def test_a_rest_is_cut_short_and_the_music_opens_with_its_first_beat() -> None:
+    plan = Plan(EnvelopeSettings(), 1.0)
+    plan.add(bar(0, rung=3), SAD)
+    assert plan.commit(1.0) is not None
+    plan.cut_rest(1.5)
+    assert plan.end_s == 1.5
+    late = Bar(1, 120.0, 4, (BarNote(1.02, 1.0, 60, 64), BarNote(2.5, 0.5, 72, 70)), 0)
+    opening, next_one = plan.add(late, SAD), plan.add(replace(late, number=2), SAD)
+    assert [n.onset_s for n in opening.notes()] == pytest.approx([1.51, 2.25])
+    assert opening.end_s == next_one.start_s == 3.0
+    assert [n.onset_s for n in next_one.notes()] == pytest.approx([3.51, 4.25])
+
+
+def test_only_a_rest_that_nothing_follows_is_cut_short() -> None:
+    music = plan_of(2)
+    music.cut_rest(1.5)
+    assert music.commit(1.0) is not None
+    assert music.take_back(HAPPY, resting=False) == 1
+    music.cut_rest(1.5)
+    assert music.end_s == 3.0
 
 
 def test_tempo_moves_by_the_slew_from_bar_to_bar() -> None:
