@@ -42,7 +42,7 @@ FORGET = 0.85
 """With each bar a cost is believed less, so that a better rung is tried again."""
 PRESENCE_S = 1.0
 """Time constant over which silence thins the music."""
-SILENT, PLAYING = 0.15, 0.3
+SILENT, PLAYING = 0.15, 0.35
 """Smoothed presence below which bars are rests, and above which music begins again."""
 DENSITY_STEP = 0.25
 """The thinning moves in steps, so that small changes of presence do not replan the music."""
