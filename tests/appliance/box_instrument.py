@@ -11,6 +11,8 @@ from box_machine import Machine
 PROCESSES: Final = ("guardian", "control", "midi", "audio", "dsp", "composer")
 UNITS: Final = tuple(f"kelly-edge@{name}.service" for name in PROCESSES)
 TARGET: Final = "kelly-edge.target"
+STOP: Final = f"systemctl stop {TARGET} {' '.join(UNITS)}"
+"""Waits for every unit, not for the target alone."""
 SAFE: Final = "kelly-edge-safe.service"
 GADGET: Final = "kelly-edge-gadget.service"
 BOOT: Final = "kelly-edge-boot.service"

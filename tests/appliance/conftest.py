@@ -11,7 +11,7 @@ import soundfile
 import soxr
 from box_build import FetchError, build_box, missing_on_host
 from box_install import install
-from box_instrument import BOOT, GADGET, MUSIC, PLAY, PLAYING, TARGET, UNITS, Instrument, PowerOn
+from box_instrument import BOOT, GADGET, MUSIC, PLAY, PLAYING, STOP, UNITS, Instrument, PowerOn
 from box_machine import Machine, overlay
 
 from kelly_edge.contract import SAMPLE_RATE_HZ
@@ -85,7 +85,7 @@ def power_on(session_disk: Path, box: Path, recording: Path) -> PowerOn:
         machine.ssh(PLAY, timeout_s=3600)
         instrument.wait_for_music(since_s)
         machine.save(PLAYING)
-        machine.ssh(f"systemctl stop {TARGET}")
+        machine.ssh(STOP)
         return PowerOn(
             ready_s,
             states,

@@ -4,7 +4,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
-from box_instrument import PANIC_PIN, PLAY_ON, Instrument, sounding, struck
+from box_instrument import PANIC_PIN, PLAY_ON, STOP, Instrument, sounding, struck
 
 STEP = 0.04
 """A detent of valence and arousal, as config.yaml has it."""
@@ -72,7 +72,7 @@ def test_the_lamp_shows_a_forced_xrun(instrument: Instrument) -> None:
 
 def test_the_contract_of_the_panel_holds_on_the_real_kernels_gpio(instrument: Instrument) -> None:
     machine = instrument.machine
-    machine.ssh("systemctl stop kelly-edge.target")
+    machine.ssh(STOP)
     machine.ssh("mkdir -p /root/contract/site /root/contract/tests")
     files = [file for name in ("pytest", "pluggy", "iniconfig") for file in distribution(name).files or ()]
     for top in {file.parts[0] for file in files if not {"..", "__pycache__"} & set(file.parts)}:

@@ -1,7 +1,7 @@
 """Whatever dies, stalls or is pulled out: it comes back, the music returns and no note stays."""
 
 import pytest
-from box_instrument import ENCODERS, GADGET, PLAY_ON, PROCESSES, SAFE, TARGET, Instrument, sounding
+from box_instrument import ENCODERS, GADGET, PLAY_ON, PROCESSES, SAFE, STOP, TARGET, Instrument, sounding
 
 HOLD_PIN = 7
 LONGEST_NOTE_S = 24.0
@@ -165,7 +165,7 @@ def test_a_crash_loop_ends_in_safe_mode_and_the_hold_button_in_music(instrument:
 
 
 def test_after_all_that_the_end_releases_every_note(instrument: Instrument) -> None:
-    instrument.machine.ssh("systemctl stop kelly-edge.target")
+    instrument.machine.ssh(STOP)
     heard = instrument.heard()
     assert sounding(heard) == set()
     assert instrument.lamp() == set()
