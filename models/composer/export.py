@@ -157,7 +157,11 @@ def export_step(model: Composer, path: Path, int8: bool = True) -> None:
             return
         # The quantiser advises pre-processing on the root logger; the graph is already folded.
         logging.getLogger().setLevel(logging.ERROR)
-        quantize_dynamic(plain, quantised, weight_type=QuantType.QInt8, per_channel=True)
+        # Unsigned: with signed weights onnxruntime's sums overflow on x86 without VNNI (docs/decisions/0008).
+        quantize_dynamic(
+            plain, quantised, weight_type=QuantType.QUInt8, per_channel=True,
+            extra_options={"WeightSymmetric": True},
+        )  # fmt: skip
         add_tables(quantised, model, path)
 
 
