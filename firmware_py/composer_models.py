@@ -28,7 +28,7 @@ class BeatingNetwork:
     def __init__(self, network: ComposerNetwork) -> None:
         self.beat: Callable[[], None] = _nothing
         self.context = network.context
-        self.tables = network.tables
+        self.tables, self.known_runs = network.tables, network.known_runs
         self.new_cache: Callable[[], KvCache] = network.new_cache
         self._network = network
 

@@ -4,7 +4,8 @@ The step graph (``models/composer/export.py``) has the inputs ``row`` int64 [11]
 ``keys_<layer>`` and ``values_<layer>`` float32 [n_heads, context, head_size]; its outputs are ``contexts``
 [n_heads, head_width] and ``new_keys``, ``new_values`` [n_layers, n_heads, head_size]. The tables of the
 heads are constants of the same graph (``start``, ``parent_<i>``, ``weight_<i>``, ``bias_<i>``,
-``together``), read once: onnxruntime computes only the outputs it is asked for.
+``together``), as are the runs of notes it was trained on (``known_runs``), read once: onnxruntime computes
+only the outputs it is asked for.
 """
 
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from firmware_py.runtimes.artefacts import REMEDY, Artefact, golden_vectors
 from kelly_edge.errors import ArtefactError
 from kelly_edge.music.compound_word import FAMILIES, N_FAMILIES, SAMPLED, Rows
+from kelly_edge.music.known_runs import KnownRuns
 from kelly_edge.music.sampling import PARENT_SLOTS, Floats, HeadTables, KvCache
 
 RUNTIME: Final = "onnxruntime"
@@ -41,7 +43,7 @@ class OnnxComposer:
         source = model if isinstance(model, bytes) else str(model)
         try:
             self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-            self.tables = self._read_tables()
+            self.tables, self.known_runs = self._read_tables()
             shapes = {i.name: i.shape for i in self._session.get_inputs()}
             n_heads, self.context, head_size = (int(n) for n in shapes["keys_0"])
             n_layers = sum(name.startswith("keys_") for name in shapes)
@@ -87,8 +89,8 @@ class OnnxComposer:
     def _bind(self, name: str, array: NDArray[Any]) -> None:
         self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
 
-    def _read_tables(self) -> HeadTables:
-        names = ["start", "together"]
+    def _read_tables(self) -> tuple[HeadTables, KnownRuns]:
+        names = ["start", "together", "known_runs"]
         names += [f"parent_{i}" for i in range(len(PARENT_SLOTS))]
         names += [f"{kind}_{i}" for kind in ("weight", "bias") for i in range(len(SAMPLED))]
         feed = {
@@ -96,13 +98,14 @@ class OnnxComposer:
             for i in self._session.get_inputs()
         }
         found = dict(zip(names, self._session.run(names, feed), strict=True))
-        return HeadTables(
+        tables = HeadTables(
             found["start"],
             tuple(found[f"parent_{i}"] for i in range(len(PARENT_SLOTS))),
             tuple(found[f"weight_{i}"] for i in range(len(SAMPLED))),
             tuple(found[f"bias_{i}"] for i in range(len(SAMPLED))),
             found["together"],
         )
+        return tables, KnownRuns(found["known_runs"])
 
     def _check_tables(self) -> None:
         sizes = tuple(weight.shape[1] for weight in self.tables.weights)

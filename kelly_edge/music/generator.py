@@ -48,6 +48,7 @@ from kelly_edge.music.compound_word import (
     tempo_of,
     tempo_token,
 )
+from kelly_edge.music.known_runs import N_INTERVALS
 from kelly_edge.music.sampling import (
     CHORDS_IN_KEY,
     MAX_TOGETHER,
@@ -73,6 +74,7 @@ from kelly_edge.units import clamp
 __all__ = ["Bar", "BarNote", "Generator", "SamplingSettings", "Target"]
 
 N_PITCHES: Final = PITCH_HIGH - PITCH_LOW + 2
+PITCH_TOKENS: Final = np.arange(N_PITCHES)
 N_SNAPSHOTS: Final = 32
 """Bar lines one may rewind to, at most: a look-ahead of rests of one beat."""
 N_WINDOWS: Final = 8
@@ -146,6 +148,8 @@ class Moment:
     """Notes of the last bars that had any, newest last, at most three."""
     ends: tuple[int, ...] = (0,) * N_PITCHES
     """Steps after the bar line at which the last note of each pitch token ends."""
+    pitches: tuple[int, ...] = ()
+    """Pitch tokens of the last notes composed, as many as a run has intervals (``known_runs``)."""
 
 
 def threshold(seed: int, purpose: int) -> float:
@@ -273,6 +277,7 @@ class Generator:
         legal_pitches = in_range & pitches_in_key(int(row[CHORD]), mode) if locked else in_range
         highest = int(np.flatnonzero(legal_pitches)[-1])
         notes: list[GridNote] = []
+        pitches = deque(now.pitches, maxlen=N_INTERVALS)
         ends = np.array(now.ends)
         position, pitch, n_together = 0, 0, 0
         types = every_token(TYPE)
@@ -289,7 +294,9 @@ class Generator:
             if row[POSITION] != position:
                 position, pitch, n_together = int(row[POSITION]), 0, 0
             tell_together(sampler.tables, contexts, n_together > 0)
-            legal = legal_pitches & (np.arange(len(legal_pitches)) > pitch)
+            legal = legal_pitches & (pitch < PITCH_TOKENS)
+            new = legal & ~self._network.known_runs.completed_by(tuple(pitches), PITCH_TOKENS)
+            legal = new if new.any() else legal
             bias = np.where(ends > position - 1, -RESTRUCK, 0.0).astype(np.float32)
             bias[self._repeated_pitch(notes, position - 1)] -= settings.repetition
             sampler.decide(contexts, row, PITCH, legal, bias)
@@ -298,11 +305,13 @@ class Generator:
             n_rows = self._read(row, window, n_rows, contexts)
             notes.append(note_of(row))
             pitch, n_together = int(row[PITCH]), n_together + 1
+            pitches.append(pitch)
             ends[pitch] = notes[-1].position + notes[-1].steps
         bar_notes = tuple(notes)
         recent = (*now.recent[-2:], bar_notes) if bar_notes else now.recent
         after = a_bar_later(ends.tolist())
-        return bar_notes, tempo, Moment(now.number + 1, window, n_rows, contexts, tempo, recent, after)
+        moment = Moment(now.number + 1, window, n_rows, contexts, tempo, recent, after, tuple(pitches))
+        return bar_notes, tempo, moment
 
     def _condition(self, target: Target, mode: int) -> Condition:
         arousal = graded_level(target.arousal, self._dither[1])

@@ -33,6 +33,7 @@ from kelly_edge.music.compound_word import (
     VELOCITY,
     Rows,
 )
+from kelly_edge.music.known_runs import KnownRuns
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -134,6 +135,8 @@ class ComposerNetwork(Protocol):
     context: int
     """Rows a cache holds."""
     tables: HeadTables
+    known_runs: KnownRuns
+    """Runs of notes it was trained on."""
 
     def new_cache(self) -> KvCache:
         """An empty cache."""

@@ -38,9 +38,12 @@ from kelly_edge.music.compound_word import (
     N_LEVELS,
     N_STEPS,
     NO_CHORD,
+    NOTE,
+    PITCH,
     PITCH_HIGH,
     PITCH_LOW,
     STEPS_PER_BEAT,
+    TYPE,
     Condition,
     GridBar,
     GridNote,
@@ -49,6 +52,7 @@ from kelly_edge.music.compound_word import (
     density_token,
     encode,
 )
+from kelly_edge.music.known_runs import interval_hashes
 
 Floats = NDArray[np.float64]
 
@@ -366,6 +370,12 @@ def load_tokens(path: Path, corpus: str, split: str) -> list[Rows]:
         rows = np.split(saved["rows"], np.cumsum(saved["lengths"])[:-1])
         wanted = (saved["splits"] == split) & ((saved["quadrants"] > 0) == (corpus == "emopia"))
     return [piece for piece, want in zip(rows, wanted, strict=True) if want]
+
+
+def training_runs(path: Path) -> NDArray[np.uint64]:
+    """Every run of notes in the training splits of both corpora, once (``known_runs.interval_hashes``)."""
+    pieces = [piece for corpus in ("emopia", "pop909") for piece in load_tokens(path, corpus, "train")]
+    return np.unique(np.concatenate([interval_hashes(p[p[:, TYPE] == NOTE, PITCH]) for p in pieces]))
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ import torch
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.music.compound_word import N_FAMILIES
 from models.composer.data import load_tokens
+from models.composer.muon import fast_dtype
 from models.composer.network import Composer
 from models.composer.sequences import OCTAVE_SHIFTED, SIZES, TAUGHT_FILES, Drawn, taught_folder
 from models.composer.train import load_model
@@ -42,9 +43,10 @@ def write_taught(teacher: Composer, drawn: Drawn, n_sequences: int, folder: Path
         name: np.lib.format.open_memmap(beside / f"{name}.npy", "w+", *shapes[name]) for name in TAUGHT_FILES
     }
     rng = np.random.default_rng(SEED)
+    bfloat16 = fast_dtype(torch.device("cpu")) == torch.bfloat16
     for start in range(0, n_sequences, BATCH):
         rows = drawn.draw(min(BATCH, n_sequences - start), rng).rows
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             hidden = teacher.hidden(rows[:, :-1])
             logits = torch.cat(teacher.logits(teacher.contexts_of(hidden), rows), -1)
         for name, values in (("rows", rows), ("logits", logits.float()), ("hidden", hidden.float())):

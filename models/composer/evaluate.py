@@ -33,6 +33,7 @@ from firmware_py.runtimes.onnx import OnnxComposer, stream_rows
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.music.compound_word import COLUMN, NOTE, PITCH, SAMPLED, TYPE, Rows, decode, encode
 from kelly_edge.music.generator import Generator, SamplingSettings, Target
+from kelly_edge.music.known_runs import interval_hashes
 from kelly_edge.music.sampling import HEAD, PARENT_SLOTS
 from models.composer.data import (
     Notes,
@@ -42,6 +43,7 @@ from models.composer.data import (
     read_midi,
     to_bars,
     track_beats,
+    training_runs,
 )
 from models.composer.generate import compose, open_network
 from models.composer.judge import FEATURES, quadrants_of, read_folder, train_judge
@@ -53,7 +55,6 @@ MEASURES = ("notes_per_s", "velocity_mean", "pitch_range", "n_pitch_classes", "p
 LOGARITHMIC = ("notes_per_s",)
 N_RESAMPLES = 1_000
 INT8 = "shipped_int8"
-COPY_NOTES = 16
 GRID = (-1.0, -0.5, 0.0, 0.5, 1.0)
 CLIPS_PER_POINT = 4
 CLIP_S = 40.0
@@ -147,22 +148,11 @@ def likelihood(pieces: list[Rows], work: Path, model_path: Path | None) -> dict[
     return result
 
 
-def interval_runs(pitch: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """A number for every run of ``COPY_NOTES`` + 1 notes, the same for transposed copies."""
-    steps = np.diff(pitch.astype(np.int64)) + 128
-    if len(steps) < COPY_NOTES:
-        return np.zeros(0, np.uint64)
-    runs = np.lib.stride_tricks.sliding_window_view(steps, COPY_NOTES).astype(np.uint64)
-    powers = np.array([pow(1_000_003, i, 1 << 64) for i in range(COPY_NOTES)], np.uint64)
-    return np.asarray((runs * powers).sum(1, dtype=np.uint64))
-
-
 def copied_share(folder: Path, tokens: Path) -> float:
-    """Share of the clips in ``folder`` that copy a run of more than ``COPY_NOTES`` training notes."""
-    pieces = [piece for corpus in ("emopia", "pop909") for piece in load_tokens(tokens, corpus, "train")]
-    known = np.concatenate([interval_runs(piece[piece[:, TYPE] == NOTE, PITCH]) for piece in pieces])
+    """Share of the clips in ``folder`` that copy a run of more than ``N_INTERVALS`` training notes."""
+    known = training_runs(tokens)
     clips = [read_midi(path) for path in sorted(folder.glob("*.mid"))]
-    found = [bool(np.isin(interval_runs(clip.pitch[by_grid(clip)]), known).any()) for clip in clips]
+    found = [bool(np.isin(interval_hashes(clip.pitch[by_grid(clip)]), known).any()) for clip in clips]
     return float(np.mean(found))
 
 

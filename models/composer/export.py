@@ -5,7 +5,8 @@ DIR/student-best.pt unless told otherwise.
 
 - Step graph: one row in, the contexts of the next row and this row's keys and values out. Scores on the
   past and on the new key are computed apart ("split cache"), so no cache is copied; the matrices are INT8
-  (dynamic quantisation, per channel). The tables of the heads stay float32 and are outputs of the graph.
+  (dynamic quantisation, per channel). The tables of the heads stay float32 and are outputs of the graph,
+  as is the set of runs of notes in the training data (``known_runs``).
 - Full graph (for a plug-in): ``tokens`` int64 [batch, sequence, 11] → ``logits`` float32
   [batch, sequence, n]: the heads side by side, in the order of ``compound_word.SAMPLED``. Logits at a
   place are of that row's families given the rows before it and its own families decided before.
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +31,8 @@ from torch import Tensor, nn
 from firmware_py.runtimes.onnx import RUNTIME, OnnxComposer, stream_rows
 from kelly_edge.errors import ArtefactError, KellyError
 from kelly_edge.music.compound_word import FAMILIES, N_FAMILIES, SAMPLED, Rows
-from models.composer.data import load_tokens
+from kelly_edge.music.known_runs import KnownRuns
+from models.composer.data import load_tokens, training_runs
 from models.composer.network import Composer
 from models.composer.train import load_model
 from models.shipping import ship
@@ -39,7 +42,8 @@ FLOAT_TOLERANCE = 1e-3
 GOLDEN_ROWS = 24
 GOLDEN_TOLERANCE = 0.25
 """On contexts of order 1: INT8 rounds otherwise on another CPU, and what it rounds feeds the next row."""
-DTYPES = {"tensor(int64)": "int64", "tensor(float)": "float32"}
+KNOWN_BYTES = 1 << 21
+DTYPES = {"tensor(int64)": "int64", "tensor(float)": "float32", "tensor(uint8)": "uint8"}
 
 
 class StepGraph(nn.Module):
@@ -107,17 +111,17 @@ def head_tables(model: Composer) -> dict[str, NDArray[np.float32]]:
     return {name: table.detach().contiguous().numpy() for name, table in tables.items()}
 
 
-def add_tables(source: Path, model: Composer, path: Path) -> None:
-    """Copy the graph in ``source`` to ``path`` with the head tables as constant outputs."""
+def add_tables(source: Path, model: Composer, known: KnownRuns, path: Path) -> None:
+    """Copy the graph in ``source`` to ``path`` with the head tables and known runs as constant outputs."""
     import onnx
 
     proto = onnx.load(str(source))
-    for name, table in head_tables(model).items():
-        proto.graph.initializer.append(onnx.numpy_helper.from_array(table, f"table_{name}"))
-        proto.graph.node.append(onnx.helper.make_node("Identity", [f"table_{name}"], [name]))
-        proto.graph.output.append(
-            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, table.shape)
-        )
+    tables: dict[str, NDArray[Any]] = {**head_tables(model), "known_runs": known.bits}
+    for name, table in tables.items():
+        tensor = onnx.numpy_helper.from_array(table, f"table_{name}")
+        proto.graph.initializer.append(tensor)
+        proto.graph.node.append(onnx.helper.make_node("Identity", [tensor.name], [name]))
+        proto.graph.output.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, table.shape))
     path.write_bytes(proto.SerializeToString())
 
 
@@ -136,7 +140,7 @@ def _write(
         )  # fmt: skip
 
 
-def export_step(model: Composer, path: Path, int8: bool = True) -> None:
+def export_step(model: Composer, known: KnownRuns, path: Path, int8: bool = True) -> None:
     """Write the step graph, INT8 unless told otherwise; checked against torch in float."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -150,7 +154,7 @@ def export_step(model: Composer, path: Path, int8: bool = True) -> None:
         plain, full, quantised = (Path(folder) / f"{name}.onnx" for name in ("plain", "float", "int8"))
         row = torch.zeros(N_FAMILIES, dtype=torch.long)
         _write(StepGraph(model), (row, torch.zeros(1, dtype=torch.long), *cache), plain, (inputs, outputs))
-        add_tables(plain, model, full)
+        add_tables(plain, model, known, full)
         check_step(model, full)
         if not int8:
             path.write_bytes(full.read_bytes())
@@ -162,7 +166,7 @@ def export_step(model: Composer, path: Path, int8: bool = True) -> None:
             plain, quantised, weight_type=QuantType.QUInt8, per_channel=True,
             extra_options={"WeightSymmetric": True},
         )  # fmt: skip
-        add_tables(quantised, model, path)
+        add_tables(quantised, model, known, path)
 
 
 @torch.no_grad()
@@ -201,13 +205,18 @@ def export_full(model: Composer, path: Path) -> None:
         raise ArtefactError(f"{path.name}: full graph is {error:.2g} off torch (allowed {FLOAT_TOLERANCE})")
 
 
+def read_known(work: Path) -> KnownRuns:
+    """The runs of the training data in ``work``."""
+    return KnownRuns.of(training_runs(work / "tokens.npz"), KNOWN_BYTES)
+
+
 def ship_student(checkpoint: Path, work: Path, metrics: dict[str, object]) -> Path:
     """Export, quantise and put the student into ``models/shipped`` with golden vectors and its entry."""
     import onnxruntime
 
     model = load_model(checkpoint)
     path = work / "transformer_model.onnx"
-    export_step(model, path)
+    export_step(model, read_known(work), path)
     network = OnnxComposer(path)
     rows = load_tokens(work / "tokens.npz", "emopia", "val")[0][:GOLDEN_ROWS]
     contexts = stream_rows(network, rows)
@@ -259,7 +268,8 @@ def main() -> None:
             export_full(load_model(checkpoint), arguments.full)
         elif arguments.draft or arguments.float:
             target = arguments.draft or arguments.float
-            export_step(load_model(checkpoint), target, int8=bool(arguments.draft))
+            known = read_known(arguments.work)
+            export_step(load_model(checkpoint), known, target, int8=bool(arguments.draft))
         else:
             metrics = json.loads(arguments.metrics.read_text(encoding="utf-8")) if arguments.metrics else {}
             print(ship_student(checkpoint, arguments.work, metrics))

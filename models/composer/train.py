@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.music.compound_word import COLUMN, FAMILIES, NOTE, SAMPLED, TYPE, Rows
 from models.composer.data import load_tokens
+from models.composer.muon import Muon, fast_dtype
 from models.composer.network import Composer, NetworkConfig, row_losses
 from models.composer.sequences import Drawn, Taught, load_taught
 
@@ -129,17 +130,15 @@ def validate(model: Composer, pieces: list[Rows]) -> dict[str, float]:
     return {"note": note_sum / n_notes, "row": float(sums.sum() / counts[COLUMN["type"]]), **each}
 
 
-def new_optimisers(likelihood: Likelihood, stage: Stage) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al., 2024) for the matrices of the blocks, AdamW for tables, heads and vectors.
+def new_optimisers(likelihood: Likelihood, stage: Stage, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for tables, heads and vectors.
 
     After a CPU minute of POP909 the student is at 7.4 nats a note with Muon, at 10.6 with AdamW alone.
     """
     blocks = [p for p in likelihood.model.blocks.parameters() if p.ndim == 2]
     others = [p for p in likelihood.parameters() if not any(p is block for block in blocks)]
     return [
-        torch.optim.Muon(
-            blocks, lr=stage.rate, weight_decay=stage.weight_decay, adjust_lr_fn="match_rms_adamw"
-        ),
+        Muon(blocks, stage.rate, stage.weight_decay, dtype),
         torch.optim.AdamW(others, lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
@@ -171,9 +170,8 @@ def train(
     sources = [sequences(work, stage.corpus, config.context, distil) for stage in stages]
     held = load_tokens(work / "tokens.npz", "emopia", "held")
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    device = (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else "cpu"
-    )
+    device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu")
+    dtype = fast_dtype(device)
     if world > 1:
         torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     torch.manual_seed(1)
@@ -196,7 +194,7 @@ def train(
         if state["elapsed_s"] >= budget_s:
             state, saved = {**state, "stage": state["stage"] + 1, "elapsed_s": 0.0}, None
             continue
-        optimisers = new_optimisers(single, stage)
+        optimisers = new_optimisers(single, stage, dtype)
         if saved:
             for optimiser, moments in zip(optimisers, saved["optimisers"], strict=True):
                 optimiser.load_state_dict(moments)
@@ -211,7 +209,7 @@ def train(
             lesson = source.draw(stage.batch, rng)
             rows = lesson.rows.to(device)
             model.train()
-            with torch.autocast(rows.device.type, torch.bfloat16):
+            with torch.autocast(rows.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
                 if lesson.logits is None or lesson.hidden is None:
                     loss = likelihood(rows)
                 else:

@@ -16,6 +16,7 @@ from kelly_edge.errors import DataError
 from kelly_edge.music import compound_word as cw
 from kelly_edge.music.compound_word import Condition, GridBar, GridNote
 from kelly_edge.music.generator import Bar, BarNote
+from kelly_edge.music.known_runs import N_INTERVALS, KnownRuns, interval_hashes
 from models.composer import evaluate
 from models.composer.data import Notes, Piece, save_tokens
 from models.composer.export import export_step, sample_rows
@@ -41,7 +42,7 @@ def test_the_graph_and_torch_agree_on_every_head(tmp_path: Path) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
-    export_step(model, tmp_path / "float.onnx", int8=False)
+    export_step(model, KnownRuns(np.zeros(1, np.uint8)), tmp_path / "float.onnx", int8=False)
     network, rows = OnnxComposer(tmp_path / "float.onnx"), sample_rows(20, 64)
     expected = evaluate.torch_logits(model, rows)
     for mine, theirs in zip(evaluate.onnx_logits(network, rows), expected, strict=True):
@@ -59,13 +60,13 @@ def test_copied_runs_are_found_though_moved_and_played_unevenly() -> None:
         bars.append(GridBar(Condition(1, 1, 1, 1), 96.0, 1, tuple(struck)))
     rows = cw.encode(bars)
     notes = rows[rows[:, cw.TYPE] == cw.NOTE]
-    known = evaluate.interval_runs(notes[:, cw.PITCH])
+    known = interval_hashes(notes[:, cw.PITCH])
     played = uneven(notes, moved=5)
-    found = evaluate.interval_runs(played.pitch[evaluate.by_grid(played)])
+    found = interval_hashes(played.pitch[evaluate.by_grid(played)])
     assert np.isin(found, known).all()
-    other = evaluate.interval_runs(rng.integers(40, 80, 48))
+    other = interval_hashes(rng.integers(40, 80, 48))
     assert not np.isin(other, known).any()
-    assert len(evaluate.interval_runs(notes[: evaluate.COPY_NOTES, cw.PITCH])) == 0
+    assert len(interval_hashes(notes[:N_INTERVALS, cw.PITCH])) == 0
 
 
 def test_repeated_bars_are_counted_as_a_share() -> None:

@@ -14,6 +14,7 @@ from kelly_edge.errors import ArtefactError, DataError
 from kelly_edge.music import compound_word as cw
 from kelly_edge.music.compound_word import Condition, GridBar, GridNote
 from kelly_edge.music.generator import Generator, SamplingSettings, Target
+from kelly_edge.music.known_runs import KnownRuns
 from models.composer.export import export_full, export_step, sample_rows
 from models.composer.network import Composer, NetworkConfig, attend, row_losses, struck_together
 from models.composer.train import Likelihood, load_config, load_model, save_checkpoint
@@ -98,7 +99,7 @@ def test_a_few_steps_of_training_lower_the_loss() -> None:
 
 def test_the_step_graph_streams_what_torch_computes_at_once(model: Composer, tmp_path: Path) -> None:
     path = tmp_path / "float.onnx"
-    export_step(model, path, int8=False)
+    export_step(model, KnownRuns(np.zeros(1, np.uint8)), path, int8=False)
     rows = sample_rows(40, TINY.context)
     with torch.no_grad():
         expected = model(torch.from_numpy(rows.astype(np.int64))[None])[0, 1:].numpy()
@@ -107,7 +108,7 @@ def test_the_step_graph_streams_what_torch_computes_at_once(model: Composer, tmp
 
 def test_the_int8_graph_is_near_the_float_one_and_composes(model: Composer, tmp_path: Path) -> None:
     path = tmp_path / "int8.onnx"
-    export_step(model, path)
+    export_step(model, KnownRuns(np.zeros(1, np.uint8)), path)
     rows = sample_rows(30, TINY.context)
     with torch.no_grad():
         expected = model(torch.from_numpy(rows.astype(np.int64))[None])[0, 1:].numpy()

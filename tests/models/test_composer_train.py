@@ -16,6 +16,7 @@ from kelly_edge.music import compound_word as cw
 from kelly_edge.music.compound_word import Condition, GridBar, GridNote
 from models.composer import distil, train
 from models.composer.data import Piece, save_tokens
+from models.composer.muon import Muon, fast_dtype
 from models.composer.network import Composer, NetworkConfig
 from models.composer.sequences import Drawn, draw_sequence, load_taught, taught_folder
 from models.composer.train import Likelihood, load_model
@@ -163,3 +164,26 @@ def test_a_config_that_does_not_exist_is_one_line(work: Path) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 2
     assert ran.stderr.count("\n") == 1 and "no such file" in ran.stderr
+
+
+@pytest.mark.parametrize("shape", [(24, 8), (8, 24)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_muon_is_torchs_in_any_precision(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+    optimisers = [
+        Muon([ours], 0.1, 0.05, dtype),
+        torch.optim.Muon([theirs], lr=0.1, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+    ]
+    for seed in range(5):
+        gradient = torch.randn(shape, generator=torch.Generator().manual_seed(seed + 1))
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        for optimiser in optimisers:
+            optimiser.step()
+    moved = float((theirs.detach() - start).norm())
+    assert moved > 0.5
+    assert float((ours - theirs).detach().norm()) < 0.02 * moved  # torch's own rounding to eight bits
+
+
+def test_a_precision_is_chosen_by_the_clock() -> None:
+    assert fast_dtype(torch.device("cpu")) in (torch.float32, torch.bfloat16)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kelly_edge.music import compound_word as cw
 from kelly_edge.music.generator import Bar, Generator, SamplingSettings, Target
+from kelly_edge.music.known_runs import KnownRuns, interval_hashes
 from kelly_edge.music.sampling import Floats, HeadTables, KvCache
 from kelly_edge.music.target import graded_level
 
@@ -29,6 +30,7 @@ class SmallNetwork:
         sizes = [family.size for family in cw.SAMPLED]
         biases = [np.zeros(n, np.float32) for n in sizes]
         biases[0][cw.NOTE] = 3.5  # bars of some notes
+        self.known_runs = KnownRuns(np.zeros(1, np.uint8))
         self.tables = HeadTables(
             rng.normal(size=(N_HEADS, WIDTH)).astype(np.float32),
             tuple(0.5 * rng.normal(size=(n, WIDTH)).astype(np.float32) for n in parents),
@@ -95,6 +97,23 @@ def test_rewinding_twice_and_going_on_is_as_if_it_never_happened() -> None:
     compose(generator, 6, Target(-0.9, -0.9, tonic=2, mode=0))
     generator.rewind(12)
     assert compose(generator, 18, TARGET) == straight[12:]
+
+
+def composed_pitches(bars: list[Bar]) -> np.ndarray:
+    """In the order of rows: as the notes lie, played without unevenness."""
+    return np.array([note.pitch for bar in bars for note in bar.notes])
+
+
+def test_no_run_of_notes_that_it_learned_from_is_played() -> None:
+    exact = SamplingSettings(unevenness=0.0)
+    target = Target(0.5, 0.5, tonic=0, mode=1, tempo_bpm=100.0)
+    learned = compose(Generator(SmallNetwork(), exact, 1), 60, target)
+    network = SmallNetwork()
+    network.known_runs = KnownRuns.of(interval_hashes(composed_pitches(learned)), 1 << 12)
+    bars = compose(Generator(network, exact, 1), 60, target)
+    assert bars[:2] == learned[:2]
+    assert len(composed_pitches(bars)) > 100
+    assert not network.known_runs.has(interval_hashes(composed_pitches(bars))).any()
 
 
 def test_a_rewound_bar_follows_the_new_target() -> None:

@@ -24,6 +24,7 @@ class SlowNetwork:
 
     def __init__(self, network: ComposerNetwork, clock: VirtualClock) -> None:
         self.context, self.tables = network.context, network.tables
+        self.known_runs = network.known_runs
         self.row_s = 0.0
         self._network, self._clock = network, clock
 
