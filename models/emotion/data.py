@@ -18,14 +18,14 @@ from typing import Final
 
 import mido
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve, lfilter
+from scipy.signal import fftconvolve
 
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.emotion.features import LIMIT, FeatureExtractor
 from kelly_edge.errors import DataError, KellyError
+from models.emotion import strings
+from models.emotion.acoustics import Treatment, add_noise, microphone, read_audio
 
 Float32 = NDArray[np.float32]
 REPO: Final = Path(__file__).resolve().parents[2]
@@ -38,6 +38,8 @@ FONTS: Final = {
     "timgm": ("TimGM6mb.sf2", "timgm6mb-soundfont"),
     "opl3": ("OPL-3_FM_128M.sf2", "opl3-soundfont"),
 }
+RANDOM: Final = "random"
+"""Not a font: an instrument drawn for each clip (``strings``). Its programme numbers draw others."""
 MIXED: Final = 128
 """A programme that stands for one of ``PALETTE`` a clip: timbres that are struck or plucked."""
 PALETTE: Final = (1, 2, 3, 4, 5, 6, 7, 11, 24, 46)
@@ -84,11 +86,11 @@ def parse_condition(name: str) -> Condition:
     """``fluid-0``, ``fluid-mixed`` or ``fluid-0-microphone``."""
     font, _, rest = name.partition("-")
     programme, _, treatment = rest.partition("-")
-    known = font in FONTS and (treatment or "clean") in TREATMENTS
+    known = (font in FONTS or font == RANDOM) and (treatment or "clean") in TREATMENTS
     if not known or not (programme == "mixed" or programme.isdecimal()):
         raise DataError(
             f"no condition {name}; give font-programme or font-programme-treatment with a font of "
-            f"{', '.join(FONTS)} and a treatment of {', '.join(TREATMENTS)}"
+            f"{', '.join([*FONTS, RANDOM])} and a treatment of {', '.join(TREATMENTS)}"
         )
     return Condition(font, MIXED if programme == "mixed" else int(programme), treatment or "clean")
 
@@ -99,7 +101,7 @@ TRAIN_CONDITIONS: Final = (
     Condition("muse"),
     Condition("fluid", 0, "microphone"),
     Condition("fluid", MIXED),
-    Condition("csound", MIXED),
+    Condition(RANDOM),
 )
 EVALUATION_CONDITIONS: Final = (
     Condition("fluid"),
@@ -185,46 +187,10 @@ def render(path: Path, font: str, programme: int = 0, scratch: Path | None = Non
     return np.asarray(stereo.sum(1) // 2, np.int16)
 
 
-def _noise(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Noise between white and brown."""
-    return np.asarray(lfilter([1.0], [1.0, -rng.uniform(0.0, 0.97)], rng.standard_normal(n)))
-
-
-def _add(audio: Float32, noise: NDArray[np.float64], snr_db: float) -> Float32:
-    noise = np.resize(noise, audio.size)
-    gain = np.sqrt(np.mean(audio**2) / (np.mean(noise**2) + 1e-20)) * 10.0 ** (-snr_db / 20.0)
-    return np.asarray(audio + gain * noise, np.float32)
-
-
-def _microphone(audio: Float32, rng: np.random.Generator) -> Float32:
-    """A random small room, equaliser and gain, with coloured noise at 18 to 40 dB: for training."""
-    decay = rng.uniform(0.15, 0.7)
-    n = int(decay * SAMPLE_RATE_HZ)
-    tail = rng.standard_normal(n) * np.exp(-6.9 * np.arange(n) / n)
-    tail *= 10.0 ** (rng.uniform(-12.0, 0.0) / 20.0) / np.linalg.norm(tail)
-    tail[0] += 1.0
-    wet = fftconvolve(audio, tail)[: audio.size]
-    f = np.fft.rfftfreq(512, 1.0 / SAMPLE_RATE_HZ)
-    curve_db = np.interp(np.log2(f + 20.0), np.linspace(4.3, 14.5, 7), rng.uniform(-6.0, 6.0, 7))
-    fir = np.roll(np.fft.irfft(10.0 ** (curve_db / 20.0)), 256) * np.hanning(512)
-    coloured = fftconvolve(wet, fir)[: audio.size] * 10.0 ** (rng.uniform(-18.0, 6.0) / 20.0)
-    return _add(np.asarray(coloured, np.float32), _noise(audio.size, rng), rng.uniform(18.0, 40.0))
-
-
-def read_audio(path: Path) -> Float32:
-    """Any file soundfile reads, as mono float32 at 48 kHz. Raises DataError."""
-    try:
-        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"cannot read {path} ({error}); give WAV, FLAC, OGG or MP3") from None
-    mono = audio.mean(1)
-    return np.asarray(
-        mono if rate == SAMPLE_RATE_HZ else soxr.resample(mono, rate, SAMPLE_RATE_HZ), np.float32
-    )
-
-
 def _room_noise(snr_db: float, audio: Float32) -> Float32:
-    return _add(audio, read_audio(data_folder() / "clips" / "noise-room-2.wav").astype(np.float64), snr_db)
+    return add_noise(
+        audio, read_audio(data_folder() / "clips" / "noise-room-2.wav").astype(np.float64), snr_db
+    )
 
 
 def _room(audio: Float32) -> Float32:
@@ -233,9 +199,9 @@ def _room(audio: Float32) -> Float32:
     return np.asarray(wet, np.float32)
 
 
-TREATMENTS: Final = {
+TREATMENTS: Final[dict[str, Treatment]] = {
     "clean": lambda audio, _rng: audio,
-    "microphone": _microphone,
+    "microphone": microphone,
     "quiet": lambda audio, _rng: np.asarray(audio * np.float32(10.0 ** (-12.0 / 20.0)), np.float32),
     "noise_20db": lambda audio, _rng: _room_noise(20.0, audio),
     "noise_10db": lambda audio, _rng: _room_noise(10.0, audio),
@@ -262,6 +228,16 @@ def feature_path(cache: Path, condition: Condition, clip: Clip) -> Path:
     return cache / "features" / condition.name / f"{clip.name}.npz"
 
 
+def _rendered(clip: Clip, i: int, condition: Condition, scratch: Path) -> NDArray[np.int16]:
+    """The ``i``-th clip as ``condition`` sounds before any treatment."""
+    if condition.font == RANDOM:
+        return strings.play(clip.path, np.random.default_rng([i, condition.programme]))
+    # Each font begins elsewhere in the palette: a clip is heard with several timbres.
+    at = (i + list(FONTS).index(condition.font)) % len(PALETTE)
+    programme = PALETTE[at] if condition.programme == MIXED else condition.programme
+    return render(clip.path, condition.font, programme, scratch)
+
+
 def prepare(cache: Path, condition: Condition, clips: list[Clip], keep_audio: bool) -> Iterator[int]:
     """Render and extract what is not cached yet; yields the number of clips done."""
     extractor = FeatureExtractor()
@@ -275,11 +251,7 @@ def prepare(cache: Path, condition: Condition, clips: list[Clip], keep_audio: bo
             if rendering.exists():
                 samples = np.load(rendering)
             else:
-                mixed = condition.programme == MIXED
-                # Each font begins elsewhere in the palette: a clip is heard with several timbres.
-                at = (i + list(FONTS).index(condition.font)) % len(PALETTE)
-                programme = PALETTE[at] if mixed else condition.programme
-                samples = render(clip.path, condition.font, programme, cache)
+                samples = _rendered(clip, i, condition, cache)
                 if keep_audio:
                     np.save(rendering.with_suffix(".part.npy"), samples)
                     rendering.with_suffix(".part.npy").rename(rendering)

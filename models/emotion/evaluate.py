@@ -29,6 +29,7 @@ from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.errors import ArtefactError, DataError, KellyError
 from models.emotion import data
+from models.emotion.acoustics import read_audio
 
 Float32 = NDArray[np.float32]
 AUDIO_SUFFIXES: Final = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"}
@@ -93,8 +94,9 @@ def decide(network: EmotionNetwork, features: Float32, presence: Float32) -> Emo
 
 
 def scores(predictions: list[Prediction], quadrants: NDArray[np.int64]) -> dict[str, Any]:
-    """Accuracies with 95 % bootstrap intervals, AUC of valence and arousal, and the quadrants' ECE.
+    """Accuracies with 95 % bootstrap intervals, log loss, AUC of valence and arousal, and the quadrants' ECE.
 
+    ``log_loss`` in nats, which says more about a change than accuracy does: every clip counts, however near.
     ``confidence``: the quadrants' accuracy among the least, middle and most confident third of the clips.
     """
     p = np.array([x.estimate.posterior for x in predictions])
@@ -112,6 +114,10 @@ def scores(predictions: list[Prediction], quadrants: NDArray[np.int64]) -> dict[
     for name, hit in hits.items():
         low, high = np.percentile(hit[draws].mean(1), [2.5, 97.5])
         result[name] = {"accuracy": _r(hit.mean()), "ci95": [_r(low), _r(high)]}
+    rows = np.arange(len(p))
+    result["quadrant"]["log_loss"] = _log_loss(p[rows, quadrants])
+    result["arousal"]["log_loss"] = _log_loss(0.5 + 0.5 * np.where(energetic, arousal, -arousal))
+    result["valence"]["log_loss"] = _log_loss(0.5 + 0.5 * np.where(pleasant, valence, -valence))
     result["arousal"]["auc"] = _r(_auc(arousal, energetic))
     result["valence"]["auc"] = _r(_auc(valence, pleasant))
     result["quadrant"]["ece"] = _r(_ece(p, quadrants))
@@ -123,6 +129,11 @@ def scores(predictions: list[Prediction], quadrants: NDArray[np.int64]) -> dict[
 
 def _r(x: Any) -> float:
     return round(float(x), 4)
+
+
+def _log_loss(p: NDArray[Any]) -> float:
+    """Mean of ``-log p``, of the probabilities given to what was true."""
+    return _r(-np.log(np.maximum(p, 1e-6)).mean())
 
 
 def _auc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
@@ -177,7 +188,7 @@ def _clips(args: argparse.Namespace) -> Iterator[tuple[str, Float32, Float32]]:
         raise DataError(f"no {', '.join(sorted(suffixes))} in {folder}; give a folder of recordings")
     for path in paths:
         if args.audio_dir:
-            audio = data.read_audio(path)
+            audio = read_audio(path)
         else:
             audio = data.render(path, args.font).astype(np.float32) / 32_768.0
         yield str(path), *data.extract(audio, extractor)
@@ -246,7 +257,7 @@ def _table(result: dict[str, Any]) -> str:
     lines = [f"{result['n']} files"]
     for name in ("quadrant", "arousal", "valence"):
         row = result[name]
-        more = " ".join(f"{k} {row[k]}" for k in ("auc", "ece") if k in row)
+        more = " ".join(f"{k} {row[k]}" for k in ("auc", "log_loss", "ece") if k in row)
         lines.append(
             f"{name:10} {row['accuracy']:.3f}  95 % [{row['ci95'][0]:.3f}, {row['ci95'][1]:.3f}]  {more}"
         )

@@ -21,14 +21,18 @@ CHORD_S: Final = 0.035
 """Notes nearer than this are one onset."""
 
 
-def read_notes(path: Path) -> NDArray[np.float64]:
-    """Rows (onset s, duration s, pitch, velocity), sorted by onset. Raises DataError."""
+def open_midi(path: Path) -> mido.MidiFile:
+    """The file, parsed. Raises DataError."""
     try:
-        midi = mido.MidiFile(path)
+        return mido.MidiFile(path)
     except (OSError, ValueError, EOFError, KeyError) as error:
         raise DataError(f"{path} is no MIDI file ({error}); fetch the data set again") from None
+
+
+def read_notes(path: Path) -> NDArray[np.float64]:
+    """Rows (onset s, duration s, pitch, velocity), sorted by onset. Raises DataError."""
     time, sounding, rows = 0.0, dict[int, tuple[float, int]](), []
-    for message in midi:
+    for message in open_midi(path):
         time += message.time
         if message.type not in ("note_on", "note_off"):
             continue

@@ -1,10 +1,10 @@
 """Judge settings without touching val: ``python -m models.emotion.validate --config CONFIG``.
 
-Each fold trains on other songs of EMOPIA's training split *and* without some sound fonts (``--leave-out``),
-then decides the held songs through those: what happens on an unseen song through an unseen font. The
-evaluation fonts take no part. Prints the scores of single networks, of the mean of their log odds and, with
-``--student``, of a network distilled from them; fits the calibration (``scale × (log odds + bias)``, three
-numbers) that ``export`` folds into the last layer, and writes it with ``--calibration``.
+Each fold trains on other songs of EMOPIA's training split *and* without some sound fonts, those of the
+conditions of ``--hear``, through which it then decides the held songs: what happens on an unseen song through
+an unseen font. The evaluation fonts take no part. Prints the scores of single networks, of the mean of their
+log odds and, with ``--student``, of a network distilled from them; fits the calibration (``scale × (log odds
++ bias)``, three numbers) that ``export`` folds into the last layer, and writes it with ``--calibration``.
 """
 
 import argparse
@@ -22,14 +22,14 @@ from scipy.optimize import minimize
 
 from kelly_edge.emotion.circumplex import SIGNS, clip_log_odds, estimate_of, posterior_of
 from kelly_edge.errors import DataError, KellyError
-from models.emotion.data import FONTS, Clip, default_cache, emopia, parse_condition
+from models.emotion.data import Clip, default_cache, emopia, parse_condition
 from models.emotion.evaluate import Prediction, scores
 from models.emotion.network import EmotionLstm, run_clips
 from models.emotion.train import Example, TrainConfig, examples, read_config, taught, train
 
 Float64 = NDArray[np.float64]
-LEFT_OUT: Final = ("csound", "muse")
-"""Fonts no fold trains on; held songs are heard through their pianos."""
+HEARD: Final = ("csound-0", "muse-0")
+"""What held songs are heard through, and the fonts no fold trains on, unless ``--hear`` says otherwise."""
 
 
 def split_songs(clips: list[Clip], folds: int, fold: int) -> tuple[list[Clip], list[Clip]]:
@@ -89,13 +89,13 @@ class Held:
 
     log_odds: Float64
     quadrants: NDArray[np.int64]
-    fonts: list[str]
+    conditions: list[str]
 
 
 def run_fold(
     config: TrainConfig,
     cache: Path,
-    leave_out: Sequence[str],
+    hear: Sequence[str],
     fold: tuple[int, int],
     seeds: int,
     student: bool,
@@ -103,31 +103,32 @@ def run_fold(
     """Train ``seeds`` networks (and a student) outside fold ``(which, of how many)``; hear what it holds."""
     which, folds = fold
     outside, held = split_songs(emopia("train"), folds, which)
-    conditions = [c for c in config.conditions if parse_condition(c).font not in leave_out]
+    left_out = {parse_condition(c).font for c in hear}
+    conditions = [c for c in config.conditions if parse_condition(c).font not in left_out]
     if not conditions:
-        raise DataError(f"no condition is left without {', '.join(leave_out)}; leave fewer fonts out")
+        raise DataError(f"no condition is left without {', '.join(sorted(left_out))}; hear fewer fonts")
     data = examples(cache, conditions, outside, skip_missing=True)
-    heard = {font: examples(cache, [f"{font}-0"], held, skip_missing=True) for font in leave_out}
+    heard = {name: examples(cache, [name], held, skip_missing=True) for name in hear}
     print(f"fold {which}: {len(data)} examples of {', '.join(conditions)}", flush=True)
     networks = [train(replace(config, seed=config.seed + seed), data) for seed in range(seeds)]
     if student:
         networks.append(train(config, data, taught(networks, data)))
     everything = [e for part in heard.values() for e in part]
-    fonts = [font for font, part in heard.items() for _ in part]
+    names = [name for name, part in heard.items() for _ in part]
     log_odds = np.stack([clip_odds(n, everything) for n in networks])
-    return Held(log_odds, np.array([e.quadrant for e in everything]), fonts)
+    return Held(log_odds, np.array([e.quadrant for e in everything]), names)
 
 
 def report(name: str, log_odds: Float64, truth: Held, fold_of: NDArray[np.int64]) -> None:
-    """Scores by font and over all, as they are and calibrated by the other folds."""
-    fonts = np.array(truth.fonts)
+    """Scores by condition and over all, as they are and calibrated by the other folds."""
+    conditions = np.array(truth.conditions)
     rows = {"": log_odds}
     if len(np.unique(fold_of)) > 1:
         rows[" calibrated"] = crossed(log_odds, truth.quadrants, fold_of)
     for suffix, row in rows.items():
-        for font in ("all", *dict.fromkeys(truth.fonts)):
-            chosen = (fonts == font) | (font == "all")
-            print(f"{name}{suffix} {font}", json.dumps(judge(row[chosen], truth.quadrants[chosen])))
+        for heard in ("all", *dict.fromkeys(truth.conditions)):
+            chosen = (conditions == heard) | (heard == "all")
+            print(f"{name}{suffix} {heard}", json.dumps(judge(row[chosen], truth.quadrants[chosen])))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -137,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--config", type=Path, default=Path(__file__).with_name("emotion.yaml"))
     parser.add_argument("--cache", type=Path, default=default_cache())
-    parser.add_argument("--leave-out", action="append", choices=sorted(FONTS), help="default: csound, muse")
+    parser.add_argument("--hear", action="append", help="a condition (default: csound-0, muse-0)")
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--only", type=int, action="append", help="run these folds (default: all)")
     parser.add_argument("--seeds", type=int, default=1, help="networks a fold")
@@ -150,14 +151,14 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
         config = read_config(args.config)
         chosen = args.only or list(range(args.folds))
-        leave_out = args.leave_out or list(LEFT_OUT)
+        hear = args.hear or list(HEARD)
         found = [
-            run_fold(config, args.cache, leave_out, (k, args.folds), args.seeds, args.student) for k in chosen
+            run_fold(config, args.cache, hear, (k, args.folds), args.seeds, args.student) for k in chosen
         ]
         held = Held(
             np.concatenate([f.log_odds for f in found], 1),
             np.concatenate([f.quadrants for f in found]),
-            [font for f in found for font in f.fonts],
+            [name for f in found for name in f.conditions],
         )
         fold_of = np.repeat(chosen, [len(f.quadrants) for f in found])
         if args.out:

@@ -105,10 +105,12 @@ def test_absent_data_says_what_to_get(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_evaluation_fonts_are_in_no_training_condition() -> None:
-    assert {c.font for c in data.TRAIN_CONDITIONS} == {"fluid", "muse", "csound"}
+    assert {c.font for c in data.TRAIN_CONDITIONS} == {"fluid", "muse", "csound", "random"}
 
 
-@pytest.mark.parametrize("name", ["fluid-0", "fluid-mixed", "fluid-0-microphone", "timgm-0-noise_20db"])
+@pytest.mark.parametrize(
+    "name", ["fluid-0", "fluid-mixed", "fluid-0-microphone", "timgm-0-noise_20db", "random-1-microphone"]
+)
 def test_condition_names_read_back(name: str) -> None:
     assert data.parse_condition(name).name == name
 
