@@ -43,6 +43,7 @@ GOLDEN_ROWS = 24
 GOLDEN_TOLERANCE = 0.25
 """On contexts of order 1: INT8 rounds otherwise on another CPU, and what it rounds feeds the next row."""
 KNOWN_BYTES = 1 << 21
+"""Two a run; two of a thousand other runs are taken for known ones."""
 DTYPES = {"tensor(int64)": "int64", "tensor(float)": "float32", "tensor(uint8)": "uint8"}
 
 
