@@ -295,7 +295,7 @@ class Generator:
                 position, pitch, n_together = int(row[POSITION]), 0, 0
             tell_together(sampler.tables, contexts, n_together > 0)
             legal = legal_pitches & (pitch < PITCH_TOKENS)
-            new = legal & ~self._network.known_runs.completed_by(tuple(pitches), PITCH_TOKENS)
+            new = legal & ~self._network.known_runs.completed_by(pitches, PITCH_TOKENS)
             legal = new if new.any() else legal
             bias = np.where(ends > position - 1, -RESTRUCK, 0.0).astype(np.float32)
             bias[self._repeated_pitch(notes, position - 1)] -= settings.repetition

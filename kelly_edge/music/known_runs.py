@@ -59,7 +59,7 @@ class KnownRuns:
         """Which of ``candidates`` [n] complete a run, played after ``pitches``: [n]."""
         if len(pitches) < N_INTERVALS:
             return np.zeros(len(candidates), np.bool_)
-        last = np.array(pitches[-N_INTERVALS:], np.int64)
+        last = np.array(pitches, np.int64)[-N_INTERVALS:]
         steps = (np.diff(last) + MIDDLE).astype(np.uint64)
         begun = (steps * POWERS[:-1]).sum(dtype=np.uint64)
         return self.has(begun + (candidates - last[-1] + MIDDLE).astype(np.uint64) * POWERS[-1])

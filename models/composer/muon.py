@@ -21,11 +21,7 @@ LIKE_ADAMW: Final = 0.2
 
 def fast_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where it multiplies matrices faster than float32 does, else float32."""
-    return (
-        torch.bfloat16
-        if _product_s(device, torch.bfloat16) < _product_s(device, torch.float32)
-        else torch.float32
-    )
+    return min(torch.float32, torch.bfloat16, key=lambda dtype: _product_s(device, dtype))
 
 
 def _product_s(device: torch.device, dtype: torch.dtype) -> float:

@@ -40,6 +40,7 @@ FONTS: Final = {
 }
 RANDOM: Final = "random"
 """Not a font: an instrument drawn for each clip (``strings``). Its programme numbers draw others."""
+SOUNDS: Final = (*FONTS, RANDOM)
 MIXED: Final = 128
 """A programme that stands for one of ``PALETTE`` a clip: timbres that are struck or plucked."""
 PALETTE: Final = (1, 2, 3, 4, 5, 6, 7, 11, 24, 46)
@@ -86,11 +87,11 @@ def parse_condition(name: str) -> Condition:
     """``fluid-0``, ``fluid-mixed`` or ``fluid-0-microphone``."""
     font, _, rest = name.partition("-")
     programme, _, treatment = rest.partition("-")
-    known = (font in FONTS or font == RANDOM) and (treatment or "clean") in TREATMENTS
+    known = font in SOUNDS and (treatment or "clean") in TREATMENTS
     if not known or not (programme == "mixed" or programme.isdecimal()):
         raise DataError(
             f"no condition {name}; give font-programme or font-programme-treatment with a font of "
-            f"{', '.join([*FONTS, RANDOM])} and a treatment of {', '.join(TREATMENTS)}"
+            f"{', '.join(SOUNDS)} and a treatment of {', '.join(TREATMENTS)}"
         )
     return Condition(font, MIXED if programme == "mixed" else int(programme), treatment or "clean")
 
