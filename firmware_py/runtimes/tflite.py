@@ -37,19 +37,6 @@ def _without_chatter() -> Iterator[None]:
         os.close(silence)
 
 
-def _runner(
-    invoke: Callable[[], None], copies: Sequence[tuple[memoryview, memoryview]]
-) -> Callable[[], None]:
-    """What invokes and then copies each second into the first; as a closure it looks nothing up."""
-
-    def run() -> None:
-        invoke()
-        for target, source in copies:
-            target[:] = source
-
-    return run
-
-
 class TfliteStep:
     """``outputs = step(inputs)`` with the state tensors carried over inside.
 
@@ -63,7 +50,8 @@ class TfliteStep:
     ----------
     inputs, outputs: names of the tensors that are not state, in the file's order.
     arguments: an array an input, for who fills them without ``step``.
-    run: one step on what ``arguments`` hold, into ``results``.
+    invoke: the runtime's: ``results`` and the next state from ``arguments`` and the state.
+    carried: (state, next state) as bytes; who invokes copies each second into its first.
     results: an array an output: the runtime's own memory, overwritten by every step.
     """
 
@@ -103,11 +91,11 @@ class TfliteStep:
         )
         self._state_ins = [self._memory(ins[a]) for a, _ in state]
         # Bytes from memory to memory: a third of the instructions that numpy takes for arrays this small.
-        copies = [
+        self.carried: list[tuple[memoryview, memoryview]] = [
             (target.data.cast("B"), self._memory(outs[b]).data.cast("B"))
             for target, (_, b) in zip(self._state_ins, state, strict=True)
         ]
-        self.run = _runner(self._interpreter.invoke, copies)
+        self.invoke: Callable[[], None] = self._interpreter.invoke
         self.reset()
 
     def _memory(self, detail: dict[str, Any]) -> NDArray[Any]:
@@ -133,5 +121,7 @@ class TfliteStep:
         """One step; ``values`` in the order of ``inputs``. The next step overwrites the arrays returned."""
         for tensor, value in zip(self.arguments, values, strict=True):
             tensor[...] = value
-        self.run()
+        self.invoke()
+        for state, following in self.carried:
+            state[:] = following
         return self.results

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 class EmotionNetwork(Protocol):
     """A streaming network; the LSTM's state (h and c) is held by the adapter between steps."""
 
-    def step(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def step(self, features: NDArray[np.float32], /) -> NDArray[np.float32]:
         """float32 ``[128]`` to float32 ``[64]``; the result may be overwritten by the next call."""
         ...
 
