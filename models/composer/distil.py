@@ -17,10 +17,10 @@ import torch
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.music.compound_word import N_FAMILIES
 from models.composer.data import load_tokens
-from models.composer.muon import fast_dtype
 from models.composer.network import Composer
 from models.composer.sequences import OCTAVE_SHIFTED, SIZES, TAUGHT_FILES, Drawn, taught_folder
 from models.composer.train import load_model
+from models.precision import fast_dtype
 
 BATCH = 16
 SEED = 11

@@ -5,7 +5,6 @@ instructions for it takes five times as long for them as for the rest of a step.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -17,21 +16,6 @@ COEFFICIENTS: Final = (3.4445, -4.775, 2.0315)
 N_ITERATIONS: Final = 5
 LIKE_ADAMW: Final = 0.2
 """RMS of an update against the rate, so that rates of AdamW may be used (Liu et al., 2025)."""
-
-
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where it multiplies matrices faster than float32 does, else float32."""
-    return min(torch.float32, torch.bfloat16, key=lambda dtype: _product_s(device, dtype))
-
-
-def _product_s(device: torch.device, dtype: torch.dtype) -> float:
-    matrix = torch.ones(512, 512, device=device, dtype=dtype)
-    spent = []
-    for _ in range(5):
-        began_s = time.perf_counter()
-        (matrix @ matrix).sum().item()
-        spent.append(time.perf_counter() - began_s)
-    return min(spent)
 
 
 def orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:

@@ -28,9 +28,10 @@ from torch.nn import functional as F
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.music.compound_word import COLUMN, FAMILIES, NOTE, SAMPLED, TYPE, Rows
 from models.composer.data import load_tokens
-from models.composer.muon import Muon, fast_dtype
+from models.composer.muon import Muon
 from models.composer.network import Composer, NetworkConfig, row_losses
 from models.composer.sequences import Drawn, Taught, load_taught
+from models.precision import fast_dtype
 
 CONFIGS = Path(__file__).with_name("configs.yaml")
 CHECKPOINT_S = 180.0

@@ -16,10 +16,11 @@ from kelly_edge.music import compound_word as cw
 from kelly_edge.music.compound_word import Condition, GridBar, GridNote
 from models.composer import distil, train
 from models.composer.data import Piece, save_tokens
-from models.composer.muon import Muon, fast_dtype
+from models.composer.muon import Muon
 from models.composer.network import Composer, NetworkConfig
 from models.composer.sequences import Drawn, draw_sequence, load_taught, taught_folder
 from models.composer.train import Likelihood, load_model
+from models.precision import fast_dtype
 
 torch.set_num_threads(1)
 
