@@ -40,21 +40,25 @@ class FeatureSpec:
 _ROWS: Final = (
     # name, size, unit, source, centre, scale
     ("mel_db", 27, "dB re 15 s mean power", "HTK mel power 50 Hz to 5.4 kHz, 1 s mean", -17.0, 10.0),
-    ("level_db", 1, "dB re 15 s mean power", "group power", -4.0, 8.0),
-    ("level_change_db", 1, "dB", "group level less its 4 s mean", 0.0, 5.0),
-    ("level_spread_db", 1, "dB", "standard deviation of the level over 4 s", 4.5, 3.5),
     ("centroid", 1, "octaves re 1 Hz", "power-weighted mean log2 frequency", 8.4, 0.7),
     ("bandwidth", 1, "octaves", "power-weighted standard deviation of log2 frequency", 1.15, 0.35),
-    ("rolloff", 1, "octaves re 1 Hz", "log2 of the 85 % roll-off", 9.6, 1.0),
-    ("mel_mean_db", 1, "dB re 15 s mean power", "mean of the log mel bands: spectral flatness", -22.0, 12.0),
     ("tilt_db", 1, "dB a mel band", "regression of the log mel bands", -0.6, 0.3),
     ("low_share_db", 1, "dB", "power below 260 Hz over all", -5.0, 5.0),
     ("high_share_db", 1, "dB", "power above 2 kHz over all", -13.0, 4.5),
     ("crest_db", 1, "dB", "strongest bin over all", -6.0, 2.0),
     ("onset_rate", 3, "onsets a group", "peaks of the flux; means over 1, 4, 15 s", 0.27, 0.13),
+    ("attack_rate", 1, "attacks a mel band and group", "rises of the bands, 4 s mean", 0.23, 0.1),
+    ("onset_level_spread_db", 1, "dB", "standard deviation of the onsets' levels, 15 s", 3.0, 1.0),
+    (
+        "attack_level_spread_db",
+        1,
+        "dB",
+        "standard deviation within a mel band of the attacks' levels, 15 s",
+        6.0,
+        1.0,
+    ),
     ("flux_fast", 1, "nepers", "log-mel flux, 0.4 s mean", 0.085, 0.04),
     ("flux", 1, "nepers", "log-mel flux, 4 s mean", 0.09, 0.03),
-    ("flux_spread", 1, "nepers", "standard deviation of the flux over 4 s", 0.15, 0.05),
     ("tempogram", 6, "correlation", "flux autocorrelation in six bands, 312 to 37 bpm", 0.25, 0.19),
     ("tempo", 1, "octaves re 120 bpm", "lag of the strongest weighted autocorrelation", 0.0, 0.45),
     ("pulse_clarity", 1, "correlation", "autocorrelation at that lag", 0.38, 0.17),
@@ -66,6 +70,9 @@ _ROWS: Final = (
     ("bass_share", 1, "share", "activation up to E3", 0.42, 0.19),
     ("treble_share", 1, "share", "activation from E5", 0.125, 0.1),
     ("note_rate", 1, "notes a group", "keys that begin, 4 s mean", 0.8, 0.55),
+    ("swell_rate", 1, "notes a group", "keys that grow by a third, 15 s mean", 1.45, 0.5),
+    ("note_level_spread_db", 1, "dB", "standard deviation of beginning keys' levels, 15 s", 7.2, 1.7),
+    ("note_level_step_db", 1, "dB", "difference from one beginning key to the next, 15 s mean", 7.0, 1.6),
     ("degree_chroma_15s", 12, "share", "15 s chroma by degree of the diatonic collection", 0.083, 0.045),
     ("degree_chroma_4s", 12, "share", "4 s chroma by degree", 0.083, 0.05),
     ("degree_bass_4s", 12, "share", "4 s bass chroma by degree", 0.083, 0.065),
@@ -142,8 +149,7 @@ class FeatureExtractor:
         self.features = np.zeros(N_FEATURES, np.float32)
         at = _starts()
         raw = self._raw
-        self._mel = raw[: at["level_db"]]
-        self._level = raw[at["level_db"] : at["centroid"]]
+        self._mel = raw[: at["centroid"]]
         self._shape = raw[at["centroid"] : at["onset_rate"]]
         self._rhythm = raw[at["onset_rate"] : at["pitch_mean"]]
         self._register = raw[at["pitch_mean"] : at["degree_chroma_15s"]]
@@ -177,7 +183,6 @@ class FeatureExtractor:
             self._rhythm_tables,
             self._rhythm_state,
             self._mel,
-            self._level,
             self._shape,
             self._rhythm,
         )

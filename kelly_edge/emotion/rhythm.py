@@ -1,4 +1,4 @@
-"""What moves: level, spectral shape, onsets and tempo: 52 values a hop group, from 43 ms frames.
+"""What moves: spectral shape, onsets and tempo: 49 values a hop group, from 43 ms frames.
 
 Eight frames of 512 samples at 12 kHz, 10.7 ms apart, make a group. Everything is relative to a running
 mean of the power over 15 s, so that gain does not matter. The onset envelope is the rectified rise of the
@@ -26,13 +26,18 @@ FRAME_RATE_HZ: Final = ANALYSIS_RATE_HZ / STEP
 N_MEL: Final = 27
 MEL_LOW_HZ: Final = 50.0
 MEL_HIGH_HZ: Final = 5_400.0
-N_LEVEL, N_SHAPE, N_RHYTHM = 3, 8, 14
+N_SHAPE, N_RHYTHM = 6, 16
 N_LAGS: Final = 150
 """Longest lag of the autocorrelation, frames of 10.7 ms: 1.6 s."""
 SHORTEST_LAG: Final = 18
 """312 beats a minute."""
 TEMPO_BANDS: Final = (18, 28, 40, 56, 78, 108, 150)
 """Edges, in frames of lag, of the six bands of the tempogram: 312, 201, 141, 100, 72, 52, 37 bpm."""
+ATTACK: Final = 0.6
+"""Nepers by which a mel band rises within ``N_PAST`` frames at an attack."""
+N_PAST: Final = 3
+PEAK_FRAMES: Final = 6
+"""The level of an onset is the loudest of so many frames; two onsets, or attacks of a band, are no nearer."""
 FLOOR: Final = 1e-10
 
 
@@ -50,14 +55,18 @@ class RhythmTables(NamedTuple):
 class RhythmState(NamedTuple):
     """Everything the rhythm, level and shape features remember."""
 
-    log_mel: Float32  # [27] of the last frame
+    past: Float32  # [3, 27] log mel of the last frames, newest last
+    since: Float32  # [27] frames since the band's attack
+    peaks: Float32  # [27] the loudest power since then
+    attacks: Float32  # [3, 27] attacks of a band, KEY_S: number, sum of levels in dB, of squares
     mel_mean: Float32  # [27] running mean of mel power, CHORD_S
     flux: Float32  # [N_LAGS + 1] ring of the onset envelope
     lags: Float32  # [N_LAGS + 1] leaky autocorrelation
-    rates: Float32  # onsets a frame over 1, 4, 15 s
-    moments: Float32  # flux: fast mean, chord mean, chord mean square; level: chord mean, mean square
+    rates: Float32  # onsets a group over 1, 4, 15 s; attacks of a band over 4 s
+    moments: Float32  # flux: fast mean, chord mean, chord mean square
+    levels: Float32  # onsets, KEY_S: number, sum of levels in dB, of squares
     weights: Float32  # start corrections: 0.4, 1, 4, 15 s
-    scalars: Float32  # power reference, ring index, frames since onset, bpm
+    scalars: Float32  # power reference, ring index, frames since onset, bpm, the group's attacks, peak power
     power: Float32
     group_power: Float32
     mel: Float32
@@ -83,18 +92,22 @@ def rhythm_tables() -> RhythmTables:
 def rhythm_state() -> RhythmState:
     """Silence before the stream."""
 
-    def zeros(n: int) -> Float32:
-        return np.zeros(n, np.float32)
+    def zeros(*shape: int) -> Float32:
+        return np.zeros(shape, np.float32)
 
     return RhythmState(
+        zeros(N_PAST, N_MEL),
+        np.full(N_MEL, PEAK_FRAMES, np.float32),
         zeros(N_MEL),
+        zeros(3, N_MEL),
         zeros(N_MEL),
         zeros(N_LAGS + 1),
         zeros(N_LAGS + 1),
+        zeros(4),
         zeros(3),
-        zeros(5),
+        zeros(3),
         zeros(4),
-        zeros(4),
+        np.array([0.0, 0.0, PEAK_FRAMES, 0.0, 0.0, 0.0], np.float32),
         zeros(FRAME // 2 + 1),
         zeros(FRAME // 2 + 1),
         zeros(N_MEL),
@@ -102,20 +115,44 @@ def rhythm_state() -> RhythmState:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
+def _strike(moments: Float32, power: float) -> None:
+    """Count a level: number, sum and sum of squares in dB."""
+    level_db = 10.0 * math.log10(power + 1e-6)
+    moments[0] += 1.0
+    moments[1] += level_db
+    moments[2] += level_db * level_db
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _frame(frame: Float32, tables: RhythmTables, state: RhythmState) -> float:
     """One 10.7 ms frame: power, flux, autocorrelation; returns 1 at an onset (of the frame before)."""
-    scalars, flux, n = state.scalars, state.flux, state.flux.shape[0]
+    scalars, flux, n, past = state.scalars, state.flux, state.flux.shape[0], state.past
     power_spectrum(frame, tables.plan, state.power)
     apply_bank(state.power, tables.bank, state.mel)
     reference = scalars[0] / max(state.weights[3], 1e-3) + FLOOR
     rise = 0.0
     for b in range(N_MEL):
         value = math.log(1.0 + 300.0 * state.mel[b] / reference)
-        rise += max(0.0, value - state.log_mel[b])
-        state.log_mel[b] = value
+        rise += max(0.0, value - past[N_PAST - 1, b])
+        lowest = value
+        for i in range(N_PAST):
+            lowest = min(lowest, past[i, b])
+        state.since[b] += 1.0
+        state.peaks[b] = max(state.peaks[b], state.mel[b])
+        if state.since[b] == PEAK_FRAMES - 1:
+            _strike(state.attacks[:, b], state.peaks[b] / reference)
+        if value - lowest > ATTACK and state.since[b] >= PEAK_FRAMES:
+            scalars[4] += 1.0
+            state.since[b] = 0.0
+            state.peaks[b] = state.mel[b]
+        for i in range(N_PAST - 1):
+            past[i, b] = past[i + 1, b]
+        past[N_PAST - 1, b] = value
     rise /= N_MEL
+    power = 0.0
     for i in range(state.power.shape[0]):
         state.group_power[i] += state.power[i] / N_FRAMES
+        power += state.power[i]
     now = int(scalars[1])
     last, before = flux[(now - 1) % n], flux[(now - 2) % n]
     flux[now] = rise
@@ -130,15 +167,19 @@ def _frame(frame: Float32, tables: RhythmTables, state: RhythmState) -> float:
         state.lags[lag] = keep * state.lags[lag] + (1.0 - keep) * product
     scalars[1] = (now + 1) % n
     scalars[2] = min(scalars[2] + 1.0, 1_000.0)
-    if last > before and last >= rise and last > 1.5 * mean + 0.06 and scalars[2] >= 6.0:
+    scalars[5] = max(scalars[5], power)
+    if scalars[2] == PEAK_FRAMES - 1:
+        _strike(state.levels, scalars[5] / reference)
+    if last > before and last >= rise and last > 1.5 * mean + 0.06 and scalars[2] >= PEAK_FRAMES:
         scalars[2] = 0.0
+        scalars[5] = power
         return 1.0
     return 0.0
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _shape(tables: RhythmTables, state: RhythmState, out: Float32) -> None:
-    """Eight values of the group's spectrum: centroid, spread, roll-off, flatness, tilt, low, high, crest."""
+    """Six values of the group's spectrum: centroid, spread, tilt, low, high, crest."""
     power, log2_hz = state.group_power, tables.log2_hz
     total, centroid, low, high, peak = FLOOR, 0.0, 0.0, 0.0, 0.0
     for i in range(2, power.shape[0]):
@@ -150,27 +191,19 @@ def _shape(tables: RhythmTables, state: RhythmState, out: Float32) -> None:
         if i >= 86:
             high += power[i]
     centroid = centroid / total if total > 2.0 * FLOOR else 9.0
-    spread, rolloff, running = 0.0, 9.0, 0.0
+    spread, tilt, norm = 0.0, 0.0, 0.0
     for i in range(2, power.shape[0]):
         spread += power[i] * (log2_hz[i] - centroid) ** 2
-        if running < 0.85 * total:
-            running += power[i]
-            rolloff = log2_hz[i]
-    mean_db, tilt, norm = 0.0, 0.0, 0.0
-    for b in range(N_MEL):
-        mean_db += state.mel[b] / N_MEL
     for b in range(N_MEL):
         x = b - 0.5 * (N_MEL - 1)
         tilt += x * state.mel[b]
         norm += x * x
     out[0] = centroid
     out[1] = math.sqrt(spread / total)
-    out[2] = rolloff
-    out[3] = mean_db
-    out[4] = tilt / norm
-    out[5] = 10.0 * math.log10((low + FLOOR) / total)
-    out[6] = 10.0 * math.log10((high + FLOOR) / total)
-    out[7] = 10.0 * math.log10((peak + FLOOR) / total)
+    out[2] = tilt / norm
+    out[3] = 10.0 * math.log10((low + FLOOR) / total)
+    out[4] = 10.0 * math.log10((high + FLOOR) / total)
+    out[5] = 10.0 * math.log10((peak + FLOOR) / total)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -201,11 +234,10 @@ def rhythm_step(
     tables: RhythmTables,
     state: RhythmState,
     mel: Float32,
-    level: Float32,
     shape: Float32,
     rhythm: Float32,
 ) -> None:
-    """One hop group of ``window`` (newest 1,408 samples used): 27, 3, 8 and 14 values."""
+    """One hop group of ``window`` (newest 1,408 samples used): 27, 6 and 16 values."""
     leaks, scalars, moments, weights = tables.leaks, state.scalars, state.moments, state.weights
     for s in range(4):
         weights[s] = leaks[s] * weights[s] + (1.0 - leaks[s])
@@ -217,6 +249,11 @@ def rhythm_step(
     # Hann windows of sum 2: a spectrum's powers sum to about 3 times the mean square.
     scalars[0] = leaks[3] * scalars[0] + (1.0 - leaks[3]) * square
     state.group_power[:] = 0.0
+    scalars[4] = 0.0
+    for i in range(3):
+        state.levels[i] *= leaks[3]
+        for b in range(N_MEL):
+            state.attacks[i, b] *= leaks[3]
     onsets, total, total_square = 0.0, 0.0, 0.0
     start = window.shape[0] - samples - FRAME + STEP
     for i in range(N_FRAMES):
@@ -230,6 +267,18 @@ def rhythm_step(
     for s in range(3):
         state.rates[s] = leaks[s + 1] * state.rates[s] + (1.0 - leaks[s + 1]) * onsets
         rhythm[s] = state.rates[s] / weights[s + 1]
+    state.rates[3] = leaks[2] * state.rates[3] + (1.0 - leaks[2]) * scalars[4] / N_MEL
+    rhythm[3] = state.rates[3] / weights[2]
+    number = max(state.levels[0], 1e-6)
+    mean = state.levels[1] / number
+    rhythm[4] = math.sqrt(max(state.levels[2] / number - mean * mean, 0.0))
+    number, deviation = 1e-6, 0.0
+    for b in range(N_MEL):
+        # About each band's own mean: an instrument's timbre does not count.
+        if state.attacks[0, b] > 0.5:
+            number += state.attacks[0, b]
+            deviation += max(state.attacks[2, b] - state.attacks[1, b] ** 2 / state.attacks[0, b], 0.0)
+    rhythm[5] = math.sqrt(deviation / number)
 
     reference = scalars[0] / weights[3] + FLOOR
     apply_bank(state.group_power, tables.bank, state.mel)
@@ -237,16 +286,8 @@ def rhythm_step(
         state.mel_mean[b] = leaks[1] * state.mel_mean[b] + (1.0 - leaks[1]) * state.mel[b]
         mel[b] = 10.0 * math.log10(state.mel_mean[b] / weights[1] / reference + 1e-7)
         state.mel[b] = 10.0 * math.log10(state.mel[b] / reference + 1e-7)
-    level_db = 10.0 * math.log10(square / reference + 1e-5)
-    moments[3] = leaks[2] * moments[3] + (1.0 - leaks[2]) * level_db
-    moments[4] = leaks[2] * moments[4] + (1.0 - leaks[2]) * level_db * level_db
-    mean = moments[3] / weights[2]
-    level[0] = level_db
-    level[1] = level_db - mean
-    level[2] = math.sqrt(max(moments[4] / weights[2] - mean * mean, 0.0))
 
     _shape(tables, state, shape)
-    rhythm[3] = moments[0] / weights[0]
-    rhythm[4] = moments[1] / weights[2]
-    rhythm[5] = math.sqrt(max(moments[2] / weights[2] - rhythm[4] ** 2, 0.0))
-    _tempo(tables, state, rhythm[6:14])
+    rhythm[6] = moments[0] / weights[0]
+    rhythm[7] = moments[1] / weights[2]
+    _tempo(tables, state, rhythm[8:16])

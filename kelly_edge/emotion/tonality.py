@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.signal.framing import ANALYSIS_RATE_HZ
 from kelly_edge.signal.spectrum import (
+    BINS_PER_SEMITONE,
     LOWEST_KEY,
     N_KEYS,
     N_LOG_BINS,
@@ -36,7 +37,7 @@ Float32 = NDArray[np.float32]
 WINDOW: Final = 4096
 """341 ms at 12 kHz: 2.9 Hz a bin."""
 N_TONAL: Final = 68
-N_REGISTER: Final = 8
+N_REGISTER: Final = 11
 MAJOR: Final = (0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081)
 MINOR: Final = (0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052)
 FAST_S: Final = 0.4
@@ -77,11 +78,10 @@ class TonalState(NamedTuple):
     chroma: Float32  # [3, 12] fast, chord, key
     bass: Float32  # [12]
     triads: Float32  # [24]
-    register: Float32  # [8]
+    register: Float32  # [7]
+    struck: Float32  # notes that began, KEY_S: number, sum of levels, of squares, of steps; the last level
     weights: Float32  # [3] how much of each running mean is real: 1 - leak ** n
-    scalars: (
-        Float32  # power reference, note-onset rate, best key, key margin, change, share of time that sounds
-    )
+    scalars: Float32  # power reference, note-onset rate, best key, key margin, change, sounding share, swells
     power: Float32  # scratch [2049]
     log_spectrum: Float32
     observed: Float32
@@ -118,9 +118,10 @@ def tonal_state() -> TonalState:
         zeros(3, 12),
         zeros(12),
         zeros(24),
-        zeros(N_REGISTER),
+        zeros(7),
+        zeros(5),
         zeros(3),
-        np.array([0.0, 0.0, -1.0, 0.0, 0.0, 0.0], np.float32),
+        np.array([0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0], np.float32),
         zeros(WINDOW // 2 + 1),
         zeros(N_LOG_BINS),
         zeros(N_LOG_BINS),
@@ -206,8 +207,13 @@ def _notes(window: Float32, tables: TonalTables, state: TonalState) -> float:
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _register(state: TonalState, leaks: Float32, out: Float32) -> None:
-    """Eight values on where and how thickly the notes lie; smoothed over FAST_S and CHORD_S."""
-    notes, scalars, keep = state.notes, state.scalars, leaks[0]
+    """Eleven values on where and how thickly the notes lie, how many begin and how unevenly they are struck.
+
+    The level of a note that begins is that of the spectrum at its fundamental. Their spread tells touch
+    whatever the gain, as the curve from key velocity to level is steep where one plays softly; and how
+    thickly one plays, for overtones taken for notes belong to it.
+    """
+    notes, struck, scalars, keep = state.notes, state.struck, state.scalars, leaks[0]
     total, square, centre, peak = 1e-6, 1e-9, 0.0, 1e-6
     for k in range(N_KEYS):
         a = notes[k]
@@ -216,8 +222,10 @@ def _register(state: TonalState, leaks: Float32, out: Float32) -> None:
         centre += a * k
         peak = max(peak, a)
     centre /= total
-    spread, bass, treble, lowest, highest, onsets = 0.0, 0.0, 0.0, -1.0, 0.0, 0.0
+    spread, bass, treble, lowest, highest, onsets, swells = 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0
     gate = max(0.15 * peak, 0.15)
+    for i in range(4):
+        struck[i] *= leaks[2]
     for k in range(N_KEYS):
         a = notes[k]
         spread += a * (k - centre) ** 2
@@ -229,8 +237,17 @@ def _register(state: TonalState, leaks: Float32, out: Float32) -> None:
             if lowest < 0.0:
                 lowest = k
             highest = k
+            if a > 1.3 * state.previous[k]:
+                swells += 1.0
             if a > 2.0 * state.previous[k]:
                 onsets += 1.0
+                first = BINS_PER_SEMITONE * k
+                level = 20.0 * math.log10(state.log_spectrum[first : first + BINS_PER_SEMITONE].max() + 1e-3)
+                struck[3] += abs(level - struck[4]) if struck[0] > 0.0 else 0.0
+                struck[0] += 1.0
+                struck[1] += level
+                struck[2] += level * level
+                struck[4] = level
     if lowest < 0.0:
         lowest = centre
         highest = centre
@@ -248,13 +265,19 @@ def _register(state: TonalState, leaks: Float32, out: Float32) -> None:
         state.register[i] = keep * state.register[i] + (1.0 - keep) * now[i]
         out[i] = state.register[i] / state.weights[0]
     out[7] = scalars[1] / state.weights[1]
+    scalars[6] = leaks[2] * scalars[6] + (1.0 - leaks[2]) * swells
+    out[8] = scalars[6] / state.weights[2]
+    number = max(struck[0], 1e-6)
+    mean = struck[1] / number
+    out[9] = math.sqrt(max(struck[2] / number - mean * mean, 0.0))
+    out[10] = struck[3] / number
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def tonal_step(
     window: Float32, tables: TonalTables, state: TonalState, out: Float32, register: Float32
 ) -> float:
-    """One hop group: 68 values into ``out``, 8 into ``register``; returns the spectral flatness."""
+    """One hop group: 68 values into ``out``, 11 into ``register``; returns the spectral flatness."""
     leaks, profiles = tables.leaks, tables.profiles
     for s in range(3):
         state.weights[s] = leaks[s] * state.weights[s] + (1.0 - leaks[s])

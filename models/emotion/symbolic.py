@@ -16,7 +16,7 @@ from kelly_edge.errors import DataError
 
 TARGETS: Final = ("mode", "tempo", "density", "polyphony", "register", "velocity")
 N_DESCRIPTORS: Final = 16
-"""Chroma by degree of the tonic (12), pitch spread, chord gap, held share, velocity spread."""
+"""Chroma by degree of the tonic (12), pitch spread, chord gap, held share, spread of the notes' levels."""
 CHORD_S: Final = 0.035
 """Notes nearer than this are one onset."""
 
@@ -84,6 +84,7 @@ def describe(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         pitch.std() / 12.0 - 1.0,
         np.log2(np.median(gaps) + 0.02) + 2.0,
         np.log2(np.median(duration) + 0.02) + 1.0,
-        velocity.std() / 16.0 - 1.0,
+        # In dB, as General MIDI has them: it falls as the touch grows heavier, and gain does not change it.
+        (40.0 * np.log10(np.maximum(velocity, 1.0))).std() / 1.5 - 2.5,
     ]
     return np.array(targets, np.float32), np.concatenate([(degrees - 0.083) / 0.07, rest]).astype(np.float32)

@@ -160,3 +160,35 @@ def test_steps_leave_no_memory_behind(extractor: FeatureExtractor) -> None:
 
 def test_delay_is_that_of_the_window_and_the_filter(extractor: FeatureExtractor) -> None:
     assert extractor.delay_samples == pytest.approx(8_192 + 50, abs=1)
+
+
+def repeated(velocities: np.ndarray, note_s: float = 0.25) -> np.ndarray:
+    """A decaying tone struck with these velocities, 40 dB a decade as in General MIDI."""
+    t = np.arange(int(note_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    parts = []
+    for velocity in velocities:
+        tone = sum(0.6 ** (h - 1) * np.sin(2 * np.pi * h * 261.6 * t) for h in range(1, 7))
+        parts.append(0.2 * (velocity / 127.0) ** 2 * tone * np.exp(-4.0 * t))
+    return np.concatenate(parts).astype(np.float32)
+
+
+def heard(extractor: FeatureExtractor, audio: np.ndarray, name: str) -> float:
+    """The feature in its own unit, at the end."""
+    spec = next(s for s in FEATURES if s.name == name)
+    return float(run(extractor, audio)[-1, spec.start]) * spec.scale + spec.centre
+
+
+@pytest.mark.parametrize("name", ["onset_level_spread_db", "attack_level_spread_db", "note_level_step_db"])
+def test_a_soft_touch_is_uneven_in_level_whatever_the_gain(extractor: FeatureExtractor, name: str) -> None:
+    touch = np.random.default_rng(0).normal(0.0, 16.0, 64)
+    loud, soft = (repeated(np.clip(mean + touch, 8.0, 127.0)) for mean in (95.0, 40.0))
+    unevenly = heard(extractor, soft, name)
+    assert unevenly > heard(extractor, loud, name) + 0.5
+    assert heard(extractor, 0.25 * soft, name) == pytest.approx(unevenly, abs=0.2)
+
+
+def test_attacks_count_notes(extractor: FeatureExtractor) -> None:
+    few, many = (
+        heard(extractor, repeated(np.full(round(12 / s), 80.0), s), "attack_rate") for s in (0.6, 0.2)
+    )
+    assert many == pytest.approx(3.0 * few, rel=0.1)
