@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from kelly_edge.emotion.tonality import CHORD_S, FAST_S, KEY_S, leak
+from kelly_edge.emotion.tonality import CHORD_S, FAST_S, KEY_S, count_level, leak, level_spread
 from kelly_edge.signal.framing import ANALYSIS_RATE_HZ
 from kelly_edge.signal.spectrum import Bank, FftPlan, apply_bank, fft_plan, mel_bank, power_spectrum
 
@@ -115,15 +115,6 @@ def rhythm_state() -> RhythmState:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _strike(moments: Float32, power: float) -> None:
-    """Count a level: number, sum and sum of squares in dB."""
-    level_db = 10.0 * math.log10(power + 1e-6)
-    moments[0] += 1.0
-    moments[1] += level_db
-    moments[2] += level_db * level_db
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
 def _frame(frame: Float32, tables: RhythmTables, state: RhythmState) -> float:
     """One 10.7 ms frame: power, flux, autocorrelation; returns 1 at an onset (of the frame before)."""
     scalars, flux, n, past = state.scalars, state.flux, state.flux.shape[0], state.past
@@ -140,7 +131,7 @@ def _frame(frame: Float32, tables: RhythmTables, state: RhythmState) -> float:
         state.since[b] += 1.0
         state.peaks[b] = max(state.peaks[b], state.mel[b])
         if state.since[b] == PEAK_FRAMES - 1:
-            _strike(state.attacks[:, b], state.peaks[b] / reference)
+            count_level(state.attacks[:, b], 10.0 * math.log10(state.peaks[b] / reference + 1e-6))
         if value - lowest > ATTACK and state.since[b] >= PEAK_FRAMES:
             scalars[4] += 1.0
             state.since[b] = 0.0
@@ -169,7 +160,7 @@ def _frame(frame: Float32, tables: RhythmTables, state: RhythmState) -> float:
     scalars[2] = min(scalars[2] + 1.0, 1_000.0)
     scalars[5] = max(scalars[5], power)
     if scalars[2] == PEAK_FRAMES - 1:
-        _strike(state.levels, scalars[5] / reference)
+        count_level(state.levels, 10.0 * math.log10(scalars[5] / reference + 1e-6))
     if last > before and last >= rise and last > 1.5 * mean + 0.06 and scalars[2] >= PEAK_FRAMES:
         scalars[2] = 0.0
         scalars[5] = power
@@ -269,9 +260,7 @@ def rhythm_step(
         rhythm[s] = state.rates[s] / weights[s + 1]
     state.rates[3] = leaks[2] * state.rates[3] + (1.0 - leaks[2]) * scalars[4] / N_MEL
     rhythm[3] = state.rates[3] / weights[2]
-    number = max(state.levels[0], 1e-6)
-    mean = state.levels[1] / number
-    rhythm[4] = math.sqrt(max(state.levels[2] / number - mean * mean, 0.0))
+    rhythm[4] = level_spread(state.levels)
     number, deviation = 1e-6, 0.0
     for b in range(N_MEL):
         # About each band's own mean: an instrument's timbre does not count.

@@ -206,6 +206,22 @@ def _notes(window: Float32, tables: TonalTables, state: TonalState) -> float:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
+def count_level(moments: Float32, level_db: float) -> None:
+    """Add a level to ``moments``: number, sum, sum of squares."""
+    moments[0] += 1.0
+    moments[1] += level_db
+    moments[2] += level_db * level_db
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def level_spread(moments: Float32) -> float:
+    """Standard deviation of the levels counted, dB; 0 of none."""
+    number = max(moments[0], 1e-6)
+    mean = moments[1] / number
+    return math.sqrt(max(moments[2] / number - mean * mean, 0.0))
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _register(state: TonalState, leaks: Float32, out: Float32) -> None:
     """Eleven values on where and how thickly the notes lie, how many begin and how unevenly they are struck.
 
@@ -244,9 +260,7 @@ def _register(state: TonalState, leaks: Float32, out: Float32) -> None:
                 first = BINS_PER_SEMITONE * k
                 level = 20.0 * math.log10(state.log_spectrum[first : first + BINS_PER_SEMITONE].max() + 1e-3)
                 struck[3] += abs(level - struck[4]) if struck[0] > 0.0 else 0.0
-                struck[0] += 1.0
-                struck[1] += level
-                struck[2] += level * level
+                count_level(struck, level)
                 struck[4] = level
     if lowest < 0.0:
         lowest = centre
@@ -267,10 +281,8 @@ def _register(state: TonalState, leaks: Float32, out: Float32) -> None:
     out[7] = scalars[1] / state.weights[1]
     scalars[6] = leaks[2] * scalars[6] + (1.0 - leaks[2]) * swells
     out[8] = scalars[6] / state.weights[2]
-    number = max(struck[0], 1e-6)
-    mean = struck[1] / number
-    out[9] = math.sqrt(max(struck[2] / number - mean * mean, 0.0))
-    out[10] = struck[3] / number
+    out[9] = level_spread(struck)
+    out[10] = struck[3] / max(struck[0], 1e-6)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
