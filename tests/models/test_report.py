@@ -1,7 +1,7 @@
 """The report reads what the manifest entries hold, and says nothing where nothing was measured."""
 
 from firmware_py.bench import Cost
-from models.report import QUALITIES, found, rows
+from models.report import QUALITIES, found, renderings, rows
 
 COSTS = [Cost(q.stage, "int8, x", 12.34, 20.0, 0.1) for q in QUALITIES.values()]
 
@@ -22,3 +22,19 @@ def test_what_was_not_measured_is_left_empty() -> None:
     assert found({"a": {"b": 1}}, ("a", "c")) is None
     assert found({"a": 1}, ("a", "b")) is None
     assert found({}, ()) is None
+
+
+def test_the_emotion_model_says_its_scores_by_rendering_and_their_spread_over_seeds() -> None:
+    (emotion,) = (row for row in rows("", COSTS) if row["model"] == "emotion_model")
+    by_name = {row["rendering"]: row for row in emotion["renderings"]}
+    assert {"seen_font_fluidr3", "unseen_font_timgm6mb", "far_font_opl3"} <= set(by_name)
+    for row in by_name.values():
+        assert all("±" in row[score] for score in ("quadrant", "arousal", "valence"))
+
+
+def test_a_rendering_without_seeds_shows_its_interval_alone() -> None:
+    score = {"accuracy": 0.5, "ci95": [0.4, 0.6125]}
+    scores = dict.fromkeys(("quadrant", "arousal", "valence"), score)
+    (row,) = renderings({"emopia_val_int8_ai_edge_litert": {"far": scores}})
+    assert row["rendering"] == "far" and row["arousal"] == "0.500 [0.400, 0.613]"
+    assert renderings({}) == []
