@@ -77,7 +77,7 @@ def found(metrics: Mapping[str, Any], keys: Keys) -> float | None:
 
 
 def renderings(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row a rendering an emotion model was scored on: accuracy and ci95 of each score; of seeds mean, sd."""
+    """A row a rendering an emotion model was scored on: accuracy, ci95 of each score; of seeds mean, sd."""
     result = []
     for rendering, scores in metrics.get(INT8, {}).items():
         over_seeds = metrics.get(SEEDS, {}).get(rendering, {})
