@@ -26,7 +26,6 @@ FRAME_RATE_HZ: Final = ANALYSIS_RATE_HZ / STEP
 N_MEL: Final = 27
 MEL_LOW_HZ: Final = 50.0
 MEL_HIGH_HZ: Final = 5_400.0
-N_SHAPE, N_RHYTHM = 6, 16
 N_LAGS: Final = 150
 """Longest lag of the autocorrelation, frames of 10.7 ms: 1.6 s."""
 SHORTEST_LAG: Final = 18

@@ -36,8 +36,6 @@ from kelly_edge.signal.spectrum import (
 Float32 = NDArray[np.float32]
 WINDOW: Final = 4096
 """341 ms at 12 kHz: 2.9 Hz a bin."""
-N_TONAL: Final = 68
-N_REGISTER: Final = 11
 MAJOR: Final = (0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081)
 MINOR: Final = (0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052)
 FAST_S: Final = 0.4

@@ -61,9 +61,9 @@ def test_it_runs_in_step_at_the_instrument_s_pace(slow_server: DummyServer) -> N
     n_xruns = card.n_capture_xruns + card.n_playback_xruns - n_xruns
     card.close()
     assert taken_s == pytest.approx(750 * PERIOD / SAMPLE_RATE_HZ, abs=0.15)
-    # A busy machine adds some of its own; a card out of step has one every few of the 750 periods.
-    assert n_xruns <= 20
-    assert alsa.n_out_of_step <= 20
+    # A busy machine may add xruns of its own; a card out of step has one every few periods.
+    assert n_xruns <= 3
+    assert alsa.n_out_of_step <= 3
 
 
 CLICK_EVERY, N_CLICKS = 11_025, 8
