@@ -64,7 +64,9 @@ def record_kind(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
     return zlib.crc32(repr((dtype.descr, shape)).encode())
 
 
-def refuse_strangers(path: Path, fd: int, is_kind: Callable[[int], bool], kind: str, owners: set[int]) -> None:
+def refuse_strangers(
+    path: Path, fd: int, is_kind: Callable[[int], bool], kind: str, owners: set[int]
+) -> None:
     """See that the open ``fd`` is a ``kind`` of file that belongs to one of ``owners`` and to nobody else.
 
     Raises

@@ -12,7 +12,7 @@ import numpy as np
 
 from firmware_py.board import Board
 from firmware_py.devices.ports import SoundCard
-from firmware_py.processes.panic import PanicWatch
+from firmware_py.processes.panic_watch import PanicWatch
 from firmware_py.telemetry import new_counters
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.signal.fade import Fade

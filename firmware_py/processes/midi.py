@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from firmware_py.board import ALIVE_DTYPE, Board
 from firmware_py.devices.ports import Clock, MidiOut
-from firmware_py.processes.panic import PanicWatch
+from firmware_py.processes.panic_watch import PanicWatch
 from firmware_py.telemetry import new_counters
 from kelly_edge.contract import NOTE_DTYPE
 

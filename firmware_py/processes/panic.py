@@ -1,53 +1,30 @@
 """Panic: silence until somebody resumes, whichever process stands still.
 
-``guardian`` alone decides (``PanicStage``), for it is small, real-time and waits for nobody: it reads the panic
-button itself, the ``panic`` ring of the command line, and the counts that ``control`` puts among the knobs. What
-it decided stands in the ``panic`` cell, a file that outlives every process. ``audio`` and ``midi`` obey the cell
-(``PanicWatch``). A guardian that stands still hears no panic; so they are silent then too, until it is back.
+``guardian`` alone decides (``PanicStage``), for it is small, real-time and waits for nobody: it reads the
+panic button itself, the ``panic`` ring of the command line, and the counts that ``control`` puts among the
+knobs. What it decided stands in the ``panic`` cell, a file that outlives every process. ``audio`` and ``midi``
+obey the cell (``panic_watch``). A guardian that stands still hears no panic; so they are silent then too, until
+it is back.
 """
 
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from firmware_py.board import COMMAND_DTYPE, COMMANDS, PANIC_DTYPE, Board
-from firmware_py.channels import Cell
+from firmware_py.devices.learned_controls import Learned
 from firmware_py.devices.ports import Clock
+from firmware_py.processes.controllers import SCAN_EVERY_S, Edges, Inputs
+from firmware_py.processes.feedback import CONTROL_CHANGE, MESSAGE_BYTES
 from kelly_edge.contract import KNOBS_DTYPE
+from kelly_edge.errors import KellyError
 
-GUARDIAN_STALLED_S: Final = 0.2
-"""A guardian that gave no sign for so long stands still; its steps are 10 ms apart."""
 SECOND_PUSH_S: Final = 0.5
 """A hand that hits the button twice in alarm means one panic: from then on a push resumes."""
 PANIC, RESUME = COMMANDS.index("panic"), COMMANDS.index("resume")
-
-
-class PanicWatch:
-    """What the ``panic`` cell asks of a process that sounds."""
-
-    def __init__(self, cell: Cell) -> None:
-        self._cell = cell
-        self._record = np.zeros((), PANIC_DTYPE)
-        self._n_beats = 0
-        self._beat_s = 0.0
-
-    @property
-    def is_on(self) -> bool:
-        """Whether it is a panic, as of the last look."""
-        return bool(self._record["is_on"])
-
-    def is_silent(self, now_s: float) -> bool:
-        """Whether nothing may sound at ``now_s``, seconds of any steady clock of the caller's.
-
-        Before any guardian began there is nobody to obey.
-        """
-        record = self._record
-        self._cell.read(record)
-        n_beats = int(record["n_beats"])
-        if n_beats != self._n_beats:
-            self._n_beats, self._beat_s = n_beats, now_s
-        return bool(record["is_on"]) or (n_beats > 0 and now_s - self._beat_s > GUARDIAN_STALLED_S)
 
 
 class Hand(Protocol):
@@ -113,3 +90,43 @@ class PanicStage:
         if is_on != self.is_on:
             self._record["is_on"], self._record["since_s"] = is_on, now_s
             self.n_panics += is_on
+
+
+class PanicController:
+    """The MIDI buttons learned for panic, heard by ``guardian`` itself: ``control`` may stand still.
+
+    Parameters
+    ----------
+    changed: gives the learned controls where they are new, else None; may raise a ``KellyError``.
+    """
+
+    def __init__(
+        self, inputs: Inputs, changed: Callable[[], Sequence[Learned] | None], now_s: Callable[[], float]
+    ) -> None:
+        self._inputs = inputs
+        self._changed = changed
+        self._now_s = now_s
+        self._scan_s = now_s()
+        self._sources: set[tuple[str, int, int]] = set()
+        self._edges = Edges()
+
+    def n_asked(self) -> int:
+        """Presses and releases since the last call."""
+        now_s = self._now_s()
+        if now_s >= self._scan_s:
+            self._scan_s = now_s + SCAN_EVERY_S
+            self._inputs.scan()
+            self._learn()
+        n_asked = 0
+        for port, message in self._inputs.receive():
+            if len(message) == MESSAGE_BYTES and message[0] & 0xF0 == CONTROL_CHANGE:
+                source = (port, message[0] & 0x0F, message[1])
+                n_asked += source in self._sources and self._edges.is_edge(source, message[2])
+        return n_asked
+
+    def _learn(self) -> None:
+        # What is wrong with the map is control's to say.
+        with contextlib.suppress(KellyError):
+            learned = self._changed()
+            if learned is not None:
+                self._sources = {c.source for c in learned if c.control == "panic"}
