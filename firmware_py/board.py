@@ -44,7 +44,7 @@ ALIVE_DTYPE: Final = np.dtype([("time_s", "<f8"), ("born_s", "<f8")])
 PANIC_DTYPE: Final = np.dtype(
     [
         ("is_on", "?"),  # the box is silent until somebody resumes
-        ("n_beats", "<u8"),  # moves while the guardian lives
+        ("n_beats", "<i8"),  # moves while the guardian lives
         ("since_s", "<f8"),  # when it last began or ended
         ("n_panics", "<u4"),  # of the knobs, as far as they were obeyed
         ("n_resumes", "<u4"),

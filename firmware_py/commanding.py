@@ -94,5 +94,5 @@ def _wait(is_so: Callable[[], bool], within_s: float) -> bool:
 def _answered(run_dir: Path, is_so: Callable[[], bool], process: str) -> None:
     if not _wait(is_so, ANSWER_WITHIN_S):
         raise DeviceError(
-            f"the box in {run_dir} does not answer: its {process} is gone or stands still; start the box again"
+            f"the box in {run_dir} does not answer: {process} is gone or stands still; start the box again"
         )

@@ -209,8 +209,8 @@ def _die_with(supervisor: str | None) -> None:
 def _leaving_at_once() -> Iterator[None]:
     """Within, SIGTERM and SIGINT end the process with exit code 0 whatever it does.
 
-    A handler in Python waits for the end of a long call into a library, and an exception from it may be caught
-    there; the interpreter's own part of the handler does neither, and wakes a thread.
+    A handler in Python waits for the end of a long call into a library, and an exception from it may be
+    caught there; the interpreter's own part of the handler does neither, and wakes a thread.
     """
     done = b"\0"
     reading, writing = os.pipe()

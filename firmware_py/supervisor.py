@@ -1,7 +1,7 @@
 """``kelly-edge run``: the processes of the box as children of one that starts them again and cleans up.
 
-On the box systemd does this. When the run directory is lost under them (``run_dir``) all are started again, in a
-new one; what hands had set, and a panic, go on there.
+On the box systemd does this. When the run directory is lost under them (``run_dir``) all are started again,
+in a new one; what hands had set, and a panic, go on there.
 """
 
 import os

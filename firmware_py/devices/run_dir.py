@@ -1,7 +1,7 @@
 """The run directory: where the processes of one box meet. One box at a time holds it.
 
-It may go while they run: logind removes a user's at logout. Whoever is started then would meet nobody; so every
-process looks whether what it opened still stands there (``RunDirWatch``), and the box starts again as a whole.
+It may go while they run: logind removes a user's at logout. A process started after that would meet no
+other; so each looks whether what it opened still stands there (``RunDirWatch``), and all of them start again.
 """
 
 import fcntl
@@ -23,12 +23,13 @@ SERVICE_RUN_DIR: Final = Path("/run/kelly-edge")
 
 def default_run_dir(environment: Mapping[str, str] = os.environ) -> Path:
     """systemd's directory for the service, else the user's, else one of our own in the temporary folder."""
-    if environment.get("RUNTIME_DIRECTORY"):
-        return Path(environment["RUNTIME_DIRECTORY"].split(":")[0])
-    users = environment.get("XDG_RUNTIME_DIR", "")
-    # After a logout it is named and gone.
-    if users and Path(users).is_dir():
-        return Path(users) / "kelly-edge"
+    for name, tail in (("RUNTIME_DIRECTORY", ""), ("XDG_RUNTIME_DIR", "kelly-edge")):
+        if environment.get(name):
+            return Path(environment[name].split(":")[0]) / tail
+    return _temporary()
+
+
+def _temporary() -> Path:
     return Path(tempfile.gettempdir()) / f"kelly-edge-{os.getuid()}"
 
 
@@ -37,7 +38,7 @@ def run_dir_of(setting: str, service: Path = SERVICE_RUN_DIR) -> Path:
     if setting:
         return Path(setting)
     own = default_run_dir()
-    return service if service.is_dir() and not own.is_dir() else own
+    return next((path for path in (own, service, _temporary()) if path.is_dir()), own)
 
 
 def make_run_dir(setting: str) -> Path:
@@ -49,7 +50,14 @@ def make_run_dir(setting: str) -> Path:
     """
     path = Path(setting) if setting else default_run_dir()
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except PermissionError:
+            # After a logout the user's folder is named, gone, and not the user's to make.
+            if setting:
+                raise
+            path = _temporary()
+            path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()
     except OSError as error:
         raise OutputError(f"cannot make {path}: {error.strerror}; set runtime.run_dir") from None

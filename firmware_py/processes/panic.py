@@ -2,9 +2,9 @@
 
 ``guardian`` alone decides (``PanicStage``), for it is small, real-time and waits for nobody: it reads the
 panic button itself, the ``panic`` ring of the command line, and the counts that ``control`` puts among the
-knobs. What it decided stands in the ``panic`` cell, a file that outlives every process. ``audio`` and ``midi``
-obey the cell (``panic_watch``). A guardian that stands still hears no panic; so they are silent then too, until
-it is back.
+knobs. What it decided stands in the ``panic`` cell, a file that outlives every process. ``audio`` and
+``midi`` obey the cell (``panic_watch``). A guardian that stands still hears no panic; so they are silent then
+too, until it is back.
 """
 
 import contextlib
