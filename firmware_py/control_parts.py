@@ -102,7 +102,7 @@ def open_control(settings: Settings, board: Board, clock: StreamClock) -> Contro
     if settings.midi.inputs:
         from firmware_py.devices.midi_in import MidiInputs
 
-        learned = ControlsFile(controls_path(settings.runtime.state_dir, os.environ))
+        learned = ControlsFile(controls_path(settings.runtime.state_dir, os.environ), warn)
         parts.controllers = ControllerStage(
             control,
             MidiInputs(settings.midi.inputs, warn),
