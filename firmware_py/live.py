@@ -76,6 +76,10 @@ N_WARM_PERIODS: Final = 16
 
 def build_dsp(settings: Settings, board: Board, clock: StreamClock) -> Part:
     """Emotion and voice."""
+    from firmware_py.devices.compiled import forget_damaged
+
+    if cache := os.environ.get("NUMBA_CACHE_DIR"):
+        forget_damaged(Path(cache), warn)
     from firmware_py.dsp_models import new_voice, open_decoders, open_emotion
     from firmware_py.processes.control import initial_knobs
     from firmware_py.processes.dsp import DspStage
