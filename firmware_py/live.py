@@ -252,7 +252,7 @@ class BoardWatch:
         self._run_dir = run_dir
 
     def is_whole(self) -> bool:
-        """Look; one file of the directory each time."""
+        """Look."""
         n_foreign = sum(ring.n_foreign for ring in self._rings.values())
         if n_foreign != self._n_foreign:
             if not self._n_foreign:
