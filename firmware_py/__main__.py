@@ -11,9 +11,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
-from rich.progress import Progress, TaskID
-
 from kelly_edge.errors import KellyError
 
 
@@ -21,9 +18,13 @@ class _Bar(AbstractContextManager["_Bar"]):
     """A progress bar on stderr; nothing where stderr is no terminal."""
 
     def __init__(self, what: str) -> None:
+        # Here: `kelly-edge panic` has no time to load it.
+        from rich.console import Console
+        from rich.progress import Progress
+
         console = Console(stderr=True)
         self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
-        self._task: TaskID = self._progress.add_task(what, total=1.0)
+        self._task = self._progress.add_task(what, total=1.0)
 
     def __enter__(self) -> "_Bar":
         self._progress.start()
