@@ -2,8 +2,9 @@
 
 One streaming implementation for training and the box: ``FeatureExtractor.push`` takes hops of 256 samples.
 ``FEATURES`` is the table; each value is (physical value - centre) / scale, held within +-``LIMIT``, so that
-one INT8 scale fits all. No feature depends on the input's gain; the level itself is only reported
-(``level_db``). What decides valence is the tonal part; see ``tonality`` for how it ignores the key.
+one INT8 scale fits all. No feature depends on the input's gain, on what lies below 30 Hz or on the tuning;
+the level itself is only reported (``level_db``). What decides valence is the tonal part; see ``tonality``
+for how it ignores the key.
 """
 
 import math

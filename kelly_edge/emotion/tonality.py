@@ -50,6 +50,14 @@ WHITENING: Final = 0.6
 HALF_WIDTH: Final = 18
 """Local mean for whitening: half an octave either side."""
 N_UPDATES: Final = 20
+TUNING_STEP: Final = 0.05
+"""Semitones from one bank of log-frequency bands to the next: 5 cents."""
+N_TUNINGS: Final = 25
+"""Banks from -0.6 to +0.6 semitones: beyond a half, so that a tuning near it does not flap between keys."""
+TUNING_S: Final = 6.0
+"""Time constant of the tuning estimate: steady under vibrato, and a slow drift is followed."""
+TUNING_LOWEST: Final = 3 * (45 - LOWEST_KEY)
+"""First log-frequency bin that tunes: A2. Below, a bin of the FFT is as wide as a third of a semitone."""
 
 
 def leak(time_constant_s: float) -> float:
@@ -61,11 +69,11 @@ class TonalTables(NamedTuple):
     """Constants of the kernel."""
 
     plan: FftPlan
-    bank: Bank
+    banks: Bank  # one for each tuning: [N_TUNINGS, …]
     templates: Float32
     gram: Float32
     profiles: Float32  # [24, 12]: 12 majors then 12 minors by tonic, zero mean, unit norm
-    leaks: Float32  # fast, chord, key
+    leaks: Float32  # fast, chord, key, tuning
 
 
 class TonalState(NamedTuple):
@@ -80,6 +88,7 @@ class TonalState(NamedTuple):
     struck: Float32  # notes that began, KEY_S: number, sum of levels, of squares, of steps; the last level
     weights: Float32  # [3] how much of each running mean is real: 1 - leak ** n
     scalars: Float32  # power reference, note-onset rate, best key, key margin, change, sounding share, swells
+    tuning: Float32  # leaky sum of the phases of a semitone: cosine, sine; semitones above A = 440 Hz
     power: Float32  # scratch [2049]
     log_spectrum: Float32
     observed: Float32
@@ -96,12 +105,21 @@ def tonal_tables() -> TonalTables:
     profiles /= np.linalg.norm(profiles, axis=1, keepdims=True)
     return TonalTables(
         fft_plan(WINDOW),
-        log_bank(WINDOW, ANALYSIS_RATE_HZ),
+        _banks(),
         templates,
         np.ascontiguousarray(templates.T @ templates),
         profiles.astype(np.float32),
-        np.array([leak(FAST_S), leak(CHORD_S), leak(KEY_S)], np.float32),
+        np.array([leak(FAST_S), leak(CHORD_S), leak(KEY_S), leak(TUNING_S)], np.float32),
     )
+
+
+def _banks() -> Bank:
+    """The log-frequency bands at every tuning, from the lowest."""
+    tunings = TUNING_STEP * (np.arange(N_TUNINGS) - N_TUNINGS // 2)
+    banks = [log_bank(WINDOW, ANALYSIS_RATE_HZ, float(t)) for t in tunings]
+    longest = max(bank.weights.shape[1] for bank in banks)
+    weights = [np.pad(bank.weights, ((0, 0), (0, longest - bank.weights.shape[1]))) for bank in banks]
+    return Bank(np.stack([b.first for b in banks]), np.stack([b.size for b in banks]), np.stack(weights))
 
 
 def tonal_state() -> TonalState:
@@ -120,6 +138,7 @@ def tonal_state() -> TonalState:
         zeros(5),
         zeros(3),
         np.array([0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0], np.float32),
+        zeros(3),
         zeros(WINDOW // 2 + 1),
         zeros(N_LOG_BINS),
         zeros(N_LOG_BINS),
@@ -157,6 +176,59 @@ def _rotate(values: Float32, posterior: Float32, out: Float32) -> None:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
+def _tuning_index(tuning: float) -> int:
+    """Which bank is nearest to a tuning in semitones."""
+    return min(max(math.floor(tuning / TUNING_STEP + N_TUNINGS // 2 + 0.5), 0), N_TUNINGS - 1)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _tune(state: TonalState, keep: float) -> None:
+    """Follow the tuning: the phase of the whitened spectrum at a period of one semitone (Mauch & Dixon 2010).
+
+    The spectrum was taken with the bank of the tuning so far, so that the phase is what is left to correct.
+    """
+    observed, tuning = state.observed, state.tuning
+    below, on, above = 0.0, 0.0, 0.0
+    for i in range(TUNING_LOWEST, N_LOG_BINS - 2, 3):
+        below += observed[i]
+        on += observed[i + 1]
+        above += observed[i + 2]
+    cosine, sine = on - 0.5 * (below + above), 0.8660254 * (above - below)
+    # The phase left is turned back by the tuning of the bank, so that sums of different banks agree.
+    bank = TUNING_STEP * (_tuning_index(tuning[2]) - N_TUNINGS // 2)
+    c, s = math.cos(2.0 * math.pi * bank), math.sin(2.0 * math.pi * bank)
+    tuning[0] = keep * tuning[0] + (1.0 - keep) * (cosine * c - sine * s)
+    tuning[1] = keep * tuning[1] + (1.0 - keep) * (cosine * s + sine * c)
+    wanted = math.atan2(tuning[1], tuning[0]) / (2.0 * math.pi)
+    # The nearest of the tunings a semitone apart, unless that leaves the banks: then the keys are renamed.
+    wanted += math.floor(tuning[2] - wanted + 0.5)
+    furthest = TUNING_STEP * (N_TUNINGS // 2)
+    if wanted > furthest:
+        _rename(state, 1)
+        wanted -= 1.0
+    elif wanted < -furthest:
+        _rename(state, -1)
+        wanted += 1.0
+    tuning[2] = wanted
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _rename(state: TonalState, semitones: int) -> None:
+    """Every key and pitch class remembered is called ``semitones`` (1 or -1) higher from now on."""
+    keys = state.notes.copy()
+    for k in range(N_KEYS):
+        state.notes[k] = keys[min(max(k - semitones, 0), N_KEYS - 1)]
+    chroma, bass, triads = state.chroma.copy(), state.bass.copy(), state.triads.copy()
+    for p in range(12):
+        source = (p - semitones) % 12
+        for s in range(3):
+            state.chroma[s, p] = chroma[s, source]
+        state.bass[p] = bass[source]
+        for q in range(2):
+            state.triads[12 * q + p] = triads[12 * q + source]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _notes(window: Float32, tables: TonalTables, state: TonalState) -> float:
     """Update ``state.notes``; returns local spectral flatness (noise about .56, a chord under .2)."""
     power = state.power
@@ -182,7 +254,8 @@ def _notes(window: Float32, tables: TonalTables, state: TonalState) -> float:
         low = high
     for i in range(power.shape[0]):
         power[i] = math.sqrt(power[i])
-    apply_bank(power, tables.bank, state.log_spectrum)
+    banks, at = tables.banks, _tuning_index(state.tuning[2])
+    apply_bank(power, Bank(banks.first[at], banks.size[at], banks.weights[at]), state.log_spectrum)
     mean_square = 0.0
     for i in range(N_LOG_BINS):
         mean_square += state.log_spectrum[i] * state.log_spectrum[i]
@@ -194,6 +267,7 @@ def _notes(window: Float32, tables: TonalTables, state: TonalState) -> float:
     for i in range(N_LOG_BINS):
         state.log_spectrum[i] *= inverse
     whiten(state.log_spectrum, HALF_WIDTH, WHITENING, 0.05, state.observed)
+    _tune(state, tables.leaks[3])
     state.previous[:] = state.notes
     for k in range(N_KEYS):
         state.notes[k] = 0.7 * state.notes[k] + 0.01

@@ -3,7 +3,7 @@
 Everything the emotion features need lies below 5.4 kHz (the highest piano key is at 4.2 kHz), so the
 spectra are taken at a quarter of the instrument's rate: a fourth of the work, and deaf to what codecs,
 cheap microphones and sound fonts do above. The low-pass is a linear-phase Kaiser FIR, run polyphase:
-flat to 5 kHz, below -70 dB from 7 kHz.
+flat to 5 kHz, below -70 dB from 7 kHz. What lies below 30 Hz (rumble, DC) is taken away (``highpass``).
 """
 
 import math
@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
+from kelly_edge.signal.highpass import N_BIQUADS, high_pass, high_pass_sections
 
 FACTOR: Final = 4
 ANALYSIS_RATE_HZ: Final = SAMPLE_RATE_HZ // FACTOR
@@ -41,15 +42,14 @@ def decimate(
     taps: NDArray[np.float32],
     phases: NDArray[np.float32],
     out: NDArray[np.float32],
-) -> float:
-    """Low-pass and keep every fourth sample of ``hop``; returns the sum of its squares.
+) -> None:
+    """Low-pass and keep every fourth sample of ``hop``.
 
     ``phases`` ``[FACTOR, HISTORY + n]`` is the state: the recent past, one row per phase. NaN and
     infinities count as silence, and samples beyond +-8 as +-8.
     """
     n = out.shape[0]
     history = phases.shape[1] - n
-    energy = 0.0
     for p in range(FACTOR):
         for j in range(history):
             phases[p, j] = phases[p, j + n]
@@ -58,7 +58,6 @@ def decimate(
             if not math.isfinite(x):
                 x = np.float32(0.0)
             x = min(max(x, np.float32(-8.0)), np.float32(8.0))
-            energy += x * x
             phases[p, history + j] = x
     out[:] = 0.0
     # Taps outside, samples inside: independent sums, which vectorise without reordering additions. Two
@@ -72,7 +71,6 @@ def decimate(
         for j in range(n):
             total = out[j] + a0 * r0[j] + a1 * r1[j] + a2 * r2[j] + a3 * r3[j]
             out[j] = total + b0 * s0[j] + b1 * s1[j] + b2 * s2[j] + b3 * s3[j]
-    return energy
 
 
 class HopGroups:
@@ -85,7 +83,7 @@ class HopGroups:
 
     Attributes
     ----------
-    window: the newest samples. level_power: mean square of the last group at 48 kHz.
+    window: the newest samples. level_power: mean square of the last group, from 30 Hz to 6 kHz.
     """
 
     def __init__(self, window_size: int, n_hops: int) -> None:
@@ -95,26 +93,29 @@ class HopGroups:
         self._phases = np.zeros((FACTOR, HISTORY + self._n_out), np.float32)
         self._group = np.zeros((n_hops, self._n_out), np.float32)
         self.window = np.zeros(window_size, np.float32)
+        self._sections = high_pass_sections(ANALYSIS_RATE_HZ)
+        self._high_pass_state = np.zeros((N_BIQUADS, 2))
         self.level_power = 0.0
         self._filled = 0
-        self._energy = 0.0
 
     def push(self, hop: NDArray[np.float32]) -> bool:
         """Take one hop, float32 ``[256]``; True when ``window`` has moved on by a whole group."""
-        self._energy += decimate(hop, self._taps, self._phases, self._group[self._filled])
+        decimate(hop, self._taps, self._phases, self._group[self._filled])
         self._filled += 1
         if self._filled < self._n_hops:
             return False
         group = self._group.reshape(-1)
+        high_pass(group, self._sections, self._high_pass_state)
         self.window[: -group.size] = self.window[group.size :]
         self.window[-group.size :] = group
-        self.level_power = self._energy / (self._n_hops * HOP_SIZE)
-        self._filled, self._energy = 0, 0.0
+        self.level_power = float(np.dot(group, group)) / group.size
+        self._filled = 0
         return True
 
     def reset(self) -> None:
         """Silence before the stream."""
         self._phases[:] = 0.0
         self.window[:] = 0.0
-        self.level_power = self._energy = 0.0
+        self._high_pass_state[:] = 0.0
+        self.level_power = 0.0
         self._filled = 0

@@ -15,7 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from kelly_edge.contract import F0_MAX_HZ, F0_MIN_HZ, SAMPLE_RATE_HZ
+from kelly_edge.contract import F0_MAX_HZ, F0_MIN_HZ, HOP_SIZE, SAMPLE_RATE_HZ
+from kelly_edge.signal.highpass import N_BIQUADS, high_pass, high_pass_sections
 
 RATE_HZ: Final = SAMPLE_RATE_HZ // 2
 N_TAPS: Final = 31
@@ -227,6 +228,9 @@ class PitchTracker:
         self._taps = _half_band()
         self._tail = np.zeros(N_TAPS - 1)
         self._line = np.zeros(LONG)
+        self._newest = self._line[-HOP_SIZE * RATE_HZ // SAMPLE_RATE_HZ :]
+        self._sections = high_pass_sections(RATE_HZ)
+        self._high_pass_state = np.zeros((N_BIQUADS, 2))
         self._quick = _Window(QUICK, QUICK_MIN_HZ)
         self._short = _Window(SHORT, SHORT_MIN_HZ)
         self._long = _Window(LONG, LONG_MIN_HZ)
@@ -238,12 +242,14 @@ class PitchTracker:
         """Silence before."""
         self._tail[:] = 0.0
         self._line[:] = 0.0
+        self._high_pass_state[:] = 0.0
         self.age_samples = self.delay_samples
         self.f0_hz = self.confidence = 0.0
 
     def push(self, hop: NDArray[np.float32]) -> None:
         """Take float32 [256] at 48 kHz; NaN and infinities count as silence."""
         _decimate(hop, self._taps, self._tail, self._line)
+        high_pass(self._newest, self._sections, self._high_pass_state)
         previous = RATE_HZ / self.f0_hz if self.f0_hz > 0.0 and self.confidence > 0.0 else 0.0
         lag, height = self._quick.period(self._line, previous)
         believed = QUICK_ENOUGH if self.age_samples == self.quick_delay_samples else QUICK_CLARITY

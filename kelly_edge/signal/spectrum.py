@@ -154,20 +154,20 @@ def mel_bank(n_bands: int, low_hz: float, high_hz: float, n_fft: int, rate_hz: f
     return _bank(rows)
 
 
-def log_bin_hz() -> NDArray[np.float64]:
-    """Centre frequencies of the log-frequency bins, ``[N_LOG_BINS]``."""
-    return midi_to_hz(LOWEST_KEY + (np.arange(N_LOG_BINS) - 1.0) / BINS_PER_SEMITONE)
+def log_bin_hz(tuning: float = 0.0) -> NDArray[np.float64]:
+    """Centres of the log-frequency bins ``[N_LOG_BINS]``, ``tuning`` semitones above A = 440 Hz."""
+    return midi_to_hz(LOWEST_KEY + tuning + (np.arange(N_LOG_BINS) - 1.0) / BINS_PER_SEMITONE)
 
 
-def log_bank(n_fft: int, rate_hz: float) -> Bank:
-    """Log-frequency bands over a magnitude spectrum; weights of a band sum to 1.
+def log_bank(n_fft: int, rate_hz: float, tuning: float = 0.0) -> Bank:
+    """Log-frequency bands over a magnitude spectrum, ``tuning`` semitones up; weights of a band sum to 1.
 
     Bands are a bin of the FFT wide where a third of a semitone is narrower than that.
     """
     step = rate_hz / n_fft
     f = np.arange(n_fft // 2 + 1) * step
     rows = []
-    for centre in log_bin_hz():
+    for centre in log_bin_hz(tuning):
         half_width = max(centre * (2.0 ** (1.0 / (12 * BINS_PER_SEMITONE)) - 1.0), step)
         row = np.maximum(0.0, 1.0 - np.abs(f - centre) / half_width)
         rows.append(row / row.sum())
