@@ -21,6 +21,9 @@ STATE_KINDS: Final = ("knobs", "emotion")
 REPEAT_EVERY_S: Final = 600.0
 """An unchanged state is logged again after this time: the log of a box that died is at most this old."""
 
+SILENT_BELOW: Final = 0.05
+"""Presence below which nobody plays."""
+
 
 def header(**about: str | int) -> dict[str, str | int]:
     """The first entry of a session log; ``about`` adds what the writer knows of the session."""
@@ -36,12 +39,15 @@ class Resolution:
     steps: field → the smallest change of a float that counts. Fields that are not listed use ``step``.
     ignored: fields whose changes never count.
     watched: where not empty, only changes of these fields count.
+    ignored_in_silence: fields whose changes do not count while ``presence`` stays near 0: the noise of
+        an empty room never stands still.
     """
 
     steps: Mapping[str, float]
     step: float = 0.0
     ignored: frozenset[str] = frozenset()
     watched: frozenset[str] = frozenset()
+    ignored_in_silence: frozenset[str] = frozenset()
 
 
 # The steps are what a reader of the log, or of the picture drawn from it, can tell apart.
@@ -57,6 +63,7 @@ RESOLUTIONS: Final[Mapping[str, Resolution]] = {
             "level_db": 3.0,
         },
         step=0.01,
+        ignored_in_silence=frozenset(("level_db", "density_hz", "tempo_bpm")),
     ),
     "knobs": Resolution({}),
     "counters": Resolution({}, ignored=ROUTINE_COUNTERS),
@@ -92,9 +99,11 @@ class Changes:
 def _differs(resolution: Resolution, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     if before.keys() != now.keys():
         return True
+    is_silent = all(entry.get("presence", 1.0) < SILENT_BELOW for entry in (before, now))
+    ignored = resolution.ignored | resolution.ignored_in_silence if is_silent else resolution.ignored
     for name, value in now.items():
         # Clocks run on while nothing changes.
-        if name in resolution.ignored or name.endswith("_s"):
+        if name in ignored or name.endswith("_s"):
             continue
         if isinstance(value, Mapping) and isinstance(before[name], Mapping):
             if _differs(resolution, before[name], value):

@@ -94,9 +94,21 @@ def test_a_manager_that_does_not_read_never_holds_the_loop_up(systemd: socket.so
 
 
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": "/nowhere/notify", "WATCHDOG_USEC": "1000"}])
-def test_without_systemd_everything_is_silence(environment: dict[str, str]) -> None:
+def test_without_systemd_nothing_is_told_and_nothing_fails(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+
+    class Socket(socket.socket):
+        def send(self, data: bytes, flags: int = 0) -> int:  # type: ignore[override]
+            n_bytes = super().send(data, flags)
+            sent.append(data)
+            return n_bytes
+
+    monkeypatch.setattr(socket, "socket", Socket)
     manager = ServiceManager(environment)
     manager.tell(READY)
     manager.alive()
     manager.close()
     manager.tell(READY)
+    assert sent == []
