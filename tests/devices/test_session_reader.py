@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firmware_py import picture
 from firmware_py.__main__ import main
 from firmware_py.devices.session_format import SCHEMA, header
 from firmware_py.devices.session_log import SessionLog
@@ -56,10 +57,10 @@ def test_a_log_that_was_cut_is_drawn(
     path = tmp_path / "20261130-120000-77-0001.jsonl"
     path.write_bytes(WHOLE[:n_bytes])
     assert main(["report", str(path), "--out", str(tmp_path / "out")]) == 0
-    picture = tmp_path / "out" / "20261130-120000-77.png"
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    drawn = tmp_path / "out" / "20261130-120000-77.png"
+    assert drawn.read_bytes().startswith(b"\x89PNG")
     out, err = capsys.readouterr()
-    assert out == f"{picture}\n"
+    assert out == f"{drawn}\n"
     assert ("nothing was heard" in err) == (n_bytes <= 20)
 
 
@@ -85,6 +86,13 @@ def test_a_damaged_log_is_read_without_its_damage_or_refused(
         assert all(isinstance(entry["kind"], str) for entry in entries)
 
 
+class Picture:
+    """Stands in for matplotlib's figure."""
+
+    def savefig(self, path: Path, dpi: int) -> None:
+        path.write_bytes(b"")
+
+
 BAD_LINES = (
     b"\xff\xfe",
     b"null",
@@ -105,8 +113,10 @@ BAD_LINES = (
 
 @pytest.mark.parametrize("line", BAD_LINES, ids=range(len(BAD_LINES)))
 def test_a_bad_line_costs_itself_and_is_said(
-    tmp_path: Path, line: bytes, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, line: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Drawing takes a second and is not what is tested.
+    monkeypatch.setattr(picture, "_figure", lambda course: Picture())
     path = tmp_path / "session.jsonl"
     path.write_bytes(WHOLE + line + b"\n" + WHOLE)
     assert main(["report", str(tmp_path)]) == 0
