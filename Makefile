@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 SYSTEM_PACKAGES := build-essential pkg-config python3-dev python3-venv libasound2-dev libsystemd-dev libportaudio2 libsndfile1
 # For the tests alone: a sound server that paces and xruns like a card, without one.
 SYSTEM_PACKAGES += jackd2 libasound2-plugins
+# For Python 3.13 (trixie) lgpio comes without a wheel and is built.
+ifneq ($(shell $(PYTHON) -c 'import sys; print(sys.version_info[1])' 2>/dev/null),11)
+SYSTEM_PACKAGES += swig liblgpio-dev
+endif
 # For `make appliance` alone: an emulator, and what builds an arm64 Debian for it.
 APPLIANCE_PACKAGES := qemu-system-arm qemu-utils qemu-user-static binfmt-support mmdebstrap arch-test e2fsprogs cpio kmod \
   device-tree-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross make rsync openssh-client socat python3-venv
