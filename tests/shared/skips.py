@@ -73,8 +73,9 @@ class Left:
         self.n_passed = 0
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Marked for a target of their own."""
-        self.deselected.update(m for item in items for m in ("faults",) if item.get_closest_marker(m))
+        """Marked for a target of their own, which this run is not."""
+        if "not faults" in items[0].config.option.markexpr:
+            self.deselected.update(m for item in items for m in ("faults",) if item.get_closest_marker(m))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A module that skips itself counts once."""
