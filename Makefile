@@ -13,7 +13,7 @@ endif
 APPLIANCE_PACKAGES := qemu-system-arm qemu-utils qemu-user-static binfmt-support mmdebstrap arch-test e2fsprogs cpio kmod \
   device-tree-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross make rsync openssh-client socat python3-venv
 # For `make deploy-test` alone: what builds and boots a Debian tree.
-DEPLOY_PACKAGES := mmdebstrap systemd-container openssh-client ca-certificates iproute2
+DEPLOY_PACKAGES := mmdebstrap systemd-container openssh-client ca-certificates iproute2 genimage mtools dosfstools e2fsprogs
 # For `make test-workshop` and `make faults` alone.
 WORKSHOP_PACKAGES := fluidsynth timgm6mb-soundfont
 FAULTS_PACKAGES := stress-ng strace gcc

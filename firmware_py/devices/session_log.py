@@ -121,7 +121,7 @@ class SessionLog:
                 warn(f"the session log loses entries: {self.folder} takes them too slowly; replace the card")
             self._n_refused += 1
 
-    def flush(self, within_s: float = CLOSE_WITHIN_S) -> bool:
+    def flush(self, within_s: float) -> bool:
         """Wait until everything recorded so far is written or lost; whether that happened in time."""
         end_s = time.monotonic() + within_s
         done = threading.Event()
@@ -136,7 +136,7 @@ class SessionLog:
         if self._thread is None or self._writer is None:
             return
         self._writer.is_closing = True
-        if self.flush():
+        if self.flush(CLOSE_WITHIN_S):
             self._thread.join(CLOSE_WITHIN_S)
         else:
             warn(f"the session log is not complete: {self.folder} takes no more; replace the card")

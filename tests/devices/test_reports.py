@@ -193,11 +193,11 @@ from pathlib import Path
 from firmware_py.devices.session_log import SessionLog
 log = SessionLog(Path(sys.argv[1]))
 log.record({"kind": "first"})
-log.flush()
+log.flush(60)
 resource.setrlimit(resource.RLIMIT_FSIZE, (220, resource.RLIM_INFINITY))
 for n in range(5):
     log.record({"kind": "long", "text": "x" * 60})
-log.flush()
+log.flush(60)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 log.record({"kind": "last"})
 log.close()
@@ -210,7 +210,7 @@ def test_a_full_disk_costs_whole_entries_counted_and_the_rest_stays_readable(tmp
         [sys.executable, "-c", FULL_DISK, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
         cwd=Path(__file__).parents[2],
     )
