@@ -85,7 +85,8 @@ N ?= 100000
 fuzz: $(STAMP)
 	$(BIN)/python -m deploy.fuzz $(N)
 
-$(SYSTEM_STAMP):
+# On the Makefile, so that a package added to the list is installed where others are already.
+$(SYSTEM_STAMP): Makefile
 	@$(call install,$(SYSTEM_PACKAGES))
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@touch $@
