@@ -318,8 +318,15 @@ class Box:
 
     def pid(self, process: str) -> int:
         """Of a process that lives, soon at the latest."""
-        wait_until(lambda: process in children(self.popen.pid), PATIENCE_S)
-        return children(self.popen.pid)[process]
+        # One look, not two: it may die in between.
+        found: list[int] = []
+
+        def is_there() -> bool:
+            found.extend(pid for name, pid in children(self.popen.pid).items() if name == process)
+            return bool(found)
+
+        wait_until(is_there, PATIENCE_S)
+        return found[0]
 
     def plays(self, within_s: float = PATIENCE_S) -> float:
         """Seconds until a new note is heard."""
