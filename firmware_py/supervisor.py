@@ -129,7 +129,7 @@ class Supervisor:
             control = next(child for child in self._children if child.name == "control")
             folder = state_dir(os.environ, self._settings.runtime.state_dir)
             pid = control.popen.pid if control.popen is not None else 0
-            session = f"the session is in {next(folder.glob(f'*-{pid}.jsonl'), folder)}"
+            session = f"the session is in {next(folder.glob(f'*-{pid}-*.jsonl'), folder)}"
         else:
             session = "the session is not kept (session.log=false)"
         warn(f"ready after {took_s:.1f} s: it listens and plays; {session}")
