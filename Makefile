@@ -5,9 +5,27 @@ BIN := $(VENV)/bin
 SYSTEM_PACKAGES := build-essential pkg-config python3-dev python3-venv libasound2-dev libsystemd-dev libportaudio2 libsndfile1
 # For the tests alone: a sound server that paces and xruns like a card, without one.
 SYSTEM_PACKAGES += jackd2 libasound2-plugins
+# For Python 3.13 (trixie) lgpio comes without a wheel and is built.
+ifneq ($(shell $(PYTHON) -c 'import sys; print(sys.version_info[1])' 2>/dev/null),11)
+SYSTEM_PACKAGES += swig liblgpio-dev
+endif
 # For `make appliance` alone: an emulator, and what builds an arm64 Debian for it.
 APPLIANCE_PACKAGES := qemu-system-arm qemu-utils qemu-user-static binfmt-support mmdebstrap arch-test e2fsprogs cpio kmod \
-  device-tree-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross make rsync openssh-client
+  device-tree-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross make rsync openssh-client socat python3-venv
+# For `make deploy-test` alone: what builds and boots a Debian tree.
+DEPLOY_PACKAGES := mmdebstrap systemd-container openssh-client ca-certificates iproute2 genimage mtools dosfstools e2fsprogs
+# For `make test-workshop` and `make faults` alone.
+WORKSHOP_PACKAGES := fluidsynth timgm6mb-soundfont
+FAULTS_PACKAGES := stress-ng strace gcc
+# $(call install,PACKAGES): what is missing of them, as root; ends with the line to type where that cannot be.
+install = missing=""; for p in $(1); do \
+	  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ]; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	  else echo "these system packages are missing; as root: apt-get install$$missing" >&2; exit 2; fi; fi
+# A target that is asked for by name must run: where all its tests skip, or a part it needs is absent, it fails.
+MUST_RUN := KELLY_MUST_RUN=1
 SYSTEM_STAMP := $(VENV)/.system-packages
 STAMP := $(VENV)/.installed
 LOCK := requirements.lock
@@ -26,8 +44,9 @@ test: $(STAMP)
 
 # The same tests with the training packages there, so that none is skipped for want of them.
 test-workshop: $(STAMP)
+	@$(call install,$(WORKSHOP_PACKAGES))
 	$(BIN)/pip install --quiet torch==2.13.0 scikit-learn onnx
-	$(BIN)/python -m pytest tests/models
+	$(MUST_RUN) $(BIN)/python -m pytest $(or $(T),tests/models)
 
 # What every stage costs here, beside float TensorFlow Lite, onnxruntime and numpy, in one run.
 bench: $(STAMP)
@@ -35,13 +54,11 @@ bench: $(STAMP)
 	$(BIN)/python -m models.bench
 
 # The whole box, emulated: kernel, sound card, USB, pins and units. The first build takes minutes, later ones a cache.
-# Needs root; skips, and says why, where it cannot be. CUTS: how often the plug is pulled.
+# Needs root, and fails where the box cannot be built or run. CUTS: how often the plug is pulled; T: other tests.
 CUTS ?= 2
 appliance: $(STAMP)
-	@dpkg-query -W $(APPLIANCE_PACKAGES) >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(APPLIANCE_PACKAGES); } || \
-	  echo "the appliance's packages cannot be installed here: $(APPLIANCE_PACKAGES)" >&2
-	KELLY_APPLIANCE=1 KELLY_POWER_CUTS=$(CUTS) $(BIN)/python -m pytest tests/appliance -rsP
+	@$(call install,$(APPLIANCE_PACKAGES))
+	$(MUST_RUN) KELLY_APPLIANCE=1 KELLY_POWER_CUTS=$(CUTS) $(BIN)/python -m pytest $(or $(T),tests/appliance) -rsP
 
 # A signed release for Raspberry Pis in out/bundle/; the key is made once (docs/deploy.md). BOX_PYTHON: 3.11 or 3.13.
 BOX_PYTHON ?= 3.11
@@ -53,10 +70,12 @@ ARCH ?= $(shell dpkg --print-architecture)
 TREE := $(HOME)/.cache/kelly-edge-deploy/tree-$(ARCH).tar
 TREE_PACKAGES := systemd,systemd-sysv,dbus,udev,adduser,python3,openssh-server,libasound2,libportaudio2,libsystemd0,procps
 deploy-test: $(STAMP) $(TREE)
+	@$(call install,$(DEPLOY_PACKAGES))
 	$(BIN)/pip install --quiet -e '.[deploy]'
-	KELLY_DEPLOY_TREE=$(TREE) $(BIN)/python -m pytest tests/deploy -rsP
+	$(MUST_RUN) KELLY_DEPLOY_TREE=$(TREE) $(BIN)/python -m pytest $(or $(T),tests/deploy) -rsP
 
 $(TREE):
+	@$(call install,$(DEPLOY_PACKAGES))
 	@mkdir -p $(@D)
 	mmdebstrap --quiet --variant=minbase --architectures=$(ARCH) --dpkgopt=force-unsafe-io \
 	  --aptopt='Apt::Install-Recommends "false"' --include=$(TREE_PACKAGES) bookworm $@.new && mv $@.new $@
@@ -66,13 +85,9 @@ N ?= 100000
 fuzz: $(STAMP)
 	$(BIN)/python -m deploy.fuzz $(N)
 
-$(SYSTEM_STAMP):
-	@missing=""; for p in $(SYSTEM_PACKAGES); do \
-	  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"; done; \
-	if [ -n "$$missing" ]; then \
-	  if [ "$$(id -u)" = 0 ]; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
-	  else echo "these system packages are missing; as root: apt-get install$$missing" >&2; exit 2; fi; fi
+# On the Makefile, so that a package added to the list is installed where others are already.
+$(SYSTEM_STAMP): Makefile
+	@$(call install,$(SYSTEM_PACKAGES))
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@touch $@
 
@@ -97,7 +112,8 @@ lock:
 
 # Faults and figures of the live box, about eight minutes.
 faults: $(STAMP)
-	$(BIN)/python -m pytest tests/live -m faults -s
+	@$(call install,$(FAULTS_PACKAGES))
+	$(MUST_RUN) $(BIN)/python -m pytest $(or $(T),tests/live tests/devices) -m faults -s
 
 # What the live box measures: its notes against the offline ones, send errors, memory; xruns beside stress-ng.
 rehearse: $(STAMP)

@@ -145,9 +145,22 @@ def _learn(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
+    import os
+
+    from firmware_py.devices.config_file import load_settings
+    from firmware_py.devices.session_store import sessions_folder
     from firmware_py.picture import draw_session
 
-    print(draw_session(args.folder))
+    session = args.session
+    if session is None:
+        session = sessions_folder(os.environ, load_settings(args.config, args.set).runtime.state_dir)
+    drawn = draw_session(session, args.out)
+    if drawn.remark:
+        print(f"kelly-edge: {drawn.remark}", file=sys.stderr)
+    if args.json:
+        _print({"picture": str(drawn.path)}, True)
+    else:
+        print(drawn.path)
     return 0
 
 
@@ -339,7 +352,18 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("what", choices=("up", "down", "status"))
     _add_common(sub)
     sub = command("report", _report, "Draw a session: the emotion over the piano roll.")
-    sub.add_argument("folder", type=Path, help="a folder written by play")
+    sub.add_argument(
+        "session",
+        type=Path,
+        nargs="?",
+        help="a folder written by play, or a live session's log (default: the newest live session)",
+    )
+    sub.add_argument(
+        "--out",
+        type=Path,
+        help="folder for the picture (default: that of play; of a live session, the current one)",
+    )
+    _add_common(sub)
     return parser
 
 

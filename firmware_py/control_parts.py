@@ -15,7 +15,8 @@ from firmware_py.devices.learned_controls import ControlsFile, controls_path
 from firmware_py.devices.ports import Outlet
 from firmware_py.devices.prometheus import PrometheusFile
 from firmware_py.devices.run_dir import make_run_dir
-from firmware_py.devices.session_log import LoggedReports, SessionLog, session_path, warn
+from firmware_py.devices.session_log import LoggedReports, SessionLog, warn
+from firmware_py.devices.session_store import DAY_S, Bounds, sessions_folder
 from firmware_py.devices.systemd_journal import JournalReports, is_listening
 from firmware_py.pacing import every
 from firmware_py.panel_parts import PanelParts, every_or_moved, open_panel
@@ -41,6 +42,14 @@ def open_outlets(settings: Settings, log: SessionLog) -> list[tuple[Outlet, floa
     if is_listening(os.environ):
         outlets.append((JournalReports(), JOURNAL_EVERY_S))
     return outlets
+
+
+def open_log(settings: Settings) -> SessionLog:
+    """The session log the settings ask for, within their bounds."""
+    kept = settings.session
+    bounds = Bounds(kept.keep_mb * 1_000_000, kept.keep_days * DAY_S)
+    folder = sessions_folder(os.environ, settings.runtime.state_dir) if kept.log else None
+    return SessionLog(folder, bounds)
 
 
 @dataclass
@@ -93,7 +102,7 @@ class ControlParts:
 
 def open_control(settings: Settings, board: Board, clock: StreamClock) -> ControlParts:
     """The parts the settings ask for."""
-    log = SessionLog(session_path(os.environ, settings.runtime.state_dir) if settings.session.log else None)
+    log = open_log(settings)
     guard = FeedbackGuard()
     control = ControlStage(board, settings, log, guard.played)
     reports = ReportStage(board, clock, open_outlets(settings, log))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from firmware_py.devices.audio_file import Recording, read_audio
 from firmware_py.devices.output import OutputFolder, write_json_lines, write_midi, write_npz, write_wav
+from firmware_py.devices.session_format import header
 from firmware_py.picture import draw_session
 from firmware_py.wiring import Models, Offline, Performance, Progress, open_models
 from kelly_edge.config import Settings
@@ -40,7 +41,7 @@ def play(
         took_s = time.perf_counter() - started_s
         write_midi(output, "performance.mid", performance.notes, settings.composer.program)
         write_wav(output, "voice.wav", performance.voice, SAMPLE_RATE_HZ)
-        write_json_lines(output, "session.jsonl", performance.session)
+        write_json_lines(output, "session.jsonl", [header(), *performance.session])
     summary = _summary(recording, performance)
     files = ["performance.mid", "voice.wav", "session.jsonl"]
     if picture:

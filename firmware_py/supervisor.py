@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from firmware_py.board import CELLS, Board, file_board
 from firmware_py.devices.clock import shared_clock
 from firmware_py.devices.run_dir import HeldRunDir, RunDirWatch
-from firmware_py.devices.session_log import state_dir, warn
+from firmware_py.devices.session_log import warn
+from firmware_py.devices.session_store import sessions_folder
 from firmware_py.live import BUILDERS, EXIT_LOST, SUPERVISOR
 from firmware_py.loop import Stop
 from firmware_py.pipes import PipeRing
@@ -127,9 +128,9 @@ class Supervisor:
         took_s = time.monotonic() - self._begun_s
         if self._settings.session.log:
             control = next(child for child in self._children if child.name == "control")
-            folder = state_dir(os.environ, self._settings.runtime.state_dir)
+            folder = sessions_folder(os.environ, self._settings.runtime.state_dir)
             pid = control.popen.pid if control.popen is not None else 0
-            session = f"the session is in {next(folder.glob(f'*-{pid}.jsonl'), folder)}"
+            session = f"the session is in {next(folder.glob(f'*-{pid}-*.jsonl'), folder)}"
         else:
             session = "the session is not kept (session.log=false)"
         warn(f"ready after {took_s:.1f} s: it listens and plays; {session}")

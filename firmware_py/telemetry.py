@@ -57,6 +57,11 @@ COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Process → names of its counters. Counters only rise while a process lives."""
 
+ROUTINE_COUNTERS: Final = frozenset(
+    ("n_periods", "n_hops", "n_emotion_steps", "n_bars", "n_full", "n_silent_bars", "n_pulses")
+)
+"""Counters that rise while nobody plays: their rise alone is no news."""
+
 TELEMETRY_DTYPES: Final = {
     process: np.dtype([(name, "<i8") for name in names]) for process, names in COUNTERS.items()
 }

@@ -287,6 +287,10 @@ class SessionSettings:
     """What is kept of a session. Sound is never kept."""
 
     log: bool = _setting(True, "write a session log")
+    keep_mb: int = _setting(
+        200, "size of all session logs; beyond it the oldest are removed", "MB", limits=(1, 100_000)
+    )
+    keep_days: int = _setting(90, "age beyond which session logs are removed", "days", limits=(1, 3_650))
     prometheus: str = _setting(
         "", "file of counters for node_exporter's textfile collector; empty: none", check=_printable
     )

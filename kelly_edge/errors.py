@@ -3,6 +3,7 @@
     KellyError                      the one to catch; its text is the one line a person reads
     ├── ConfigError                 a setting is wrong (all faults of a file in one error)
     ├── AudioFileError              a recording cannot be read
+    ├── SessionError                a session log is missing, damaged or of a newer format
     ├── OutputError                 a result cannot be written
     ├── ArtefactError               a model file is missing, damaged or not the one promised
     ├── DataError                   a data set of the workshop is absent or damaged
@@ -23,6 +24,10 @@ class ConfigError(KellyError):
 
 class AudioFileError(KellyError):
     """A recording is missing, is not audio, is empty or cannot be read."""
+
+
+class SessionError(KellyError):
+    """A session log is missing, is none, or was written in a newer format."""
 
 
 class OutputError(KellyError):

@@ -1,8 +1,12 @@
-"""What several tests share: the shipped models, opened once, and a rendered performance of the demo."""
+"""What several tests share: the shipped models, opened once, and a rendered performance of the demo.
+
+At the end of a run ``skips`` says how many tests of which kind did not run, and what would run them.
+"""
 
 import hypothesis
 import numpy as np
 import pytest
+from skips import Left
 
 from firmware_py.devices.audio_file import read_audio
 from firmware_py.offline_commands import demo_recording
@@ -36,3 +40,9 @@ def demo_samples() -> np.ndarray:
 def demo_performance(settings: Settings, models: Models, demo_samples: np.ndarray) -> Performance:
     """What the defaults make of the demo's recording."""
     return Offline(settings, models, demo_samples).run()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Count."""
+    is_whole = config.args == config.getini("testpaths")
+    config.pluginmanager.register(Left(is_whole), "what did not run")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from firmware_py.board import memory_board
 from firmware_py.control_parts import METRICS_EVERY_S, open_control
 from firmware_py.devices.learned_controls import Learned, store_controls
 from firmware_py.devices.offline import VirtualClock
+from firmware_py.devices.session_store import DAY_S
 from kelly_edge.config import MidiSettings, PanelSettings, RuntimeSettings, SessionSettings, Settings
 from kelly_edge.contract import KNOBS_DTYPE
 
@@ -29,10 +31,29 @@ def test_the_log_is_kept_in_the_state_folder_and_ends_with_the_counters(tmp_path
     parts.step()
     parts.close()
     kinds = [(entry["kind"], entry.get("process")) for entry in entries(tmp_path)]
-    assert kinds[0] == ("knobs", None)
+    assert kinds[:2] == [("session", None), ("knobs", None)]
     assert ("counters", "control") in kinds
     # Each process's last counts stand there once.
     assert len(kinds) == len(set(kinds))
+
+
+def test_the_log_is_bounded_by_the_settings(tmp_path: Path) -> None:
+    folder = tmp_path / "sessions"
+    folder.mkdir()
+    for n in range(3):
+        path = folder / f"2020010{n}-000000-1-0001.jsonl"
+        path.write_bytes(b"x" * 600_000)
+        os.utime(path, (time.time() - (1.0 + n) * DAY_S,) * 2)
+    settings = Settings(
+        midi=NO_INPUTS,
+        panel=NO_PANEL,
+        runtime=RuntimeSettings(state_dir=str(tmp_path)),
+        session=SessionSettings(keep_mb=1, keep_days=2),
+    )
+    parts = open_control(settings, memory_board(), VirtualClock())
+    parts.close()
+    names = sorted(path.name for path in folder.iterdir())
+    assert len(names) == 2 and names[0] == "20200100-000000-1-0001.jsonl"
 
 
 def test_session_log_false_keeps_nothing(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_who_is_asked_to_stop_while_it_is_built_leaves_at_once_and_is_no_failure
         assert process.stdout is not None
         assert process.stdout.readline() == "building\n"
         process.send_signal(number)
-        out, err = process.communicate(timeout=20.0)
+        out, err = process.communicate(timeout=120.0)
     assert (process.returncode, out, err) == (0, "", "")
 
 

@@ -173,7 +173,7 @@ CHECKS: Final = (
     Check("run folder", _run_dir, "set runtime.run_dir to a folder of this user alone"),
     Check("run folder's memory", _run_dir_memory, "set runtime.run_dir to a folder in memory, below /run"),
     Check("state folder", _state_dir, "set runtime.state_dir to a folder of this user"),
-    Check("free space", _space, "remove old session logs, or set session.log=false"),
+    Check("free space", _space, "lower session.keep_mb, or free space otherwise"),
     Check("journal", _journal, "run it under systemd, or keep its stderr"),
     Check("metrics file", _metrics, "set session.prometheus below node_exporter's textfile folder"),
 )

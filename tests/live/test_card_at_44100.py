@@ -1,8 +1,7 @@
-"""A card at 44.1 kHz, live: blocks at the instrument's rate, and one period out for each that came in."""
+"""A card at 44.1 kHz, live: blocks at the instrument's rate, and what resampling adds (``make faults``)."""
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +12,12 @@ from rig import DummyServer, Tape, absent
 pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
 
 from firmware_py.cards import open_card
-from firmware_py.devices.alsa import AlsaCard
-from firmware_py.devices.resampled_card import ResampledCard
 from firmware_py.realtime import may_rise
 from kelly_edge.config import AudioSettings
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.latency import rate_latency, total_samples
 
+pytestmark = pytest.mark.faults
 PERIOD = 128
 RATE_HZ = 44_100
 
@@ -38,32 +36,6 @@ def slow_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dum
     yield dummy
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     dummy.stop()
-
-
-def test_it_runs_in_step_at_the_instrument_s_pace(slow_server: DummyServer) -> None:
-    audio = AudioSettings(card="kelly", sample_rate_hz=RATE_HZ, period=PERIOD)
-    card, block = open_card(audio, print), np.zeros(PERIOD, np.float32)
-    assert isinstance(card, ResampledCard)
-    alsa = card._card
-    assert isinstance(alsa, AlsaCard)
-
-    def run(n_blocks: int) -> float:
-        begin_s = time.monotonic()
-        for _ in range(n_blocks):
-            card.wait()
-            card.read(block)
-            card.write(block)
-        return time.monotonic() - begin_s
-
-    run(100)
-    n_xruns = card.n_capture_xruns + card.n_playback_xruns
-    taken_s = run(750)
-    n_xruns = card.n_capture_xruns + card.n_playback_xruns - n_xruns
-    card.close()
-    assert taken_s == pytest.approx(750 * PERIOD / SAMPLE_RATE_HZ, abs=0.15)
-    # A busy machine may add xruns of its own; a card out of step has one every few periods.
-    assert n_xruns <= 3
-    assert alsa.n_out_of_step <= 3
 
 
 CLICK_EVERY, N_CLICKS = 11_025, 8

@@ -118,14 +118,14 @@ def test_a_jack_port_is_found_by_its_name_and_played_to_across_clients(server: A
     warnings: list[str] = []
     ports = MidiPorts(("jack:*piano*",), warnings.append)
     assert len(ports.names) == 1
-    time.sleep(0.1)
-    ports.send(0.0, 0x90, 60, 80)
-    end_s = time.monotonic() + 2
+    end_s = time.monotonic() + 60
     got: list[list[int]] = []
+    # JACK makes a connection in its own time; what is sent before is lost.
     while [0x90, 60, 80] not in got and time.monotonic() < end_s:
-        if message := instrument.get_message():
+        ports.send(0.0, 0x90, 60, 80)
+        time.sleep(0.05)
+        while message := instrument.get_message():
             got.append(message[0])
-        time.sleep(0.005)
     assert [0x90, 60, 80] in got
     instrument.close_port()
     ports.scan()

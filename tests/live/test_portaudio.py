@@ -16,14 +16,15 @@ try:
 except (ImportError, OSError) as error:  # the module without its library is an OSError
     pytest.skip(f"no PortAudio here ({error})", allow_module_level=True)
 
-from firmware_py.devices.absent_card import REOPEN_EVERY_S
-from firmware_py.devices.portaudio import HANGS_AFTER_S, Rings
+from firmware_py.devices.portaudio import Rings
 from kelly_edge.contract import SAMPLE_RATE_HZ
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT = Path(__file__).with_name("portaudio_client.py")
 PERIOD_S = 128 / SAMPLE_RATE_HZ
 N_STALLS = 3
+PATIENCE_S = 60.0
+"""Only a fault takes this long."""
 
 
 def client(scenario: str, argument: str = "", meanwhile: Callable[[], None] | None = None) -> Any:
@@ -41,7 +42,7 @@ def client(scenario: str, argument: str = "", meanwhile: Callable[[], None] | No
         if meanwhile is not None:
             assert popen.stdout.readline() == "ready\n"
             meanwhile()
-        out, errors = popen.communicate("go\n", timeout=20)
+        out, errors = popen.communicate("go\n", timeout=PATIENCE_S)
     except BaseException:
         popen.kill()
         popen.communicate()
@@ -61,22 +62,16 @@ def jack(server: Any) -> Any:
 # --- with a server -----------------------------------------------------------------------
 
 
-def test_it_runs_at_the_pace_of_the_card(jack: Any) -> None:
-    outcome = client("pace")
-    assert outcome["taken_s"] == pytest.approx(375 * PERIOD_S, abs=0.15)
-    assert outcome["warnings"] == outcome["lost"] == []
-
-
 def test_each_stall_is_counted_and_sound_goes_on(jack: Any) -> None:
     outcome = client("stalls")
-    # A busy machine may add xruns of its own; none may be missed.
-    assert N_STALLS <= outcome["n_xruns"] <= N_STALLS + 2
+    # A busy machine may add xruns of its own; none may be missed. ``test_pace`` looks for too many.
+    assert outcome["n_xruns"] >= N_STALLS
     assert outcome["lost"] == []
 
 
-def test_an_absent_card_is_waited_for_in_silence_at_the_pace_of_the_clock(jack: Any) -> None:
+def test_an_absent_card_is_waited_for_in_silence_and_no_faster_than_the_clock(jack: Any) -> None:
     outcome = client("absent", "portaudio:Nobody")
-    assert outcome["taken_s"] == pytest.approx(187 * PERIOD_S, abs=0.15)
+    assert outcome["taken_s"] > 187 * PERIOD_S - 0.15
     assert outcome["peak"] == 0.0
     assert len(outcome["warnings"]) == 1
     assert "audio.card" in outcome["warnings"][0]
@@ -91,12 +86,10 @@ def test_a_rate_the_card_has_not_is_refused_in_one_line(jack: Any) -> None:
 def test_a_server_killed_is_seen_at_once_and_the_process_started_anew_finds_it_back(jack: Any) -> None:
     outcome = client("killed", meanwhile=jack.kill)
     assert outcome["was_there"]
-    assert outcome["taken_s"] < HANGS_AFTER_S + 0.5
     assert len(outcome["lost"]) == 1
     assert "gave no sound" in outcome["lost"][0]
     outcome = client("comes", meanwhile=jack.start)
     assert not outcome["was_there"]
-    assert outcome["taken_s"] < REOPEN_EVERY_S + 1.0
     assert "is there" in outcome["warnings"][-1]
 
 

@@ -145,7 +145,7 @@ def test_two_processes_train_one_network(work: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "models.composer.train", "--config", "tiny"]
     command += ["--configs", str(work / "configs.yaml"), "--work", str(work)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 0, ran.stderr[-2_000:]
     assert ran.stdout.count("tiny pop909 step") == 1  # one process speaks
     assert ran.stdout.count("tiny emopia step") == 1
@@ -162,7 +162,7 @@ def test_a_config_that_does_not_exist_is_one_line(work: Path) -> None:
         "--configs",
         str(work / "none.yaml"),
     ]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 2
     assert ran.stderr.count("\n") == 1 and "no such file" in ran.stderr
 

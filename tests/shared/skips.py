@@ -1,0 +1,124 @@
+"""What of the tests did not run, of which kind, and what would run it: printed at the end of a run."""
+
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+
+TESTS: Final = Path(__file__).parents[1]
+MUST_RUN: Final = bool(os.environ.get("KELLY_MUST_RUN"))
+"""Set by the targets that install what their tests need: a test that skips for want of it is a failure."""
+
+
+class Skip(NamedTuple):
+    """A kind of skipped test: a pattern of its reasons, a name, what runs it, and whether that is no fault
+    although the target was asked for by name."""
+
+    reasons: str
+    name: str
+    remedy: str
+    is_allowed: bool = False
+
+
+SKIPS: Final = (
+    Skip("torch|onnx|scikit-learn", "the workshop's packages", "make test-workshop"),
+    Skip(
+        "booting boxes|systemd-nspawn|aarch64|no tree|ssh|mmdebstrap|pyinfra",
+        "booted trees",
+        "make deploy-test",
+    ),
+    Skip("virtual box", "the emulated box", "make appliance"),
+    Skip("recordings|KELLY_DATA", "recordings", "the data sets (docs/training.md)", is_allowed=True),
+    Skip("wheel|litert|tflite|runtime", "a runtime for another Python", "Python 3.11", is_allowed=True),
+    Skip("gpio-sim", "simulated pins", "a kernel with gpio-sim; make appliance boots one", is_allowed=True),
+    Skip("has a gadget", "a machine without a USB gadget", "another machine", is_allowed=True),
+    Skip("xrun|may not look", "looks that disturb what they look at", "an idle machine", is_allowed=True),
+    Skip("root|SCHED_FIFO|tmpfs|rights", "rights", "root, with CAP_SYS_NICE and mount"),
+    Skip("font", "sound fonts", "make test-workshop"),
+    Skip("systemd", "systemd's programs", "apt-get install systemd"),
+    Skip("gcc|stress-ng|strace", "tools of the fault tests", "make faults"),
+    Skip(
+        "JACK|jackd|sound server|PortAudio|alsa|rtmidi|libasound|plugin",
+        "a sound server",
+        "apt-get install jackd2 libasound2-plugins libportaudio2, python-rtmidi with JACK",
+    ),
+    Skip("kelly-edge is not installed|oracle|not installed", "packages", "make test"),
+    Skip("", "other", "see the reason above"),
+)
+
+
+def kind_of_skip(reason: str) -> Skip:
+    """The first kind that the reason matches."""
+    return next(skip for skip in SKIPS if re.search(skip.reasons, reason))
+
+
+def not_collected() -> int:
+    """Tests of the emulated box that this run left out."""
+    if os.environ.get("KELLY_APPLIANCE"):
+        return 0
+    files = (TESTS / "appliance").glob("test_*.py")
+    return sum(len(re.findall(r"^def test_", file.read_text(), re.MULTILINE)) for file in files)
+
+
+class Left:
+    """Counts what did not run."""
+
+    def __init__(self, is_whole: bool) -> None:
+        self.is_whole = is_whole
+        self.skipped: Counter[Skip] = Counter()
+        self.deselected: Counter[str] = Counter()
+        self.n_passed = 0
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Marked for a target of their own, which this run is not."""
+        if "not faults" in items[0].config.option.markexpr:
+            self.deselected.update(m for item in items for m in ("faults",) if item.get_closest_marker(m))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A module that skips itself counts once."""
+        self._count(report)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A test."""
+        self._count(report)
+        self.n_passed += report.when == "call" and report.passed
+
+    def _count(self, report: pytest.CollectReport | pytest.TestReport) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            longrepr = report.longrepr
+            reason = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
+            self.skipped[kind_of_skip(reason)] += 1
+
+    def lines(self) -> list[str]:
+        """What to print."""
+        lines = [f"{n} skipped: {skip.name}; {skip.remedy}" for skip, n in self.skipped.items()]
+        lines += [f"{n} left out: marked {mark}; make {mark}" for mark, n in self.deselected.items()]
+        if self.is_whole and (n := not_collected()):
+            lines.append(f"{n} left out: the emulated box; make appliance")
+        return lines
+
+    def wanting(self) -> str:
+        """Why a target that must run did not, or nothing."""
+        n_wanting = sum(n for skip, n in self.skipped.items() if not skip.is_allowed)
+        if n_wanting:
+            return f"{n_wanting} tests did not run for want of what this target needs"
+        return "" if self.n_passed else "no test ran"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail a target that did not do what it is for."""
+        if MUST_RUN and session.exitstatus == pytest.ExitCode.OK and self.wanting():
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say it."""
+        lines = self.lines()
+        if MUST_RUN and self.wanting():
+            lines.append(f"FAILED: {self.wanting()}")
+        if lines:
+            terminalreporter.section("what did not run, and what runs it")
+            for line in lines:
+                terminalreporter.line(line)

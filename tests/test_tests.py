@@ -1,0 +1,106 @@
+"""The tests themselves: each can fail, and each reason to skip says what would run it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from skips import SKIPS, kind_of_skip
+
+TESTS: Final = Path(__file__).parent
+FILES: Final = sorted(TESTS.rglob("*.py"))
+CHECKS: Final = {"raises", "warns", "fail", "deprecated_call"}
+"""Of pytest: what fails where something does not happen."""
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def name_of(call: ast.Call) -> str:
+    """The last part of the name that is called."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def can_fail(node: ast.stmt | ast.expr) -> bool:
+    """An assertion that is not true whatever happens, or a check of pytest's or numpy's."""
+    if isinstance(node, ast.Assert):
+        # A constant, or a tuple (of a condition and what was meant as its message), is always true.
+        return not isinstance(node.test, ast.Constant | ast.Tuple)
+    return isinstance(node, ast.Call) and (name_of(node) in CHECKS or name_of(node).startswith("assert_"))
+
+
+def functions(tree: ast.Module) -> Iterator[Function]:
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def without_a_check(sources: dict[str, str]) -> list[str]:
+    """``file: function`` of each test in which, and in whose helpers, nothing can fail."""
+    trees = {name: ast.parse(text) for name, text in sources.items()}
+    calls: dict[str, set[str]] = {}
+    failing: set[str] = set()
+    for tree in trees.values():
+        for function in functions(tree):
+            if function.name.startswith("test_"):
+                continue
+            nodes = list(ast.walk(function))
+            calls.setdefault(function.name, set()).update(
+                name_of(n) for n in nodes if isinstance(n, ast.Call)
+            )
+            if any(can_fail(node) for node in nodes):
+                failing.add(function.name)
+    # Helpers by name, and helpers of helpers.
+    while more := {name for name, called in calls.items() if name not in failing and called & failing}:
+        failing |= more
+    found = []
+    for file, tree in trees.items():
+        for function in functions(tree):
+            if function.name.startswith("test_"):
+                nodes = list(ast.walk(function))
+                called = {name_of(node) for node in nodes if isinstance(node, ast.Call)}
+                if not called & failing and not any(can_fail(node) for node in nodes):
+                    found.append(f"{file}: {function.name}")
+    return found
+
+
+def test_every_test_can_fail() -> None:
+    sources = {str(path.relative_to(TESTS)): path.read_text() for path in FILES}
+    assert without_a_check(sources) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "is_found"),
+    [
+        ("run()", True),
+        ("assert True", True),
+        ("assert (run(), 'it runs')", True),
+        ("for _ in range(3): run()", True),
+        ("assert run()", False),
+        ("with pytest.raises(OSError): run()", False),
+        ("np.testing.assert_array_equal(run(), 1)", False),
+        ("checked()", False),
+        ("through()", False),
+    ],
+)
+def test_a_test_that_asserts_nothing_is_found(body: str, is_found: bool) -> None:
+    helpers = "def checked():\n  assert run()\ndef through():\n  checked()\ndef run():\n  pass\n"
+    source = f"{helpers}def test_it():\n  {body}\n"
+    assert without_a_check({"a.py": source}) == (["a.py: test_it"] if is_found else [])
+
+
+def reasons(tree: ast.Module) -> Iterator[str]:
+    """The texts given to ``skip``, ``skipif`` and ``importorskip``, with X for what is computed."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or name_of(node) not in {"skip", "skipif", "importorskip"}:
+            continue
+        given = [k.value for k in node.keywords if k.arg == "reason"]
+        given += node.args[:1] if name_of(node) == "skip" else []
+        for text in given:
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                yield text.value
+            elif isinstance(text, ast.JoinedStr):
+                yield "".join(str(p.value) if isinstance(p, ast.Constant) else "X" for p in text.values)
+
+
+def test_every_reason_to_skip_says_what_would_run_it() -> None:
+    found = [reason for path in FILES for reason in reasons(ast.parse(path.read_text()))]
+    assert len(found) > 30
+    assert [reason for reason in found if kind_of_skip(reason) is SKIPS[-1]] == []
