@@ -15,8 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kelly_edge.contract import EMOTION_RATE_HZ, HOPS_PER_EMOTION_STEP, N_FEATURES
-from kelly_edge.emotion.rhythm import rhythm_state, rhythm_step, rhythm_tables
-from kelly_edge.emotion.tonality import WINDOW, tonal_state, tonal_step, tonal_tables
+from kelly_edge.emotion.rhythm import BPM, ONSETS_4S, rhythm_state, rhythm_step, rhythm_tables
+from kelly_edge.emotion.tonality import (
+    BEST_KEY,
+    CHANGE,
+    SOUNDS,
+    WINDOW,
+    tonal_state,
+    tonal_step,
+    tonal_tables,
+)
 from kelly_edge.signal.framing import DELAY_SAMPLES, FACTOR, HopGroups
 
 
@@ -130,7 +138,9 @@ def _starts() -> dict[str, int]:
 class FeatureExtractor:
     """Streaming features of mono float32 hops at 48 kHz; NaN and infinities count as silence.
 
-    Attributes (fresh after ``push`` returned True; ``features`` is overwritten by the next group)
+    The attributes are fresh after ``push`` returned True; ``features`` is overwritten by the next group.
+
+    Attributes
     ----------
     features: float32 ``[128]``, see ``FEATURES``. level_db: RMS of the group, dBFS, from -120.
     tonic, mode: best key (pitch class, 1 major or 0 minor), -1 unknown. tempo_bpm: 0 unknown.
@@ -200,12 +210,12 @@ class FeatureExtractor:
         self.level_db = 10.0 * math.log10(power) if power > 1e-12 else -120.0
         loud = min(max((self.level_db - SILENT_DB) / (SOUNDING_DB - SILENT_DB), 0.0), 1.0)
         tonal = min(max((NOISY - self.flatness) / (NOISY - TONAL), 0.0), 1.0)
-        change, sounded = float(self._tonal_state.scalars[4]), float(self._tonal_state.scalars[5])
+        change, sounded = float(self._tonal_state.scalars[CHANGE]), float(self._tonal_state.scalars[SOUNDS])
         lively = min(max(change / (LIVELY * max(sounded, SOUNDED)), STEADY_SHARE), 1.0)
         self.presence = self._keep * self.presence + (1.0 - self._keep) * loud * tonal * lively
         known = self.presence > 0.3
-        best = int(self._tonal_state.scalars[2])
+        best = int(self._tonal_state.scalars[BEST_KEY])
         self.tonic = best % 12 if known and best >= 0 else -1
         self.mode = 1 - best // 12 if known and best >= 0 else -1
-        self.tempo_bpm = float(self._rhythm_state.scalars[3]) if known else 0.0
-        self.density_hz = float(self._rhythm[1]) * EMOTION_RATE_HZ if loud > 0.0 else 0.0
+        self.tempo_bpm = float(self._rhythm_state.scalars[BPM]) if known else 0.0
+        self.density_hz = float(self._rhythm[ONSETS_4S]) * EMOTION_RATE_HZ if loud > 0.0 else 0.0

@@ -14,7 +14,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from kelly_edge.emotion.tonality import CHORD_S, FAST_S, KEY_S, count_level, leak, level_spread
+from kelly_edge.emotion.tonality import (
+    CHORD_S,
+    FAST_S,
+    KEY_S,
+    LEVELS,
+    NUMBER,
+    SQUARES,
+    count_level,
+    leak,
+    level_spread,
+)
 from kelly_edge.signal.framing import ANALYSIS_RATE_HZ
 from kelly_edge.signal.spectrum import Bank, FftPlan, apply_bank, fft_plan, mel_bank, power_spectrum
 
@@ -38,17 +48,61 @@ N_PAST: Final = 3
 PEAK_FRAMES: Final = 6
 """The level of an onset is the loudest of so many frames; two onsets, or attacks of a band, are no nearer."""
 FLOOR: Final = 1e-10
+"""Power added where a quotient or logarithm needs one: -100 dBFS."""
+COMPRESSION: Final = 300.0
+"""Log mel is log(1 + this × power over the mean of 15 s): what lies 25 dB below the mean hardly counts."""
+ONSET_ABOVE_MEAN, ONSET_LEAST = 1.5, 0.06
+"""An onset's flux is above so many times its mean of 4 s plus so many nepers."""
+CLEAR: Final = 0.1
+"""Pulse clarity from which a tempo is named."""
+FAST, SECOND, CHORD, KEY, FRAME_CHORD = range(5)
+"""Time constants .4, 1, 4, 15 s per group, and 4 s per frame, in the order of ``RhythmTables.leaks``;
+``weights`` has the first four."""
+POWER, NOW, SINCE_ONSET, BPM, ATTACKS, PEAK = range(6)
+"""Slots of ``RhythmState.scalars``: mean square (15 s); where the flux of the next frame goes in its ring;
+frames since the last onset; tempo, 0 unknown; attacks of the group in all bands; greatest power since."""
+ONSETS_1S, ONSETS_4S, ONSETS_15S, ATTACKS_4S = range(4)
+"""Slots of ``RhythmState.rates``, per group."""
+FLUX_FAST, FLUX_CHORD, FLUX_SQUARE = range(3)
+"""Slots of ``RhythmState.moments``: running mean of the flux (.4 s, 4 s) and of its square (4 s)."""
+
+SHAPE: Final = (
+    ("centroid", 1),
+    ("bandwidth", 1),
+    ("tilt_db", 1),
+    ("low_share_db", 1),
+    ("high_share_db", 1),
+    ("crest_db", 1),
+)
+"""What ``_shape`` writes, in order: name and number of values, as in ``features.FEATURES``."""
+CENTROID, BANDWIDTH, TILT, LOW_SHARE, HIGH_SHARE, CREST = range(6)
+LOW_TOP, HIGH_BOTTOM = 11, 86
+"""Last bin of the low share and first of the high share: 258 Hz and 2,016 Hz."""
+RHYTHM: Final = (
+    ("onset_rate", 3),
+    ("attack_rate", 1),
+    ("onset_level_spread_db", 1),
+    ("attack_level_spread_db", 1),
+    ("flux_fast", 1),
+    ("flux", 1),
+    ("tempogram", 6),
+    ("tempo", 1),
+    ("pulse_clarity", 1),
+)
+"""What ``rhythm_step`` writes into ``rhythm``, in order: name and number of values, as in ``FEATURES``."""
+ATTACK_RATE, ONSET_SPREAD, ATTACK_SPREAD, OUT_FLUX_FAST, OUT_FLUX, TEMPOGRAM = range(3, 9)
+TEMPO, PULSE_CLARITY = 14, 15
 
 
 class RhythmTables(NamedTuple):
     """Constants of the kernel."""
 
     plan: FftPlan
-    bank: Bank
-    log2_hz: Float32  # [257]
-    tempo_weight: Float32  # [N_LAGS + 1]
-    bands: NDArray[np.int64]
-    leaks: Float32  # 0.4, 1, 4, 15 s a group; 4 s a frame
+    bank: Bank  # 27 mel bands
+    log2_hz: Float32  # [257] of the bins
+    tempo_weight: Float32  # [151] by lag
+    bands: NDArray[np.int64]  # [7] edges of the tempogram, frames of lag
+    leaks: Float32  # [5] what is kept: see FAST
 
 
 class RhythmState(NamedTuple):
@@ -61,14 +115,14 @@ class RhythmState(NamedTuple):
     mel_mean: Float32  # [27] running mean of mel power, CHORD_S
     flux: Float32  # [N_LAGS + 1] ring of the onset envelope
     lags: Float32  # [N_LAGS + 1] leaky autocorrelation
-    rates: Float32  # onsets a group over 1, 4, 15 s; attacks of a band over 4 s
-    moments: Float32  # flux: fast mean, chord mean, chord mean square
-    levels: Float32  # onsets, KEY_S: number, sum of levels in dB, of squares
-    weights: Float32  # start corrections: 0.4, 1, 4, 15 s
-    scalars: Float32  # power reference, ring index, frames since onset, bpm, the group's attacks, peak power
-    power: Float32
-    group_power: Float32
-    mel: Float32
+    rates: Float32  # [4] see ONSETS_1S
+    moments: Float32  # [3] see FLUX_FAST
+    levels: Float32  # [3] onsets, KEY_S: number, sum of levels in dB, of squares
+    weights: Float32  # [4] how much of each running mean is real: 1 - leak ** n
+    scalars: Float32  # [6] see POWER
+    power: Float32  # [257] of the frame
+    group_power: Float32  # [257] mean of the group's frames
+    mel: Float32  # [27] of the frame, then of the group
 
 
 @cache
@@ -94,6 +148,8 @@ def rhythm_state() -> RhythmState:
     def zeros(*shape: int) -> Float32:
         return np.zeros(shape, np.float32)
 
+    scalars = zeros(6)
+    scalars[SINCE_ONSET] = PEAK_FRAMES
     return RhythmState(
         zeros(N_PAST, N_MEL),
         np.full(N_MEL, PEAK_FRAMES, np.float32),
@@ -106,7 +162,7 @@ def rhythm_state() -> RhythmState:
         zeros(3),
         zeros(3),
         zeros(4),
-        np.array([0.0, 0.0, PEAK_FRAMES, 0.0, 0.0, 0.0], np.float32),
+        scalars,
         zeros(FRAME // 2 + 1),
         zeros(FRAME // 2 + 1),
         zeros(N_MEL),
@@ -119,10 +175,10 @@ def _frame(frame: Float32, tables: RhythmTables, state: RhythmState) -> float:
     scalars, flux, n, past = state.scalars, state.flux, state.flux.shape[0], state.past
     power_spectrum(frame, tables.plan, state.power)
     apply_bank(state.power, tables.bank, state.mel)
-    reference = scalars[0] / max(state.weights[3], 1e-3) + FLOOR
+    reference = scalars[POWER] / max(state.weights[KEY], 1e-3) + FLOOR
     rise = 0.0
     for b in range(N_MEL):
-        value = math.log(1.0 + 300.0 * state.mel[b] / reference)
+        value = math.log(1.0 + COMPRESSION * state.mel[b] / reference)
         rise += max(0.0, value - past[N_PAST - 1, b])
         lowest = value
         for i in range(N_PAST):
@@ -132,7 +188,7 @@ def _frame(frame: Float32, tables: RhythmTables, state: RhythmState) -> float:
         if state.since[b] == PEAK_FRAMES - 1:
             count_level(state.attacks[:, b], 10.0 * math.log10(state.peaks[b] / reference + 1e-6))
         if value - lowest > ATTACK and state.since[b] >= PEAK_FRAMES:
-            scalars[4] += 1.0
+            scalars[ATTACKS] += 1.0
             state.since[b] = 0.0
             state.peaks[b] = state.mel[b]
         for i in range(N_PAST - 1):
@@ -143,11 +199,11 @@ def _frame(frame: Float32, tables: RhythmTables, state: RhythmState) -> float:
     for i in range(state.power.shape[0]):
         state.group_power[i] += state.power[i] / N_FRAMES
         power += state.power[i]
-    now = int(scalars[1])
+    now = int(scalars[NOW])
     last, before = flux[(now - 1) % n], flux[(now - 2) % n]
     flux[now] = rise
-    mean = state.moments[1] / max(state.weights[2], 1e-3)
-    keep = tables.leaks[4]
+    mean = state.moments[FLUX_CHORD] / max(state.weights[CHORD], 1e-3)
+    keep = tables.leaks[FRAME_CHORD]
     # The ring read backwards, in two straight runs.
     for lag in range(SHORTEST_LAG, min(now + 1, n)):
         product = (rise - mean) * (flux[now - lag] - mean)
@@ -155,14 +211,15 @@ def _frame(frame: Float32, tables: RhythmTables, state: RhythmState) -> float:
     for lag in range(max(now + 1, SHORTEST_LAG), n):
         product = (rise - mean) * (flux[now - lag + n] - mean)
         state.lags[lag] = keep * state.lags[lag] + (1.0 - keep) * product
-    scalars[1] = (now + 1) % n
-    scalars[2] = min(scalars[2] + 1.0, 1_000.0)
-    scalars[5] = max(scalars[5], power)
-    if scalars[2] == PEAK_FRAMES - 1:
-        count_level(state.levels, 10.0 * math.log10(scalars[5] / reference + 1e-6))
-    if last > before and last >= rise and last > 1.5 * mean + 0.06 and scalars[2] >= PEAK_FRAMES:
-        scalars[2] = 0.0
-        scalars[5] = power
+    scalars[NOW] = (now + 1) % n
+    scalars[SINCE_ONSET] = min(scalars[SINCE_ONSET] + 1.0, 1_000.0)
+    scalars[PEAK] = max(scalars[PEAK], power)
+    if scalars[SINCE_ONSET] == PEAK_FRAMES - 1:
+        count_level(state.levels, 10.0 * math.log10(scalars[PEAK] / reference + 1e-6))
+    is_peak = last > before and last >= rise and last > ONSET_ABOVE_MEAN * mean + ONSET_LEAST
+    if is_peak and scalars[SINCE_ONSET] >= PEAK_FRAMES:
+        scalars[SINCE_ONSET] = 0.0
+        scalars[PEAK] = power
         return 1.0
     return 0.0
 
@@ -176,9 +233,9 @@ def _shape(tables: RhythmTables, state: RhythmState, out: Float32) -> None:
         total += power[i]
         centroid += power[i] * log2_hz[i]
         peak = max(peak, power[i])
-        if i <= 11:
+        if i <= LOW_TOP:
             low += power[i]
-        if i >= 86:
+        if i >= HIGH_BOTTOM:
             high += power[i]
     centroid = centroid / total if total > 2.0 * FLOOR else 9.0
     spread, tilt, norm = 0.0, 0.0, 0.0
@@ -188,20 +245,20 @@ def _shape(tables: RhythmTables, state: RhythmState, out: Float32) -> None:
         x = b - 0.5 * (N_MEL - 1)
         tilt += x * state.mel[b]
         norm += x * x
-    out[0] = centroid
-    out[1] = math.sqrt(spread / total)
-    out[2] = tilt / norm
-    out[3] = 10.0 * math.log10((low + FLOOR) / total)
-    out[4] = 10.0 * math.log10((high + FLOOR) / total)
-    out[5] = 10.0 * math.log10((peak + FLOOR) / total)
+    out[CENTROID] = centroid
+    out[BANDWIDTH] = math.sqrt(spread / total)
+    out[TILT] = tilt / norm
+    out[LOW_SHARE] = 10.0 * math.log10((low + FLOOR) / total)
+    out[HIGH_SHARE] = 10.0 * math.log10((high + FLOOR) / total)
+    out[CREST] = 10.0 * math.log10((peak + FLOOR) / total)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _tempo(tables: RhythmTables, state: RhythmState, out: Float32) -> None:
     """Six bands of the normalised tempogram, log2 tempo against 120, pulse clarity: 8 values."""
     n = state.lags.shape[0]
-    mean = state.moments[1] / max(state.weights[2], 1e-3)
-    variance = max(state.moments[2] / max(state.weights[2], 1e-3) - mean * mean, 0.0) + 1e-4
+    mean = state.moments[FLUX_CHORD] / max(state.weights[CHORD], 1e-3)
+    variance = max(state.moments[FLUX_SQUARE] / max(state.weights[CHORD], 1e-3) - mean * mean, 0.0) + 1e-4
     best, value = SHORTEST_LAG, 0.0
     for band in range(6):
         top = 0.0
@@ -213,9 +270,9 @@ def _tempo(tables: RhythmTables, state: RhythmState, out: Float32) -> None:
         out[band] = min(top / variance, 1.0)
     clarity = min(max(state.lags[best], 0.0) / variance, 1.0)
     bpm = 60.0 * FRAME_RATE_HZ / best
-    out[6] = math.log2(bpm / 120.0) if value > 0.0 else 0.0
-    out[7] = clarity
-    state.scalars[3] = bpm if clarity > 0.1 and value > 0.0 else 0.0
+    out[TEMPO - TEMPOGRAM] = math.log2(bpm / 120.0) if value > 0.0 else 0.0
+    out[PULSE_CLARITY - TEMPOGRAM] = clarity
+    state.scalars[BPM] = bpm if clarity > CLEAR and value > 0.0 else 0.0
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -237,45 +294,47 @@ def rhythm_step(
         square += window[i] * window[i]
     square /= samples
     # Hann windows of sum 2: a spectrum's powers sum to about 3 times the mean square.
-    scalars[0] = leaks[3] * scalars[0] + (1.0 - leaks[3]) * square
+    scalars[POWER] = leaks[KEY] * scalars[POWER] + (1.0 - leaks[KEY]) * square
     state.group_power[:] = 0.0
-    scalars[4] = 0.0
+    scalars[ATTACKS] = 0.0
     for i in range(3):
-        state.levels[i] *= leaks[3]
+        state.levels[i] *= leaks[KEY]
         for b in range(N_MEL):
-            state.attacks[i, b] *= leaks[3]
+            state.attacks[i, b] *= leaks[KEY]
     onsets, total, total_square = 0.0, 0.0, 0.0
     start = window.shape[0] - samples - FRAME + STEP
     for i in range(N_FRAMES):
         onsets += _frame(window[start + i * STEP : start + i * STEP + FRAME], tables, state)
-        rise = state.flux[(int(state.scalars[1]) - 1) % state.flux.shape[0]]
+        rise = state.flux[(int(state.scalars[NOW]) - 1) % state.flux.shape[0]]
         total += rise / N_FRAMES
         total_square += rise * rise / N_FRAMES
-    moments[0] = leaks[0] * moments[0] + (1.0 - leaks[0]) * total
-    moments[1] = leaks[2] * moments[1] + (1.0 - leaks[2]) * total
-    moments[2] = leaks[2] * moments[2] + (1.0 - leaks[2]) * total_square
+    moments[FLUX_FAST] = leaks[FAST] * moments[FLUX_FAST] + (1.0 - leaks[FAST]) * total
+    moments[FLUX_CHORD] = leaks[CHORD] * moments[FLUX_CHORD] + (1.0 - leaks[CHORD]) * total
+    moments[FLUX_SQUARE] = leaks[CHORD] * moments[FLUX_SQUARE] + (1.0 - leaks[CHORD]) * total_square
     for s in range(3):
         state.rates[s] = leaks[s + 1] * state.rates[s] + (1.0 - leaks[s + 1]) * onsets
         rhythm[s] = state.rates[s] / weights[s + 1]
-    state.rates[3] = leaks[2] * state.rates[3] + (1.0 - leaks[2]) * scalars[4] / N_MEL
-    rhythm[3] = state.rates[3] / weights[2]
-    rhythm[4] = level_spread(state.levels)
+    attacks = (1.0 - leaks[CHORD]) * scalars[ATTACKS] / N_MEL
+    state.rates[ATTACKS_4S] = leaks[CHORD] * state.rates[ATTACKS_4S] + attacks
+    rhythm[ATTACK_RATE] = state.rates[ATTACKS_4S] / weights[CHORD]
+    rhythm[ONSET_SPREAD] = level_spread(state.levels)
     number, deviation = 1e-6, 0.0
     for b in range(N_MEL):
         # About each band's own mean: an instrument's timbre does not count.
-        if state.attacks[0, b] > 0.5:
-            number += state.attacks[0, b]
-            deviation += max(state.attacks[2, b] - state.attacks[1, b] ** 2 / state.attacks[0, b], 0.0)
-    rhythm[5] = math.sqrt(deviation / number)
+        n, levels = state.attacks[NUMBER, b], state.attacks[LEVELS, b]
+        if n > 0.5:
+            number += n
+            deviation += max(state.attacks[SQUARES, b] - levels**2 / n, 0.0)
+    rhythm[ATTACK_SPREAD] = math.sqrt(deviation / number)
 
-    reference = scalars[0] / weights[3] + FLOOR
+    reference = scalars[POWER] / weights[KEY] + FLOOR
     apply_bank(state.group_power, tables.bank, state.mel)
     for b in range(N_MEL):
-        state.mel_mean[b] = leaks[1] * state.mel_mean[b] + (1.0 - leaks[1]) * state.mel[b]
-        mel[b] = 10.0 * math.log10(state.mel_mean[b] / weights[1] / reference + 1e-7)
+        state.mel_mean[b] = leaks[SECOND] * state.mel_mean[b] + (1.0 - leaks[SECOND]) * state.mel[b]
+        mel[b] = 10.0 * math.log10(state.mel_mean[b] / weights[SECOND] / reference + 1e-7)
         state.mel[b] = 10.0 * math.log10(state.mel[b] / reference + 1e-7)
 
     _shape(tables, state, shape)
-    rhythm[6] = moments[0] / weights[0]
-    rhythm[7] = moments[1] / weights[2]
-    _tempo(tables, state, rhythm[8:16])
+    rhythm[OUT_FLUX_FAST] = moments[FLUX_FAST] / weights[FAST]
+    rhythm[OUT_FLUX] = moments[FLUX_CHORD] / weights[CHORD]
+    _tempo(tables, state, rhythm[TEMPOGRAM:])

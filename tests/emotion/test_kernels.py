@@ -1,0 +1,119 @@
+"""The kernels write what the table says, where it says: a swap of two features must not go unseen."""
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
+from kelly_edge.emotion import rhythm, tonality
+from kelly_edge.emotion.features import FEATURES, FeatureExtractor
+from kelly_edge.emotion.rhythm import N_MEL, RHYTHM, SHAPE
+from kelly_edge.emotion.tonality import REGISTER, TONAL
+
+LENGTH_S = 6.0
+T = np.arange(round(LENGTH_S * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+SLOTS = {
+    "shape": (rhythm, SHAPE, "CENTROID BANDWIDTH TILT LOW_SHARE HIGH_SHARE CREST"),
+    "rhythm": (
+        rhythm,
+        RHYTHM,
+        "ONSETS_1S ATTACK_RATE ONSET_SPREAD ATTACK_SPREAD OUT_FLUX_FAST OUT_FLUX TEMPOGRAM TEMPO "
+        "PULSE_CLARITY",
+    ),
+    "register": (
+        tonality,
+        REGISTER,
+        "PITCH_MEAN PITCH_SPREAD LOWEST HIGHEST POLYPHONY BASS_SHARE TREBLE_SHARE NOTE_RATE SWELL_RATE "
+        "LEVEL_SPREAD LEVEL_STEP",
+    ),
+    "tonal": (
+        tonality,
+        TONAL,
+        "CHROMA_15S CHROMA_4S BASS_4S MAJOR_TRIADS MINOR_TRIADS BEST_MAJOR BEST_MINOR MAJOR_LESS_MINOR "
+        "MAJOR_SHARE KEY_ENTROPY KEY_POSTERIOR MAJOR_LESS_MINOR_4S CLASH",
+    ),
+}
+
+
+def test_the_table_and_the_kernels_agree_on_the_order() -> None:
+    written = (("mel_db", N_MEL), *SHAPE, *RHYTHM, *REGISTER, *TONAL)
+    assert written == tuple((spec.name, spec.size) for spec in FEATURES)
+
+
+@pytest.mark.parametrize("kernel", SLOTS)
+def test_each_slot_s_name_is_where_its_row_begins(kernel: str) -> None:
+    module: ModuleType
+    module, rows, names = SLOTS[kernel]
+    starts = np.cumsum([0] + [size for _, size in rows])[:-1]
+    assert [getattr(module, name) for name in names.split()] == starts.tolist()
+
+
+def heard(audio: np.ndarray) -> dict[str, float]:
+    """Last values by name, in their units; the greatest of those with several."""
+    extractor = FeatureExtractor()
+    for hop in audio[: audio.size // HOP_SIZE * HOP_SIZE].astype(np.float32).reshape(-1, HOP_SIZE):
+        extractor.push(hop)
+    return {s.name: float(np.max(extractor.features[s.slice]) * s.scale + s.centre) for s in FEATURES}
+
+
+def struck(pitches: tuple[int, ...], every_s: float, levels: tuple[float, ...] = (0.1,)) -> np.ndarray:
+    """Notes that fade, all ``pitches`` together, at ``levels`` in turn."""
+    audio = np.zeros(T.size)
+    for i, at in enumerate(np.arange(0.05, LENGTH_S - 0.1, every_s)):
+        start = round(at * SAMPLE_RATE_HZ)
+        t = T[: T.size - start]
+        for pitch in pitches:
+            f_hz = 440.0 * 2.0 ** ((pitch - 69) / 12.0)
+            tone = sum(0.5**h * np.sin(2.0 * np.pi * f_hz * h * t) for h in range(1, 7))
+            audio[start:] += levels[i % len(levels)] * np.exp(-5.0 * t) * tone
+    return audio
+
+
+MAJOR, MINOR, CLUSTER, SCALE = (60, 64, 67), (60, 63, 67), tuple(range(60, 66)), (60, 64, 65, 67, 71)
+SINE = np.sin(2.0 * np.pi * 440.0 * T)
+UNEVEN = (0.3, 0.03)
+MORE_AND_LESS = {
+    "centroid": (struck((84,), 0.5), struck((48,), 0.5)),
+    "bandwidth": (struck((36, 84), 0.5), struck((60,), 0.5)),
+    "tilt_db": (struck((96,), 0.5), struck((36,), 0.5)),
+    "low_share_db": (struck((48,), 0.5), struck((84,), 0.5)),
+    "high_share_db": (struck((96,), 0.5), struck((60,), 0.5)),
+    "crest_db": (SINE, struck(MAJOR, 0.5)),
+    "onset_rate": (struck(MAJOR, 0.25), struck(MAJOR, 1.0)),
+    "attack_rate": (struck(MAJOR, 0.25), struck(MAJOR, 1.0)),
+    "onset_level_spread_db": (struck(MAJOR, 0.5, UNEVEN), struck(MAJOR, 0.5)),
+    "attack_level_spread_db": (struck(MAJOR, 0.5, UNEVEN), struck(MAJOR, 0.5)),
+    "flux_fast": (struck(MAJOR, 0.15), struck(MAJOR, 1.0)),
+    "flux": (struck(MAJOR, 0.15), struck(MAJOR, 1.0)),
+    "tempo": (struck(MAJOR, 0.35), struck(MAJOR, 0.75)),
+    "pulse_clarity": (struck(MAJOR, 0.5), SINE),
+    "pitch_mean": (struck((84,), 0.5), struck((48,), 0.5)),
+    "pitch_spread": (struck((36, 84), 0.5), struck((60,), 0.5)),
+    "lowest": (struck((72,), 0.5), struck((36, 72), 0.5)),
+    "highest": (struck((48, 91), 0.5), struck((48,), 0.5)),
+    "polyphony": (struck((48, 55, 60, 64, 67, 71), 0.5), struck((60,), 0.5)),
+    "bass_share": (struck((40,), 0.5), struck((72,), 0.5)),
+    "treble_share": (struck((88,), 0.5), struck((60,), 0.5)),
+    "note_rate": (struck(MAJOR, 0.8), struck((60,), 2.4)),
+    "swell_rate": (struck(MAJOR, 0.3), struck((60,), 1.2)),
+    "note_level_spread_db": (struck((60,), 0.5, UNEVEN), struck((60,), 0.5)),
+    "note_level_step_db": (struck((60,), 0.5, UNEVEN), struck((60,), 0.5)),
+    "degree_major_triads": (struck(MAJOR, 0.5), struck(MINOR, 0.5)),
+    "degree_minor_triads": (struck(MINOR, 0.5), struck(MAJOR, 0.5)),
+    "best_major": (struck(MAJOR, 0.5), struck(CLUSTER, 0.5)),
+    "best_minor": (struck(MINOR, 0.5), struck(CLUSTER, 0.5)),
+    "major_less_minor": (struck(MAJOR, 0.5), struck(MINOR, 0.5)),
+    "major_share": (struck(MAJOR, 0.5), struck(MINOR, 0.5)),
+    "key_entropy": (struck(CLUSTER, 0.5), struck(SCALE, 0.5)),
+    "key_posterior": (struck(SCALE, 0.5), struck(CLUSTER, 0.5)),
+    "major_less_minor_4s": (struck(MAJOR, 0.5), struck(MINOR, 0.5)),
+    "clash": (struck((60, 61, 66), 0.5), struck(MAJOR, 0.5)),
+}
+"""Two sounds by feature: the first has more of it."""
+
+
+@pytest.mark.parametrize("name", MORE_AND_LESS)
+def test_a_feature_rises_with_what_its_name_says(name: str) -> None:
+    more, less = MORE_AND_LESS[name]
+    assert heard(more)[name] > heard(less)[name]
