@@ -1,0 +1,24 @@
+"""The documentation site: `make docs` builds it into out/site/ and fails on a dead link or a broken docstring.
+
+Sphinx, since Material for MkDocs reaches its end of life in May 2027 (docs/decisions/0019).
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+project = "Kelly Edge"
+copyright = "the authors of Kelly Edge"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = "Kelly Edge"
+# Nothing is loaded from elsewhere: the site is read on laptops in wards too.
+html_theme_options = {"source_repository": "", "top_of_page_buttons": []}
+html_static_path: list[str] = []
+autodoc_default_options = {"members": True, "member-order": "bysource", "undoc-members": True}
+autodoc_typehints = "signature"
+napoleon_google_docstring = False
