@@ -30,17 +30,44 @@ SYSTEM_STAMP := $(VENV)/.system-packages
 STAMP := $(VENV)/.installed
 LOCK := requirements.lock
 
-.PHONY: demo test faults rehearse soak test-workshop bench appliance bundle deploy-test fuzz lint lock clean
+.PHONY: demo lint quick test coverage docs release faults rehearse soak test-workshop bench appliance bundle deploy-test fuzz lock clean
 
 demo: $(STAMP)
 	$(BIN)/kelly-edge demo --out out/demo
 
-test: $(STAMP)
+lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+
+# Under a minute once it is installed: what most changes break first.
+quick: lint
+	$(BIN)/python -m pytest -q -m "not slow and not faults" tests/signal tests/music tests/systemd tests/test_config.py \
+	  tests/test_channels.py tests/test_tests.py
+
+# T: only these tests, for instance T=tests/music.
+test: lint
+	$(BIN)/python -m pytest $(T)
+
+coverage: $(STAMP)
+	$(BIN)/pip install --quiet coverage
+	$(BIN)/coverage run --source kelly_edge,firmware_py,models,deploy -m pytest $(T)
+	$(BIN)/coverage report --sort cover
+
+# The documentation site, in out/site/. Fails on a dead link or a broken docstring.
+docs: $(STAMP)
+	$(BIN)/pip install --quiet -e '.[docs]'
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs out/site
+
+# VERSION: the next one. Sets it, dates the changelog's first section, commits and tags; nothing is pushed.
+release:
+	@echo "$(VERSION)" | grep -Eq '^[0-9]+\.[0-9]+\.[0-9]+$$' || { echo "give VERSION=major.minor.patch" >&2; exit 2; }
+	@git diff --quiet HEAD || { echo "commit or put away your changes first" >&2; exit 2; }
+	@grep -q '^## Unreleased' CHANGELOG.md || { echo "CHANGELOG.md has no section Unreleased" >&2; exit 2; }
+	sed -i 's/^version = .*/version = "$(VERSION)"/' pyproject.toml
+	sed -i "s/^## Unreleased.*/## $(VERSION) ($$(date +%F))/" CHANGELOG.md
+	git commit -q -a -m "Release $(VERSION)" && git tag -a "v$(VERSION)" -m "Kelly Edge $(VERSION)"
 
 # The same tests with the training packages there, so that none is skipped for want of them.
 test-workshop: $(STAMP)
