@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kelly_edge.contract import EMOTION_RATE_HZ, HOPS_PER_EMOTION_STEP, N_FEATURES
+from kelly_edge.contract import EMOTION_RATE_HZ, HOPS_PER_EMOTION_STEP, N_FEATURES, N_PITCH_CLASSES
 from kelly_edge.emotion.rhythm import rhythm_state, rhythm_step, rhythm_tables
 from kelly_edge.emotion.tonality import WINDOW, tonal_state, tonal_step, tonal_tables
 from kelly_edge.signal.framing import DELAY_SAMPLES, FACTOR, HopGroups
@@ -133,6 +133,7 @@ class FeatureExtractor:
     ----------
     features: float32 ``[128]``, see ``FEATURES``. level_db: RMS of the group, dBFS, from -120.
     tonic, mode: best key (pitch class, 1 major or 0 minor), -1 unknown. tempo_bpm: 0 unknown.
+    chroma: float32 ``[12]``, share of each pitch class (C first) in the last 0.4 s, sums to 1; zeros: none.
     density_hz: note onsets (chords count once) a second over 4 s. presence: 0 silence or noise .. 1 music.
     """
 
@@ -147,6 +148,7 @@ class FeatureExtractor:
         self._centre, self._inverse = centre, inverse
         self._raw = np.zeros(N_FEATURES, np.float32)
         self.features = np.zeros(N_FEATURES, np.float32)
+        self.chroma = np.zeros(N_PITCH_CLASSES, np.float32)
         at = _starts()
         raw = self._raw
         self._mel = raw[: at["centroid"]]
@@ -162,7 +164,7 @@ class FeatureExtractor:
         self._groups.reset()
         self._tonal_state = tonal_state()
         self._rhythm_state = rhythm_state()
-        self.features[:] = 0.0
+        self.features[:] = self.chroma[:] = 0.0
         self.level_db = -120.0
         self.tonic, self.mode = -1, -1
         self.tempo_bpm = self.density_hz = self.presence = 0.0
@@ -206,5 +208,6 @@ class FeatureExtractor:
         best = int(self._tonal_state.scalars[2])
         self.tonic = best % 12 if known and best >= 0 else -1
         self.mode = 1 - best // 12 if known and best >= 0 else -1
+        np.multiply(fast := self._tonal_state.chroma[0], 1.0 / max(float(fast.sum()), 1e-6), out=self.chroma)
         self.tempo_bpm = float(self._rhythm_state.scalars[3]) if known else 0.0
         self.density_hz = float(self._rhythm[1]) * EMOTION_RATE_HZ if loud > 0.0 else 0.0
