@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kelly_edge.contract import EMOTION_RATE_HZ, N_PITCH_CLASSES
 
 EVERY_CLASS: Final = (1 << N_PITCH_CLASSES) - 1
-"""The set of all pitch classes. A set is a whole number: its bit ``p`` stands for pitch class ``p`` (C = 0)."""
+"""All pitch classes. A set is a whole number: its bit ``p`` stands for pitch class ``p`` (C = 0)."""
 LATELY_S: Final = 4.0
 """Time constant of the mean of what is heard."""
 BELONGS, GONE = 0.35, 0.2
