@@ -16,7 +16,7 @@ EVERY_CLASS: Final = (1 << N_PITCH_CLASSES) - 1
 """All pitch classes. A set is a whole number: its bit ``p`` stands for pitch class ``p`` (C = 0)."""
 LATELY_S: Final = 4.0
 """Time constant of the mean of what is heard."""
-BELONGS, GONE = 0.35, 0.2
+BELONGS, GONE = 0.4, 0.3
 """Share of the strongest class from which a class belongs to what is heard, and below which it has gone.
 Overtones taken for notes seldom reach the first."""
 N_TO_OPEN: Final = 3
