@@ -450,7 +450,12 @@ NO_PINS = ("panel.encoders=[]", "panel.panic_pin=-1", "panel.hold_pin=-1", "pane
 NO_PINS += ("panel.green_pin=-1", "panel.blue_pin=-1")
 MODELS: list[Models] = []
 FOLDER: list[Any] = []
-ISO = ("emotion.programme=iso", "emotion.iso_match_s=0", "emotion.iso_rate_per_min=2", "emotion.goal_valence=1")
+ISO = (
+    "emotion.programme=iso",
+    "emotion.iso_match_s=0",
+    "emotion.iso_rate_per_min=2",
+    "emotion.goal_valence=1",
+)
 HOLD = ("emotion.programme=hold",)
 
 ROWS: dict[str, Row] = {
@@ -486,7 +491,9 @@ ROWS: dict[str, Row] = {
     "envelope.pitch_min": Row(
         lambda s: min(pitches(s)), values=(0, 57, 115), also=("envelope.pitch_max=127",)
     ),
-    "envelope.pitch_max": Row(lambda s: max(pitches(s)), values=(12, 69, 127), also=("envelope.pitch_min=0",)),
+    "envelope.pitch_max": Row(
+        lambda s: max(pitches(s)), values=(12, 69, 127), also=("envelope.pitch_min=0",)
+    ),
     "envelope.tempo_min_bpm": Row(
         lambda s: tempo_of(s, 5.0), values=(20, 160, 299), also=("envelope.tempo_max_bpm=300",)
     ),
