@@ -77,7 +77,7 @@ def test_velocity_rises_no_faster_than_its_slew_above_the_loudest_of_late(some: 
 @pytest.mark.parametrize("slew", [1.0, 2.0, 3.0, 40.0, 1_000.0])
 @pytest.mark.parametrize("notes_per_s", [0.5, 1.0, 7.0, 14.0])
 def test_velocity_rises_by_its_slew_however_often_a_note_comes(slew: float, notes_per_s: float) -> None:
-    limits = replace(LIMITS, velocity_slew_per_s=slew, velocity_max=127)
+    limits = replace(LIMITS, velocity_slew_per_s=slew, velocity_max=127, density_max_hz=40.0)
     rising = [TimedNote(i / notes_per_s, 0.05, 60, 127 if i else 20) for i in range(round(20 * notes_per_s))]
     for note, admitted in zip(rising, admit_all(rising, limits), strict=True):
         assert admitted.velocity == min(127, int(20 + slew * note.onset_s + 1e-5))

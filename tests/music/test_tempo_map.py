@@ -1,6 +1,7 @@
 """The measures of performance.mid are the bars that were committed, to a tick."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import mido
@@ -97,7 +98,7 @@ def test_a_rest_cut_short_leaves_no_fraction_of_a_beat(tmp_path: Path) -> None:
     lines = bar_lines_s(written(tmp_path, bars))
     for start_s in (0.4, 1.3, 3.3):
         assert distance_s(lines, start_s) < 1e-3
-    assert all(later - line > 0.3 for line, later in zip(lines, lines[1:], strict=False))
+    assert all(later - line > 0.3 for line, later in pairwise(lines))
 
 
 def test_bars_that_a_later_one_replaces_are_not_written(tmp_path: Path) -> None:
