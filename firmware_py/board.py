@@ -33,8 +33,17 @@ TARGET_DTYPE: Final = np.dtype(
     ]
 )
 """What the composer composes for now: the ``target`` cell."""
-BAR_DTYPE: Final = np.dtype([("start_s", "<f8"), ("beat_s", "<f8"), ("n_beats", "<u4"), ("number", "<u4")])
-"""A bar that was committed: the ``bars`` ring, for MIDI clock."""
+BAR_DTYPE: Final = np.dtype(
+    [
+        ("start_s", "<f8"),
+        ("beat_s", "<f8"),
+        ("n_beats", "<u4"),
+        ("number", "<u4"),
+        ("tonic", "<i1"),  # pitch class 0..11 of the key it was written in, -1 unknown
+        ("mode", "<i1"),  # 1 major, 0 minor, -1 unknown
+    ]
+)
+"""A bar that was committed: the ``bars`` ring, for MIDI clock and the tempo map of performance.mid."""
 SOUNDING_DTYPE: Final = np.dtype([("is_on", "?", (16, 128))])
 """Channel × note: what has been struck and not yet released: the ``sounding`` cell."""
 
@@ -86,7 +95,7 @@ RINGS: Final[Mapping[str, RingSpec]] = {
     "heard": RingSpec("HEARD_DTYPE, every hop group", HEARD_DTYPE, 64, "dsp", "composer"),
     "notes": RingSpec(f"NOTE_DTYPE, {NOTE_DTYPE.itemsize} bytes", NOTE_DTYPE, 1_024, "composer", "midi"),
     "played": RingSpec("NOTE_DTYPE", NOTE_DTYPE, 1_024, "midi", "control"),
-    "bars": RingSpec("BAR_DTYPE, where midi.clock is on", BAR_DTYPE, 64, "composer", "midi"),
+    "bars": RingSpec("BAR_DTYPE, where they are asked for", BAR_DTYPE, 64, "composer", "midi"),
     # A ring each, so that a panic is heard though control stands still.
     "panic": RingSpec("COMMAND_DTYPE", COMMAND_DTYPE, 64, "command line", "guardian"),
     "commands": RingSpec("COMMAND_DTYPE", COMMAND_DTYPE, 64, "command line", "control"),

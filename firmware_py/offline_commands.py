@@ -39,7 +39,7 @@ def play(
         started_s = time.perf_counter()
         performance = Offline(settings, models, recording.samples).run(progress)
         took_s = time.perf_counter() - started_s
-        write_midi(output, "performance.mid", performance.notes, settings.composer.program)
+        write_midi(output, "performance.mid", performance.notes, settings.composer.program, performance.bars)
         write_wav(output, "voice.wav", performance.voice, SAMPLE_RATE_HZ)
         write_json_lines(output, "session.jsonl", [header(), *performance.session])
     summary = _summary(recording, performance)

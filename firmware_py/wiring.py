@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import Board, memory_board
+from firmware_py.board import BAR_DTYPE, Board, memory_board
 from firmware_py.composer_models import new_generator, open_composer_network
 from firmware_py.devices.offline import ListJournal, RecordingCard, RecordingMidi, VirtualClock
 from firmware_py.dsp_models import new_voice, open_decoders, open_emotion
@@ -56,11 +56,13 @@ def open_models(settings: Settings) -> Models:
 class Performance:
     """What came out of a recording.
 
-    ``voice`` is float32 [n] at 48 kHz; ``notes`` NOTE_DTYPE [n]; ``session`` the log's entries.
+    ``voice`` is float32 [n] at 48 kHz; ``notes`` NOTE_DTYPE [n]; ``bars`` BAR_DTYPE [n], as they were
+    committed; ``session`` the log's entries.
     """
 
     voice: NDArray[np.float32]
     notes: NDArray[Any]
+    bars: NDArray[Any]
     session: list[dict[str, Any]]
 
 
@@ -94,7 +96,7 @@ class Offline:
         self.turns = [Turn(self.audio, self.period), Turn(self.dsp, HOP_SIZE)]
         if composer:
             generator = new_generator(settings, models.composer)
-            self.composer = ComposerStage(self.board, settings, generator, self.clock)
+            self.composer = ComposerStage(self.board, settings, generator, self.clock, tells_bars=True)
             # Before whoever obeys it.
             self.turns.insert(0, Turn(PanicStage(self.board, self.clock), HOP_SIZE))
             self.turns += [
@@ -111,16 +113,20 @@ class Offline:
     def run(
         self, progress: Progress | None = None, after_hop: Callable[[int], None] | None = None
     ) -> Performance:
-        """Play the recording from its beginning to its end; every note is released there."""
+        """Play the recording from its beginning to its end; what sounds there ends as it would have."""
         n_hops = self.n_samples // HOP_SIZE
+        bars, bar = [], np.zeros((), BAR_DTYPE)
 
         def hop_done(n_done: int) -> None:
+            while self.board.rings["bars"].read(bar):
+                bars.append(bar.copy())
             if after_hop is not None:
                 after_hop(n_done)
             if progress is not None and n_done % HOPS_PER_EMOTION_STEP == 0:
                 progress(n_done / n_hops)
 
         run_offline(self.turns, self.clock, self.n_samples, self.period, hop_done)
-        self.midi.release_all(self.clock.now_s())
+        self.midi.finish()
         self.control.close()
-        return Performance(self.card.played, self.midi_out.notes(), self.journal.entries)
+        notes = self.midi_out.notes(self.settings.midi.latency_ms / 1_000.0)
+        return Performance(self.card.played, notes, np.array(bars, BAR_DTYPE), self.journal.entries)

@@ -183,7 +183,7 @@ class EnvelopeSettings:
 
     velocity_max: int = _setting(100, "loudest note", "MIDI velocity", limits=(1, 127))
     velocity_slew_per_s: float = _setting(40.0, "fastest rise of velocity", "per second", limits=(1, 1_000))
-    density_max_hz: float = _setting(14.0, "most notes in a second", "notes/s", limits=(1, 40))
+    density_max_hz: float = _setting(14.0, "most notes in any second", "notes/s", limits=(1, 40))
     pitch_min: int = _setting(28, "lowest note", "MIDI note", limits=(0, 127))
     pitch_max: int = _setting(96, "highest note, at least 12 above pitch_min", "MIDI note", limits=(0, 127))
     tempo_min_bpm: float = _setting(40.0, "slowest tempo", "bpm", limits=(20, 300))

@@ -23,6 +23,7 @@ HOPS_PER_EMOTION_STEP: Final = 16
 HOP_RATE_HZ: Final = SAMPLE_RATE_HZ / HOP_SIZE
 EMOTION_RATE_HZ: Final = HOP_RATE_HZ / HOPS_PER_EMOTION_STEP
 GROUP_S: Final = 1.0 / EMOTION_RATE_HZ
+N_PITCH_CLASSES: Final = 12
 
 # --- the emotion path ------------------------------------------------------------------
 N_FEATURES: Final = 128
@@ -52,6 +53,7 @@ HEARD_DTYPE: Final = np.dtype(
         ("emotion", "<f4", (N_EMOTION,)),  # the whole emotion vector
         ("tonic", "<i1"),  # pitch class 0..11 (C = 0), -1 unknown
         ("mode", "<i1"),  # 1 major, 0 minor, -1 unknown
+        ("chroma", "<f4", (N_PITCH_CLASSES,)),  # share of each pitch class now, C first; zeros: none
         ("tempo_bpm", "<f4"),  # 0 unknown
         ("density_hz", "<f4"),  # note onsets a second
         ("level_db", "<f4"),  # dBFS, RMS of the last hop group

@@ -55,8 +55,11 @@ class RecordingMidi:
         """See ``MidiOut``."""
         self.messages.append((due_s, status, data1, data2))
 
-    def notes(self) -> NDArray[Any]:
-        """The note-ons and -offs paired: NOTE_DTYPE [n] in order of onset."""
+    def notes(self, latency_s: float = 0.0) -> NDArray[Any]:
+        """The note-ons and -offs paired: NOTE_DTYPE [n] in order of onset.
+
+        A note sounds ``latency_s`` after its message, on an instrument that answers so late.
+        """
         sounding: dict[tuple[int, int], tuple[float, int]] = {}
         rows = []
         for due_s, status, pitch, velocity in self.messages:
@@ -65,7 +68,7 @@ class RecordingMidi:
                 sounding[key] = (due_s, velocity)
             elif status & 0xF0 == 0x80 and key in sounding:
                 onset_s, struck = sounding.pop(key)
-                rows.append((onset_s, onset_s, due_s - onset_s, pitch, struck, key[0], 0, 0))
+                rows.append((onset_s + latency_s, onset_s, due_s - onset_s, pitch, struck, key[0], 0, 0))
         rows.sort()
         return np.array(rows, NOTE_DTYPE)
 

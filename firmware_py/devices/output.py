@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 
 from kelly_edge.config import printed
 from kelly_edge.errors import OutputError
+from kelly_edge.music.tempo_map import TICKS_PER_BEAT, TempoMap
 
-TICKS_PER_BEAT: Final = 480
-TEMPO: Final = 500_000
-"""Microseconds a beat. Notes lie on seconds of the stream, so one fixed tempo writes them all."""
-TICKS_PER_S: Final = TICKS_PER_BEAT * 1_000_000 / TEMPO
+TRACK_NAME: Final = "Kelly Edge"
+KEY_SIGNATURES: Final = (
+    ("Cm", "C#m", "Dm", "Ebm", "Em", "Fm", "F#m", "Gm", "G#m", "Am", "Bbm", "Bm"),
+    ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"),
+)
+"""By mode (0 minor, 1 major) and tonic, with the fewest accidentals."""
 FULL_SCALE_24: Final = 2**23
 BLOCK_SAMPLES: Final = 65_536
 SNDFILE_SYSTEM_ERROR: Final = 2
@@ -167,17 +170,30 @@ def write_npz(output: OutputFolder, name: str, arrays: Mapping[str, NDArray[Any]
                 np.lib.format.write_array(member, np.asarray(values), allow_pickle=False)  # type: ignore[no-untyped-call]
 
 
-def write_midi(output: OutputFolder, name: str, notes: NDArray[Any], program: int) -> None:
-    """NOTE_DTYPE [n] as a standard MIDI file, format 0, 480 ticks a beat at 120 beats a minute."""
-    events: list[tuple[int, int, mido.Message]] = []
-    channels = sorted({int(c) for c in notes["channel"]}) or [0]
+NO_BARS: Final[NDArray[Any]] = np.zeros(0)
+
+
+def write_midi(
+    output: OutputFolder, name: str, notes: NDArray[Any], program: int, bars: NDArray[Any] = NO_BARS
+) -> None:
+    """NOTE_DTYPE [n] as a standard MIDI file, format 0, with a measure for each of the ``bars``.
+
+    ``bars`` are ``board.BAR_DTYPE`` [n] in the order they were committed; without any there is one tempo, 120
+    beats a minute. The last notes may ring on after the last measure that holds one.
+    """
+    tempi = TempoMap(bars)
+    events: list[tuple[int, int, mido.Message | mido.MetaMessage]] = []
+    last_tick = 0
     for note in notes:
-        on = round(float(note["onset_s"]) * TICKS_PER_S)
-        off = max(on + 1, round((float(note["onset_s"]) + float(note["duration_s"])) * TICKS_PER_S))
+        on = tempi.tick(float(note["onset_s"]))
+        off = max(on + 1, tempi.tick(float(note["onset_s"]) + float(note["duration_s"])))
         key = {"channel": int(note["channel"]), "note": int(note["pitch"])}
-        events.append((on, 1, mido.Message("note_on", velocity=int(note["velocity"]), **key)))
-        events.append((off, 0, mido.Message("note_off", velocity=0, **key)))
-    track = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=TEMPO)])
+        events.append((on, 2, mido.Message("note_on", velocity=int(note["velocity"]), **key)))
+        events.append((off, 1, mido.Message("note_off", velocity=0, **key)))
+        last_tick = max(last_tick, off)
+    events += [(tick, 0, message) for tick, message in _map_messages(tempi) if tick <= last_tick]
+    track = mido.MidiTrack([mido.MetaMessage("track_name", name=TRACK_NAME)])
+    channels = sorted({int(c) for c in notes["channel"]}) or [0]
     track.extend(mido.Message("program_change", program=program, channel=c) for c in channels)
     before = 0
     # Note-offs first: a pitch struck again on the same tick must end before it begins.
@@ -185,3 +201,18 @@ def write_midi(output: OutputFolder, name: str, notes: NDArray[Any], program: in
         track.append(message.copy(time=tick - before))
         before = tick
     mido.MidiFile(type=0, ticks_per_beat=TICKS_PER_BEAT, tracks=[track]).save(output.path(name))
+
+
+def _map_messages(tempi: TempoMap) -> Iterator[tuple[int, mido.MetaMessage]]:
+    """What changes from one measure to the next, with its tick: time signature, key signature, tempo."""
+    n_beats, beat_us, key = 0, 0, ""
+    for measure in tempi.measures:
+        if measure.n_beats != n_beats:
+            n_beats = measure.n_beats
+            yield measure.tick, mido.MetaMessage("time_signature", numerator=n_beats, denominator=4)
+        if measure.tonic >= 0 and KEY_SIGNATURES[measure.mode][measure.tonic] != key:
+            key = KEY_SIGNATURES[measure.mode][measure.tonic]
+            yield measure.tick, mido.MetaMessage("key_signature", key=key)
+        if measure.beat_us != beat_us:
+            beat_us = measure.beat_us
+            yield measure.tick, mido.MetaMessage("set_tempo", tempo=beat_us)

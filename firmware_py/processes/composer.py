@@ -28,6 +28,7 @@ from kelly_edge.contract import (
 )
 from kelly_edge.emotion.steering import SteeringState, steer, target_emotion
 from kelly_edge.music.envelope import Envelope
+from kelly_edge.music.fitting import EVERY_CLASS, Fitting
 from kelly_edge.music.following import Following, fold_tempo, follow
 from kelly_edge.music.generator import Generator, Target
 from kelly_edge.music.scheduler import COMMIT_S, GroupTime, Plan, PlannedBar
@@ -56,9 +57,20 @@ DEAF_S = 0.3
 class ComposerStage:
     """One ``step()`` takes a turn for every hop group that waits: follow, replan if the target moved, commit,
     compose at most one bar.
+
+    Parameters
+    ----------
+    tells_bars: whether somebody reads the ``bars`` ring; MIDI clock does.
     """
 
-    def __init__(self, board: Board, settings: Settings, generator: Generator, clock: Clock) -> None:
+    def __init__(
+        self,
+        board: Board,
+        settings: Settings,
+        generator: Generator,
+        clock: Clock,
+        tells_bars: bool = False,
+    ) -> None:
         self._heard_ring = board.rings["heard"]
         self._knobs_cell = board.cells["knobs"]
         self._target_cell = board.cells["target"]
@@ -66,15 +78,17 @@ class ComposerStage:
         self._notes = board.rings["notes"]
         self._bars = board.rings["bars"]
         self._bar = np.zeros((), BAR_DTYPE)
+        self._tells_bars = tells_bars or settings.midi.clock
         self._settings = settings
         self._generator = generator
         self._clock = clock
         self._steering = SteeringState()
         self._following = Following()
+        self._fitting = Fitting()
         self._presence = 0.0
         self._resting = True
         self._cost_s = {FULL: 0.0, SHORT: 0.0}
-        self._plan = Plan(settings.envelope)
+        self._plan = Plan(settings.envelope, commit_s=COMMIT_S + settings.midi.latency_ms / 1_000.0)
         self._envelope = Envelope(settings.envelope)
         self._heard = np.zeros((), HEARD_DTYPE)
         self._group_time = GroupTime()
@@ -117,13 +131,13 @@ class ComposerStage:
             self._generator.rewind(reopened)
             if not (self._resting or self._settings.midi.clock):
                 # Who begins to play is answered at once; a sequencer on our clock keeps its beat.
-                self._plan.cut_rest(now_s + COMMIT_S)
+                self._plan.cut_rest(now_s + self._plan.commit_s)
         while (planned := self._plan.commit(now_s)) is not None:
             self._send(planned)
         # After a rest taken back the music begins as soon as it can: that is not late.
-        if self._plan.begin_at_the_earliest(now_s + COMMIT_S) and reopened is None:
+        if self._plan.begin_at_the_earliest(now_s + self._plan.commit_s) and reopened is None:
             self.counters["n_late_bars"] += 1
-        if self._plan.end_s < now_s + self._settings.composer.look_ahead_s + COMMIT_S:
+        if self._plan.end_s < now_s + self._settings.composer.look_ahead_s + self._plan.commit_s:
             self._compose(target, now_s)
         self.counters["n_replanned"] = self._plan.n_replanned
         self._telemetry.write(self.counters)
@@ -134,7 +148,14 @@ class ComposerStage:
         self._presence += (presence - self._presence) / (PRESENCE_S * EMOTION_RATE_HZ)
         # Who begins to play is answered soon; who stops is given time.
         self._presence = max(presence, self._presence)
-        self._resting = self._presence < (PLAYING if self._resting else SILENT)
+        silent = self._presence < (PLAYING if self._resting else SILENT)
+        if silent:
+            # Whoever plays next may play something else.
+            self._fitting.forget()
+            self._following = self._following.without_key()
+        else:
+            self._fitting.hear(heard["chroma"], presence)
+        self._resting = silent or not self._fitting.is_open
         self._steering = steer(
             self._steering,
             self._settings.emotion,
@@ -153,15 +174,26 @@ class ComposerStage:
         valence, arousal = target_emotion(self._steering, float(knobs["valence"]), float(knobs["arousal"]))
         thinning = round((1.0 - min(1.0, self._presence / PLAYING)) / DENSITY_STEP) * DENSITY_STEP
         following = self._following
+        tonic, mode = following.key if composer.key_lock else (-1, -1)
         tempo = fold_tempo(following.tempo_bpm, limits.tempo_min_bpm, limits.tempo_max_bpm)
         return Target(
             valence=valence,
             arousal=arousal,
             density=clamp(float(knobs["density"]) - thinning, -1.0, 1.0),
-            tonic=following.tonic if composer.key_lock else -1,
-            mode=following.mode if composer.key_lock else -1,
+            tonic=tonic,
+            mode=mode,
             tempo_bpm=tempo if composer.follow_tempo else 0.0,
+            classes=self._classes(mode),
         )
+
+    def _classes(self, mode: int) -> int:
+        """The pitch classes that fit what is played, for music in ``mode``."""
+        if not self._settings.composer.key_lock:
+            return EVERY_CLASS
+        if self._following.tonic < 0:
+            return self._fitting.classes
+        # Music that leads to the other mode leaves what is played on purpose.
+        return self._fitting.remembered if mode == self._following.mode else EVERY_CLASS
 
     def _publish(self, target: Target, now_s: float) -> None:
         record = self._target_record
@@ -194,15 +226,16 @@ class ComposerStage:
         self.counters["n_bars"] += 1
         self.counters["n_silent_bars" if self._resting else f"n_{RUNGS[bar.rung]}"] += 1
 
-    def _tell_the_clock(self, planned: PlannedBar) -> None:
+    def _tell_bar(self, planned: PlannedBar) -> None:
         bar = self._bar
         bar["start_s"], bar["beat_s"] = planned.start_s, 60.0 / planned.tempo_bpm
         bar["n_beats"], bar["number"] = planned.bar.n_beats, planned.bar.number
+        bar["tonic"], bar["mode"] = planned.bar.tonic, planned.bar.mode
         self.counters["n_bars_dropped"] += not self._bars.write(bar)
 
     def _send(self, planned: PlannedBar) -> None:
-        if self._settings.midi.clock:
-            self._tell_the_clock(planned)
+        if self._tells_bars:
+            self._tell_bar(planned)
         note, channel = self._note, self._settings.composer.channel
         compensation_s = self._settings.midi.latency_ms / 1_000.0
         for wanted in planned.notes():

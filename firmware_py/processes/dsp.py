@@ -84,6 +84,7 @@ class DspStage:
         heard["emotion"] = emotion
         heard["tonic"] = extractor.tonic
         heard["mode"] = extractor.mode
+        heard["chroma"] = extractor.chroma
         heard["tempo_bpm"] = extractor.tempo_bpm
         heard["density_hz"] = extractor.density_hz
         heard["level_db"] = extractor.level_db

@@ -109,6 +109,12 @@ class MidiStage:
             self._out.send(now_s, CONTROL_CHANGE | channel, ALL_NOTES_OFF, 0)
         self._telemetry.write(self.counters)
 
+    def finish(self) -> None:
+        """Strike nothing more; what sounds is released where each note ends, at once but dated then."""
+        self._due.clear()
+        self._release_until(math.inf)
+        self._telemetry.write(self.counters)
+
     def _watch_composer(self, now_s: float) -> None:
         born_s = float(self._alive["born_s"])
         if born_s != self._composer_born_s:

@@ -14,11 +14,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kelly_edge.contract import EMOTION_RATE_HZ, HOPS_PER_EMOTION_STEP, N_FEATURES
+from kelly_edge.contract import EMOTION_RATE_HZ, HOPS_PER_EMOTION_STEP, N_FEATURES, N_PITCH_CLASSES
 from kelly_edge.emotion.rhythm import BPM, ONSETS_4S, rhythm_state, rhythm_step, rhythm_tables
 from kelly_edge.emotion.tonality import (
     BEST_KEY,
     CHANGE,
+    FAST,
     SOUNDS,
     WINDOW,
     tonal_state,
@@ -144,6 +145,7 @@ class FeatureExtractor:
     ----------
     features: float32 ``[128]``, see ``FEATURES``. level_db: RMS of the group, dBFS, from -120.
     tonic, mode: best key (pitch class, 1 major or 0 minor), -1 unknown. tempo_bpm: 0 unknown.
+    chroma: float32 ``[12]``, share of each pitch class (C first) in the last 0.4 s, sums to 1; zeros: none.
     density_hz: note onsets (chords count once) a second over 4 s. presence: 0 silence or noise .. 1 music.
     """
 
@@ -158,6 +160,7 @@ class FeatureExtractor:
         self._centre, self._inverse = centre, inverse
         self._raw = np.zeros(N_FEATURES, np.float32)
         self.features = np.zeros(N_FEATURES, np.float32)
+        self.chroma = np.zeros(N_PITCH_CLASSES, np.float32)
         at = _starts()
         raw = self._raw
         self._mel = raw[: at["centroid"]]
@@ -173,7 +176,7 @@ class FeatureExtractor:
         self._groups.reset()
         self._tonal_state = tonal_state()
         self._rhythm_state = rhythm_state()
-        self.features[:] = 0.0
+        self.features[:] = self.chroma[:] = 0.0
         self.level_db = -120.0
         self.tonic, self.mode = -1, -1
         self.tempo_bpm = self.density_hz = self.presence = 0.0
@@ -217,5 +220,7 @@ class FeatureExtractor:
         best = int(self._tonal_state.scalars[BEST_KEY])
         self.tonic = best % 12 if known and best >= 0 else -1
         self.mode = 1 - best // 12 if known and best >= 0 else -1
+        fast = self._tonal_state.chroma[FAST]
+        np.multiply(fast, 1.0 / max(float(fast.sum()), 1e-6), out=self.chroma)
         self.tempo_bpm = float(self._rhythm_state.scalars[BPM]) if known else 0.0
         self.density_hz = float(self._rhythm[ONSETS_4S]) * EMOTION_RATE_HZ if loud > 0.0 else 0.0

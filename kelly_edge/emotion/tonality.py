@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from kelly_edge.contract import EMOTION_RATE_HZ
+from kelly_edge.contract import EMOTION_RATE_HZ, N_PITCH_CLASSES
 from kelly_edge.signal.framing import ANALYSIS_RATE_HZ
 from kelly_edge.signal.spectrum import (
     BINS_PER_SEMITONE,
@@ -68,7 +68,6 @@ FLAT_FIRST, FLAT_LAST = 38, 1_800
 """First and last bin where a half-octave band of the flatness begins: 111 Hz and 5.3 kHz."""
 N_UPDATES: Final = 20
 """Multiplicative updates of the activations per hop group, from a warm start."""
-N_PITCH_CLASSES: Final = 12
 N_MODES: Final = 2
 N_KEYS_AND_MODES: Final = N_PITCH_CLASSES * N_MODES
 """Majors by tonic, then minors by tonic."""
@@ -515,7 +514,7 @@ def _degrees(state: TonalState, posterior: Float32, out: Float32) -> float:
     for minor in range(N_MODES):
         for root in range(12):
             out[MAJOR_TRIADS + 12 * minor + root] = triads[12 * minor + root] * sums[minor] / both
-    return sums[0] / both
+    return float(sums[0] / both)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

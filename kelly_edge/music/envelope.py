@@ -18,6 +18,8 @@ FIRST_VELOCITY: Final = 64
 """The loudest first note after nothing: music enters gently."""
 RELEASE_PER_S: Final = 5.0
 """How fast the loudness reached is forgotten, in MIDI velocity: a bar of 2 s costs 10."""
+ROUNDING: Final = 1e-6
+"""What the sum of many rises may fall short by: a rise of 20 is not 19.9999999."""
 SHORTEST_S: Final = 0.03
 
 
@@ -73,7 +75,7 @@ class Envelope:
         self._ends: dict[int, float] = {}
         self._onset_s = float("-inf")
         self._loudness = 0.0
-        self._ceiling = FIRST_VELOCITY
+        self._ceiling = 0.0
 
     def admit(self, note: TimedNote) -> TimedNote | None:
         """The note within the envelope, or None where no room is left for it."""
@@ -82,7 +84,7 @@ class Envelope:
         self.counts.register += pitch != note.pitch
         while self._onsets and self._onsets[0] <= note.onset_s - DENSITY_WINDOW_S:
             self._onsets.popleft()
-        if len(self._onsets) >= limits.density_max_hz * DENSITY_WINDOW_S:
+        if len(self._onsets) + 1 > limits.density_max_hz * DENSITY_WINDOW_S:
             self.counts.density += 1
             return None
         self._ends = {p: end for p, end in self._ends.items() if end > note.onset_s}
@@ -103,11 +105,11 @@ class Envelope:
             if self._onset_s > float("-inf"):
                 gap_s = note.onset_s - self._onset_s
                 rise = limits.velocity_slew_per_s * gap_s
-                self._ceiling = int(min(limits.velocity_max, self._loudness + rise))
+                self._ceiling = min(float(limits.velocity_max), self._loudness + rise)
                 self._loudness -= RELEASE_PER_S * gap_s
             else:
-                self._ceiling = min(FIRST_VELOCITY, limits.velocity_max)
+                self._ceiling = float(min(FIRST_VELOCITY, limits.velocity_max))
             self._onset_s = note.onset_s
-        velocity = clamp(note.velocity, 1, max(1, self._ceiling))
-        self._loudness = max(self._loudness, velocity)
-        return velocity
+        # The loudness reached keeps its fraction, so that many small rises add up to the slew.
+        self._loudness = max(self._loudness, min(float(note.velocity), self._ceiling))
+        return int(clamp(note.velocity, 1, max(1.0, self._ceiling + ROUNDING)))

@@ -10,6 +10,8 @@ from typing import Final
 from kelly_edge.contract import EMOTION_RATE_HZ
 
 KEY_STAYS_S: Final = 3.0
+OPENING_STAYS_S: Final = 1.0
+"""Until a key is adopted the music is written in the first one heard, and in another that stays this long."""
 TEMPO_STAYS_S: Final = 3.0
 TEMPO_TOLERANCE: Final = 0.06
 """Relative difference below which two tempi are the same."""
@@ -26,6 +28,16 @@ class Following:
     key_age: int = 0
     candidate_bpm: float = 0.0
     tempo_age: int = 0
+    opening_key: tuple[int, int] = (-1, -1)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Tonic and mode to write in: those adopted, or the ones to open with; -1 none."""
+        return (self.tonic, self.mode) if self.tonic >= 0 else self.opening_key
+
+    def without_key(self) -> "Following":
+        """No key heard yet, as after a silence: the next player may play in another."""
+        return Following(tempo_bpm=self.tempo_bpm)
 
 
 def fold_tempo(tempo_bpm: float, low_bpm: float, high_bpm: float) -> float:
@@ -44,6 +56,8 @@ def follow(state: Following, tonic: int, mode: int, tempo_bpm: float) -> Followi
     if tonic >= 0 and mode >= 0:
         age = state.key_age + 1 if (tonic, mode) == state.candidate_key else 1
         state = replace(state, candidate_key=(tonic, mode), key_age=age)
+        if state.opening_key[0] < 0 or age >= OPENING_STAYS_S * EMOTION_RATE_HZ:
+            state = replace(state, opening_key=(tonic, mode))
         if age >= KEY_STAYS_S * EMOTION_RATE_HZ:
             state = replace(state, tonic=tonic, mode=mode)
     if tempo_bpm > 0.0:

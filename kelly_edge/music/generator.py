@@ -48,6 +48,7 @@ from kelly_edge.music.compound_word import (
     tempo_of,
     tempo_token,
 )
+from kelly_edge.music.fitting import N_TO_OPEN
 from kelly_edge.music.known_runs import N_INTERVALS
 from kelly_edge.music.sampling import (
     CHORDS_IN_KEY,
@@ -63,9 +64,11 @@ from kelly_edge.music.sampling import (
     SamplingSettings,
     every_token,
     near_tempi,
+    nearest_chords,
     next_positions,
     piano_range,
     pitches_in_key,
+    pitches_within,
     tell_together,
 )
 from kelly_edge.music.target import Target, graded_level, mode_of, sane
@@ -75,8 +78,9 @@ __all__ = ["Bar", "BarNote", "Generator", "SamplingSettings", "Target"]
 
 N_PITCHES: Final = PITCH_HIGH - PITCH_LOW + 2
 PITCH_TOKENS: Final = np.arange(N_PITCHES)
-N_SNAPSHOTS: Final = 32
-"""Bar lines one may rewind to, at most: a look-ahead of rests of one beat."""
+N_SNAPSHOTS: Final = 64
+"""Bar lines one may rewind to, at most: the longest look-ahead with the longest latency (8.75 s), of rests of
+one beat at the fastest tempo (300 bpm), has 44."""
 N_WINDOWS: Final = 8
 """Each serves at least one bar of the most notes, so that a look-ahead of such bars may be rewound."""
 SHORT_CONTEXT_ROWS: Final = 64
@@ -122,6 +126,10 @@ class Bar:
     notes: tuple[BarNote, ...]
     rung: int
     """Index in ``contract.RUNGS``: how it was made."""
+    tonic: int = -1
+    """Pitch class of the key it is written in; -1 for one without notes while no key is known."""
+    mode: int = -1
+    """1 major, 0 minor, -1 as ``tonic``."""
 
 
 @dataclass
@@ -199,18 +207,24 @@ class Generator:
             notes = self._now.recent[-1] if rung == CONTINUATION and self._now.recent else ()
             if target.tonic >= 0:
                 notes = into_key(notes, mode_of(target, self._dither[2]))
+            shift = self._shift(target)
+            notes = tuple(n for n in notes if target.classes >> (n.pitch + shift) % 12 & 1)
             tempo = (
                 tempo_token(target.tempo_bpm) if target.tempo_bpm else self._now.tempo or tempo_token(90.0)
             )
             after = replace(
                 self._now, number=self._now.number + 1, tempo=tempo, ends=a_bar_later(self._now.ends)
             )
+        key = (-1, -1)
+        if notes or target.tonic >= 0:
+            key = (self._shift(target) % 12, int(mode_of(target, self._dither[2]) == MAJOR))
         bar = Bar(
             self._now.number,
             target.tempo_bpm or tempo_of(tempo),
             N_BEATS,
             self._sounding(notes, target, target.tempo_bpm or tempo_of(tempo)),
             rung,
+            *key,
         )
         self._now = after
         self._snapshots.append(after)
@@ -269,12 +283,19 @@ class Generator:
         else:
             sampler.decide(contexts, row, TEMPO, near_tempi(now.tempo))
         chords = CHORDS_IN_KEY[mode == MAJOR] if locked else every_token(CHORD)
+        shift = self._shift(target)
+        fit = classes_above(target.classes, shift)
+        chords = nearest_chords(fit, chords)
         sampler.decide(contexts, row, CHORD, chords)
         n_rows = self._read(row, window, n_rows, contexts)
         head, tempo = row, int(row[TEMPO])
 
-        in_range = piano_range(self._shift(target))
-        legal_pitches = in_range & pitches_in_key(int(row[CHORD]), mode) if locked else in_range
+        legal_pitches = piano_range(shift) & pitches_within(fit)
+        if locked:
+            in_key = legal_pitches & pitches_in_key(int(row[CHORD]), mode)
+            # A key that leaves next to nothing of what is heard is not the one that is meant.
+            n_in_key = len(set(np.flatnonzero(in_key) % 12))
+            legal_pitches = in_key if n_in_key >= min(N_TO_OPEN, fit.bit_count()) else legal_pitches
         highest = int(np.flatnonzero(legal_pitches)[-1])
         notes: list[GridNote] = []
         pitches = deque(now.pitches, maxlen=N_INTERVALS)
@@ -371,6 +392,11 @@ class Generator:
 def a_bar_later(ends: Sequence[int]) -> tuple[int, ...]:
     """``Moment.ends`` counted from the next bar line."""
     return tuple(max(0, end - N_STEPS) for end in ends)
+
+
+def classes_above(classes: int, shift: int) -> int:
+    """The set ``classes`` (``fitting``) counted from the pitch class ``shift`` instead of C."""
+    return sum(1 << p for p in range(12) if classes >> (p + shift) % 12 & 1)
 
 
 def into_key(notes: tuple[GridNote, ...], mode: int) -> tuple[GridNote, ...]:

@@ -209,6 +209,26 @@ def pitches_in_key(chord: int, mode: int) -> Mask:
     return np.array([t > 0 and (t - 1 + PITCH_LOW) % 12 in classes for t in range(FAMILIES[PITCH].size)])
 
 
+def pitches_within(classes: int) -> Mask:
+    """Pitch tokens whose class (tonic at 0) is in the set ``classes`` (``fitting``); mask [size of pitch]."""
+    return np.array(
+        [t > 0 and bool(classes >> (t - 1 + PITCH_LOW) % 12 & 1) for t in range(FAMILIES[PITCH].size)]
+    )
+
+
+def nearest_chords(classes: int, legal: Mask) -> Mask:
+    """Those of the ``legal`` chord tokens with the fewest notes outside the set ``classes``, tonic at 0.
+
+    No chord is one of them only where a chord fits whole: a bar without a chord is next to empty.
+    """
+    n_foreign = np.array(
+        [sum(not classes >> c & 1 for c in chord_classes(t)) for t in range(FAMILIES[CHORD].size)]
+    )
+    fewest = n_foreign[:NO_CHORD][legal[:NO_CHORD]].min()
+    nearest: Mask = legal & (n_foreign == fewest)
+    return nearest
+
+
 def next_positions(position: int, full: bool) -> Mask:
     """Position tokens that keep a bar in order: ``position`` (a token, 0 at the bar line) or later.
 

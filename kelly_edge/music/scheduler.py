@@ -62,13 +62,25 @@ def differs(a: Target, b: Target) -> bool:
     )
 
 
+def is_foreign(bar: Bar, target: Target) -> bool:
+    """Whether a note of the bar is not among the classes that fit by now."""
+    return any(not target.classes >> note.pitch % 12 & 1 for note in bar.notes)
+
+
 class Plan:
     """The bars composed but not yet committed, on the time line.
 
-    ``start_s``: where the first begins; without it where ``begin_at_the_earliest`` first says.
+    Parameters
+    ----------
+    start_s: where the first begins; without it where ``begin_at_the_earliest`` first says.
+    commit_s: how long before it begins a bar is committed. An instrument that answers late is sent its notes
+    sooner (``midi.latency_ms``), so its bars must be committed sooner by as much.
     """
 
-    def __init__(self, envelope: EnvelopeSettings, start_s: float = -math.inf) -> None:
+    def __init__(
+        self, envelope: EnvelopeSettings, start_s: float = -math.inf, commit_s: float = COMMIT_S
+    ) -> None:
+        self.commit_s = commit_s
         self._envelope = envelope
         self._bars: deque[PlannedBar] = deque()
         self._committed_end_s = start_s
@@ -111,7 +123,7 @@ class Plan:
 
     def commit(self, now_s: float) -> PlannedBar | None:
         """Take the next bar out of the plan if it is time; None otherwise."""
-        if not self._bars or self._bars[0].start_s > now_s + COMMIT_S:
+        if not self._bars or self._bars[0].start_s > now_s + self.commit_s:
             return None
         planned = self._bars.popleft()
         self._committed_end_s = planned.end_s
@@ -121,7 +133,10 @@ class Plan:
 
     def take_back(self, target: Target, resting: bool) -> int | None:
         """Drop the open bars if ``target`` (or a rest) needs others; the number of the first dropped."""
-        if not any(differs(p.target, target) or (p.bar.rung == REST) != resting for p in self._bars):
+        if not any(
+            differs(p.target, target) or is_foreign(p.bar, target) or (p.bar.rung == REST) != resting
+            for p in self._bars
+        ):
             return None
         number = self._bars[0].bar.number
         self.n_replanned += len(self._bars)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from kelly_edge.music.compound_word import MAJOR, MINOR, N_LEVELS
+from kelly_edge.music.fitting import EVERY_CLASS
 from kelly_edge.units import clamp
 
 MAJOR_SLOPE, MAJOR_OFFSET = 3.6, 1.05
@@ -27,6 +28,8 @@ class Target:
     """1 major, 0 minor, -1 free: follows the valence."""
     tempo_bpm: float = 0.0
     """0 free."""
+    classes: int = EVERY_CLASS
+    """Pitch classes that fit what is played, a set as in ``fitting``; never empty."""
 
 
 def sane(target: Target) -> Target:
@@ -44,6 +47,7 @@ def sane(target: Target) -> Target:
         target.tonic if target.tonic in range(12) else -1,
         target.mode if target.mode in (0, 1) else -1,
         tempo,
+        target.classes & EVERY_CLASS or EVERY_CLASS,
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,7 +70,30 @@ def test_velocity_rises_no_faster_than_its_slew_above_the_loudest_of_late(some: 
         assert chords[times[0]] <= FIRST_VELOCITY
     for before, after in pairwise(times):
         loudest = max(chords[t] - RELEASE_PER_S * (before - t) for t in times if t <= before)
-        assert chords[after] <= max(loudest + LIMITS.velocity_slew_per_s * (after - before), 1) + 1e-6
+        # The loudness reached has a fraction, which a velocity has not: at most one more.
+        assert chords[after] < max(loudest + 1 + LIMITS.velocity_slew_per_s * (after - before), 2) + 1e-5
+
+
+@pytest.mark.parametrize("slew", [1.0, 2.0, 3.0, 40.0, 1_000.0])
+@pytest.mark.parametrize("notes_per_s", [0.5, 1.0, 7.0, 14.0])
+def test_velocity_rises_by_its_slew_however_often_a_note_comes(slew: float, notes_per_s: float) -> None:
+    limits = replace(LIMITS, velocity_slew_per_s=slew, velocity_max=127, density_max_hz=40.0)
+    rising = [TimedNote(i / notes_per_s, 0.05, 60, 127 if i else 20) for i in range(round(20 * notes_per_s))]
+    for note, admitted in zip(rising, admit_all(rising, limits), strict=True):
+        assert admitted.velocity == min(127, int(20 + slew * note.onset_s + 1e-5))
+
+
+def test_fourteen_notes_a_second_reach_what_is_allowed() -> None:
+    some = [TimedNote(i / 14.0, 0.05, 60, 127) for i in range(8)]
+    assert [n.velocity for n in admit_all(some)][0::7] == [FIRST_VELOCITY, 84]
+
+
+@pytest.mark.parametrize(
+    ("density", "n_notes"), [(1.0, 1), (1.5, 1), (1.99, 1), (2.0, 2), (14.0, 14), (40.0, 40)]
+)
+def test_a_second_holds_as_many_notes_as_its_density_and_no_more(density: float, n_notes: int) -> None:
+    flood = [TimedNote(0.01 * i, 0.03, 60, 64) for i in range(100)]
+    assert len(admit_all(flood, replace(LIMITS, density_max_hz=density))) == n_notes
 
 
 def test_from_a_soft_passage_loudness_rises_by_its_slew_alone() -> None:

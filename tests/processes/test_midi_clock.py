@@ -46,7 +46,7 @@ class Rig:
 
     def bar(self, start_s: float, beat_s: float = BEAT_S) -> None:
         self._n_bars += 1
-        self.board.rings["bars"].write(np.array((start_s, beat_s, 4, self._n_bars), BAR_DTYPE))
+        self.board.rings["bars"].write(np.array((start_s, beat_s, 4, self._n_bars, -1, -1), BAR_DTYPE))
 
     def run_until(self, end_s: float) -> None:
         self.clock.step()
