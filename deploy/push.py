@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.box.manifest import MANIFEST, OBJECTS, SIGNATURE, Manifest, sha256_of
+from deploy.box.disk import sha256_of
+from deploy.box.manifest import MANIFEST, OBJECTS, SIGNATURE, Manifest
 from deploy.bundle import TOOL, Bundle, write_tool
 from deploy.errors import DeployError
 from deploy.fleet import Outcome, Remote
