@@ -19,6 +19,8 @@ from pyinfra.facts.files import File
 from pyinfra.facts.server import Command
 from pyinfra.operations import apt, files, server, systemd
 
+from deploy.box.faults import ReleaseError
+from deploy.box.trust import KEYS, KeyList, named_keys, parse_keys, signer_lines, unseal
 from deploy.bundle import TOOL, allowed_signers, write_tool
 from deploy.errors import DeployError
 from deploy.fleet import Outcome, connect, lost, make_state
@@ -136,7 +138,7 @@ def _operations(
        home="/var/lib/kelly-edge", create_home=False, ensure_home=False, groups=list(GROUPS))  # fmt: skip
     for place, owner, mode in FOLDERS:
         op(place, files.directory, path=place, user=owner, group=owner, mode=mode)
-    put(signers, "/etc/kelly-edge/allowed_signers")
+    put(_with_key(connection, signers, sudo), "/etc/kelly-edge/allowed_signers")
     put(tool, f"/opt/kelly-edge/bin/{TOOL}", mode="755")
     if connection.get_fact(File, path="/etc/kelly-edge/config.yaml", _sudo=sudo) is None:
         put(config, "/etc/kelly-edge/config.yaml")
@@ -150,6 +152,45 @@ def _operations(
         for line in BOOT_LINES:
             op(f"{BOOT_CONFIG}: {line}", files.line, path=BOOT_CONFIG, line=line)
     return done
+
+
+def _with_key(connection: Any, signers: bytes, sudo: bool) -> bytes:
+    """The box's allowed signers and ours: a new key joins the old ones, so that what runs stays trusted.
+
+    Raises
+    ------
+    DeployError: the box has retired or revoked our key.
+    """
+    there = connection.get_fact(
+        Command, command="cat /etc/kelly-edge/allowed_signers 2>/dev/null || true", _sudo=sudo
+    )
+    sealed = connection.get_fact(
+        Command, command="cat /etc/kelly-edge/keys.json 2>/dev/null || true", _sudo=sudo
+    )
+    return merged_signers(there or "", sealed or "", signers.decode())
+
+
+def merged_signers(there: str, sealed: str, ours: str) -> bytes:
+    """The text of the box's ``allowed_signers`` with our key in it.
+
+    Parameters
+    ----------
+    there: the box's file; sealed: its signed list of keys, or nothing; ours: the laptop's file.
+
+    Raises
+    ------
+    DeployError: the box has retired or revoked our key, or a file of the box is damaged.
+    """
+    try:
+        known, mine = named_keys(there), named_keys(ours)
+        listed = parse_keys(unseal(sealed.encode(), KEYS)[0]) if sealed.strip() else KeyList()
+    except ReleaseError as error:
+        raise DeployError(str(error)) from None
+    if any(key in (*listed.retired, *listed.revoked) for key in mine):
+        raise DeployError("this box has retired or revoked your key; provision it with a key that it trusts")
+    missing = [key for key in mine if key not in known]
+    kept = there if there.endswith("\n") or not there else there + "\n"
+    return kept.encode() + (signer_lines(missing) if missing else b"")
 
 
 def _present(connection: Any, sudo: bool) -> list[str]:

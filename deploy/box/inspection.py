@@ -1,7 +1,7 @@
 """The last deep check: every byte of what runs, and of the release that the box would go back to.
 
-What lies on a card rots without anybody reading it. A timer asks once a day, so that the fault is known, and can
-be mended by a push, before the release is needed.
+What lies on a card rots without anybody reading it. A timer asks once a day, so that the fault is known, and
+can be mended by a push, before the release is needed.
 """
 
 import json
@@ -20,7 +20,7 @@ MENDED: Final = "its files were mended while it ran; run it anew with `switch`"
 
 @dataclass(frozen=True)
 class Inspection:
-    """``fault`` is the running ``release``'s, ``earlier`` the one's that the box would go back to; ``at``: UTC."""
+    """``fault``: of ``release``, which ran; ``earlier``: of the one it would go back to; ``at``: in UTC."""
 
     release: str = ""
     fault: str = ""

@@ -26,8 +26,8 @@ def short(key: str) -> str:
 def accept(allowed_signers: Path, sealed: bytes) -> bool:
     """Keep the signed list ``sealed`` if it may follow the one this box has; whether it is new here.
 
-    Its signer is trusted before and after: nobody lets himself in, and nobody is let in by a key that the list
-    itself throws out. What was revoked stays revoked, and no trusted key is dropped without a word.
+    Its signer is trusted before and after: nobody lets himself in, and nobody is let in by a key that the
+    list itself throws out. What was revoked stays revoked, and no trusted key is dropped without a word.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def accept(allowed_signers: Path, sealed: bytes) -> bool:
     signers = [key for key in old.keys if key in new.keys]
     if not is_signed(content, signature, signers, KEYS_NAMESPACE):
         raise ReleaseError(
-            f"{KEYS} {new.serial} is not signed by a key that this box trusts and it keeps; sign it so"
+            f"{KEYS} {new.serial} is not signed by a key that this box trusts and the list keeps; use one"
         )
     if new.serial == old.serial:
         if (new.retired, new.revoked) == (old.retired, old.revoked) and set(new.keys) <= set(old.keys):
@@ -50,8 +50,8 @@ def accept(allowed_signers: Path, sealed: bytes) -> bool:
         raise ReleaseError(f"{KEYS}: {short(back[0])} was revoked and stays so; name it among the revoked")
     named = {*new.keys, *new.retired, *new.revoked}
     if lost := [key for key in (*old.keys, *old.retired) if key not in named]:
-        raise ReleaseError(f"{KEYS}: {short(lost[0])} is known here and not named; keep, retire or revoke it")
-    # In this order: after a cut between the two, the list is in force and its signer still stands in the file.
+        raise ReleaseError(f"{KEYS}: {short(lost[0])} is known here and not named; name it")
+    # In this order: after a cut in between, the list is in force and its signer still stands in the file.
     write_whole(allowed_signers.with_name(KEYS), sealed)
     write_whole(allowed_signers, signer_lines(new.keys, new.serial))
     return True

@@ -1,8 +1,8 @@
 """Layers, unpacked once and shared by releases; and a release, put together from them by hard links.
 
 Everything is made beside its place under a name that starts with ``.new-``, synced, and renamed when
-complete: a power cut leaves the box without the new thing, never with half of it. What is damaged is mended file
-by file, in the store and in every release that shares it: a rename each, so that a cut leaves it no worse.
+complete: a power cut leaves the box without the new thing, never with half of it. What is damaged is mended
+file by file, in the store and in every release that shares it: a rename each, so a cut leaves it no worse.
 """
 
 import hashlib

@@ -72,8 +72,8 @@ def check_counter(state: State, manifest: Manifest, allow_older: bool) -> None:
 def trusted(layout: Layout, release: str, deep: bool = False) -> Manifest:
     """The manifest of an installed release, its signature and files checked.
 
-    What runs, or the box would fall back to, may be by a key that was revoked since: it plays on until another
-    release is good.
+    What runs, or what the box would fall back to, may be by a key that was revoked since: it plays on until
+    another release is good.
 
     Raises
     ------
@@ -266,7 +266,7 @@ def at_boot(layout: Layout, programs: Programs) -> str:
 
 
 def _mended_from_store(layout: Layout, candidates: Sequence[str]) -> str:
-    """The first release that is sound once it is linked anew from what the store still holds whole, or nothing."""
+    """The first release that is sound once it is linked anew from what the store holds whole, or nothing."""
     for release in candidates:
         with suppress(ReleaseError):
             known = read_manifest(layout.releases / release, layout.allowed_signers, RUNNING_ONE)
@@ -299,9 +299,10 @@ def restart(layout: Layout, programs: Programs) -> None:
 def tidy(layout: Layout, now_s: float | None = None) -> list[str]:
     """Remove what no rule keeps; names of the releases that went.
 
-    Kept are the current release and the good one before it; the one on trial and the one it would go back to; of
-    those that were never good, the newest, and any that came within the last hour: somebody is about to switch to
-    it. Layers go with the last release, or upload, that names them; uploads when an hour brought nothing more.
+    Kept are the current release and the good one before it; the one on trial and the one it would go back to;
+    of those that were never good, the newest, and any that came within the last hour: somebody is about to
+    switch to it. Layers go with the last release or upload that names them; uploads when an hour brought
+    nothing more.
     """
     now_s = time.time() if now_s is None else now_s
     state, current = read_state(layout), layout.current_release()
@@ -312,16 +313,16 @@ def tidy(layout: Layout, now_s: float | None = None) -> list[str]:
     recent = {r for made_s, r in waiting if now_s - made_s < WAITING_S}
     kept = {*needed, *recent, *(r for _, r in waiting[-1:])} - {""}
     store.remove_uploads(layout, now_s - WAITING_S)
-    layers: set[str] | None = set()
+    layers: set[str] = set()
+    is_known = True
     for folder in (*(layout.releases / release for release in kept), *store.uploads(layout)):
         try:
             layers |= set(read_manifest(folder, layout.allowed_signers, RUNNING_ONE).objects)
         except ReleaseError:
             if folder.parent == layout.releases:
                 # Which layers it needs cannot be read: none goes, so that a push can mend it.
-                layers = None
-                break
-    gone = store.remove_all_but(layout, kept, layers)
+                is_known = False
+    gone = store.remove_all_but(layout, kept, layers if is_known else None)
     if (left := tuple(r for r in state.good if r in kept)) != state.good:
         write_state(layout, replace(state, good=left))
     return gone

@@ -1,7 +1,7 @@
 """What a release's folder holds, to the last name: it follows from the signed manifest alone.
 
-Layers' files by their indexes, and the environment around them, which is made here and has the same content for
-the same manifest. Whatever else lies below a release is refused: an added ``.pth`` would run at every start.
+Layers' files by their indexes, and the environment around them, which is made here and has the same content
+for the same manifest. Whatever else lies below a release is refused: an added ``.pth`` would run each time.
 """
 
 import os
@@ -49,7 +49,7 @@ UNITS_FIRST: Final = ("system", "site-packages", "models")
 
 @dataclass(frozen=True)
 class Entry:
-    """One name below a release: a file of a layer, a file or a link made here, or a file that the signature covers.
+    """One name below a release: a layer's file, a file or link made here, or what the signature covers.
 
     ``contents``: what a file made here may hold, the first being what is written.
     """
@@ -207,7 +207,7 @@ def _is_right(path: Path, entry: Entry, owner: int, deep: bool) -> bool:
 
 
 def layer_is_whole(layout: Layout, layer: Layer) -> bool:
-    """Whether every byte of an unpacked layer is what its index promises, and the index what the manifest does."""
+    """Whether an unpacked layer is what the manifest promises, every byte of it."""
     owner = layout.home.lstat().st_uid
     try:
         files = layer_files(layout, layer)

@@ -1,8 +1,8 @@
 """Who may make a release: Ed25519 keys, as ``ssh-keygen -Y`` checks.
 
-``/etc/kelly-edge/allowed_signers`` names the keys a box trusts. ``keys.json`` beside it is the signed list that
-changes them (``keys.py``): a *retired* key signs nothing new, and what it signed and is installed goes on; of a
-*revoked* key nothing is taken, and what it signed runs no longer than until another release is good.
+``/etc/kelly-edge/allowed_signers`` names the keys a box trusts. ``keys.json`` beside it is the signed list
+that changes them (``keys.py``): a *retired* key signs nothing new, but what it signed and is installed stays;
+from a *revoked* key nothing is taken, and what it signed runs no longer than until another release is good.
 """
 
 import json
@@ -145,7 +145,7 @@ def signer_lines(keys: Iterable[str], serial: int = 0) -> bytes:
 
     Parameters
     ----------
-    serial: of the list it follows from; without that list the box takes nothing new, as it forgot what was revoked.
+    serial: of the list it follows from; a box that lost the list forgot what was revoked, and takes nothing new.
     """
     head = f"# {KEYS} {serial}\n" if serial else ""
     return (head + "".join(f'{SIGNER} namespaces="{NAMESPACE}" {key}\n' for key in keys)).encode()
