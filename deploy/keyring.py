@@ -1,8 +1,8 @@
 """The signed lists of keys on the laptop: ``keys/1.json``, ``keys/2.json`` and so on beside the signing key.
 
-Each list says which keys are trusted, retired and revoked from then on, and is signed by a key that is trusted
-before and after it. A box is sent all that it does not know yet, in their order: one that was switched off for a
-year finds its way from the old key to the new one.
+Each list says which keys are trusted, retired and revoked from then on, and is signed by a key that is
+trusted before and after it. A box is sent all that it does not know yet, in their order: one that was
+switched off for a year finds its way from the old key to the new one.
 """
 
 import json

@@ -123,7 +123,7 @@ def push(
 ) -> Outcome:
     """Make ``bundle`` run on the box, or leave the box as it was.
 
-    What the box holds already is read to the last byte before it is counted on; what is damaged is sent again.
+    What the box holds already is read to the last byte first; what is damaged is sent again.
 
     Parameters
     ----------
@@ -161,8 +161,8 @@ def push(
 def upload_folder(remote: Remote, name: str) -> Iterator[str]:
     """A folder on the box for this push alone, so that two at once do not write over each other.
 
-    It holds what earlier pushes of ``name`` brought whole. A push that ends with a fault leaves it to the next
-    one; the box removes it when nothing was added for an hour.
+    It holds what earlier pushes of ``name`` brought whole. A push that ends with a fault leaves it to the
+    next one; the box removes it when nothing was added for an hour.
     """
     folder = f"{INCOMING}/{name}.{secrets.token_hex(4)}"
     mine = f"{folder}/{OBJECTS}"

@@ -1,6 +1,5 @@
 """From one set of trusted keys to the next: old, then both, then new, while the box plays on."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from deploy.box.disk import write_whole
@@ -34,7 +33,7 @@ def accept(allowed_signers: Path, sealed: bytes) -> bool:
     ReleaseError: it may not; nothing was changed.
     """
     content, signature = unseal(sealed, KEYS)
-    new, old = parse_keys(content), _known(allowed_signers)
+    new, (old, is_whole) = parse_keys(content), _known(allowed_signers)
     if new.serial < old.serial:
         return False
     signers = [key for key in old.keys if key in new.keys]
@@ -42,7 +41,7 @@ def accept(allowed_signers: Path, sealed: bytes) -> bool:
         raise ReleaseError(
             f"{KEYS} {new.serial} is not signed by a key that this box trusts and the list keeps; use one"
         )
-    if new.serial == old.serial:
+    if new.serial == old.serial and is_whole:
         if (new.retired, new.revoked) == (old.retired, old.revoked) and set(new.keys) <= set(old.keys):
             return False
         raise ReleaseError(f"{KEYS} {new.serial} is another than the one this box has; make the next one")
@@ -57,10 +56,12 @@ def accept(allowed_signers: Path, sealed: bytes) -> bool:
     return True
 
 
-def _known(allowed_signers: Path) -> KeyList:
+def _known(allowed_signers: Path) -> tuple[KeyList, bool]:
+    """What the box trusts, and whether its signed list is whole.
+
+    A list that was lost or damaged is mended by sending it, or a later one, again: what it revoked comes back.
+    """
     try:
-        return read_keys(allowed_signers)
+        return read_keys(allowed_signers), True
     except ReleaseError:
-        # A list that was lost or damaged is mended by sending it again; what it revoked comes back with it.
-        provisioned = provisioned_keys(allowed_signers)
-        return replace(provisioned, serial=max(provisioned.serial - 1, 0))
+        return provisioned_keys(allowed_signers), False

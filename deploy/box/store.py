@@ -38,6 +38,7 @@ from deploy.box.tree import (
     Entry,
     entries,
     folders_of,
+    is_linked,
     layer_is_whole,
     make_way,
     place,
@@ -226,7 +227,6 @@ def install(layout: Layout, bundle: Path, manifest: Manifest, margin_bytes: int 
             f"{layout.home} has {free >> 20} MiB free and {manifest.release} needs {needed >> 20}; "
             "make room on the box"
         )
-    was_present = present_layers(layout)
     _open_to_all(layout)
     unpack(layout, [(layer, bundle / OBJECTS / layer.sha256) for layer in todo])
     if is_new:
@@ -234,12 +234,14 @@ def install(layout: Layout, bundle: Path, manifest: Manifest, margin_bytes: int 
     else:
         # The same release may have been signed with another key.
         _copy_signed(bundle, layout.releases / manifest.release)
-    replaced = was_present & {layer.sha256 for layer in todo}
-    return Installed(is_new, frozenset(_mended(layout, manifest, replaced)))
+    return Installed(is_new, frozenset(_mended(layout, manifest)))
 
 
-def _mended(layout: Layout, manifest: Manifest, replaced: frozenset[str]) -> Iterator[str]:
-    """Mend the release and those that share a layer that was replaced; names of those that held damage."""
+def _mended(layout: Layout, manifest: Manifest) -> Iterator[str]:
+    """Mend the release, and those with another file than the store's; names of those that held damage.
+
+    Not those alone whose layers were replaced just now: the power may have gone after an earlier replacement.
+    """
     for release in layout.installed():
         if release == manifest.release:
             if mend_release(layout, manifest):
@@ -247,8 +249,9 @@ def _mended(layout: Layout, manifest: Manifest, replaced: frozenset[str]) -> Ite
             continue
         # Another release's own damage is no reason to refuse this one.
         with suppress(ReleaseError):
-            other = read_manifest(layout.releases / release, layout.allowed_signers, RUNNING_ONE)
-            if replaced & set(other.objects) and mend_release(layout, other):
+            root = layout.releases / release
+            other = read_manifest(root, layout.allowed_signers, RUNNING_ONE)
+            if not is_linked(layout, root, entries(layout, other)) and mend_release(layout, other):
                 yield release
 
 

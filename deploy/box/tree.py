@@ -217,6 +217,19 @@ def layer_is_whole(layout: Layout, layer: Layer) -> bool:
     return all(_is_right(tree / file.path, Entry(layer=layer, file=file), owner, deep=True) for file in files)
 
 
+def is_linked(layout: Layout, root: Path, wanted: dict[str, Entry]) -> bool:
+    """Whether every layer's file below ``root`` is the store's own, not a copy or an earlier one."""
+    for path, entry in wanted.items():
+        if entry.layer is not None and entry.file is not None:
+            source = layout.layers / entry.layer.sha256 / TREE / entry.file.path
+            try:
+                if not os.path.samestat((root / path).lstat(), source.lstat()):
+                    return False
+            except OSError:
+                return False
+    return True
+
+
 def place(layout: Layout, root: Path, path: str, entry: Entry, beside: Path) -> None:
     """Make ``path`` below ``root`` what it should be, by one rename; ``beside`` is a name on the same disk.
 

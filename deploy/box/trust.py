@@ -145,7 +145,7 @@ def signer_lines(keys: Iterable[str], serial: int = 0) -> bytes:
 
     Parameters
     ----------
-    serial: of the list it follows from; a box that lost the list forgot what was revoked, and takes nothing new.
+    serial: of the list it follows from; a box that lost the list takes nothing new.
     """
     head = f"# {KEYS} {serial}\n" if serial else ""
     return (head + "".join(f'{SIGNER} namespaces="{NAMESPACE}" {key}\n' for key in keys)).encode()
