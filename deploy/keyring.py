@@ -11,8 +11,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 from deploy.box.disk import read_bounded, write_whole
+from deploy.box.faults import ReleaseError
 from deploy.box.keys import short
-from deploy.box.trust import KEY, KEYS_NAMESPACE, MAX_KEYS_BYTES, KeyList, parse_keys, seal, unseal
+from deploy.box.trust import (
+    KEY,
+    KEYS,
+    KEYS_NAMESPACE,
+    MAX_KEYS_BYTES,
+    KeyList,
+    named_keys,
+    parse_keys,
+    seal,
+    signer_lines,
+    unseal,
+)
 from deploy.commands import run
 from deploy.errors import DeployError
 
@@ -78,3 +90,26 @@ def change_keys(key: Path, add: Sequence[Path], retire: Sequence[Path], revoke: 
     path = key.parent / "keys" / f"{after.serial}.json"
     write_whole(path, seal(content, signature))
     return path
+
+
+def merged_signers(there: str, sealed: str, ours: str) -> bytes:
+    """The text of the box's ``allowed_signers`` with our key in it.
+
+    Parameters
+    ----------
+    there: the box's file; sealed: its signed list of keys, or nothing; ours: the laptop's file.
+
+    Raises
+    ------
+    DeployError: the box has retired or revoked our key, or a file of the box is damaged.
+    """
+    try:
+        known, mine = named_keys(there), named_keys(ours)
+        listed = parse_keys(unseal(sealed.encode(), KEYS)[0]) if sealed.strip() else KeyList()
+    except ReleaseError as error:
+        raise DeployError(str(error)) from None
+    if any(key in (*listed.retired, *listed.revoked) for key in mine):
+        raise DeployError("this box has retired or revoked your key; provision it with a key that it trusts")
+    missing = [key for key in mine if key not in known]
+    kept = there if there.endswith("\n") or not there else there + "\n"
+    return kept.encode() + (signer_lines(missing) if missing else b"")

@@ -19,12 +19,11 @@ from pyinfra.facts.files import File
 from pyinfra.facts.server import Command
 from pyinfra.operations import apt, files, server, systemd
 
-from deploy.box.faults import ReleaseError
-from deploy.box.trust import KEYS, KeyList, named_keys, parse_keys, signer_lines, unseal
 from deploy.bundle import TOOL, allowed_signers, write_tool
 from deploy.errors import DeployError
 from deploy.fleet import Outcome, connect, lost, make_state
 from deploy.inventory import Host
+from deploy.keyring import merged_signers
 from deploy.places import COPIED, ENABLED, FILES
 
 PACKAGES: Final = ("python3", "openssh-client", "libatomic1", "libportaudio2", "libsystemd0", "adduser")
@@ -168,29 +167,6 @@ def _with_key(connection: Any, signers: bytes, sudo: bool) -> bytes:
         Command, command="cat /etc/kelly-edge/keys.json 2>/dev/null || true", _sudo=sudo
     )
     return merged_signers(there or "", sealed or "", signers.decode())
-
-
-def merged_signers(there: str, sealed: str, ours: str) -> bytes:
-    """The text of the box's ``allowed_signers`` with our key in it.
-
-    Parameters
-    ----------
-    there: the box's file; sealed: its signed list of keys, or nothing; ours: the laptop's file.
-
-    Raises
-    ------
-    DeployError: the box has retired or revoked our key, or a file of the box is damaged.
-    """
-    try:
-        known, mine = named_keys(there), named_keys(ours)
-        listed = parse_keys(unseal(sealed.encode(), KEYS)[0]) if sealed.strip() else KeyList()
-    except ReleaseError as error:
-        raise DeployError(str(error)) from None
-    if any(key in (*listed.retired, *listed.revoked) for key in mine):
-        raise DeployError("this box has retired or revoked your key; provision it with a key that it trusts")
-    missing = [key for key in mine if key not in known]
-    kept = there if there.endswith("\n") or not there else there + "\n"
-    return kept.encode() + (signer_lines(missing) if missing else b"")
 
 
 def _present(connection: Any, sudo: bool) -> list[str]:

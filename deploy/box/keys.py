@@ -59,7 +59,7 @@ def accept(allowed_signers: Path, sealed: bytes) -> bool:
 def _known(allowed_signers: Path) -> tuple[KeyList, bool]:
     """What the box trusts, and whether its signed list is whole.
 
-    A list that was lost or damaged is mended by sending it, or a later one, again: what it revoked comes back.
+    A list that was lost or damaged is mended by sending it or a later one: what it revoked comes back.
     """
     try:
         return read_keys(allowed_signers), True

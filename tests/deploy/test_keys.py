@@ -16,8 +16,7 @@ from deploy.box.layout import Layout, read_state
 from deploy.box.trust import read_keys, seal, unseal, verify_bundle
 from deploy.bundle import Bundle, sign, sign_again
 from deploy.errors import DeployError
-from deploy.keyring import change_keys, key_lists, public_key
-from deploy.provision import merged_signers
+from deploy.keyring import change_keys, key_lists, merged_signers, public_key
 
 
 @pytest.fixture
