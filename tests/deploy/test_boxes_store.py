@@ -1,4 +1,4 @@
-"""On boxes that boot: a rotten byte is found and mended, keys are rotated and revoked, two pushes share a box.
+"""On boxes that boot: a rotten byte is mended, keys are rotated and revoked, two pushes share a box.
 
 Takes minutes: `make deploy-test`.
 """
