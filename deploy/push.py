@@ -24,6 +24,8 @@ from deploy.places import HOME, PROGRAM
 INCOMING: Final = f"{HOME}/incoming"
 SWITCH_UNIT: Final = "kelly-edge-switch"
 SWITCH_WITHIN_S: Final = 900
+IN_TURN: Final = "--wait 600"
+"""Another push may be at its switch."""
 ASK_EVERY_S: Final = 1.0
 CLOCK_OFF_S: Final = 86_400
 PREFLIGHT: Final = """
@@ -146,11 +148,11 @@ def push(
     with upload_folder(remote, manifest.release) as folder:
         sent = _send(remote, bundle, folder, older, progress)
         progress(name, "installing")
-        said = remote.run(f"{PROGRAM} install{older} {folder}", SWITCH_WITHIN_S)
+        said = remote.run(f"{PROGRAM} install {IN_TURN}{older} {folder}", SWITCH_WITHIN_S)
     if "was installed already" not in said or "mended" in said:
         changed += sent + 1
     progress(name, "switching, proving")
-    facts = run_apart(remote, f"{PROGRAM} switch {manifest.release}")
+    facts = run_apart(remote, f"{PROGRAM} switch {IN_TURN} {manifest.release}")
     is_good = facts["current"] == manifest.release and facts["is_healthy"]
     # On a full disk it could not write down how it ended.
     how = facts["last"] if manifest.release in facts["last"] else f"{facts['said']}; on {facts['current']}"
@@ -228,7 +230,9 @@ def send_keys(remote: Remote, lists: Sequence[Path]) -> int:
             folder = f"{INCOMING}/keys.{secrets.token_hex(4)}"
             remote.run(f"umask 022; mkdir -p {folder}")
             remote.put(path, f"{folder}/{path.name}")
-            n_taken += "already" not in remote.run(f"{PROGRAM} keys {folder}/{path.name}; rm -rf {folder}")
+            n_taken += "already" not in remote.run(
+                f"{PROGRAM} keys {IN_TURN} {folder}/{path.name} && rm -rf {folder}"
+            )
     return n_taken
 
 
@@ -275,7 +279,7 @@ def run_apart(remote: Remote, command: str) -> dict[str, Any]:
 def rollback(remote: Remote, release: str) -> Outcome:
     """Back to the good release before (or to ``release``)."""
     before = status_of(remote)["current"]
-    facts = run_apart(remote, f"{PROGRAM} rollback {release}".rstrip())
+    facts = run_apart(remote, f"{PROGRAM} rollback {IN_TURN} {release}".rstrip())
     is_good = facts["is_healthy"] and facts["current"] != before
     return Outcome(remote.host.name, is_good, int(facts["current"] != before), facts["last"])
 

@@ -66,7 +66,7 @@ def _missing(layout: Layout, args: argparse.Namespace) -> str:
 
 
 def _install(layout: Layout, args: argparse.Namespace) -> str:
-    with switch.only_one(layout):
+    with switch.only_one(layout, args.wait):
         store.remove_leftovers(layout)
         switch.tidy(layout)
         manifest = verify_bundle(args.bundle, layout.allowed_signers, store.present_layers(layout))
@@ -88,14 +88,14 @@ def _keys(layout: Layout, args: argparse.Namespace) -> str:
         sealed = read_bounded(args.list, MAX_KEYS_BYTES)
     except OSError as error:
         raise ReleaseError(f"cannot read {args.list} ({error.strerror}); send the keys again") from None
-    with switch.only_one(layout):
+    with switch.only_one(layout, args.wait):
         is_new = accept(layout.allowed_signers, sealed)
     serial = read_keys(layout.allowed_signers).serial
     return f"{KEYS} {serial} is in force" if is_new else f"{KEYS} {serial} was in force already"
 
 
 def _prune(layout: Layout, args: argparse.Namespace) -> str:
-    with switch.only_one(layout):
+    with switch.only_one(layout, args.wait):
         store.remove_leftovers(layout)
         gone = switch.tidy(layout)
     return f"removed {', '.join(gone)}" if gone else "nothing to remove"
@@ -106,12 +106,12 @@ def _inspect(layout: Layout, args: argparse.Namespace) -> str:
 
 
 def _switch(layout: Layout, args: argparse.Namespace) -> str:
-    with switch.only_one(layout):
+    with switch.only_one(layout, args.wait):
         return switch.switch(layout, SystemPrograms(layout), args.release, _patience(layout))
 
 
 def _rollback(layout: Layout, args: argparse.Namespace) -> str:
-    with switch.only_one(layout):
+    with switch.only_one(layout, args.wait):
         return switch.rollback(layout, SystemPrograms(layout), args.release or "", _patience(layout))
 
 
@@ -190,6 +190,10 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("verify", "missing", "install"):
             sub.add_argument(
                 "bundle", type=Path, help="folder with manifest.json, its signature and objects/"
+            )
+        if name in ("install", "switch", "rollback", "keys", "prune"):
+            sub.add_argument(
+                "--wait", type=float, default=0.0, metavar="S", help="wait for another change to end"
             )
         if name == "keys":
             sub.add_argument(

@@ -29,14 +29,19 @@ SYSTEMD: Final = "system/systemd"
 LINKED: Final = ("system", "sysusers.d", "tmpfiles.d", "modules-load.d", "udev/rules.d")
 """Folders of a release's ``systemd/`` that /etc links into; ``system`` is /etc/systemd/system."""
 
+LOOK_EVERY_S: Final = 0.2
 WAITING_S: Final = 3600.0
 """How long what was sent or installed, and never ran, is kept for sure."""
 MAX_CONFIG_BYTES: Final = 1 << 20
 
 
 @contextmanager
-def only_one(layout: Layout) -> Iterator[None]:
+def only_one(layout: Layout, wait_s: float = 0.0) -> Iterator[None]:
     """One change of releases at a time.
+
+    Parameters
+    ----------
+    wait_s: how long to wait for another to end.
 
     Raises
     ------
@@ -46,10 +51,15 @@ def only_one(layout: Layout) -> Iterator[None]:
         layout.home.mkdir(parents=True, exist_ok=True)
     fd = os.open(layout.home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ReleaseError("another change of releases is under way; wait for it") from None
+        end_s = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() >= end_s:
+                    raise ReleaseError("another change of releases is under way; wait for it") from None
+                time.sleep(LOOK_EVERY_S)
         yield
     finally:
         os.close(fd)
