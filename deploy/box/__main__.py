@@ -20,7 +20,7 @@ from deploy.box.inspection import MENDED, read_inspection, write_inspection
 from deploy.box.keys import accept
 from deploy.box.layout import Layout, read_state
 from deploy.box.programs import SystemPrograms
-from deploy.box.trust import INSTALLED_ONES, KEYS, MAX_KEYS_BYTES, read_keys, read_manifest, verify_bundle
+from deploy.box.trust import INSTALLED_ONES, MAX_KEYS_BYTES, read_keys, read_manifest, verify_bundle
 
 PATIENCE_FILE = "etc/kelly-edge/health.json"
 MAX_PATIENCE_BYTES = 4_096
@@ -90,8 +90,12 @@ def _keys(layout: Layout, args: argparse.Namespace) -> str:
         raise ReleaseError(f"cannot read {args.list} ({error.strerror}); send the keys again") from None
     with switch.only_one(layout, args.wait):
         is_new = accept(layout.allowed_signers, sealed)
-    serial = read_keys(layout.allowed_signers).serial
-    return f"{KEYS} {serial} is in force" if is_new else f"{KEYS} {serial} was in force already"
+    # Said without reading what is in force: an older list mends none that was lost, and the next one may.
+    return (
+        f"{args.list.name} is in force"
+        if is_new
+        else f"{args.list.name} or a later list was in force already"
+    )
 
 
 def _prune(layout: Layout, args: argparse.Namespace) -> str:
