@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploy.box.faults import ReleaseError
 from deploy.errors import DeployError
 
 if TYPE_CHECKING:
@@ -39,9 +40,28 @@ def _build(args: argparse.Namespace) -> int:
 
 def _keys(args: argparse.Namespace) -> int:
     from deploy.bundle import make_keys
+    from deploy.keyring import change_keys
 
-    print(make_keys(args.key))
+    changes = (args.add, args.retire, args.revoke)
+    print(change_keys(args.key, *changes) if any(changes) else make_keys(args.key))
     return 0
+
+
+def _sign(args: argparse.Namespace) -> int:
+    from deploy.bundle import open_bundle, sign_again
+
+    print(sign_again(open_bundle(args.bundle), args.key))
+    return 0
+
+
+def _trust(args: argparse.Namespace) -> int:
+    hosts = _hosts(args)
+    from deploy.fleet import on_each
+    from deploy.keyring import key_lists
+    from deploy.push import trust
+
+    lists = key_lists(args.key)
+    return _report(on_each(hosts, lambda remote: trust(remote, lists)))
 
 
 def _image(args: argparse.Namespace) -> int:
@@ -73,10 +93,11 @@ def _push(args: argparse.Namespace) -> int:
     # Before sockets are used: it patches them.
     from deploy.bundle import open_bundle
     from deploy.fleet import on_each
+    from deploy.keyring import key_lists
     from deploy.push import push
 
-    bundle = open_bundle(args.bundle)
-    return _report(on_each(hosts, lambda remote: push(remote, bundle, args.allow_older, _progress)))
+    bundle, lists = open_bundle(args.bundle), key_lists(args.key)
+    return _report(on_each(hosts, lambda remote: push(remote, bundle, args.allow_older, _progress, lists)))
 
 
 def _plan(args: argparse.Namespace) -> int:
@@ -119,8 +140,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--key", type=Path, default=KEY, help="signing key (default: %(default)s)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    sub = commands.add_parser("keys", help="make a signing key")
+    sub = commands.add_parser(
+        "keys",
+        help="make a signing key, or sign the next list of trusted keys",
+        description="Without options: make a signing key. With them: sign the next list of keys with --key.",
+    )
     sub.set_defaults(run=_keys)
+    for option, text in (
+        ("--add", "trust this public key too"),
+        ("--retire", "take nothing new of this key; what it signed and is installed stays"),
+        ("--revoke", "take nothing of this key ever again"),
+    ):
+        sub.add_argument(option, type=Path, action="append", default=[], metavar="KEY.pub", help=text)
+    sub = commands.add_parser("sign", help="sign a bundle with another key")
+    sub.set_defaults(run=_sign)
+    sub.add_argument("bundle", type=Path, help="bundle, or the --out it was built into")
     sub = commands.add_parser("build", help="build a signed bundle for a Raspberry Pi")
     sub.set_defaults(run=_build)
     sub.add_argument("--out", type=Path, required=True, help="folder for the bundle")
@@ -139,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("provision", _provision, "prepare fresh boxes; a second run changes nothing"),
         ("push", _push, "make a bundle run on boxes, or leave them as they were"),
+        ("trust", _trust, "send boxes the signed lists of keys"),
         ("plan", _plan, "what push would do; changes nothing"),
         ("status", _status, "how boxes are"),
         ("rollback", _rollback, "back to the good release before"),
@@ -176,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         result: int = args.run(args)
-    except DeployError as error:
+    except (DeployError, ReleaseError) as error:
         print(f"deploy: {error}", file=sys.stderr)
         return EXIT_FAULT
     except KeyboardInterrupt:

@@ -2,14 +2,27 @@
 
 import hashlib
 import json
+import os
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.box.manifest import FORMAT, MANIFEST, OBJECTS, PRODUCT, SIGNATURE, Layer, Manifest, parse_manifest
+from deploy.box.disk import read_bounded, sync_folder, write_whole
+from deploy.box.manifest import (
+    FORMAT,
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    OBJECTS,
+    PRODUCT,
+    SIGNATURE,
+    Layer,
+    Manifest,
+    parse_manifest,
+)
 from deploy.box.trust import NAMESPACE, SIGNER
 from deploy.commands import run
 from deploy.errors import DeployError
@@ -50,12 +63,12 @@ def open_bundle(folder: Path) -> Bundle:
     ------
     DeployError: there is none.
     """
-    if not (folder / MANIFEST).is_file():
+    if not os.path.lexists(folder / MANIFEST):
         inside = sorted(folder.glob(f"*/{MANIFEST}")) if folder.is_dir() else []
         if len(inside) != 1:
             raise DeployError(f"{folder} holds {len(inside)} bundles; name one, or build one")
         folder = inside[0].parent
-    return Bundle(folder, parse_manifest((folder / MANIFEST).read_bytes()))
+    return Bundle(folder, parse_manifest(read_bounded(folder / MANIFEST, MAX_MANIFEST_BYTES)))
 
 
 def describe(
@@ -112,6 +125,21 @@ def sign(manifest: Path, key: Path) -> None:
     run(["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", NAMESPACE, manifest], remedy=remedy)
 
 
+def sign_again(bundle: Bundle, key: Path) -> Path:
+    """Sign a bundle with another key; its signature's path. The release stays the same.
+
+    Raises
+    ------
+    DeployError: there is no such key, or ssh-keygen refuses it.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        manifest = Path(scratch) / MANIFEST
+        manifest.write_bytes((bundle.folder / MANIFEST).read_bytes())
+        sign(manifest, key)
+        write_whole(bundle.folder / SIGNATURE, (Path(scratch) / SIGNATURE).read_bytes())
+    return bundle.folder / SIGNATURE
+
+
 def write_bundle(out: Path, layers: Iterable[tuple[Layer, bytes]], manifest: bytes, key: Path) -> Bundle:
     """The bundle in ``out / RELEASE``; nothing there where something goes wrong.
 
@@ -131,8 +159,10 @@ def write_bundle(out: Path, layers: Iterable[tuple[Layer, bytes]], manifest: byt
         sign(beside / MANIFEST, key)
         assert (beside / SIGNATURE).is_file(), "ssh-keygen wrote it"
         write_tool(beside / TOOL)
+        os.sync()
         shutil.rmtree(place, ignore_errors=True)
         beside.rename(place)
+        sync_folder(out)
     except OSError as error:
         raise DeployError(
             f"cannot write {place} ({error.strerror}); make room or give another --out"

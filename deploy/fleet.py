@@ -98,7 +98,9 @@ class Remote:
             if not self._is_connected():
                 raise lost(f"while sending {name}")
             raise DeployError(f"{name} could not be sent ({why}); make room on the box")
-        self.run(f"chmod {mode} {shlex.quote(part)} && mv -f {shlex.quote(part)} {shlex.quote(place)}")
+        old, new, folder = map(shlex.quote, (part, place, str(Path(place).parent)))
+        # On the disk before it has its name, and the name on the disk too: power may go at any time.
+        self.run(f"chmod {mode} {old} && sync {old} && mv -f {old} {new} && sync {folder}")
 
 
 def lost(how: str) -> DeployError:

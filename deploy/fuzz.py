@@ -23,6 +23,7 @@ from deploy.box import store
 from deploy.box.faults import ReleaseError
 from deploy.box.layout import Layout
 from deploy.box.manifest import Layer, parse_index, parse_manifest
+from deploy.box.tree import TREE, layer_files
 from deploy.layers import Member, make_layer, pack_index
 
 ODD: Final[tuple[Any, ...]] = (
@@ -162,8 +163,8 @@ def _index_case(content: bytes, layer: Layer) -> None:
 
 
 def _same(box: Layout, layer: Layer) -> None:
-    for file in store.layer_files(box, layer):
-        path = box.layers / layer.sha256 / store.TREE / file.path
+    for file in layer_files(box, layer):
+        path = box.layers / layer.sha256 / TREE / file.path
         assert _sha(path.read_bytes()) == file.sha256
 
 

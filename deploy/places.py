@@ -11,10 +11,12 @@ FILES: Final = Path(__file__).resolve().parent / "files"
 COPIED: Final = (
     ("kelly-edge-boot.service", "/etc/systemd/system/kelly-edge-boot.service"),
     ("kelly-edge-confirm.service", "/etc/systemd/system/kelly-edge-confirm.service"),
+    ("kelly-edge-inspect.service", "/etc/systemd/system/kelly-edge-inspect.service"),
+    ("kelly-edge-inspect.timer", "/etc/systemd/system/kelly-edge-inspect.timer"),
     ("verified.conf", "/etc/systemd/system/kelly-edge@.service.d/10-verified.conf"),
     ("limits.conf", "/etc/security/limits.d/kelly-edge.conf"),
     ("governor.conf", "/etc/tmpfiles.d/kelly-edge-governor.conf"),
     ("journald.conf", "/etc/systemd/journald.conf.d/kelly-edge.conf"),
     ("sshd.conf", "/etc/ssh/sshd_config.d/kelly-edge.conf"),
 )
-ENABLED: Final = ("kelly-edge-boot.service", "kelly-edge-confirm.service")
+ENABLED: Final = ("kelly-edge-boot.service", "kelly-edge-confirm.service", "kelly-edge-inspect.timer")

@@ -23,6 +23,7 @@ from deploy.bundle import TOOL, allowed_signers, write_tool
 from deploy.errors import DeployError
 from deploy.fleet import Outcome, connect, lost, make_state
 from deploy.inventory import Host
+from deploy.keyring import merged_signers
 from deploy.places import COPIED, ENABLED, FILES
 
 PACKAGES: Final = ("python3", "openssh-client", "libatomic1", "libportaudio2", "libsystemd0", "adduser")
@@ -136,7 +137,7 @@ def _operations(
        home="/var/lib/kelly-edge", create_home=False, ensure_home=False, groups=list(GROUPS))  # fmt: skip
     for place, owner, mode in FOLDERS:
         op(place, files.directory, path=place, user=owner, group=owner, mode=mode)
-    put(signers, "/etc/kelly-edge/allowed_signers")
+    put(_with_key(connection, signers, sudo), "/etc/kelly-edge/allowed_signers")
     put(tool, f"/opt/kelly-edge/bin/{TOOL}", mode="755")
     if connection.get_fact(File, path="/etc/kelly-edge/config.yaml", _sudo=sudo) is None:
         put(config, "/etc/kelly-edge/config.yaml")
@@ -150,6 +151,22 @@ def _operations(
         for line in BOOT_LINES:
             op(f"{BOOT_CONFIG}: {line}", files.line, path=BOOT_CONFIG, line=line)
     return done
+
+
+def _with_key(connection: Any, signers: bytes, sudo: bool) -> bytes:
+    """The box's allowed signers and ours: a new key joins the old ones, so that what runs stays trusted.
+
+    Raises
+    ------
+    DeployError: the box has retired or revoked our key.
+    """
+    there = connection.get_fact(
+        Command, command="cat /etc/kelly-edge/allowed_signers 2>/dev/null || true", _sudo=sudo
+    )
+    sealed = connection.get_fact(
+        Command, command="cat /etc/kelly-edge/keys.json 2>/dev/null || true", _sudo=sudo
+    )
+    return merged_signers(there or "", sealed or "", signers.decode())
 
 
 def _present(connection: Any, sudo: bool) -> list[str]:

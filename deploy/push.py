@@ -5,15 +5,17 @@ connection. The courier asks how it ended.
 """
 
 import json
-import shlex
+import secrets
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.box.manifest import MANIFEST, OBJECTS, SIGNATURE, Manifest, sha256_of
+from deploy.box.disk import sha256_of
+from deploy.box.manifest import MANIFEST, OBJECTS, SIGNATURE, Manifest
 from deploy.bundle import TOOL, Bundle, write_tool
 from deploy.errors import DeployError
 from deploy.fleet import Outcome, Remote
@@ -22,6 +24,8 @@ from deploy.places import HOME, PROGRAM
 INCOMING: Final = f"{HOME}/incoming"
 SWITCH_UNIT: Final = "kelly-edge-switch"
 SWITCH_WITHIN_S: Final = 900
+IN_TURN: Final = "--wait 600"
+"""Another push may be at its switch."""
 ASK_EVERY_S: Final = 1.0
 CLOCK_OFF_S: Final = 86_400
 PREFLIGHT: Final = """
@@ -116,8 +120,16 @@ def plan(remote: Remote, bundle: Bundle) -> Outcome:
     )
 
 
-def push(remote: Remote, bundle: Bundle, allow_older: bool, progress: Progress) -> Outcome:
+def push(
+    remote: Remote, bundle: Bundle, allow_older: bool, progress: Progress, lists: Sequence[Path] = ()
+) -> Outcome:
     """Make ``bundle`` run on the box, or leave the box as it was.
+
+    What the box holds already is read to the last byte first; what is damaged is sent again.
+
+    Parameters
+    ----------
+    lists: the signed lists of keys, the oldest first; the box is sent those it does not know yet.
 
     Raises
     ------
@@ -128,28 +140,43 @@ def push(remote: Remote, bundle: Bundle, allow_older: bool, progress: Progress) 
     seen = look(remote)
     if why := misfit(seen, manifest):
         raise DeployError(why)
-    changed = int(send_program(remote))
-    facts = status_of(remote)
+    changed = int(send_program(remote)) + send_keys(remote, lists)
+    facts = status_of(remote, deep=True)
     if facts["current"] == manifest.release and facts["is_healthy"]:
         return Outcome(name, True, changed, f"{manifest.release} runs already")
     older = " --allow-older" if allow_older else ""
-    folder = f"{INCOMING}/{manifest.release}"
-    if manifest.release not in facts["installed"]:
+    with upload_folder(remote, manifest.release) as folder:
         sent = _send(remote, bundle, folder, older, progress)
         progress(name, "installing")
-        remote.run(f"{PROGRAM} install{older} {shlex.quote(folder)}", SWITCH_WITHIN_S)
+        said = remote.run(f"{PROGRAM} install {IN_TURN}{older} {folder}", SWITCH_WITHIN_S)
+    if "was installed already" not in said or "mended" in said:
         changed += sent + 1
     progress(name, "switching, proving")
-    facts = run_apart(remote, f"{PROGRAM} switch {manifest.release}")
+    facts = run_apart(remote, f"{PROGRAM} switch {IN_TURN} {manifest.release}")
     is_good = facts["current"] == manifest.release and facts["is_healthy"]
     # On a full disk it could not write down how it ended.
     how = facts["last"] if manifest.release in facts["last"] else f"{facts['said']}; on {facts['current']}"
     return Outcome(name, is_good, changed + 1, "; ".join([how, *seen.warnings]))
 
 
+@contextmanager
+def upload_folder(remote: Remote, name: str) -> Iterator[str]:
+    """A folder on the box for this push alone, so that two at once do not write over each other.
+
+    It holds what earlier pushes of ``name`` brought whole. A push that ends with a fault leaves it to the
+    next one; the box removes it when nothing was added for an hour.
+    """
+    folder = f"{INCOMING}/{name}.{secrets.token_hex(4)}"
+    mine = f"{folder}/{OBJECTS}"
+    remote.run(
+        f"umask 022; mkdir -p {mine} && for f in {INCOMING}/{name}.*/{OBJECTS}/*; do case $f in "
+        f"*.part|*'*'|{folder}/*) ;; *) ln $f {mine}/ 2>/dev/null;; esac; done; true"
+    )
+    yield folder
+
+
 def _send(remote: Remote, bundle: Bundle, folder: str, older: str, progress: Progress) -> int:
     """Send the manifest, then the layers the box asks for; how many files."""
-    remote.run(f"mkdir -p {folder}/{OBJECTS}")
     for file in (MANIFEST, SIGNATURE):
         remote.put(bundle.folder / file, f"{folder}/{file}")
     missing = json.loads(remote.run(f"{PROGRAM} missing{older} {folder}"))
@@ -176,9 +203,48 @@ def send_program(remote: Remote) -> bool:
         there = remote.run(f"sha256sum {PROGRAM} 2>/dev/null || true").split()
         if there and there[0] == sha256_of(path):
             return False
-        remote.run(f"mkdir -p {HOME}/bin {INCOMING}")
-        remote.put(path.read_bytes(), PROGRAM, "755")
+        # Not beside its place: what a lost connection leaves in incoming/ goes by itself.
+        folder = f"{INCOMING}/program.{secrets.token_hex(4)}"
+        remote.run(f"umask 022; mkdir -p {HOME}/bin {folder}")
+        remote.put(path.read_bytes(), f"{folder}/{TOOL}", "755")
+        remote.run(f"mv -f {folder}/{TOOL} {PROGRAM} && sync {HOME}/bin && rmdir {folder}")
     return True
+
+
+def send_keys(remote: Remote, lists: Sequence[Path]) -> int:
+    """The signed lists of keys that the box does not know yet, one after the other; how many.
+
+    Raises
+    ------
+    DeployError: the box refuses one.
+    """
+    if not lists:
+        return 0
+    known = 0
+    # A box whose list is damaged does not answer, and is sent all of them.
+    with suppress(DeployError, ValueError, KeyError, TypeError):
+        known = int(json.loads(remote.run(f"{PROGRAM} keys"))["serial"])
+    n_taken = 0
+    for path in lists:
+        if int(path.stem) > known:
+            folder = f"{INCOMING}/keys.{secrets.token_hex(4)}"
+            remote.run(f"umask 022; mkdir -p {folder}")
+            remote.put(path, f"{folder}/{path.name}")
+            n_taken += "already" not in remote.run(
+                f"{PROGRAM} keys {IN_TURN} {folder}/{path.name} && rm -rf {folder}"
+            )
+    return n_taken
+
+
+def trust(remote: Remote, lists: Sequence[Path]) -> Outcome:
+    """Send the box the signed lists of keys it does not know yet."""
+    n = int(send_program(remote)) + send_keys(remote, lists)
+    known = json.loads(remote.run(f"{PROGRAM} keys"))
+    text = f"list {known['serial']}: " + ", ".join(
+        f"{len(known[group])} {name}"
+        for group, name in (("keys", "trusted"), ("retired", "retired"), ("revoked", "revoked"))
+    )
+    return Outcome(remote.host.name, True, n, text)
 
 
 def run_apart(remote: Remote, command: str) -> dict[str, Any]:
@@ -190,8 +256,18 @@ def run_apart(remote: Remote, command: str) -> dict[str, Any]:
     ------
     DeployError: it cannot be started, or the connection is lost; the box goes on by itself then.
     """
-    remote.run(f"systemd-run --quiet --collect --unit={SWITCH_UNIT} {command}")
     end_s = time.monotonic() + SWITCH_WITHIN_S
+    while True:
+        try:
+            remote.run(f"systemd-run --quiet --collect --unit={SWITCH_UNIT} {command}")
+            break
+        except DeployError:
+            # Another push is at it: this one waits for its turn.
+            if not remote.ask(f"systemctl is-active --quiet {SWITCH_UNIT}.service"):
+                raise
+            if time.monotonic() > end_s:
+                raise DeployError("another push does not come to an end; look at its journal") from None
+            time.sleep(ASK_EVERY_S)
     while remote.ask(f"systemctl is-active --quiet {SWITCH_UNIT}.service"):
         if time.monotonic() > end_s:
             raise DeployError("it does not come to an end; look at its journal")
@@ -203,7 +279,7 @@ def run_apart(remote: Remote, command: str) -> dict[str, Any]:
 def rollback(remote: Remote, release: str) -> Outcome:
     """Back to the good release before (or to ``release``)."""
     before = status_of(remote)["current"]
-    facts = run_apart(remote, f"{PROGRAM} rollback {release}".rstrip())
+    facts = run_apart(remote, f"{PROGRAM} rollback {IN_TURN} {release}".rstrip())
     is_good = facts["is_healthy"] and facts["current"] != before
     return Outcome(remote.host.name, is_good, int(facts["current"] != before), facts["last"])
 
@@ -219,6 +295,8 @@ def status(remote: Remote, deep: bool) -> Outcome:
     )
     text = f"{facts['current'] or 'no release'}: {verdict}, {ready} of {len(facts['units'])} units ready, "
     text += f"{facts['free_mib']} MiB free"
+    if facts.get("earlier_fault"):
+        text += f"; the release before: {facts['earlier_fault']}"
     return Outcome(
         remote.host.name, facts["is_healthy"], 0, text + (f"; last: {facts['last']}" if facts["last"] else "")
     )

@@ -4,33 +4,49 @@ Exit codes: 0 done, 1 not healthy (the box is back on the release before), 2 a f
 """
 
 import argparse
-import contextlib
 import json
+import math
 import os
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from deploy.box import store, switch
+from deploy.box.disk import read_bounded
 from deploy.box.faults import ReleaseError
 from deploy.box.health import Patience
+from deploy.box.inspection import MENDED, read_inspection, write_inspection
+from deploy.box.keys import accept
 from deploy.box.layout import Layout, read_state
 from deploy.box.programs import SystemPrograms
-from deploy.box.trust import read_manifest, verify_bundle
+from deploy.box.trust import INSTALLED_ONES, MAX_KEYS_BYTES, read_keys, read_manifest, verify_bundle
 
 PATIENCE_FILE = "etc/kelly-edge/health.json"
+MAX_PATIENCE_BYTES = 4_096
+LONGEST_S = 600.0
+"""The longest a box may be told to wait: the courier asks for fifteen minutes in all."""
 
 
 def _patience(layout: Layout) -> Patience:
     """The defaults, or a slow box's own."""
     path = layout.root / PATIENCE_FILE
-    if not path.is_file():
+    if not path.exists():
         return Patience()
+    names = {part.name for part in fields(Patience)}
     try:
-        return Patience(**{key: float(value) for key, value in json.loads(path.read_text()).items()})
-    except (OSError, ValueError, TypeError, AttributeError):
-        raise ReleaseError(f'{path} is not a list of seconds such as {{"ready_s": 25}}; correct it') from None
+        given = json.loads(read_bounded(path, MAX_PATIENCE_BYTES).decode("utf-8"))
+        known = isinstance(given, dict) and set(given) <= names
+        numbers = list(given.values()) if known else [math.nan]
+        is_right = all(type(n) in (int, float) and 0.0 < n <= LONGEST_S for n in numbers)
+    except (OSError, ValueError, RecursionError):
+        is_right = False
+    if not is_right:
+        raise ReleaseError(
+            f'{path} is not a list of seconds above 0 and up to {LONGEST_S:.0f} such as {{"ready_s": 25}}; '
+            "correct it"
+        )
+    return Patience(**given)
 
 
 def _verify(layout: Layout, args: argparse.Namespace) -> str:
@@ -46,29 +62,60 @@ def _missing(layout: Layout, args: argparse.Namespace) -> str:
         raise ReleaseError(
             f"{manifest.release} is for {manifest.machine}, this is {os.uname().machine}; build for it"
         )
-    if manifest.release in layout.installed():
-        return "[]"
-    return json.dumps(sorted(set(manifest.objects) - store.present_layers(layout)))
+    return json.dumps(sorted(layer.sha256 for layer in store.wanting_layers(layout, manifest)))
 
 
 def _install(layout: Layout, args: argparse.Namespace) -> str:
-    with switch.only_one(layout):
+    with switch.only_one(layout, args.wait):
         store.remove_leftovers(layout)
+        switch.tidy(layout)
         manifest = verify_bundle(args.bundle, layout.allowed_signers, store.present_layers(layout))
         switch.check_counter(read_state(layout), manifest, args.allow_older)
-        is_new = store.install(layout, args.bundle, manifest)
+        done = store.install(layout, args.bundle, manifest)
+        current = layout.current_release()
+        if current in done.mended:
+            write_inspection(layout, current, MENDED)
         if args.bundle.resolve().parent == layout.incoming.resolve():
             shutil.rmtree(args.bundle, ignore_errors=True)
-    return f"{manifest.release} {'installed' if is_new else 'was installed already'}"
+    how = "installed" if done.is_new else "was installed already"
+    return f"{manifest.release} {how}" + "".join(f"; {name} was mended" for name in sorted(done.mended))
+
+
+def _keys(layout: Layout, args: argparse.Namespace) -> str:
+    if args.list is None:
+        return json.dumps(asdict(read_keys(layout.allowed_signers)), indent=1)
+    try:
+        sealed = read_bounded(args.list, MAX_KEYS_BYTES)
+    except OSError as error:
+        raise ReleaseError(f"cannot read {args.list} ({error.strerror}); send the keys again") from None
+    with switch.only_one(layout, args.wait):
+        is_new = accept(layout.allowed_signers, sealed)
+    # Said without reading what is in force: an older list mends none that was lost, and the next one may.
+    return (
+        f"{args.list.name} is in force"
+        if is_new
+        else f"{args.list.name} or a later list was in force already"
+    )
+
+
+def _prune(layout: Layout, args: argparse.Namespace) -> str:
+    with switch.only_one(layout, args.wait):
+        store.remove_leftovers(layout)
+        gone = switch.tidy(layout)
+    return f"removed {', '.join(gone)}" if gone else "nothing to remove"
+
+
+def _inspect(layout: Layout, args: argparse.Namespace) -> str:
+    return switch.inspect(layout)
 
 
 def _switch(layout: Layout, args: argparse.Namespace) -> str:
-    with switch.only_one(layout):
+    with switch.only_one(layout, args.wait):
         return switch.switch(layout, SystemPrograms(layout), args.release, _patience(layout))
 
 
 def _rollback(layout: Layout, args: argparse.Namespace) -> str:
-    with switch.only_one(layout):
+    with switch.only_one(layout, args.wait):
         return switch.rollback(layout, SystemPrograms(layout), args.release or "", _patience(layout))
 
 
@@ -89,9 +136,13 @@ def _confirm(layout: Layout, args: argparse.Namespace) -> str:
 
 def _status(layout: Layout, args: argparse.Namespace) -> str:
     state, current = read_state(layout), layout.current_release()
+    inspected = read_inspection(layout)
     try:
         switch.trusted(layout, current, deep=args.deep)
-        fault = ""
+        # By a key that was revoked since it plays on, and is said to be in want of another.
+        read_manifest(layout.releases / current, layout.allowed_signers, INSTALLED_ONES)
+        read_keys(layout.allowed_signers)
+        fault = inspected.fault if inspected.release == current else ""
     except ReleaseError as error:
         fault = str(error)
     units = [] if layout.root != Path("/") else SystemPrograms(layout).units()
@@ -100,6 +151,8 @@ def _status(layout: Layout, args: argparse.Namespace) -> str:
         "current": current,
         "is_healthy": is_healthy,
         "fault": fault,
+        "earlier_fault": inspected.earlier if inspected.release == current else "",
+        "inspected": inspected.at if inspected.release == current else "",
         "installed": layout.installed(),
         "good": list(state.good),
         "floor": state.floor,
@@ -128,6 +181,9 @@ def _parser() -> argparse.ArgumentParser:
         ("switch", _switch, "run a release; back to the one before if it is not healthy"),
         ("rollback", _rollback, "run the good release before"),
         ("check", _check, "check the current release's signature and files"),
+        ("prune", _prune, "remove releases, layers and uploads that no rule keeps"),
+        ("keys", _keys, "the keys this box trusts; with a signed list, those it trusts from now on"),
+        ("inspect", _inspect, "read every byte of what runs and of the release before, and note the result"),
         ("boot", _boot, "before the units start: run what is sound"),
         ("confirm", _confirm, "after the units started: judge a release on trial"),
         ("status", _status, "what runs, and whether it is healthy"),
@@ -138,6 +194,14 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("verify", "missing", "install"):
             sub.add_argument(
                 "bundle", type=Path, help="folder with manifest.json, its signature and objects/"
+            )
+        if name in ("install", "switch", "rollback", "keys", "prune"):
+            sub.add_argument(
+                "--wait", type=float, default=0.0, metavar="S", help="wait for another change to end"
+            )
+        if name == "keys":
+            sub.add_argument(
+                "list", type=Path, nargs="?", help="keys.json, as `python -m deploy keys` makes it"
             )
         if name == "verify":
             sub.add_argument("--keys", type=Path, help="allowed signers (default: this box's)")
@@ -156,23 +220,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-JUDGING = (_switch, _rollback, _confirm, _boot)
-"""What ends in a verdict about a release."""
+JUDGING = (_switch, _rollback, _confirm, _boot, _inspect)
+"""What ends in a verdict about a release, which is noted under the lock where it is given."""
 
 
 def main() -> int:
     """Run one command."""
     args = _parser().parse_args()
+    # A root shell's umask of 077 must not lock the services out of the releases.
+    os.umask(0o022)
     try:
         print(args.run(Layout(args.root), args))
     except ReleaseError as error:
         print(f"kelly-edge-release: {error}", file=sys.stderr)
-        if args.run not in JUDGING:
-            return 2
-        # The courier, or a person, reads it later.
-        with contextlib.suppress(ReleaseError):
-            switch.note(Layout(args.root), str(error))
-        return 1
+        return 1 if args.run in JUDGING else 2
     except OSError as error:
         print(
             f"kelly-edge-release: {error.filename or 'the disk'}: {error.strerror}; make room or mend it",

@@ -13,7 +13,6 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from deploy.box.faults import ReleaseError, printed
@@ -195,12 +194,3 @@ def parse_index(content: bytes, layer: Layer) -> list[IndexedFile]:
     if len(files) != layer.n_files or sum(file.size for file in files) != layer.unpacked:
         raise ReleaseError(f"{where} disagrees with {MANIFEST}; build the bundle again")
     return files
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file's content, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -8,41 +8,58 @@ a release away, never a count of boots: quick power cycles change nothing.
 
 import fcntl
 import os
-import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from deploy.box import store
+from deploy.box.disk import read_bounded, readable_by_all, sync_folder, write_link, write_whole
 from deploy.box.faults import ReleaseError
 from deploy.box.health import Patience, prove, rehearse
-from deploy.box.layout import Layout, State, flip, read_state, write_state, write_whole
+from deploy.box.inspection import MENDED, read_inspection, write_inspection
+from deploy.box.layout import REBUILT, Layout, State, flip, keep_highest, read_state, write_state
 from deploy.box.manifest import Manifest
 from deploy.box.programs import TARGET, Programs
-from deploy.box.trust import read_manifest
+from deploy.box.trust import INSTALLED_ONES, RUNNING_ONE, read_manifest
 
 SYSTEMD: Final = "system/systemd"
 LINKED: Final = ("system", "sysusers.d", "tmpfiles.d", "modules-load.d", "udev/rules.d")
 """Folders of a release's ``systemd/`` that /etc links into; ``system`` is /etc/systemd/system."""
 
+LOOK_EVERY_S: Final = 0.2
+WAITING_S: Final = 3600.0
+"""How long what was sent or installed, and never ran, is kept for sure."""
+MAX_CONFIG_BYTES: Final = 1 << 20
+
 
 @contextmanager
-def only_one(layout: Layout) -> Iterator[None]:
+def only_one(layout: Layout, wait_s: float = 0.0) -> Iterator[None]:
     """One change of releases at a time.
+
+    Parameters
+    ----------
+    wait_s: how long to wait for another to end.
 
     Raises
     ------
     ReleaseError: another is under way.
     """
-    layout.home.mkdir(parents=True, exist_ok=True)
-    fd = os.open(layout.home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with readable_by_all():
+        layout.home.mkdir(parents=True, exist_ok=True)
+    fd = os.open(layout.home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ReleaseError("another change of releases is under way; wait for it") from None
+        end_s = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() >= end_s:
+                    raise ReleaseError("another change of releases is under way; wait for it") from None
+                time.sleep(LOOK_EVERY_S)
         yield
     finally:
         os.close(fd)
@@ -65,6 +82,9 @@ def check_counter(state: State, manifest: Manifest, allow_older: bool) -> None:
 def trusted(layout: Layout, release: str, deep: bool = False) -> Manifest:
     """The manifest of an installed release, its signature and files checked.
 
+    What runs, or what the box would fall back to, may be by a key that was revoked since: it plays on until
+    another release is good.
+
     Raises
     ------
     ReleaseError: it is not installed, not signed or damaged.
@@ -73,7 +93,9 @@ def trusted(layout: Layout, release: str, deep: bool = False) -> Manifest:
         raise ReleaseError(
             f"{release} is not installed; push it" if release else "no release runs here; push one"
         )
-    manifest = read_manifest(layout.releases / release, layout.allowed_signers)
+    is_needed = release in (layout.current_release(), read_state(layout).fallback)
+    whose = RUNNING_ONE if is_needed else INSTALLED_ONES
+    manifest = read_manifest(layout.releases / release, layout.allowed_signers, whose)
     if manifest.release != release:
         raise ReleaseError(f"{layout.releases / release} holds {manifest.release}; push {release} again")
     store.check_release(layout, manifest, deep)
@@ -89,7 +111,9 @@ def switch(layout: Layout, programs: Programs, release: str, patience: Patience)
     """
     manifest = trusted(layout, release, deep=True)
     before, state = layout.current_release(), read_state(layout)
-    if before == release and release in state.good and not state.trial:
+    inspected = read_inspection(layout)
+    is_proved = before == release and release in state.good and not state.trial
+    if is_proved and not (inspected.release == release and inspected.fault):
         link_units(layout)
         return f"{release} runs already and is good"
     try:
@@ -98,15 +122,35 @@ def switch(layout: Layout, programs: Programs, release: str, patience: Patience)
         stays = f"{before} stays" if before else "nothing ran before"
         note(layout, f"{release} failed its rehearsal: {error}; {stays}")
         raise ReleaseError(read_state(layout).last) from None
-    fallback = before if before != release else state.fallback
-    if fallback and _is_sound(layout, fallback):
-        config = layout.config.read_text(encoding="utf-8") if layout.config.is_file() else ""
-    else:
-        fallback, config = "", ""
-    write_state(layout, replace(state, trial=release, fallback=fallback, config_before=config))
+    fallback = next((r for r in _ways_back(state, before, release) if _is_sound(layout, r)), "")
+    write_state(
+        layout,
+        replace(state, trial=release, fallback=fallback, config_before=_settings(layout) if fallback else ""),
+    )
     flip(layout, release)
     restart(layout, programs)
     return f"{judge(layout, programs, manifest, patience)}; {rehearsal}"
+
+
+def _ways_back(state: State, before: str, release: str) -> list[str]:
+    """Where to go if ``release`` fails: to what ran, to what it would have gone back to, to good ones."""
+    ways = dict.fromkeys((before, state.fallback, *reversed(state.good)))
+    return [way for way in ways if way and way != release]
+
+
+def _settings(layout: Layout) -> str:
+    """The box's settings, whatever bytes they are.
+
+    Raises
+    ------
+    ReleaseError: they cannot be read.
+    """
+    try:
+        return read_bounded(layout.config.resolve(), MAX_CONFIG_BYTES).decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ReleaseError(f"cannot read {layout.config} ({error.strerror}); mend it") from None
 
 
 def judge(layout: Layout, programs: Programs, manifest: Manifest, patience: Patience) -> str:
@@ -129,6 +173,8 @@ def judge(layout: Layout, programs: Programs, manifest: Manifest, patience: Pati
         raise ReleaseError(text) from None
     state = read_state(layout).passed(release, manifest.counter)
     write_state(layout, state)
+    keep_highest(layout, manifest)
+    write_inspection(layout, release)
     tidy(layout)
     return f"{release} is good: {proof}"
 
@@ -152,8 +198,8 @@ def _restore_settings(layout: Layout, programs: Programs, state: State, release:
     """
     if not state.config_before or not layout.config.is_file():
         return
-    before = state.config_before.encode()
-    if layout.config.read_bytes() != before and programs.check_config(layout.releases / release):
+    before = state.config_before.encode("utf-8", "surrogateescape")
+    if _settings(layout) != state.config_before and programs.check_config(layout.releases / release):
         write_whole(layout.config, before)
 
 
@@ -165,17 +211,36 @@ def rollback(layout: Layout, programs: Programs, release: str, patience: Patienc
     ReleaseError: there is none, or it is not healthy.
     """
     current, state = layout.current_release(), read_state(layout)
-    earlier = [r for r in state.good if r != current and r in layout.installed()]
-    target = release or (earlier[-1] if earlier else "")
-    if not target:
-        raise ReleaseError("this box has no earlier good release; push one")
+    target = release or _earlier_sound(layout, state, current)
     trusted(layout, target, deep=True)
     go_back(layout, programs, target, f"rolled back from {current} to {target} by hand")
-    proof = prove(programs, layout.releases / target, patience)
+    try:
+        proof = prove(programs, layout.releases / target, patience)
+    except ReleaseError as error:
+        note(layout, f"rolled back from {current} to {target} by hand; it is not healthy: {error}")
+        raise ReleaseError(read_state(layout).last) from None
     state = read_state(layout)
     good = (*(r for r in state.good if r != target), target)
     write_state(layout, replace(state, good=good))
+    write_inspection(layout, target)
     return f"{target} runs: {proof}"
+
+
+def _earlier_sound(layout: Layout, state: State, current: str) -> str:
+    """The last good release before the current one, every byte of which is right.
+
+    Raises
+    ------
+    ReleaseError: there is none, with the fault of the last.
+    """
+    fault = "this box has no earlier good release; push one"
+    earlier = [r for r in state.good if r != current and r in layout.installed()]
+    for release in reversed(earlier):
+        try:
+            return trusted(layout, release, deep=True).release
+        except ReleaseError as error:
+            fault = str(error)
+    raise ReleaseError(fault)
 
 
 def at_boot(layout: Layout, programs: Programs) -> str:
@@ -187,6 +252,8 @@ def at_boot(layout: Layout, programs: Programs) -> str:
     """
     store.remove_leftovers(layout)
     state, current = read_state(layout), layout.current_release()
+    if state.last == REBUILT:
+        write_state(layout, state)
     if state.trial and state.trial != current:
         # Cut between the note and the flip, or after the way back: the link says what runs.
         state = replace(state, trial="", fallback="", config_before="")
@@ -196,13 +263,27 @@ def at_boot(layout: Layout, programs: Programs) -> str:
     except ReleaseError as fault:
         candidates = [r for r in reversed((*state.good, state.fallback)) if r and r != current]
         sound = next((r for r in candidates if _is_sound(layout, r)), "")
+        sound = sound or _mended_from_store(layout, [current, *candidates])
         if not sound:
-            raise ReleaseError(f"{fault}; no other release on this box is sound") from None
+            text = f"{fault}; no other release on this box is sound"
+            note(layout, text)
+            raise ReleaseError(text) from None
         go_back(layout, programs, sound, f"{current or 'no release'} cannot run ({fault}); back on {sound}")
         return read_state(layout).last
     if link_units(layout):
         programs.reload()
     return f"{current} is sound" + (", on trial" if state.trial else "")
+
+
+def _mended_from_store(layout: Layout, candidates: Sequence[str]) -> str:
+    """The first release that is sound once it is linked anew from what the store holds whole, or nothing."""
+    for release in candidates:
+        with suppress(ReleaseError):
+            known = read_manifest(layout.releases / release, layout.allowed_signers, RUNNING_ONE)
+            if known.release == release:
+                store.mend_release(layout, known)
+                return trusted(layout, release, deep=True).release
+    return ""
 
 
 def confirm(layout: Layout, programs: Programs, patience: Patience) -> str:
@@ -225,24 +306,86 @@ def restart(layout: Layout, programs: Programs) -> None:
     programs.restart()
 
 
-def tidy(layout: Layout) -> None:
-    """Keep the current release and the good one before it."""
+def tidy(layout: Layout, now_s: float | None = None) -> list[str]:
+    """Remove what no rule keeps; names of the releases that went.
+
+    Kept are the current release and the good one before it; the one on trial and the one it would go back to;
+    of those that were never good, the newest, and any that came within the last hour: somebody is about to
+    switch to it. Layers go with the last release or upload that names them; uploads when an hour brought
+    nothing more.
+    """
+    now_s = time.time() if now_s is None else now_s
     state, current = read_state(layout), layout.current_release()
-    good = [r for r in state.good if r in layout.installed() and r != current]
-    kept = {current, *good[-1:], state.trial, state.fallback} - {""}
+    installed = layout.installed()
+    good = [r for r in state.good if r in installed and r != current and _is_trusted(layout, r)]
+    needed = {current, state.trial, state.fallback, *good[-1 if current else -2 :]}
+    waiting = sorted((_made_s(layout.releases / r), r) for r in installed if r not in {*state.good, *needed})
+    recent = {r for made_s, r in waiting if now_s - made_s < WAITING_S}
+    kept = {*needed, *recent, *(r for _, r in waiting[-1:])} - {""}
+    store.remove_uploads(layout, now_s - WAITING_S)
     layers: set[str] = set()
-    for release in kept:
-        with suppress(ReleaseError):
-            manifest = read_manifest(layout.releases / release, layout.allowed_signers)
-            layers |= {layer.sha256 for layer in manifest.layers}
-    store.remove_all_but(layout, kept, layers)
-    shutil.rmtree(layout.incoming, ignore_errors=True)
-    write_state(layout, replace(state, good=tuple(r for r in state.good if r in kept)))
+    is_known = True
+    for folder in (*(layout.releases / release for release in kept), *store.uploads(layout)):
+        try:
+            layers |= set(read_manifest(folder, layout.allowed_signers, RUNNING_ONE).objects)
+        except ReleaseError:
+            if folder.parent == layout.releases:
+                # Which layers it needs cannot be read: none goes, so that a push can mend it.
+                is_known = False
+    gone = store.remove_all_but(layout, kept, layers if is_known else None)
+    if (left := tuple(r for r in state.good if r in kept)) != state.good:
+        write_state(layout, replace(state, good=left))
+    return gone
+
+
+def _is_trusted(layout: Layout, release: str) -> bool:
+    try:
+        read_manifest(layout.releases / release, layout.allowed_signers, INSTALLED_ONES)
+    except ReleaseError:
+        return False
+    return True
+
+
+def _made_s(folder: Path) -> float:
+    with suppress(OSError):
+        return folder.lstat().st_mtime
+    return 0.0
+
+
+def inspect(layout: Layout) -> str:
+    """Read every byte of what runs and of the release before; a line about it.
+
+    The lock is held for writing the result down only: a change of releases meanwhile checks by itself.
+
+    Raises
+    ------
+    ReleaseError: what runs is damaged, or the release before is.
+    """
+    current, faults = layout.current_release(), ["", ""]
+    state = read_state(layout)
+    earlier = next((r for r in _ways_back(state, "", current) if r in layout.installed()), "")
+    for number, release in enumerate((current, earlier)):
+        try:
+            if release or not number:
+                trusted(layout, release, deep=True)
+        except ReleaseError as error:
+            faults[number] = str(error)
+    with only_one(layout):
+        before = read_inspection(layout)
+        if layout.current_release() != current or read_state(layout) != state:
+            return "releases changed meanwhile; nothing was noted"
+        if before.release == current and before.fault == MENDED and not faults[0]:
+            faults[0] = MENDED
+        write_inspection(layout, current, *faults)
+    if fault := faults[0] or faults[1]:
+        raise ReleaseError(fault)
+    return f"{' and '.join(r for r in (current, earlier) if r)}: every byte is right"
 
 
 def _is_sound(layout: Layout, release: str) -> bool:
+    """Every byte: what the box turns to in need must not fail it."""
     try:
-        trusted(layout, release)
+        trusted(layout, release, deep=True)
     except ReleaseError:
         return False
     return True
@@ -268,16 +411,15 @@ def link_units(layout: Layout) -> bool:
     for place, points_to in wanted.items():
         if place.is_symlink() and os.readlink(place) == points_to:
             continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        beside = place.with_name(f".{place.name}.new")
-        beside.unlink(missing_ok=True)
-        beside.symlink_to(points_to)
-        beside.replace(place)
+        with readable_by_all():
+            place.parent.mkdir(parents=True, exist_ok=True)
+        write_link(place, points_to)
         changed = True
     for folder in LINKED:
         place = layout.root / "etc" / ("systemd/system" if folder == "system" else folder)
         for path in place.rglob("*") if place.is_dir() else ():
             if path.is_symlink() and path not in wanted and os.readlink(path).startswith(f"{inside}/"):
                 path.unlink()
+                sync_folder(path.parent)
                 changed = True
     return changed
