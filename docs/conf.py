@@ -1,4 +1,4 @@
-"""The documentation site: `make docs` builds it into out/site/ and fails on a dead link or a broken docstring.
+"""The documentation site: `make docs` builds it into out/site/, and fails on a dead link or docstring.
 
 Sphinx, since Material for MkDocs reaches its end of life in May 2027 (docs/decisions/0019).
 """

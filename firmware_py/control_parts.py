@@ -26,7 +26,7 @@ from firmware_py.processes.controllers import ControllerStage
 from firmware_py.processes.feedback import FeedbackGuard
 from firmware_py.processes.reports import ReportStage
 from firmware_py.processes.watch import WatchStage
-from kelly_edge.config import Settings
+from kelly_edge.config import SessionSettings, Settings
 
 METRICS_EVERY_S: Final = 10.0
 """node_exporter is usually asked every 15 s."""
@@ -44,12 +44,16 @@ def open_outlets(settings: Settings, log: SessionLog) -> list[tuple[Outlet, floa
     return outlets
 
 
+def bounds_of(kept: SessionSettings) -> Bounds:
+    """How much of the sessions the settings keep."""
+    return Bounds(kept.keep_mb * 1_000_000, kept.keep_days * DAY_S)
+
+
 def open_log(settings: Settings) -> SessionLog:
     """The session log the settings ask for, within their bounds."""
     kept = settings.session
-    bounds = Bounds(kept.keep_mb * 1_000_000, kept.keep_days * DAY_S)
     folder = sessions_folder(os.environ, settings.runtime.state_dir) if kept.log else None
-    return SessionLog(folder, bounds)
+    return SessionLog(folder, bounds_of(kept))
 
 
 @dataclass

@@ -14,14 +14,16 @@ import mido
 import numpy as np
 import pytest
 
-from firmware_py import cards
+from firmware_py import cards, panic_parts
 from firmware_py.board import memory_board
 from firmware_py.composer_models import new_generator
+from firmware_py.control_parts import bounds_of
 from firmware_py.devices import alsa
 from firmware_py.devices.contacts import Edge
 from firmware_py.devices.offline import RecordingMidi, VirtualClock
 from firmware_py.devices.output import OutputFolder, write_midi
 from firmware_py.devices.resampled_card import ResampledCard
+from firmware_py.devices.session_store import DAY_S
 from firmware_py.dsp_models import new_voice
 from firmware_py.panel_parts import lamp_on
 from firmware_py.processes.composer import ComposerStage
@@ -385,7 +387,8 @@ class Finger:
     def __init__(self, settings: Settings) -> None:
         self.clock, self.edges = VirtualClock(1.0), list[Edge]()
         self.knobs = initial_knobs(settings)
-        self.n_panics = 0
+        self.start = self.knobs.copy()
+        self.is_panic = False
         self.stage = PanelStage(
             settings.panel, self, None, self, 5, lambda text: None, self.clock, lambda: None
         )
@@ -401,8 +404,11 @@ class Finger:
         for name, value in values.items():
             self.knobs[name] = value
 
-    def press_panic(self, time_s: float) -> None:
-        self.n_panics += 1
+    def resume(self, time_s: float) -> None:
+        """There is no panic here."""
+
+    def begin_session(self, time_s: float) -> None:
+        """Sessions are tested elsewhere."""
 
     def step(self, *edges: Edge) -> None:
         self.edges += edges
@@ -427,6 +433,15 @@ def pushed(does: Callable[[Finger], bool]) -> Callable[[Settings], float]:
         return float(effective[0]) if effective else -1.0
 
     return observe
+
+
+def panic_pin(settings: Settings) -> float:
+    """The pin of the header that guardian opens for the panic button."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(panic_parts, "open_factory", lambda chip, folder: object())
+        patch.setattr(panic_parts, "PanicButton", lambda factory, pin, warn: pin)
+        pin: Any = panic_parts.open_panic_button(settings, print)
+    return -1.0 if pin is None else float(pin)
 
 
 def is_held(finger: Finger) -> bool:
@@ -510,8 +525,10 @@ ROWS: dict[str, Row] = {
     "limiter.ceiling_db": Row(peak_db, lambda v: v - 0.1),
     "limiter.release_ms": Row(release_ms, lambda v: 0.95 * v - 0.1, lambda v: 1.05 * v + 0.1),
     "midi.latency_ms": near(sent_early_s, 1e-3),
+    "session.keep_mb": Row(lambda s: bounds_of(s.session).max_bytes / 1e6),
+    "session.keep_days": Row(lambda s: bounds_of(s.session).max_age_s / DAY_S),
     "panel.edges_per_detent": Row(edges_for_a_detent),
-    "panel.panic_pin": Row(pushed(lambda finger: finger.n_panics > 0), also=NO_PINS),
+    "panel.panic_pin": Row(panic_pin, also=NO_PINS),
     "panel.hold_pin": Row(pushed(is_held), also=NO_PINS),
     "panel.red_pin": Row(lit(0), also=NO_PINS),
     "panel.green_pin": Row(lit(1), also=NO_PINS),
