@@ -68,6 +68,6 @@ def test_bars_that_nobody_takes_are_counted(models: Models, monkeypatch: pytest.
     settings = settings_from(overrides=["midi.clock=true"])
     offline = Offline(settings, models, np.zeros(SAMPLE_RATE_HZ, np.float32))
     refused: list[object] = []
-    monkeypatch.setattr(offline.board.rings["bars"], "write", lambda bar: refused.append(bar))
+    monkeypatch.setattr(offline.board.rings["bars"], "write", refused.append)
     offline.run()
     assert offline.composer.counters["n_bars_dropped"] == len(refused) > 0
