@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.errors import DeployError
+from kelly_text.printed import printed
 
 if TYPE_CHECKING:
     from deploy.fleet import Outcome
@@ -59,7 +60,7 @@ def _report(outcomes: Sequence["Outcome"]) -> int:
 
 
 def _progress(host: str, what: str) -> None:
-    print(f"{host}: {what}", file=sys.stderr)
+    print(f"{host}: {printed(what, 300)}", file=sys.stderr)
 
 
 def _hosts(args: argparse.Namespace) -> list["Host"]:

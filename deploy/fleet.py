@@ -26,7 +26,10 @@ from pyinfra.api.state import State
 
 from deploy.errors import DeployError
 from deploy.inventory import Host
+from kelly_text.printed import printed
 
+LONGEST_LINE: Final = 1_000
+"""Characters of a line of a box that are shown."""
 CONNECT_WITHIN_S: Final = 15
 ANSWER_WITHIN_S: Final = 300
 
@@ -59,7 +62,7 @@ class Remote:
         is_done, output, error = self._run(command, timeout_s)
         if not is_done:
             last = (output.strip().splitlines() or ["it failed without a word"])[-1]
-            raise DeployError(error or last)
+            raise DeployError(error or printed(last, LONGEST_LINE))
         return output
 
     def ask(self, command: str) -> bool:
@@ -76,7 +79,7 @@ class Remote:
         if not is_done and not self._is_connected():
             raise lost("no answer")
         lines = [line for line in output.stderr_lines if line.strip()]
-        return is_done, output.stdout, lines[-1].strip() if lines else ""
+        return is_done, output.stdout, printed(lines[-1].strip(), LONGEST_LINE) if lines else ""
 
     def _is_connected(self) -> bool:
         client = self.connection.connector.client
@@ -107,7 +110,7 @@ def lost(how: str) -> DeployError:
 
 
 def _reason(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+    return printed((str(error).splitlines() or [""])[0], 120) or type(error).__name__
 
 
 def make_state(hosts: Sequence[Host]) -> State:
@@ -163,7 +166,8 @@ def table(outcomes: Sequence[Outcome]) -> str:
     """A line a host: what happened to it."""
     width = max((len(o.host) for o in outcomes), default=4)
     lines = [
-        f"{o.host:<{width}}  {'good' if o.is_good else 'BAD':<4}  {o.changed:>3} changes  {o.text}"
+        # What a box said of itself stands in its own row, whatever it is.
+        f"{o.host:<{width}}  {'good' if o.is_good else 'BAD':<4}  {o.changed:>3} changes  {printed(o.text, LONGEST_LINE)}"
         for o in outcomes
     ]
     n_good = sum(o.is_good for o in outcomes)

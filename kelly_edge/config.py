@@ -11,15 +11,10 @@ from typing import Any, Final, cast
 
 from kelly_edge.contract import PERIOD_SIZES, PROGRAMMES, SAMPLE_RATE_HZ
 from kelly_edge.panel import LAST_PIN, SPI_PINS, pin_conflict, read_encoder, read_pot
+from kelly_text.printed import printed
 
 Value = bool | int | float | str | tuple[str, ...]
 _KEY: Final = "setting"
-
-
-def printed(text: str, longest: int = 60) -> str:
-    """On one line, printable, not endless."""
-    plain = text if text.isprintable() else repr(text)[1:-1]
-    return plain if len(plain) <= longest else f"{plain[:longest]}…"
 
 
 def _number(value: float) -> str:

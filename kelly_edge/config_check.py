@@ -6,26 +6,16 @@ Every fault is found before any is reported; each is one line that says the faul
 import difflib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, Final, cast
 
-from kelly_edge.config import Settings, Value, printed, rules, shown
+from kelly_edge.config import Settings, Value, rules, shown
 from kelly_edge.errors import ConfigError
+from kelly_text.entries import Entry
+from kelly_text.printed import printed
 
 MAX_FAULTS: Final = 50
 """Faults beyond these are counted, not listed."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One ``key: value`` of a settings file and where it stands.
-
-    ``value`` is None, bool, int, float, str, a list of those, or a tuple of Entry (a section).
-    """
-
-    key: str
-    value: Any
-    place: str
 
 
 def settings_from(entries: Sequence[Entry] = (), overrides: Sequence[str] = ()) -> Settings:
