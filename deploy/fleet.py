@@ -165,9 +165,10 @@ def on_each(hosts: Sequence[Host], work: Callable[[Remote], Outcome]) -> list[Ou
 def table(outcomes: Sequence[Outcome]) -> str:
     """A line a host: what happened to it."""
     width = max((len(o.host) for o in outcomes), default=4)
+    # What a box said of itself stays in its own row, whatever it is.
     lines = [
-        # What a box said of itself stands in its own row, whatever it is.
-        f"{o.host:<{width}}  {'good' if o.is_good else 'BAD':<4}  {o.changed:>3} changes  {printed(o.text, LONGEST_LINE)}"
+        f"{o.host:<{width}}  {'good' if o.is_good else 'BAD':<4}  {o.changed:>3} changes  "
+        f"{printed(o.text, LONGEST_LINE)}"
         for o in outcomes
     ]
     n_good = sum(o.is_good for o in outcomes)

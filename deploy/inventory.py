@@ -137,7 +137,9 @@ def _host(entry: Entry) -> Host:
 
 def _port(text: str, what: str, place: str = "") -> int:
     if not _PORT.fullmatch(text) or not 1 <= int(text) <= HIGHEST_PORT:
-        raise DeployError(f"{what} is {printed(text)}{place}, which is not within 1..{HIGHEST_PORT}; correct it")
+        raise DeployError(
+            f"{what} is {printed(text)}{place}, which is not within 1..{HIGHEST_PORT}; correct it"
+        )
     return int(text)
 
 
@@ -161,7 +163,9 @@ def find_hosts(words: Sequence[str], inventory: Path) -> list[Host]:
     for word in words:
         if word.startswith("@"):
             if not has_file:
-                raise DeployError(f"{printed(word)} needs {file}, which is not here; write it or give --hosts")
+                raise DeployError(
+                    f"{printed(word)} needs {file}, which is not here; write it or give --hosts"
+                )
             if word[1:] not in groups:
                 raise DeployError(f"{printed(word)} is no group of {file}{_hint(word[1:], groups)}")
             if not groups[word[1:]]:

@@ -14,7 +14,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from kelly_edge.errors import KellyError
+from kelly_edge.errors import KellyError, shown_lines
+from kelly_text.printed import printed
 
 
 class _Bar(AbstractContextManager["_Bar"]):
@@ -48,12 +49,16 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
+LONGEST_VALUE: Final = 1_000
+"""Characters of a value that are shown."""
+
+
 def _print(summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(summary, indent=2, sort_keys=True))
         return
     for key, value in summary.items():
-        print(f"{key:>22}  {value}")
+        print(f"{key:>22}  {printed(str(value), LONGEST_VALUE)}")
 
 
 # Each command imports what it needs: `--help` and `check` stay quick on a Pi.
@@ -181,7 +186,7 @@ def _process(args: argparse.Namespace) -> int:
     try:
         code = run_process(args.command, load_settings(args.config, args.set))
     except KellyError as error:
-        print(f"kelly-edge: {args.command}: {error}", file=sys.stderr)
+        print(f"kelly-edge: {args.command}: " + "\n".join(shown_lines(error)), file=sys.stderr)
         code = EXIT_FAULT
     sys.stderr.flush()
     # Nothing is left to do, and closing the client of a dead sound server would hang.
@@ -323,7 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result: int = args.run(args)
     except KellyError as error:
-        print(f"kelly-edge: {error}", file=sys.stderr)
+        print("kelly-edge: " + "\n".join(shown_lines(error)), file=sys.stderr)
         return EXIT_FAULT
     except KeyboardInterrupt:
         print("kelly-edge: interrupted; nothing was written", file=sys.stderr)

@@ -12,6 +12,13 @@ A message says the fault, the place and the remedy, in that order, on one line
 (``ConfigError`` may hold several faults, one a line).
 """
 
+from typing import Final
+
+from kelly_text.printed import printed
+
+LONGEST_LINE: Final = 1_000
+"""Characters of a message that are shown."""
+
 
 class KellyError(Exception):
     """A fault a person can act on; the command line prints it and exits with 2."""
@@ -39,3 +46,9 @@ class DataError(KellyError):
 
 class DeviceError(KellyError):
     """A sound card, MIDI port or GPIO chip is absent or refuses."""
+
+
+def shown_lines(error: KellyError) -> list[str]:
+    """The lines to print for ``error``; a name from outside in it can neither begin one nor colour it."""
+    lines = str(error).split("\n") if isinstance(error, ConfigError) else [str(error)]
+    return [printed(line, LONGEST_LINE) for line in lines]

@@ -61,7 +61,9 @@ def read_entries(path: Path, what: str, as_text: bool = False) -> tuple[Entry, .
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise YamlFault(f"{what} are not UTF-8 text: byte {error.start} ({shown}); save them as UTF-8") from None
+        raise YamlFault(
+            f"{what} are not UTF-8 text: byte {error.start} ({shown}); save them as UTF-8"
+        ) from None
     return entries_from(text, printed(path.name), what, as_text)
 
 

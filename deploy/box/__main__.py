@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from deploy.box import store, switch
-from deploy.box.faults import ReleaseError
+from deploy.box.faults import ReleaseError, printed
 from deploy.box.health import Patience
 from deploy.box.layout import Layout, read_state
 from deploy.box.programs import SystemPrograms
@@ -174,8 +174,9 @@ def main() -> int:
             switch.note(Layout(args.root), str(error))
         return 1
     except OSError as error:
+        where = printed(str(error.filename or "the disk"), 300)
         print(
-            f"kelly-edge-release: {error.filename or 'the disk'}: {error.strerror}; make room or mend it",
+            f"kelly-edge-release: {where}: {error.strerror}; make room or mend it",
             file=sys.stderr,
         )
         return 2

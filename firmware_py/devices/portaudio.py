@@ -12,7 +12,6 @@ lost ends the process, and whoever watches it (systemd, ``kelly-edge run``) star
 import math
 import os
 import select
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -22,6 +21,7 @@ import sounddevice
 from numpy.typing import NDArray
 
 from firmware_py.devices.absent_card import AbsentCard
+from firmware_py.devices.session_log import warn
 from kelly_edge.errors import DeviceError
 
 PREFIX: Final = "portaudio:"
@@ -111,7 +111,7 @@ class Rings:
 
 def end_process(text: str) -> None:
     """Say why, and leave without closing what would hang."""
-    print(f"kelly-edge: {text}", file=sys.stderr, flush=True)
+    warn(text)
     os._exit(1)
 
 

@@ -9,11 +9,15 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from firmware_py.devices.kept import state_root
 from firmware_py.devices.ports import Journal
 from firmware_py.telemetry import Report
+from kelly_text.printed import printed
+
+LONGEST_LINE: Final = 1_000
+"""Characters of a warning that are shown."""
 
 
 def state_dir(environment: Mapping[str, str], setting: str = "") -> Path:
@@ -27,8 +31,8 @@ def session_path(environment: Mapping[str, str], setting: str = "") -> Path:
 
 
 def warn(text: str) -> None:
-    """One line for a person."""
-    print(f"kelly-edge: {text}", file=sys.stderr, flush=True)
+    """One line for a person, whatever names and messages from outside it holds."""
+    print(f"kelly-edge: {printed(text, LONGEST_LINE)}", file=sys.stderr, flush=True)
 
 
 class SessionLog:

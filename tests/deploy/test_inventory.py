@@ -33,7 +33,9 @@ def test_a_port_is_the_number_written(tmp_path: Path, port: int, form: str) -> N
     assert host.port == port
 
 
-@pytest.mark.parametrize("port", ["0", "65536", "99999", "22:22", "-1", "0x16", "2_2", "22.0", "no", "''", "~"])
+@pytest.mark.parametrize(
+    "port", ["0", "65536", "99999", "22:22", "-1", "0x16", "2_2", "22.0", "no", "''", "~"]
+)
 def test_what_is_no_port_is_refused(tmp_path: Path, port: str) -> None:
     line = fault(tmp_path, f"hosts:\n  a: {{address: x, port: {port}}}\n")
     assert line.startswith("a: port is ")
@@ -52,7 +54,9 @@ ODD_NAMES = ["no", "yes", "on", "off", "y", "n", "010", "0o10", "1e3", "22:22", 
 def test_a_name_is_the_text_written(tmp_path: Path, name: str) -> None:
     path = written(tmp_path, f"hosts: {{{name}: {{address: {name}.local}}}}\ngroups: {{{name}: [{name}]}}")
     if name in ("null", "~"):  # Nothing is a key's text as well, but no member of a list.
-        path = written(tmp_path, f"hosts: {{{name}: {{address: {name}.local}}}}\ngroups: {{{name}: ['{name}']}}")
+        path = written(
+            tmp_path, f"hosts: {{{name}: {{address: {name}.local}}}}\ngroups: {{{name}: ['{name}']}}"
+        )
     for word in (name, f"@{name}"):
         (host,) = find_hosts([word], path)
         assert (host.name, host.address) == (name, f"{name}.local")

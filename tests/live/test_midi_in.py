@@ -9,8 +9,9 @@ import pytest
 
 rtmidi = pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
 
-from firmware_py.devices.midi_in import MAX_MESSAGES, ChannelMessages, MidiInputs, stable_name  # noqa: E402
+from firmware_py.devices.midi_in import MAX_MESSAGES, ChannelMessages, MidiInputs  # noqa: E402
 from firmware_py.devices.midi_ports import MidiPorts  # noqa: E402
+from firmware_py.devices.port_names import stable_name  # noqa: E402
 
 
 def received(inputs: MidiInputs, n_wanted: int, within_s: float = 2.0) -> list[tuple[str, bytes]]:
