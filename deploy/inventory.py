@@ -61,9 +61,8 @@ def read_inventory(path: Path) -> tuple[dict[str, Host], dict[str, list[str]]]:
         raise DeployError(str(error)) from None
     for name, section in sections.items():
         if name not in ("hosts", "groups"):
-            raise DeployError(
-                f"{printed(name)} is neither hosts nor groups ({section.place}){_hint(name, ('hosts', 'groups'))}"
-            )
+            hint = _hint(name, ("hosts", "groups"))
+            raise DeployError(f"{printed(name)} is neither hosts nor groups ({section.place}){hint}")
     hosts = {name: _host(entry) for name, entry in _named(sections, "hosts", "NAME: {address: …}").items()}
     groups = {
         name: _members(entry, hosts) for name, entry in _named(sections, "groups", "NAME: [HOST, …]").items()
@@ -119,9 +118,8 @@ def _host(entry: Entry) -> Host:
     given = _once(values) if isinstance(values, tuple) else {}
     for key, value in given.items():
         if key not in KEYS:
-            raise DeployError(
-                f"{name}: {printed(key)} is unknown ({value.place}){_hint(key, KEYS)}; known are {', '.join(KEYS)}"
-            )
+            hint = _hint(key, KEYS) or f"; known are {', '.join(KEYS)}"
+            raise DeployError(f"{name}: {printed(key)} is unknown ({value.place}){hint}")
         if not isinstance(value.value, str) or not value.value.strip() or not value.value.isprintable():
             raise DeployError(f"{name}: {key} is {_shown(value.value)} ({value.place}); correct it")
     texts = {key: str(value.value) for key, value in given.items()}
@@ -180,7 +178,8 @@ def find_hosts(words: Sequence[str], inventory: Path) -> list[Host]:
             raise DeployError(f"{printed(word)} is no host of {file} and no address{_hint(word, hosts)}")
         else:
             raise DeployError(
-                f"{printed(word)} is no address, and {file} is not here; write it, give --hosts, or USER@ADDRESS"
+                f"{printed(word)} is no address, and {file} is not here; "
+                "write it, give --hosts, or USER@ADDRESS"
             )
     return list(found.values())
 
