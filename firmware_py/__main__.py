@@ -207,6 +207,27 @@ def _silence(args: argparse.Namespace) -> int:
     return 0
 
 
+def _panic(args: argparse.Namespace) -> int:
+    from firmware_py.commanding import ask_for_panic
+
+    _print(ask_for_panic(args.config, args.set, is_on=True), args.json)
+    return 0
+
+
+def _resume(args: argparse.Namespace) -> int:
+    from firmware_py.commanding import ask_for_panic
+
+    _print(ask_for_panic(args.config, args.set, is_on=False), args.json)
+    return 0
+
+
+def _session(args: argparse.Namespace) -> int:
+    from firmware_py.commanding import begin_session
+
+    _print(begin_session(args.config, args.set), args.json)
+    return 0
+
+
 LEARNABLE: Final = (
     "valence",
     "arousal",
@@ -217,6 +238,8 @@ LEARNABLE: Final = (
     "voice",
     "programme",
     "panic",
+    "resume",
+    "session",
 )
 
 
@@ -297,6 +320,11 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in PROCESSES.items():
         _add_common(command(name, _process, text))
     _add_common(command("silence", _silence, "Release the notes that a midi process left when it died."))
+    _add_common(command("panic", _panic, "Silence the running box until somebody resumes."))
+    _add_common(command("resume", _resume, "End the silence of a panic."))
+    sub = command("session", _session, "Begin a new session on the running box: its programme starts again.")
+    sub.add_argument("what", choices=("start",))
+    _add_common(sub)
     sub = command("bench", _bench, "Measure what every stage costs on this machine.")
     sub.add_argument("--seconds", type=float, default=1.0, help="to spend on each stage")
     sub.add_argument("--store", action="store_true", help="keep the faster runtime for this board")

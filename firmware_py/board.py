@@ -5,6 +5,8 @@ composer ══notes, bars══▶ midi                          control ──
 composer ──target──▶ control, ──alive──▶ midi     midi ══played══▶ control
 every process ──telemetry_<process>, times_<process>──▶ control
 midi ──send_error──▶ control                      midi ──sounding──▶ guardian, should midi die
+guardian ──panic──▶ audio, midi, control          control ──knobs──▶ guardian: panics and resumes
+command line ══panic══▶ guardian, ══commands══▶ control
 """
 
 from collections.abc import Mapping
@@ -39,6 +41,22 @@ SOUNDING_DTYPE: Final = np.dtype([("is_on", "?", (16, 128))])
 ALIVE_DTYPE: Final = np.dtype([("time_s", "<f8"), ("born_s", "<f8")])
 """When the composer gave its last sign of life, and when this one began: the ``alive`` cell."""
 
+PANIC_DTYPE: Final = np.dtype(
+    [
+        ("is_on", "?"),  # the box is silent until somebody resumes
+        ("n_beats", "<i8"),  # moves while the guardian lives
+        ("since_s", "<f8"),  # when it last began or ended
+        ("n_panics", "<u4"),  # of the knobs, as far as they were obeyed
+        ("n_resumes", "<u4"),
+    ]
+)
+"""Whether the box must be silent: the ``panic`` cell. It outlives every process."""
+
+COMMANDS: Final = ("panic", "resume", "session")
+"""What the command line may ask of a running box."""
+COMMAND_DTYPE: Final = np.dtype([("what", "<u4")])
+"""An index into ``COMMANDS``: the ``panic`` ring (the first two) and the ``commands`` ring (the last)."""
+
 SAMPLE_DTYPE: Final = np.dtype("<f4")
 
 
@@ -69,10 +87,14 @@ RINGS: Final[Mapping[str, RingSpec]] = {
     "notes": RingSpec(f"NOTE_DTYPE, {NOTE_DTYPE.itemsize} bytes", NOTE_DTYPE, 1_024, "composer", "midi"),
     "played": RingSpec("NOTE_DTYPE", NOTE_DTYPE, 1_024, "midi", "control"),
     "bars": RingSpec("BAR_DTYPE, where midi.clock is on", BAR_DTYPE, 64, "composer", "midi"),
+    # A ring each, so that a panic is heard though control stands still.
+    "panic": RingSpec("COMMAND_DTYPE", COMMAND_DTYPE, 64, "command line", "guardian"),
+    "commands": RingSpec("COMMAND_DTYPE", COMMAND_DTYPE, 64, "command line", "control"),
 }
 CELLS: Final[Mapping[str, CellSpec]] = {
     "heard": CellSpec(HEARD_DTYPE, "dsp", ("control",)),
-    "knobs": CellSpec(KNOBS_DTYPE, "control", ("dsp", "composer", "midi")),
+    "knobs": CellSpec(KNOBS_DTYPE, "control", ("dsp", "composer", "guardian")),
+    "panic": CellSpec(PANIC_DTYPE, "guardian", ("audio", "midi", "control")),
     "target": CellSpec(TARGET_DTYPE, "composer", ("control",)),
     **{f"telemetry_{p}": CellSpec(dtype, p, ("control",)) for p, dtype in TELEMETRY_DTYPES.items()},
     **{f"times_{p}": CellSpec(TIMES_DTYPE, p, ("control",)) for p in TELEMETRY_DTYPES},

@@ -19,6 +19,7 @@ from firmware_py.devices.session_log import LoggedReports, SessionLog, session_p
 from firmware_py.devices.systemd_journal import JournalReports, is_listening
 from firmware_py.pacing import every
 from firmware_py.panel_parts import PanelParts, every_or_moved, open_panel
+from firmware_py.processes.commands import CommandStage
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.controllers import ControllerStage
 from firmware_py.processes.feedback import FeedbackGuard
@@ -47,6 +48,7 @@ class ControlParts:
     """The process's stages, stepped in order; one ``step()`` is a turn of all."""
 
     control: ControlStage
+    commands: CommandStage
     watch: WatchStage
     reports: ReportStage
     log: SessionLog
@@ -55,6 +57,7 @@ class ControlParts:
 
     def step(self) -> None:
         """One turn."""
+        self.commands.step()
         self.control.step()
         self.watch.step()
         if self.controllers is not None:
@@ -94,11 +97,12 @@ def open_control(settings: Settings, board: Board, clock: StreamClock) -> Contro
     guard = FeedbackGuard()
     control = ControlStage(board, settings, log, guard.played)
     reports = ReportStage(board, clock, open_outlets(settings, log))
-    parts = ControlParts(control, WatchStage(board, log, warn, clock), reports, log)
+    commands = CommandStage(board, control, clock)
+    parts = ControlParts(control, commands, WatchStage(board, log, warn, clock), reports, log)
     if settings.midi.inputs:
         from firmware_py.devices.midi_in import MidiInputs
 
-        learned = ControlsFile(controls_path(settings.runtime.state_dir, os.environ))
+        learned = ControlsFile(controls_path(settings.runtime.state_dir, os.environ), warn)
         parts.controllers = ControllerStage(
             control,
             MidiInputs(settings.midi.inputs, warn),

@@ -1,4 +1,6 @@
-"""``guardian``: a ``midi`` that died or stands still cannot release what it struck; this process does.
+"""``guardian``: decides on panics (``processes.panic``), and watches ``midi``.
+
+A ``midi`` that died or stands still cannot release what it struck; this process does.
 
 ``midi`` writes its telemetry in every step, at least every few milliseconds, and keeps what sounds in a
 cell. When the writing stops, the guardian opens the same outputs and releases exactly these notes. Ports on
@@ -12,10 +14,11 @@ from typing import Final
 import numpy as np
 
 from firmware_py.board import SOUNDING_DTYPE, Board
-from firmware_py.devices.midi_ports import MidiPorts, Port
+from firmware_py.devices.midi_ports import ALL_SOUND_OFF, MidiPorts, Port
 from firmware_py.devices.named_ports import JACK
 from firmware_py.devices.watched_midi import silence
 from firmware_py.pipes import FileCell
+from firmware_py.processes.panic import PanicStage
 from firmware_py.telemetry import new_counters
 
 STALLED_S: Final = 0.1
@@ -57,10 +60,13 @@ def silence_outputs(board: Board, outputs: Sequence[str], warn: Callable[[str], 
 
 
 class GuardianStage:
-    """One ``step()`` looks whether ``midi`` goes on, and acts once when it does not."""
+    """One ``step()`` decides on panics; it looks whether ``midi`` goes on, and acts once when it does not."""
 
-    def __init__(self, board: Board, outputs: Sequence[str], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, board: Board, outputs: Sequence[str], warn: Callable[[str], None], panic: PanicStage
+    ) -> None:
         self._board = board
+        self._panic = panic
         on_jack = [pattern for pattern in outputs if pattern.startswith(JACK)]
         self._outputs = [pattern for pattern in outputs if pattern not in on_jack]
         self._standby = StandbyPorts(on_jack, _nobody)
@@ -79,6 +85,12 @@ class GuardianStage:
 
     def step(self) -> None:
         """Look."""
+        self._panic.step()
+        if self._panic.n_panics != self.counters["n_panics"]:
+            self.counters["n_panics"] = self._panic.n_panics
+            self._telemetry.write(self.counters)
+            if self._has_acted:
+                self._silence_all()
         now_s, n_pulses = time.monotonic(), self._pulse.n_writes
         if now_s - self._scanned_s > SCAN_EVERY_S:
             self._standby.scan()
@@ -91,6 +103,8 @@ class GuardianStage:
 
     def act(self) -> None:
         """Release what sounds."""
+        if self._panic.is_on:
+            self._silence_all()
         if self._standby.names and self._board.cells["sounding"].read(self._sounding):
             silence(self._standby, self._sounding)
         n_notes = silence_outputs(self._board, self._outputs, _nobody)
@@ -99,6 +113,13 @@ class GuardianStage:
             self.counters["n_released"] += n_notes
             self._telemetry.write(self.counters)
             self._warn(f"midi is gone or stands still; its {n_notes} notes are released")
+
+    def _silence_all(self) -> None:
+        """In place of ``midi``: tell a panic to every channel, whatever is known to sound."""
+        for message in ALL_SOUND_OFF:
+            self._standby.send(0.0, *message)
+        # Ports are told the same as they are opened.
+        deliver(MidiPorts(self._outputs, _nobody), SEND_WITHIN_S)
 
 
 def _nobody(text: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from firmware_py.devices.learned_controls import (
     Learned,
     controls_path,
-    read_controls,
+    kept_controls,
     store_controls,
     with_control,
 )
@@ -73,7 +73,7 @@ def listen(
 
 def learned_controls(settings: Settings) -> dict[str, Any]:
     """What is learned, for printing."""
-    controls = read_controls(controls_path(settings.runtime.state_dir, os.environ))
+    controls = kept_controls(controls_path(settings.runtime.state_dir, os.environ), warn)
     return {c.control: f"control change {c.number}, channel {c.channel + 1}, {c.port}" for c in controls}
 
 
@@ -88,7 +88,7 @@ def learn(settings: Settings, control: str, seconds: float) -> dict[str, Any]:
     from firmware_py.devices.midi_in import MidiInputs
 
     path = controls_path(settings.runtime.state_dir, os.environ)
-    controls = read_controls(path)
+    controls = kept_controls(path, warn)
     warn(f"turn the controller of {control} through, or press it, within {seconds:g} s")
     inputs = MidiInputs(settings.midi.inputs, warn)
     try:
@@ -102,5 +102,5 @@ def learn(settings: Settings, control: str, seconds: float) -> dict[str, Any]:
 def forget(settings: Settings, control: str) -> dict[str, Any]:
     """Forget which controller turns ``control``; returns what is learned then."""
     path = controls_path(settings.runtime.state_dir, os.environ)
-    store_controls(path, [c for c in read_controls(path) if c.control != control])
+    store_controls(path, [c for c in kept_controls(path, warn) if c.control != control])
     return learned_controls(settings)

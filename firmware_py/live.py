@@ -7,20 +7,23 @@ process needs and no more, so that ``audio`` stays small and far from the models
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from firmware_py.board import SOUNDING_DTYPE, Board, file_board, memory_board
 from firmware_py.devices.clock import StreamClock, shared_clock
-from firmware_py.devices.run_dir import make_run_dir
+from firmware_py.devices.run_dir import RunDirWatch, make_run_dir
 from firmware_py.devices.service_manager import READY, STOPPING, ServiceManager
 from firmware_py.devices.session_log import warn
 from firmware_py.loop import Stage, Stop, run_live
 from firmware_py.pacing import every, nothing, wait_for
+from firmware_py.pipes import PipeRing
 from firmware_py.realtime import POLICIES, become_realtime, hurry, throttling
 from kelly_edge.config import Settings
 from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, HOPS_PER_EMOTION_STEP, NOTE_DTYPE, SAMPLE_RATE_HZ
@@ -28,6 +31,8 @@ from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, HOPS_PER_EMOTION_STEP, NO
 SUPERVISOR: Final = "KELLY_EDGE_SUPERVISOR"
 """Environment: the process that started this one, and whose end is this one's."""
 PR_SET_PDEATHSIG: Final = 1
+EXIT_LOST: Final = 75
+"""The run directory is not the one any more: the box must start again as a whole (sysexits' EX_TEMPFAIL)."""
 
 
 @dataclass(frozen=True)
@@ -101,20 +106,21 @@ def build_midi(settings: Settings, board: Board, clock: StreamClock) -> Part:
     from firmware_py.devices.midi_ports import MidiPorts
     from firmware_py.devices.watched_midi import ON_TIME_S, WatchedMidi
     from firmware_py.guardian import silence_outputs
-    from firmware_py.midi_pace import QUIET_S, MidiPace
+    from firmware_py.midi_pace import QUIET_S, MidiPace, NoteStage
     from firmware_py.processes.midi import MidiStage
-    from firmware_py.processes.midi_clock import ClockedMidi, MidiClock, NoteStage
+    from firmware_py.processes.midi_clock import ClockedMidi, MidiClock
 
     _warm_midi()
     # What one before it left sounding, should the guardian be gone too.
     silence_outputs(board, settings.midi.outputs, lambda text: None)
     ports = MidiPorts(settings.midi.outputs, warn)
     out = WatchedMidi(ports, board.cells["sounding"], clock, np.zeros((), SOUNDING_DTYPE))
-    stage: NoteStage = MidiStage(board, out, clock)
+    notes = MidiStage(board, out, clock)
+    stage: NoteStage = notes
     quiet_s = QUIET_S
     if settings.midi.clock:
         latency_s = 1e-3 * settings.midi.latency_ms
-        stage = ClockedMidi(stage, MidiClock(board.rings["bars"], ports, clock, latency_s))
+        stage = ClockedMidi(notes, MidiClock(board.rings["bars"], ports, clock, latency_s))
         quiet_s = QUIET_BETWEEN_PULSES_S
     pace = MidiPace(stage, board.rings["notes"], out, ports, clock, board.cells["send_error"], quiet_s)
     return Part(stage, pace.wait, ON_TIME_S, pace.close)
@@ -167,10 +173,11 @@ def build_control(settings: Settings, board: Board, clock: StreamClock) -> Part:
 
 
 def build_guardian(settings: Settings, board: Board, clock: StreamClock) -> Part:
-    """Who releases the notes of a ``midi`` that is gone."""
+    """Who decides on panics, and releases the notes of a ``midi`` that is gone."""
     from firmware_py.guardian import LOOK_EVERY_S, GuardianStage
+    from firmware_py.panic_parts import open_panic
 
-    stage = GuardianStage(board, settings.midi.outputs, warn)
+    stage = GuardianStage(board, settings.midi.outputs, warn, open_panic(settings, board, clock, warn))
     return Part(stage, every(LOOK_EVERY_S), SILENT_WITHIN_S, stage.act)
 
 
@@ -198,8 +205,57 @@ def _die_with(supervisor: str | None) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(0)
+@contextmanager
+def _leaving_at_once() -> Iterator[None]:
+    """Within, SIGTERM and SIGINT end the process with exit code 0 whatever it does.
+
+    A handler in Python waits for the end of a long call into a library, and an exception from it may be
+    caught there; the interpreter's own part of the handler does neither, and wakes a thread.
+    """
+    done = b"\0"
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def watch() -> None:
+        if os.read(reading, 1) != done:
+            os._exit(0)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in STOPPING_SIGNALS:
+        signal.signal(number, lambda *_: os._exit(0))
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.write(writing, done)
+        thread.join()
+        os.close(reading)
+        os.close(writing)
+
+
+STOPPING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class BoardWatch:
+    """Tells of bytes in a ring that are none of ours, and whether the run directory is still the same."""
+
+    def __init__(self, board: Board, run_dir: Path) -> None:
+        self._files = RunDirWatch(run_dir)
+        self._rings = {name: ring for name, ring in board.rings.items() if isinstance(ring, PipeRing)}
+        self._n_foreign = 0
+        self._run_dir = run_dir
+
+    def is_whole(self) -> bool:
+        """Look; one file of the directory each time."""
+        n_foreign = sum(ring.n_foreign for ring in self._rings.values())
+        if n_foreign != self._n_foreign:
+            if not self._n_foreign:
+                found = ", ".join(name for name, ring in self._rings.items() if ring.n_foreign)
+                warn(f"something else writes into {self._run_dir} ({found}): its bytes are passed over")
+            self._n_foreign = n_foreign
+        return self._files.is_whole()
 
 
 def run_process(process: str, settings: Settings, builders: Mapping[str, Builder] = BUILDERS) -> int:
@@ -213,24 +269,35 @@ def run_process(process: str, settings: Settings, builders: Mapping[str, Builder
     KellyError: a model, a device or the run directory refuses.
     """
     hurry(os.getpid())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
-    _die_with(os.environ.get(SUPERVISOR))
-    run_dir = make_run_dir(settings.runtime.run_dir)
-    board, clock = file_board(run_dir, settings.audio.period), shared_clock(run_dir)
-    part = builders[process](settings, board, clock)
     stop = Stop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop.ask)
+    with _leaving_at_once():
+        _die_with(os.environ.get(SUPERVISOR))
+        run_dir = make_run_dir(settings.runtime.run_dir)
+        board, clock = file_board(run_dir, settings.audio.period), shared_clock(run_dir)
+        watch = BoardWatch(board, run_dir)
+        part = builders[process](settings, board, clock)
+        for number in STOPPING_SIGNALS:
+            signal.signal(number, stop.ask)
     manager = ServiceManager(os.environ)
     try:
         become_realtime(process, warn)
         if POLICIES[process].own_core and (text := throttling()):
             warn(text)
         manager.tell(READY)
-        run_live(part.stage, part.wait, part.deadline_s, board.cells[f"times_{process}"], stop, manager.alive)
+        is_whole = run_live(
+            part.stage,
+            part.wait,
+            part.deadline_s,
+            board.cells[f"times_{process}"],
+            stop,
+            manager.alive,
+            watch.is_whole,
+        )
+        # A supervisor says so itself, once for all.
+        if not is_whole and SUPERVISOR not in os.environ:
+            warn(f"{run_dir} was removed or replaced; {process} starts again, as the others do")
     finally:
         manager.tell(STOPPING)
         part.close()
         manager.close()
-    return 0
+    return 0 if is_whole else EXIT_LOST

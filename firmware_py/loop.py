@@ -66,6 +66,10 @@ def _nobody() -> None:
     pass
 
 
+def _always() -> bool:
+    return True
+
+
 def run_live(
     stage: Stage,
     wait: Callable[[], None],
@@ -73,14 +77,16 @@ def run_live(
     times_cell: Cell,
     stop: Stop,
     alive: Callable[[], None] = _nobody,
-) -> None:
-    """Step ``stage`` whenever ``wait`` comes back, until ``stop``.
+    is_whole: Callable[[], bool] = _always,
+) -> bool:
+    """Step ``stage`` whenever ``wait`` comes back, until ``stop``; False where the board was lost before.
 
     Parameters
     ----------
     wait: comes back when there is work, and now and then without.
     times_cell: gets the histogram of how long steps took, against ``deadline_s``.
     alive: told now and then that the loop turns (the watchdog).
+    is_whole: asked now and then whether the board is still the one that the other processes see.
     """
     times, now_s = Times(deadline_s), time.monotonic
     publish_s = now_s()
@@ -94,4 +100,7 @@ def run_live(
             publish_s = end_s + PUBLISH_EVERY_S
             times_cell.write(times.record)
             alive()
+            if not is_whole():
+                return False
     times_cell.write(times.record)
+    return True

@@ -35,14 +35,15 @@ def lamp_on(pins: Pins, panel: PanelSettings) -> Callable[[bool, bool, bool], No
 
 
 def claim_pins(factory: Any, panel: PanelSettings) -> Pins:
-    """The pins the settings name.
+    """The pins the settings name, but for the panic button's, which is ``guardian``'s.
 
     Raises
     ------
     DeviceError: one is not to be had.
     """
     lamp = [pin for pin in (panel.red_pin, panel.green_pin, panel.blue_pin) if pin >= 0]
-    return Pins(factory, panel_pins(panel), lamp, panel.common_anode)
+    contacts = [pin for pin in panel_pins(panel) if pin != panel.panic_pin]
+    return Pins(factory, contacts, lamp, panel.common_anode)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """``kelly-edge run``: the processes of the box as children of one that starts them again and cleans up.
 
-On the box systemd does this.
+On the box systemd does this. When the run directory is lost under them (``run_dir``) all are started again,
+in a new one; what hands had set, and a panic, go on there.
 """
 
 import os
@@ -9,14 +10,20 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_py.board import CELLS, Board, file_board
 from firmware_py.devices.clock import shared_clock
-from firmware_py.devices.run_dir import HeldRunDir
-from firmware_py.devices.session_log import warn
-from firmware_py.live import BUILDERS, SUPERVISOR
+from firmware_py.devices.run_dir import HeldRunDir, RunDirWatch
+from firmware_py.devices.session_log import state_dir, warn
+from firmware_py.live import BUILDERS, EXIT_LOST, SUPERVISOR
 from firmware_py.loop import Stop
+from firmware_py.pipes import PipeRing
 from firmware_py.realtime import hurry
+from firmware_py.telemetry import TIMES_DTYPE
 from kelly_edge.config import Settings
 
 LOOK_EVERY_S: Final = 0.02
@@ -26,6 +33,8 @@ LONGEST_PAUSE_S: Final = 5.0
 STEADY_S: Final = 10.0
 """A process that ran so long is started again at once."""
 EXIT_FAULT: Final = 2
+KEPT: Final = ("knobs", "panic")
+"""Cells that are carried over into a new run directory."""
 
 
 @dataclass
@@ -53,6 +62,9 @@ class Supervisor:
         self._stop = Stop()
         self._children = [Child(name) for name in BUILDERS]
         self._exit_code = 0
+        self._kept = {name: np.zeros((), CELLS[name].dtype) for name in KEPT}
+        self._is_lost = False
+        self._begun_s = time.monotonic()
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT, or a fault only a person can mend; returns the exit code.
@@ -64,19 +76,57 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop.ask)
         hurry(os.getpid())
+        while not self._stop.is_asked:
+            self._run_in_a_folder()
+        return self._exit_code
+
+    def _run_in_a_folder(self) -> None:
+        """Until it is asked to stop, or the run directory is lost."""
+        self._begun_s, self._is_lost, is_ready = time.monotonic(), False, False
         held = HeldRunDir(self._settings.runtime.run_dir)
         self._run_dir = held.path
         try:
-            shared_clock(held.path)
+            board = self._lay_out(held)
+            watch = RunDirWatch(held.path)
             while not self._stop.is_asked:
                 for child in self._children:
                     self._look_after(child)
+                if not is_ready and _all_step(board):
+                    is_ready = True
+                    self._tell_ready()
+                if self._is_lost or not watch.is_whole():
+                    warn(f"{held.path} was removed or replaced while the box ran; all of it starts again")
+                    break
                 time.sleep(LOOK_EVERY_S)
         finally:
             for child in reversed(self._children):
                 self._end(child)
             held.close()
-        return self._exit_code
+        for name, record in self._kept.items():
+            board.cells[name].read(record)
+
+    def _lay_out(self, held: HeldRunDir) -> Board:
+        """Clock, rings and cells, before anybody needs them: a fault with them is told once."""
+        shared_clock(held.path)
+        board = file_board(held.path, self._settings.audio.period)
+        for ring in board.rings.values():
+            if isinstance(ring, PipeRing):
+                ring.close()
+        for name, record in self._kept.items():
+            if record != np.zeros((), record.dtype):
+                board.cells[name].write(record)
+        return board
+
+    def _tell_ready(self) -> None:
+        took_s = time.monotonic() - self._begun_s
+        if self._settings.session.log:
+            control = next(child for child in self._children if child.name == "control")
+            folder = state_dir(os.environ, self._settings.runtime.state_dir)
+            pid = control.popen.pid if control.popen is not None else 0
+            session = f"the session is in {next(folder.glob(f'*-{pid}.jsonl'), folder)}"
+        else:
+            session = "the session is not kept (session.log=false)"
+        warn(f"ready after {took_s:.1f} s: it listens and plays; {session}")
 
     def _look_after(self, child: Child) -> None:
         now_s = time.monotonic()
@@ -104,6 +154,9 @@ class Supervisor:
             self._exit_code = EXIT_FAULT
             self._stop.ask()
             return
+        if code == EXIT_LOST:
+            self._is_lost = True
+            return
         child.pause_s = (
             FIRST_PAUSE_S if now_s - child.started_s > STEADY_S else min(2.0 * child.pause_s, LONGEST_PAUSE_S)
         )
@@ -124,3 +177,9 @@ class Supervisor:
             child.popen.kill()
             child.popen.wait()
         child.popen = None
+
+
+def _all_step(board: Board) -> bool:
+    """Whether every process took a step: it is built and warm."""
+    times: NDArray[Any] = np.zeros((), TIMES_DTYPE)
+    return all(board.cells[f"times_{name}"].read(times) for name in BUILDERS)

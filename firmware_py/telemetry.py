@@ -20,7 +20,7 @@ COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "n_discarded_blocks",
         "n_capture_dropped",
     ),
-    "dsp": ("n_hops", "n_emotion_steps", "n_blocks_dropped"),
+    "dsp": ("n_hops", "n_emotion_steps", "n_blocks_dropped", "n_heard_dropped"),
     "composer": (
         "n_bars",
         "n_full",
@@ -36,6 +36,7 @@ COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "n_refused_density",
         "n_refused_polyphony",
         "n_notes_dropped",
+        "n_bars_dropped",
     ),
     "midi": (
         "n_note_ons",
@@ -44,13 +45,14 @@ COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "n_stale",
         "n_panics",
         "n_composer_stalls",  # the composer stood still or was gone, and the music was muted
-        "n_muted",  # notes that fell due meanwhile
+        "n_guardian_stalls",  # no guardian to hear of a panic, and the music was muted
+        "n_muted",  # notes that fell due in a panic or a stall
         "n_forgotten",  # notes of a composer that another one has replaced
         "n_played_dropped",
         "n_pulses",  # of MIDI clock
         "n_pulses_skipped",
     ),
-    "guardian": ("n_silences", "n_released"),
+    "guardian": ("n_silences", "n_released", "n_panics"),
     "control": ("n_entries_lost", "n_reports_lost", "n_controls", "n_refused_controls"),
 }
 """Process → names of its counters. Counters only rise while a process lives."""

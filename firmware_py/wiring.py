@@ -20,6 +20,7 @@ from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.dsp import DspStage
 from firmware_py.processes.midi import MidiStage
+from firmware_py.processes.panic import PanicStage
 from firmware_py.runtimes.onnx import OnnxComposer
 from kelly_edge.config import Settings
 from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP
@@ -94,6 +95,8 @@ class Offline:
         if composer:
             generator = new_generator(settings, models.composer)
             self.composer = ComposerStage(self.board, settings, generator, self.clock)
+            # Before whoever obeys it.
+            self.turns.insert(0, Turn(PanicStage(self.board, self.clock), HOP_SIZE))
             self.turns += [
                 Turn(self.composer, GROUP_SIZE),
                 Turn(self.midi, HOP_SIZE),

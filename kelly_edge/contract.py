@@ -72,7 +72,9 @@ KNOBS_DTYPE: Final = np.dtype(
         ("octave", "<i1"),  # -2..2, octave shift of the voice
         ("voice", "<i1"),  # index into the configured voices
         ("programme", "<i1"),  # index into PROGRAMMES
-        ("n_panics", "<u4"),  # a count: a change is a press of the panic button
+        ("n_panics", "<u4"),  # a count: a change is a panic, asked for at a controller
+        ("n_sessions", "<u4"),  # a count: a change begins a new session
+        ("n_resumes", "<u4"),  # a count: a change ends the silence of a panic
     ]
 )
 """What a person set by hand: the ``knobs`` cell."""

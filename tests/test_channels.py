@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from firmware_py.board import CELLS, RINGS, file_board
 from firmware_py.channels import Cell, MemoryCell, MemoryRing, Ring
-from firmware_py.pipes import FileCell, PipeRing
+from firmware_py.pipes import HEADER, FileCell, PipeRing, record_kind
 from kelly_edge.contract import HEARD_DTYPE, NOTE_DTYPE
 from kelly_edge.errors import OutputError
 
@@ -239,3 +241,131 @@ def test_a_file_board_holds_the_whole_map(tmp_path: Path) -> None:
     assert board.rings["capture"].write(block)
     assert other.rings["capture"].read(out)
     np.testing.assert_array_equal(out, block)
+
+
+# --- what somebody else put there ----------------------------------------------------------
+
+
+def foreign(path: Path, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    assert os.write(fd, content) == len(content)
+    os.close(fd)
+
+
+SIZE = HEADER.size + NOTE_DTYPE.itemsize
+KIND = record_kind(NOTE_DTYPE, ()).to_bytes(4, "little")
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.none(),
+            st.binary(min_size=1, max_size=3 * SIZE),
+            # The beginning of a frame, and no more of it.
+            st.binary(max_size=SIZE).map(lambda rest: KIND + rest),
+            st.integers(1, SIZE - 1).map(lambda n: (KIND + bytes(SIZE))[:n]),
+        ),
+        max_size=24,
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_foreign_bytes_are_passed_over_and_shift_no_record(
+    tmp_path_factory: pytest.TempPathFactory, writes: list[bytes | None]
+) -> None:
+    path = tmp_path_factory.mktemp("ring") / "ring"
+    ring, reader = (PipeRing(path, NOTE_DTYPE, (), CAPACITY) for _ in range(2))
+    n_written, got = 0, []
+    for turn, content in enumerate(writes):
+        if content is None:
+            ring.write(note(n_written))
+            n_written += 1
+        else:
+            foreign(path, content)
+        if turn % 3 == 0:
+            got += read_bars(reader)
+    # What is cut off in the middle is known as such when the next records have come.
+    for _ in range(4):
+        ring.write(note(n_written))
+        n_written += 1
+        got += read_bars(reader)
+    assert got == list(range(n_written))
+    assert (reader.n_foreign > 0) == any(content is not None for content in writes)
+    ring.close()
+    reader.close()
+
+
+def test_a_reader_restarted_in_the_middle_of_foreign_bytes_finds_the_next_record(tmp_path: Path) -> None:
+    path = tmp_path / "ring"
+    ring, reader = (PipeRing(path, NOTE_DTYPE, (), CAPACITY) for _ in range(2))
+    foreign(path, b"x" * 7)
+    ring.write(note(1))
+    foreign(path, KIND + b"y" * 5)
+    assert read_bars(reader) == [1]
+    ring.write(note(2))
+    ring.write(note(3))
+    reader.close()
+    assert read_bars(PipeRing(path, NOTE_DTYPE, (), CAPACITY)) == [2, 3]
+
+
+def test_records_of_another_layout_are_refused_though_their_size_is_the_same(tmp_path: Path) -> None:
+    mono, pairs = np.dtype("<f4"), np.dtype("<i4")
+    PipeRing(tmp_path / "ring", mono, (8,), 4).write(np.ones(8, np.float32))
+    writer = PipeRing(tmp_path / "ring", mono, (8,), 4)
+    reader, out = PipeRing(tmp_path / "ring", pairs, (8,), 4), np.zeros(8, np.int32)
+    writer.write(np.ones(8, np.float32))
+    assert not reader.read(out) and not out.any()
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o620, 0o602])
+def test_a_pipe_or_cell_that_others_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    os.mkfifo(tmp_path / "ring")
+    (tmp_path / "cell").write_bytes(b"")
+    for name in ("ring", "cell"):
+        (tmp_path / name).chmod(mode)
+    for make in (
+        lambda: PipeRing(tmp_path / "ring", NOTE_DTYPE, (), CAPACITY),
+        lambda: FileCell(tmp_path / "cell", NOTE_DTYPE),
+    ):
+        with pytest.raises(OutputError, match=rf"written to by others \(mode {mode:04o}\)"):
+            make()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_another_users_pipe_or_cell_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ring", 0o600)
+    (tmp_path / "cell").touch(0o600)
+    for name in ("ring", "cell"):
+        os.chown(tmp_path / name, 12_345, 12_345)
+    for make in (
+        lambda: PipeRing(tmp_path / "ring", NOTE_DTYPE, (), CAPACITY),
+        lambda: FileCell(tmp_path / "cell", NOTE_DTYPE),
+    ):
+        with pytest.raises(OutputError, match="belongs to another user"):
+            make()
+
+
+def test_a_pipe_or_a_link_in_a_cells_place_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "cell", 0o600)
+    with pytest.raises(OutputError, match="is not a file"):
+        FileCell(tmp_path / "cell", NOTE_DTYPE)
+    (tmp_path / "link").symlink_to(tmp_path / "cell")
+    for make in (
+        lambda: PipeRing(tmp_path / "link", NOTE_DTYPE, (), CAPACITY),
+        lambda: FileCell(tmp_path / "link", NOTE_DTYPE),
+    ):
+        with pytest.raises(OutputError, match="cannot open"):
+            make()
+
+
+def test_a_full_disk_is_one_line_and_no_sigbus(tmp_path: Path) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root can make a small file system (mount)")
+    try:
+        (tmp_path / "ballast").write_bytes(b"x" * shutil.disk_usage(tmp_path).free)
+        with pytest.raises(OutputError, match=r"No space left on device; free space") as caught:
+            file_board(tmp_path, 128)
+        assert "\n" not in str(caught.value)
+    finally:
+        # The rings that could be made are still open.
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 DEBOUNCE_S: Final = 0.02
 LONG_S: Final = 1.0
+VERY_LONG_S: Final = 3.0
 STUCK_S: Final = 30.0
 """Nobody holds a button for so long."""
 ONE_SIDED_EDGES: Final = 24
@@ -121,11 +122,14 @@ class Encoder:
 
 
 class Push(NamedTuple):
-    """What a button did since the last look: pushes, short ones that ended, long ones that began."""
+    """What a button did since the last look: pushes, short ones that ended, those that became long and very
+    long.
+    """
 
     n_downs: int
     n_taps: int
     n_longs: int
+    n_very_longs: int = 0
 
 
 class Button:
@@ -136,7 +140,7 @@ class Button:
         self._rate = Rate()
         self._is_pressed = False
         self._is_high = True
-        self._is_long = False
+        self._is_long = self._is_very_long = False
         self._pressed_s = 0.0
         self._changed_s = float("-inf")
         self._n_downs = 0
@@ -149,7 +153,8 @@ class Button:
         self._settle(edge.time_s)
         is_bounce = edge.time_s - self._changed_s < DEBOUNCE_S
         if not edge.is_high and not self._is_pressed and not is_bounce:
-            self._is_pressed, self._is_long, self._pressed_s = True, False, edge.time_s
+            self._is_pressed, self._pressed_s = True, edge.time_s
+            self._is_long = self._is_very_long = False
             self._n_downs += 1
         self._is_high, self._changed_s = edge.is_high, edge.time_s
 
@@ -158,10 +163,12 @@ class Button:
         self._settle(now_s)
         held_s = now_s - self._pressed_s if self._is_pressed and not self._is_high else 0.0
         is_new_long = held_s >= LONG_S and not self._is_long
+        is_new_very_long = held_s >= VERY_LONG_S and not self._is_very_long
         self._is_long = self._is_long or is_new_long
+        self._is_very_long = self._is_very_long or is_new_very_long
         if held_s >= STUCK_S:
             self._faults.tell(f"is pushed for {STUCK_S:g} s: it is stuck, or its wire touches ground")
-        push = Push(self._n_downs, self._n_taps, int(is_new_long))
+        push = Push(self._n_downs, self._n_taps, int(is_new_long), int(is_new_very_long))
         self._n_downs = self._n_taps = 0
         return push
 

@@ -6,6 +6,7 @@ under load (gpiozero #1062). A line whose level no longer fits its last edge has
 """
 
 import contextlib
+import os
 import threading
 import time
 import warnings
@@ -77,6 +78,7 @@ def open_factory(label: str, pipe_dir: Path) -> Any | None:
     if label == "none" or (label == "auto" and not any(DEVICES.glob("gpiochip*"))):
         return None
     # lgpio opens its pipe in the working directory when it is imported, and needs it under no name after.
+    os.environ["LG_WD"] = str(pipe_dir)
     with contextlib.chdir(pipe_dir):
         import lgpio  # noqa: F401
         from gpiozero.exc import GPIOZeroError

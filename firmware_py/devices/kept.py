@@ -1,13 +1,23 @@
-"""What outlives a session and a release: the state folder, and files replaced whole or not at all."""
+"""What outlives a session and a release: the state folder, and files replaced whole or not at all.
+
+A file that cannot be read is set aside, so that it stops nothing twice and can still be looked at.
+"""
 
 import contextlib
+import json
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 SERVICE_STATE: Final = Path("/var/lib/kelly-edge")
 """Where systemd keeps the service's."""
+LARGEST: Final = 1 << 20
+"""Bytes; what is kept here is far smaller."""
+UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What damaged JSON raises where it is read and taken apart: 1e999, a depth of thousands, another shape."""
+ASIDE: Final = ".unreadable"
 
 
 def state_root(setting: str, environment: Mapping[str, str], service: Path = SERVICE_STATE) -> Path:
@@ -63,3 +73,35 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600, is_lasting: bool
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def read_json(path: Path) -> Any:
+    """What the JSON file ``path`` holds.
+
+    Raises
+    ------
+    FileNotFoundError: there is none.
+    OSError, ValueError, RecursionError: it is no such file, larger than ``LARGEST`` bytes, or damaged.
+    """
+    # A pipe in its place must not hold anybody up.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("not a file")
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError("too large")
+    return json.loads(content)
+
+
+def set_aside(path: Path, consequence: str, warn: Callable[[str], None]) -> None:
+    """Rename ``path``, which cannot be read, so that the next one to look finds nothing; say so."""
+    aside = path.with_name(path.name + ASIDE)
+    try:
+        path.replace(aside)
+    except FileNotFoundError:
+        # Another process was first, and said so.
+        return
+    except OSError as error:
+        warn(f"{path} cannot be read, nor set aside ({error.strerror}); remove it; {consequence}")
+    else:
+        warn(f"{path} could not be read: it is {aside.name} now; {consequence}")

@@ -5,15 +5,16 @@ number of the control change. It is replaced whole, so that a power cut leaves t
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from firmware_py.devices.kept import replace_file, state_root
+from firmware_py.devices.kept import UNREADABLE, read_json, replace_file, set_aside, state_root
 from kelly_edge.errors import OutputError
 
 FILE: Final = "controls.json"
+LEARN_AGAIN: Final = "learn the controls again"
 N_CHANNELS, N_NUMBERS = 16, 120
 """Control changes from 120 on are mode messages, no controllers."""
 
@@ -46,19 +47,36 @@ def read_controls(path: Path) -> tuple[Learned, ...]:
     OutputError: the file is there and is not such a map.
     """
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["controls"]
         found = tuple(
-            Learned(str(r["control"]), str(r["port"]), int(r["channel"]), int(r["number"])) for r in rows
+            Learned(_text(r["control"]), _text(r["port"]), int(r["channel"]), int(r["number"]))
+            for r in read_json(path)["controls"]
         )
     except FileNotFoundError:
         return ()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise OutputError(
             f"cannot read {path} ({type(error).__name__}); remove it and learn the controls again"
         ) from None
     if not all(0 <= c.channel < N_CHANNELS and 0 <= c.number < N_NUMBERS for c in found):
         raise OutputError(f"{path} holds what is no control change; remove it and learn the controls again")
     return found
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    # Half a surrogate pair could be printed nowhere.
+    value.encode()
+    return value
+
+
+def kept_controls(path: Path, warn: Callable[[str], None]) -> tuple[Learned, ...]:
+    """As ``read_controls``; a map that cannot be read is set aside, which is told, and is none."""
+    try:
+        return read_controls(path)
+    except OutputError:
+        set_aside(path, LEARN_AGAIN, warn)
+        return ()
 
 
 def with_control(controls: Iterable[Learned], new: Learned) -> tuple[Learned, ...]:
@@ -83,10 +101,16 @@ def store_controls(path: Path, controls: Iterable[Learned]) -> None:
 
 
 class ControlsFile:
-    """The map in ``path``, read again when it was replaced."""
+    """The map in ``path``, read again when it was replaced.
 
-    def __init__(self, path: Path) -> None:
+    Parameters
+    ----------
+    warn: told that a map cannot be read and is set aside; what was read before stands. None: it is left.
+    """
+
+    def __init__(self, path: Path, warn: Callable[[str], None] | None = None) -> None:
         self._path = path
+        self._warn = warn
         self._version: tuple[int, int] | None = (-1, -1)
 
     def changed(self) -> tuple[Learned, ...] | None:
@@ -94,7 +118,7 @@ class ControlsFile:
 
         Raises
         ------
-        OutputError: the new one cannot be read; said once.
+        OutputError: the new one cannot be read, and nobody is to be told; once for a map.
         """
         try:
             stat = self._path.stat()
@@ -104,4 +128,11 @@ class ControlsFile:
         if version == self._version:
             return None
         self._version = version
-        return read_controls(self._path)
+        try:
+            return read_controls(self._path)
+        except OutputError:
+            if self._warn is None:
+                raise
+            set_aside(self._path, LEARN_AGAIN, self._warn)
+            self._version = None
+            return None

@@ -1,7 +1,13 @@
-"""The run directory: where the processes of one box meet. One box at a time holds it."""
+"""The run directory: where the processes of one box meet. One box at a time holds it.
+
+It may go while they run: logind removes a user's at logout. A process started after that would meet no
+other; so each looks whether what it opened still stands there (``RunDirWatch``), and all of them start again.
+"""
 
 import fcntl
+import itertools
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +18,7 @@ from kelly_edge.errors import OutputError
 
 LOCK_FILE: Final = "lock"
 OURS: Final = ("*.ring", "*.cell", CLOCK_FILE, f"{CLOCK_FILE}.*", LOCK_FILE)
+SERVICE_RUN_DIR: Final = Path("/run/kelly-edge")
 
 
 def default_run_dir(environment: Mapping[str, str] = os.environ) -> Path:
@@ -19,7 +26,19 @@ def default_run_dir(environment: Mapping[str, str] = os.environ) -> Path:
     for name, tail in (("RUNTIME_DIRECTORY", ""), ("XDG_RUNTIME_DIR", "kelly-edge")):
         if environment.get(name):
             return Path(environment[name].split(":")[0]) / tail
+    return _temporary()
+
+
+def _temporary() -> Path:
     return Path(tempfile.gettempdir()) / f"kelly-edge-{os.getuid()}"
+
+
+def run_dir_of(setting: str, service: Path = SERVICE_RUN_DIR) -> Path:
+    """Where a box of these settings would meet: as set, this user's, or the service's where it is alone."""
+    if setting:
+        return Path(setting)
+    own = default_run_dir()
+    return next((path for path in (own, service, _temporary()) if path.is_dir()), own)
 
 
 def make_run_dir(setting: str) -> Path:
@@ -27,17 +46,55 @@ def make_run_dir(setting: str) -> Path:
 
     Raises
     ------
-    OutputError: it cannot be made, or belongs to somebody else.
+    OutputError: it cannot be made, belongs to somebody else, or others may write to it.
     """
     path = Path(setting) if setting else default_run_dir()
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = path.stat().st_uid
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except PermissionError:
+            # After a logout the user's folder is named, gone, and not the user's to make.
+            if setting:
+                raise
+            path = _temporary()
+            path.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
     except OSError as error:
         raise OutputError(f"cannot make {path}: {error.strerror}; set runtime.run_dir") from None
-    if path.is_symlink() or owner != os.getuid():
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise OutputError(f"{path} belongs to somebody else; set runtime.run_dir to a folder of yours")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        mode = stat.S_IMODE(found.st_mode)
+        raise OutputError(
+            f"others may write to {path} (mode {mode:04o}); chmod 700 it or set runtime.run_dir"
+        )
     return path
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+class RunDirWatch:
+    """Whether the files of the box in ``run_dir`` are those that were there at first.
+
+    Parameters
+    ----------
+    run_dir: with everything in it.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        paths = [run_dir / CLOCK_FILE, *sorted(run_dir.glob("*.ring")), *sorted(run_dir.glob("*.cell"))]
+        self._files = itertools.cycle([(path, _identity(path)) for path in paths])
+
+    def is_whole(self) -> bool:
+        """Look at the next file; all are seen within as many calls as there are files."""
+        path, identity = next(self._files)
+        return _identity(path) == identity
 
 
 class HeldRunDir:
@@ -45,12 +102,16 @@ class HeldRunDir:
 
     Raises
     ------
-    OutputError: another box runs in it.
+    OutputError: another box runs in it, or it cannot be used.
     """
 
     def __init__(self, setting: str) -> None:
         self.path = make_run_dir(setting)
-        self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._lock = os.open(self.path / LOCK_FILE, flags, 0o600)
+        except OSError as error:
+            raise OutputError(f"cannot use {self.path}: {error.strerror}; set runtime.run_dir") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -76,4 +137,4 @@ class HeldRunDir:
         for pattern in OURS:
             for path in self.path.glob(pattern):
                 if path.name not in kept:
-                    path.unlink()
+                    path.unlink(missing_ok=True)

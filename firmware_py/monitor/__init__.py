@@ -14,7 +14,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.live import Live
 
-from firmware_py.devices.run_dir import default_run_dir
+from firmware_py.devices.run_dir import SERVICE_RUN_DIR
+from firmware_py.devices.run_dir import run_dir_of as run_dir_of_setting
 from firmware_py.monitor.reading import Reader, lives, nothing_runs, open_cells
 from firmware_py.monitor.screen import draw
 from kelly_edge.config import Settings
@@ -23,16 +24,12 @@ from kelly_edge.errors import DeviceError
 LOOK_EVERY_S: Final = 0.25
 STEPS_WITHIN_S: Final = 1.0
 """A box in which no process stepped for so long has stopped."""
-SERVICE_RUN_DIR: Final = Path("/run/kelly-edge")
 LOW_PRIORITY: Final = 10
 
 
 def run_dir_of(settings: Settings, service: Path = SERVICE_RUN_DIR) -> Path:
     """Where the box of these settings would meet: as set, this user's, or the service's where it is alone."""
-    if settings.runtime.run_dir:
-        return Path(settings.runtime.run_dir)
-    own = default_run_dir()
-    return service if service.is_dir() and not own.is_dir() else own
+    return run_dir_of_setting(settings.runtime.run_dir, service)
 
 
 def read_once(run_dir: Path, sleep: Callable[[float], None] = time.sleep) -> dict[str, Any]:

@@ -25,7 +25,9 @@ HEARD: Final = (
     "tempo_bpm", "density_hz",
 )  # fmt: skip
 TARGET: Final = ("time_s", "valence", "arousal", "density", "tempo_bpm")
-KNOBS: Final = ("valence", "arousal", "density", "dry_wet", "brightness", "octave", "voice", "n_panics")
+KNOBS: Final = ("valence", "arousal", "density", "dry_wet", "brightness", "octave", "voice", "n_panics",
+    "n_sessions", "n_resumes",
+)  # fmt: skip
 DIGITS: Final = 4
 
 
@@ -80,6 +82,7 @@ class Reader:
             "heard": self._heard(),
             "target": self._values("target", TARGET),
             "knobs": self._knobs(),
+            "panic": self._panic(),
             "notes": {
                 "sounding": self._sounding(),
                 **{n: midi.get(n, 0) for n in ("n_note_ons", "n_note_offs", "n_late", "n_stale")},
@@ -140,6 +143,12 @@ class Reader:
         if knobs is None or record is None:
             return None
         return {**knobs, "programme": PROGRAMMES[int(record["programme"]) % len(PROGRAMMES)]}
+
+    def _panic(self) -> dict[str, Any] | None:
+        record = self._record("panic")
+        if record is None:
+            return None
+        return {"is_on": bool(record["is_on"]), "since_s": round(float(record["since_s"]), DIGITS)}
 
     def _sounding(self) -> list[int]:
         record = self._record("sounding")

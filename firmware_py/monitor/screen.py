@@ -17,6 +17,8 @@ HOT_C: Final = 75.0
 FAULTS: Final = (
     ("midi", "n_late"), ("midi", "n_stale"), ("dsp", "n_blocks_dropped"), ("composer", "n_short_context"),
     ("composer", "n_continuation"), ("composer", "n_rest"), ("composer", "n_late_bars"),
+    ("audio", "n_capture_dropped"), ("dsp", "n_heard_dropped"), ("composer", "n_notes_dropped"),
+    ("composer", "n_bars_dropped"), ("midi", "n_played_dropped"),
 )  # fmt: skip
 """Counters that a person wants to stay at 0, beside the xruns."""
 
@@ -128,8 +130,11 @@ def _knobs(reading: Mapping[str, Any]) -> str:
 
 def draw(reading: Mapping[str, Any], title: str) -> RenderableType:
     """The whole view."""
-    notes = reading["notes"]
+    notes, panic = reading["notes"], reading["panic"]
     rows = Table.grid(padding=(0, 2))
+    if panic is not None and panic["is_on"]:
+        told = Text("silent until somebody resumes: kelly-edge resume", style="bold magenta")
+        rows.add_row(Text("PANIC", style="bold magenta"), told)
     rows.add_row("sounding", " ".join(note_name(pitch) for pitch in notes["sounding"]) or "–")
     rows.add_row("notes", f"{notes['n_note_ons']} struck, {notes['n_note_offs']} released")
     rows.add_row("knobs", _knobs(reading))

@@ -4,19 +4,23 @@ Sound goes on when anything else dies: an empty playback ring plays silence, and
 are discarded when they come, so that time stays aligned (as in anira). Nothing needs to be remembered for
 that: what waits in both rings together is what the path to dsp and back holds, and more than a hop and the
 newest period is late. Until dsp gives its first answer nothing counts as late or lost.
+
+A panic fades what leaves the box, behind the limiter: whatever dsp does, it is silent within ``FADE_S``.
 """
 
 import numpy as np
 
 from firmware_py.board import Board
 from firmware_py.devices.ports import SoundCard
+from firmware_py.processes.panic_watch import PanicWatch
 from firmware_py.telemetry import new_counters
-from kelly_edge.contract import HOP_SIZE
+from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
+from kelly_edge.signal.fade import Fade
 from kelly_edge.signal.limiter import Limiter
 
 
 class AudioStage:
-    """One ``step()`` a period: capture → ring; ring → limiter → card."""
+    """One ``step()`` a period: capture → ring; ring → limiter → fade → card."""
 
     def __init__(self, board: Board, card: SoundCard, limiter: Limiter, period: int) -> None:
         self._capture = board.rings["capture"]
@@ -24,6 +28,10 @@ class AudioStage:
         self._telemetry = board.cells["telemetry_audio"]
         self._card = card
         self._limiter = limiter
+        self._panic = PanicWatch(board.cells["panic"])
+        # One that is started again during a panic lets nothing out.
+        self._fade = Fade(is_closed=self._panic.is_silent(0.0))
+        self._period_s = period / SAMPLE_RATE_HZ
         self._block = np.zeros(period, np.float32)
         self.counters = new_counters("audio")
         # What an audio process before this one left there is late.
@@ -54,8 +62,9 @@ class AudioStage:
             block[:] = 0.0
             counters["n_late_blocks"] += self._is_answered
         self._limiter.process(block)
-        self._card.write(block)
         counters["n_periods"] += 1
+        self._fade.process(block, self._panic.is_silent(int(counters["n_periods"]) * self._period_s))
+        self._card.write(block)
         counters["n_capture_xruns"] = self._card.n_capture_xruns
         counters["n_playback_xruns"] = self._card.n_playback_xruns
         self._telemetry.write(counters)

@@ -198,7 +198,7 @@ class ComposerStage:
         bar = self._bar
         bar["start_s"], bar["beat_s"] = planned.start_s, 60.0 / planned.tempo_bpm
         bar["n_beats"], bar["number"] = planned.bar.n_beats, planned.bar.number
-        self._bars.write(bar)
+        self.counters["n_bars_dropped"] += not self._bars.write(bar)
 
     def _send(self, planned: PlannedBar) -> None:
         if self._settings.midi.clock:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import TARGET_DTYPE, Board
+from firmware_py.board import PANIC_DTYPE, TARGET_DTYPE, Board
 from firmware_py.devices.ports import Journal
 from firmware_py.telemetry import COUNTERS, as_dict, new_counters
 from kelly_edge.config import Settings
@@ -59,11 +59,15 @@ class ControlStage:
         self._target = np.zeros((), TARGET_DTYPE)
         self._note = np.zeros((), NOTE_DTYPE)
         self._heard_s = -1.0
-        self.knobs = initial_knobs(settings)
-        before = np.zeros((), KNOBS_DTYPE)
-        if board.cells["knobs"].read(before):
-            # A control process started again: the count must not change, or it would be a panic.
-            self.knobs["n_panics"] = before["n_panics"]
+        self._panic = np.zeros((), PANIC_DTYPE)
+        self._was_panic = False
+        self.start = initial_knobs(settings)
+        """Where the settings put the knobs."""
+        self.knobs = self.start.copy()
+        # A control process started again: knobs stay where hands put them, and a count that changed would be
+        # a panic or a new session.
+        if board.cells["knobs"].read(self.knobs):
+            self.knobs["voice"] = min(int(self.knobs["voice"]), len(settings.voice.names) - 1)
         board.cells["knobs"].write(self.knobs)
         self._log_knobs(0.0)
 
@@ -75,16 +79,34 @@ class ControlStage:
         self._log_knobs(time_s)
 
     def press_panic(self, time_s: float) -> None:
-        """Silence everything that sounds."""
-        self.turn(time_s, n_panics=int(self.knobs["n_panics"]) + 1)
+        """Silence everything that sounds, until somebody resumes."""
+        self._count("n_panics", time_s)
+
+    def resume(self, time_s: float) -> None:
+        """End the silence of a panic."""
+        self._count("n_resumes", time_s)
+
+    def begin_session(self, time_s: float) -> None:
+        """Begin a new session: the programme's clock starts again."""
+        self._count("n_sessions", time_s)
+
+    @property
+    def is_panic(self) -> bool:
+        """Whether the box is silent until somebody resumes."""
+        self._board.cells["panic"].read(self._panic)
+        return bool(self._panic["is_on"])
 
     def publish(self) -> None:
         """Put this process's counters on the board."""
         self._board.cells["telemetry_control"].write(self.counters)
 
     def step(self) -> None:
-        """Log the newest hop group and the notes played since the last step."""
+        """Log the newest hop group, a panic, and the notes played since the last step."""
         heard, target = self._heard, self._target
+        if self.is_panic != self._was_panic:
+            self._was_panic = not self._was_panic
+            since_s = round(float(self._panic["since_s"]), DIGITS)
+            self._journal.record({"kind": "panic", "time_s": since_s, "is_on": self._was_panic})
         if self._board.cells["heard"].read(heard) and heard["time_s"] != self._heard_s:
             self._heard_s = float(heard["time_s"])
             self._board.cells["target"].read(target)
@@ -120,6 +142,9 @@ class ControlStage:
             counters = new_counters(process)
             self._board.cells[f"telemetry_{process}"].read(counters)
             self._journal.record({"kind": "counters", "process": process, **as_dict(counters)})
+
+    def _count(self, name: str, time_s: float) -> None:
+        self.turn(time_s, **{name: int(self.knobs[name]) + 1})
 
     def _log_knobs(self, time_s: float) -> None:
         values = {

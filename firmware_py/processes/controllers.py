@@ -23,13 +23,14 @@ class Control:
     """What a controller turns: ``knob`` of KNOBS_DTYPE between ``low`` and ``high``.
 
     ``kind``: ``range``, with the middle of a bipolar one at 64; ``choice`` of whole numbers;
-    ``button``, which counts presses.
+    ``button``, which counts presses. ``both_edges``: it counts releases too, for a button may stay down.
     """
 
     knob: str
     kind: str
     low: float = 0.0
     high: float = 1.0
+    both_edges: bool = False
 
 
 CONTROLS: Final[Mapping[str, Control]] = {
@@ -41,7 +42,9 @@ CONTROLS: Final[Mapping[str, Control]] = {
     "octave": Control("octave", "choice", -2.0, 2.0),
     "voice": Control("voice", "choice", 0.0, float("inf")),  # as many as there are
     "programme": Control("programme", "choice", 0.0, len(PROGRAMMES) - 1.0),
-    "panic": Control("n_panics", "button"),
+    "panic": Control("n_panics", "button", both_edges=True),
+    "resume": Control("n_resumes", "button"),
+    "session": Control("n_sessions", "button"),
 }
 
 
@@ -58,6 +61,23 @@ def turned(control: Control, value: int, n_voices: int) -> float:
     return control.low + (control.high - control.low) * value / HIGHEST
 
 
+class Edges:
+    """Presses and releases of buttons, each of whatever values: from 64 on a button is down."""
+
+    def __init__(self) -> None:
+        self._is_down: dict[object, bool] = {}
+
+    def is_press(self, source: object, value: int) -> bool:
+        """Whether the button of ``source`` goes down with ``value``."""
+        return self.is_edge(source, value) and value >= MIDDLE
+
+    def is_edge(self, source: object, value: int) -> bool:
+        """Whether it goes down or up; what is heard first of a button is an edge."""
+        before = self._is_down.get(source)
+        self._is_down[source] = value >= MIDDLE
+        return before is not self._is_down[source]
+
+
 class Knobs(Protocol):
     """What is turned: the ``control`` process's knobs."""
 
@@ -65,7 +85,13 @@ class Knobs(Protocol):
         """Set knobs by name."""
 
     def press_panic(self, time_s: float) -> None:
-        """One more press of the panic button."""
+        """One more panic."""
+
+    def resume(self, time_s: float) -> None:
+        """End the silence of a panic."""
+
+    def begin_session(self, time_s: float) -> None:
+        """Begin a new session."""
 
 
 class Inputs(Protocol):
@@ -104,7 +130,8 @@ class ControllerStage:
         self._warn = warn
         self._clock = clock
         self._learned: dict[tuple[str, int, int], str] = {}
-        self._pressed: set[tuple[str, int, int]] = set()
+        self._edges = Edges()
+        self._presses = {"panic": knobs.press_panic, "resume": knobs.resume, "session": knobs.begin_session}
         self._warned_of: set[str] = set()
         self._scan_s = clock.now_s()
         self.n_taken = 0
@@ -147,11 +174,10 @@ class ControllerStage:
             return
         control, value = CONTROLS[name], message[2]
         self.n_taken += 1
-        if control.kind != "button":
+        if control.kind == "button":
+            counts = self._edges.is_edge if control.both_edges else self._edges.is_press
+            if counts(source, value):
+                self._presses[name](now_s)
+        else:
             # Of a turn only where it ended counts.
             values[control.knob] = turned(control, value, self._n_voices)
-        elif value < MIDDLE:
-            self._pressed.discard(source)
-        elif source not in self._pressed:
-            self._pressed.add(source)
-            self._knobs.press_panic(now_s)

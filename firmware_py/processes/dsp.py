@@ -91,7 +91,7 @@ class DspStage:
         heard["f0_hz"] = self.tracker.f0_hz
         heard["f0_confidence"] = self.tracker.confidence
         self._heard_cell.write(heard)
-        self._heard_ring.write(heard)
+        self.counters["n_heard_dropped"] += not self._heard_ring.write(heard)
         if self._knobs_cell.read(self._knobs):
             self._turn_knobs()
         self._telemetry.write(self.counters)

@@ -1,6 +1,7 @@
 """Part of ``control``: the lamp says how the box is, from the counters of its processes.
 
-white   a process has not begun yet, or, for a moment, a knob turned to its next page
+white   a process has not begun yet, or, for a moment, a knob turned to its next page or a session began
+magenta a panic: silent until somebody resumes
 green   it listens          blue   it composes: notes have just been played
 yellow  the card missed a period a moment ago
 red     a process stands still, or safe mode
@@ -12,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from firmware_py.board import Board
+from firmware_py.board import PANIC_DTYPE, Board
 from firmware_py.devices.ports import Clock
 from firmware_py.telemetry import COUNTERS, TIMES_DTYPE, new_counters
 
@@ -20,6 +21,7 @@ RED, GREEN, BLUE = (True, False, False), (False, True, False), (False, False, Tr
 COLOURS: Final[Mapping[str, tuple[bool, bool, bool]]] = {
     "starting": (True, True, True),
     "page": (True, True, True),
+    "panic": (True, False, True),
     "listening": GREEN,
     "composing": BLUE,
     "xrun": (True, True, False),
@@ -55,6 +57,7 @@ class LampStage:
         self._clock = clock
         self._pulses = {process: Pulse() for process in WATCHED}
         self._times = np.zeros((), TIMES_DTYPE)
+        self._panic = np.zeros((), PANIC_DTYPE)
         self._audio, self._midi = new_counters("audio"), new_counters("midi")
         self._n_xruns, self._n_notes = self._counted()
         self._until_s = {"composing": 0.0, "xrun": 0.0, "page": 0.0}
@@ -62,7 +65,7 @@ class LampStage:
         self.state = ""
 
     def flash(self) -> None:
-        """A knob turned to another page."""
+        """A knob turned to another page, or a new session began."""
         self._until_s["page"] = self._clock.now_s() + PAGE_S
 
     def step(self) -> None:
@@ -99,6 +102,9 @@ class LampStage:
                 n_steps = int(self._times["n_times"])
                 if n_steps != pulse.n_steps:
                     pulse.n_steps, pulse.beat_s = n_steps, now_s
+        self._board.cells["panic"].read(self._panic)
+        if self._panic["is_on"]:
+            return "panic"
         begun = [pulse for pulse in self._pulses.values() if pulse.n_steps >= 0]
         if any(now_s - pulse.beat_s > STANDS_STILL_S for pulse in begun):
             return "fault"

@@ -3,7 +3,8 @@
 A note-on more than ``STALE_S`` late is dropped and counted with its note-off; the note-off of a
 sounding note is never dropped. A pitch struck again is released first. A composer that stands still or is
 gone mutes the music: what sounds is released, what falls due is dropped and counted, until it is back;
-one that was started again finds none of the other's notes waiting.
+one that was started again finds none of the other's notes waiting. A panic mutes it too, and is told to every
+channel of every instrument; it lasts until somebody resumes.
 """
 
 import heapq
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 
 from firmware_py.board import ALIVE_DTYPE, Board
 from firmware_py.devices.ports import Clock, MidiOut
+from firmware_py.processes.panic_watch import PanicWatch
 from firmware_py.telemetry import new_counters
-from kelly_edge.contract import KNOBS_DTYPE, NOTE_DTYPE
+from kelly_edge.contract import NOTE_DTYPE
 
 STALE_S = 0.1
 LATE_S = 0.01
@@ -25,7 +27,7 @@ LATE_S = 0.01
 COMPOSER_STALLED_S = 0.2
 """A composer that gave no sign for so long stands still."""
 NOTE_OFF, NOTE_ON, CONTROL_CHANGE = 0x80, 0x90, 0xB0
-ALL_NOTES_OFF = 123
+ALL_SOUND_OFF, ALL_NOTES_OFF = 120, 123
 EVERY_CHANNEL = range(16)
 
 
@@ -35,16 +37,18 @@ class MidiStage:
     def __init__(self, board: Board, out: MidiOut, clock: Clock) -> None:
         self._notes = board.rings["notes"]
         self._played = board.rings["played"]
-        self._knobs_cell = board.cells["knobs"]
+        self._panic = PanicWatch(board.cells["panic"])
         self._alive_cell = board.cells["alive"]
         self._telemetry = board.cells["telemetry_midi"]
         self._out = out
         self._clock = clock
         self._note = np.zeros((), NOTE_DTYPE)
-        self._knobs = np.zeros((), KNOBS_DTYPE)
         self._alive = np.zeros((), ALIVE_DTYPE)
         self._composer_born_s = -1.0
         self._is_muted = False
+        self._was_panic = False
+        self.is_silent = False
+        """Whether nothing may sound, as of the last step: a panic, or nobody who would hear of one."""
         self._due: list[tuple[float, int, NDArray[Any]]] = []
         self._sounding: dict[tuple[int, int], float] = {}
         self._n_received = 0
@@ -52,6 +56,8 @@ class MidiStage:
 
     def step(self) -> None:
         """Send what is due, take in what is new, and send what of that is due."""
+        # First: one that stood still during a panic must not begin with a note.
+        self._obey_panic()
         self._send_due()
         self._take_in()
         self._send_due()
@@ -73,12 +79,21 @@ class MidiStage:
             # The count breaks ties, so that notes of one chord keep their order.
             heapq.heappush(self._due, (float(self._note["due_s"]), self._n_received, self._note.copy()))
             self._n_received += 1
-        if self._knobs_cell.read(self._knobs) and self._knobs["n_panics"] != self.counters["n_panics"]:
-            self.counters["n_panics"] = self._knobs["n_panics"]
-            self._due.clear()
+        self.counters["n_played_dropped"] = self._played.n_dropped
+
+    def _obey_panic(self) -> None:
+        now_s = self._clock.now_s()
+        was_silent, self.is_silent = self.is_silent, self._panic.is_silent(now_s)
+        was_panic, self._was_panic = self._was_panic, self._panic.is_on
+        if self._was_panic and not was_panic:
+            self.counters["n_panics"] += 1
             # Whatever the instruments hold, and not only what is known here.
             self.release_all(now_s, EVERY_CHANNEL)
-        self.counters["n_played_dropped"] = self._played.n_dropped
+            for channel in EVERY_CHANNEL:
+                self._out.send(now_s, CONTROL_CHANGE | channel, ALL_SOUND_OFF, 0)
+        elif self.is_silent and not was_silent:
+            self.counters["n_guardian_stalls"] += 1
+            self.release_all(now_s)
 
     def next_due_s(self) -> float:
         """When something must be sent next, as far as is known; infinity when nothing waits."""
@@ -112,7 +127,7 @@ class MidiStage:
         if now_s - due_s > STALE_S:
             self.counters["n_stale"] += 1
             return
-        if self._is_muted:
+        if self._is_muted or self.is_silent:
             self.counters["n_muted"] += 1
             return
         self.counters["n_late"] += now_s - due_s > LATE_S

@@ -64,13 +64,19 @@ class MidiClock:
         self.n_pulses = 0
         self.n_skipped = 0
 
-    def step(self) -> None:
-        """Take new bars in and send what is due."""
+    def step(self, is_silent: bool = False) -> None:
+        """Take new bars in and send what is due; ``is_silent`` stops the receiver until it no longer is."""
         while self._bars.read(self._bar):
             bar, n_pulses = self._bar, int(self._bar["n_beats"]) * PULSES_PER_BEAT
             pulse_s = float(bar["beat_s"]) / PULSES_PER_BEAT
             self._ahead.append(Measure(float(bar["start_s"]) - self._latency_s, pulse_s, n_pulses))
         now_s = self._clock.now_s()
+        if is_silent:
+            # A sequencer that follows our pulses would play on; it starts again with a whole bar.
+            self.stop()
+            while self._ahead and self._ahead[0].start_s <= now_s + START_AHEAD_S:
+                self._ahead.popleft()
+            return
         while (due_s := self.next_due_s()) <= now_s:
             if not self._ahead:
                 self.stop()
@@ -114,6 +120,7 @@ class NoteStage(Protocol):
     """``MidiStage``, as far as the clock needs it."""
 
     counters: NDArray[Any]
+    is_silent: bool
 
     def step(self) -> None:
         """Send what is due."""
@@ -137,7 +144,7 @@ class ClockedMidi:
         """Notes first: an ear hears them, a machine follows the pulses."""
         counters, ticker = self.counters, self._ticker
         self._notes.step()
-        ticker.step()
+        ticker.step(self._notes.is_silent)
         # Published with the notes' own at the next step.
         counters["n_pulses"], counters["n_pulses_skipped"] = ticker.n_pulses, ticker.n_skipped
 

@@ -1,7 +1,9 @@
 """Part of ``control``: a person's hands. Encoders, buttons and pots move the knobs; settings say which what.
 
 A push of an encoder turns to its next page; of one with a single page, it puts the knob back to its start.
-The hold button's tap holds the emotion and lets go again; a second's push changes the programme.
+The hold button's tap holds the emotion and lets go again; a second's push changes the programme; when it
+lasts three seconds it begins a new session instead. After a panic a tap resumes. The panic button is
+``guardian``'s.
 """
 
 import math
@@ -52,12 +54,20 @@ class Knobs(Protocol):
     """What is moved: the ``control`` process's knobs."""
 
     knobs: NDArray[Any]
+    start: NDArray[Any]
 
     def turn(self, time_s: float, **values: float) -> None:
         """Set knobs by name."""
 
-    def press_panic(self, time_s: float) -> None:
-        """One more press of the panic button."""
+    @property
+    def is_panic(self) -> bool:
+        """Whether the box is silent until somebody resumes."""
+
+    def resume(self, time_s: float) -> None:
+        """End the silence of a panic."""
+
+    def begin_session(self, time_s: float) -> None:
+        """Begin a new session."""
 
 
 class Followers:
@@ -73,7 +83,7 @@ class Followers:
         self._ranges = ranges
         self._goals: dict[str, float] = {}
         self._written: dict[str, np.float32] = {}
-        self._start = {name: float(knobs.knobs[name]) for name in ranges}
+        self._start = {name: float(knobs.start[name]) for name in ranges}
 
     def turn(self, page: Page, n_detents: int) -> None:
         """Move by detents, on the grid of the page's steps: as many back come back to the same value."""
@@ -148,7 +158,7 @@ class PanelStage:
     ----------
     n_voices: how many voices there are to choose from.
     warn: told of a knob's fault, once.
-    turned_page: told that an encoder drives something else now.
+    flash: told that an encoder drives something else now, or that a new session begins.
     """
 
     def __init__(
@@ -160,21 +170,22 @@ class PanelStage:
         n_voices: int,
         warn: Callable[[str], None],
         clock: Clock,
-        turned_page: Callable[[], None] = lambda: None,
+        flash: Callable[[], None] = lambda: None,
     ) -> None:
         self._contacts = contacts
         self._converter = converter
         self._knobs = knobs
         self._clock = clock
-        self._turned_page = turned_page
+        self._flash = flash
         self._warn = warn
         self._step_s = clock.now_s()
         self._followers = Followers(knobs, {**KNOB_RANGES, "voice": (0.0, n_voices - 1.0)})
         # What a tap of the hold button comes back to.
         self._programme = int(knobs.knobs["programme"]) % HOLD
+        # As it was before a push that became long, and may become very long.
+        self._before_push = (int(knobs.knobs["programme"]), self._programme)
         self._users: dict[int, Encoder | Button] = {}
         self._encoders = [self._encoder(text, settings.edges_per_detent) for text in settings.encoders]
-        self._panic = self._button("panic button", settings.panic_pin)
         self._hold = self._button("hold button", settings.hold_pin)
         lines = [read_pot(text) for text in settings.pots] if converter is not None else []
         self._pots = [Pot(line, Faults(f"pot {line.channel} ({line.name})", warn)) for line in lines]
@@ -185,15 +196,13 @@ class PanelStage:
         for edge in self._contacts.take():
             self._users[edge.pin].feed(edge)
         edges_now_s = self._contacts.now_s()
-        for _ in range(self._panic.look(edges_now_s).n_downs):
-            self._knobs.press_panic(now_s)
         for knob in self._encoders:
             self._turn(knob, edges_now_s)
         for pot in self._pots:
             self._read(pot)
         values = self._followers.step(now_s - self._step_s)
         self._step_s = now_s
-        programme = self._programme_asked(edges_now_s)
+        programme = self._programme_asked(edges_now_s, now_s)
         if programme != int(self._knobs.knobs["programme"]):
             values["programme"] = programme
         if values:
@@ -208,7 +217,7 @@ class PanelStage:
                 self._followers.reset(page.name)
             else:
                 knob.page = (knob.page + 1) % len(knob.pages)
-                self._turned_page()
+                self._flash()
 
     def _read(self, pot: Pot) -> None:
         assert self._converter is not None
@@ -227,14 +236,23 @@ class PanelStage:
         if moved > POT_NOISE:
             pot.position = position
 
-    def _programme_asked(self, now_s: float) -> int:
-        push = self._hold.look(now_s)
+    def _programme_asked(self, edges_now_s: float, now_s: float) -> int:
+        push = self._hold.look(edges_now_s)
         programme = int(self._knobs.knobs["programme"])
         if programme != HOLD:
             self._programme = programme
+        if push.n_very_longs:
+            self._knobs.begin_session(now_s)
+            self._flash()
+            programme, self._programme = self._before_push
+            return programme
         if push.n_longs:
+            self._before_push = (programme, self._programme)
             self._programme = (self._programme + 1) % HOLD
             return self._programme
+        if push.n_taps and self._knobs.is_panic:
+            self._knobs.resume(now_s)
+            return programme
         if push.n_taps % 2:
             return self._programme if programme == HOLD else HOLD
         return programme

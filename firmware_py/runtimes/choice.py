@@ -6,12 +6,13 @@ of ai-edge-litert for the same file in tflite-runtime). ``runtime.tflite: auto``
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from firmware_py.devices.kept import replace_file, state_root
+from firmware_py.devices.kept import UNREADABLE, read_json, replace_file, set_aside, state_root
+from firmware_py.devices.session_log import warn as warn_person
 from firmware_py.runtimes.tflite import RUNTIME_MODULES
 from kelly_edge.errors import OutputError
 
@@ -33,13 +34,21 @@ def choice_path(state_dir: str = "", environment: Mapping[str, str] = os.environ
     return state_root(state_dir, environment) / "board.json"
 
 
-def stored_choice(path: Path) -> Choice:
-    """What was chosen for this board; the default where nothing readable is kept."""
+def stored_choice(path: Path, warn: Callable[[str], None] = warn_person) -> Choice:
+    """What was chosen for this board; the default where nothing is kept.
+
+    What cannot be read is set aside, which is told: without the file the board is measured again at its next
+    start.
+    """
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))["choice"]
+        kept = read_json(path)["choice"]
         choice = Choice(str(kept["tflite"]), str(kept["precision"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except FileNotFoundError:
         return Choice()
+    except UNREADABLE:
+        set_aside(path, f"{Choice().tflite} is taken; choose again with `kelly-edge bench --store`", warn)
+        return Choice()
+    # Another release may know what this one does not.
     known = choice.tflite in RUNTIME_MODULES and choice.precision in EMOTION_MODELS
     return choice if known else Choice()
 

@@ -18,6 +18,7 @@ from firmware_py.devices import gpio
 from firmware_py.devices.gpio import HOLD_BACK_S, Pins, Pots, open_factory
 from firmware_py.devices.offline import ListJournal, VirtualClock
 from firmware_py.panel_parts import PanelParts, claim_pins, lamp_on, new_panel, open_panel
+from firmware_py.panic_parts import PanicButton
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.lamp import COLOURS, WATCHED, XRUN_S
 from firmware_py.safe_mode import SafeStage
@@ -183,14 +184,17 @@ class PanelContract:
         assert rig.knob("arousal") == 0.8
         assert rig.parts.pins.n_mended == 0
 
-    def test_panic_is_counted_once_a_push(self, rig: Rig) -> None:
-        for n in (1, 2, 3):
+    def test_panic_is_guardians_own_and_counted_once_a_push(self, rig: Rig) -> None:
+        button = PanicButton(rig.wires.factory, rig.settings.panel.panic_pin, rig.told.append)
+        for _ in range(3):
             rig.push(rig.settings.panel.panic_pin)
-            assert rig.knob("n_panics") == n
+            assert button.n_asked() == 1
+            assert button.n_asked() == 0
+        assert rig.knob("n_panics") == 0
 
     def test_a_moved_contact_wakes_who_waits(self, rig: Rig) -> None:
         rig.parts.pins.woken.clear()
-        rig.wires.pull(rig.settings.panel.panic_pin, False)
+        rig.wires.pull(rig.settings.panel.hold_pin, False)
         assert rig.parts.pins.woken.wait(2.0)
 
     def test_the_hold_button_taps_and_is_held(self, rig: Rig) -> None:

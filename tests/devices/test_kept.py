@@ -13,10 +13,12 @@ from firmware_py.devices.learned_controls import (
     ControlsFile,
     Learned,
     controls_path,
+    kept_controls,
     read_controls,
     store_controls,
     with_control,
 )
+from firmware_py.runtimes.choice import Choice, stored_choice
 from kelly_edge.errors import OutputError
 
 ONE = Learned("valence", "alsa:nano", 0, 21)
@@ -151,3 +153,83 @@ def test_the_command_without_a_controller_keeps_the_map_and_exits_with_2(
     assert main(["learn", "arousal", "--seconds", "0.2", *arguments]) == 2
     assert "no controller was turned" in capsys.readouterr().err
     assert read_controls(tmp_path / "controls.json") == (ONE,)
+
+
+# --- state that cannot be read -------------------------------------------------------------
+
+DEEP = "[" * 200_000 + "]" * 200_000
+ROW = '{{"controls": [{{"control": "valence", "port": "p", "channel": {}, "number": 1}}]}}'
+DAMAGED = [
+    "",
+    "[]",
+    "null",
+    '"text"',
+    "3",
+    "1e999",
+    DEEP,
+    '{"controls": ' + DEEP + "}",
+    '{"choice": ' + DEEP + "}",
+    '{"choice": 1e999, "controls": 1e999}',
+    '{"choice": null, "controls": null}',
+    '{"choice": [], "controls": {"a": 1}}',
+    "x" * (2 << 20),
+    "\udcff",
+    "\x00" * 64,
+]
+BAD_CONTROLS = [
+    *(
+        ROW.format(value)
+        for value in ("1e999", "-1e999", "NaN", "9" * 5_000, "null", "[]", "-1", "16", '"x"')
+    ),
+    '{"controls": [{"control": "valence", "port": "\\ud800", "channel": 0, "number": 1}]}',
+    '{"controls": [{"control": 3, "port": "p", "channel": 0, "number": 1}]}',
+    '{"controls": [3]}',
+]
+
+
+@pytest.mark.parametrize("text", DAMAGED + BAD_CONTROLS, ids=lambda text: repr(text[:40]))
+def test_a_damaged_map_is_set_aside_once_and_none(text: str, tmp_path: Path) -> None:
+    path, told = tmp_path / "controls.json", list[str]()
+    content = text.encode("utf-8", "surrogateescape")
+    path.write_bytes(content)
+    assert kept_controls(path, told.append) == ()
+    assert kept_controls(path, told.append) == ()
+    assert (tmp_path / "controls.json.unreadable").read_bytes() == content
+    assert told == [f"{path} could not be read: it is controls.json.unreadable now; learn the controls again"]
+    store_controls(path, (ONE,))
+    assert kept_controls(path, told.append) == (ONE,)
+
+
+@pytest.mark.parametrize("text", DAMAGED, ids=lambda text: repr(text[:40]))
+def test_a_damaged_choice_of_the_bench_is_set_aside_once_and_the_default(text: str, tmp_path: Path) -> None:
+    path, told = tmp_path / "board.json", list[str]()
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert stored_choice(path, told.append) == Choice()
+    assert stored_choice(path, told.append) == Choice()
+    assert len(told) == 1 and "board.json.unreadable" in told[0] and "bench --store" in told[0]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_what_is_no_file_holds_nobody_up_and_is_set_aside(kind: str, tmp_path: Path) -> None:
+    path, told = tmp_path / "controls.json", list[str]()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path)
+    assert kept_controls(path, told.append) == ()
+    assert len(told) == 1 and not os.path.lexists(path)
+
+
+def test_a_map_damaged_while_it_plays_is_said_once_and_the_old_one_stands(tmp_path: Path) -> None:
+    path, told = tmp_path / "controls.json", list[str]()
+    store_controls(path, (ONE,))
+    file = ControlsFile(path, told.append)
+    assert file.changed() == (ONE,)
+    path.write_text(ROW.format("1e999"))
+    assert [file.changed() for _ in range(3)] == [None] * 3
+    assert len(told) == 1
+    store_controls(path, (TWO,))
+    assert file.changed() == (TWO,)

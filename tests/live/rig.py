@@ -313,8 +313,15 @@ class Box:
 
     def pid(self, process: str) -> int:
         """Of a process that lives, soon at the latest."""
-        wait_until(lambda: process in children(self.popen.pid), PATIENCE_S)
-        return children(self.popen.pid)[process]
+        found: dict[str, int] = {}
+
+        def lives() -> bool:
+            found.clear()
+            found.update(children(self.popen.pid))
+            return process in found
+
+        wait_until(lives, PATIENCE_S)
+        return found[process]
 
     def plays(self, within_s: float = PATIENCE_S) -> float:
         """Seconds until a new note is heard."""

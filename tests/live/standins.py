@@ -109,7 +109,10 @@ STANDINS: dict[str, Builder] = {**BUILDERS, "dsp": build_echo, "composer": build
 def settings_for(run_dir: str, midi_output: str) -> Settings:
     return Settings(
         audio=AudioSettings(card="kelly"),
-        midi=MidiSettings(outputs=tuple(midi_output.split(","))),
+        midi=MidiSettings(
+            outputs=tuple(midi_output.split(",")),
+            inputs=tuple(os.environ.get("KELLY_TEST_INPUTS", "*").split(",")),
+        ),
         runtime=RuntimeSettings(run_dir=run_dir),
     )
 

@@ -108,21 +108,45 @@ def test_a_learned_controller_turns_its_knob_and_another_one_nothing() -> None:
     assert len([e for e in rig.journal.entries if e["kind"] == "knobs"]) == 3
 
 
-def test_a_press_is_one_panic_however_long_it_is_held() -> None:
+def test_a_panic_is_asked_for_by_either_edge_of_a_button_that_may_latch() -> None:
     rig = Rig(Learned("panic", PORT, 0, 50))
     rig.hand.turn(cc(50, 127), cc(50, 127), cc(50, 100))
     rig.step()
     assert rig.knob("n_panics") == 1
-    rig.hand.turn(cc(50, 0), cc(50, 127))
+    rig.hand.turn(cc(50, 0))
     rig.step()
     assert rig.knob("n_panics") == 2
+    rig.hand.turn(cc(50, 0), cc(50, 127))
+    rig.step()
+    assert rig.knob("n_panics") == 3 and rig.knob("n_resumes") == 0
+
+
+def test_a_button_that_was_down_already_asks_for_a_panic_as_it_comes_up() -> None:
+    rig = Rig(Learned("panic", PORT, 0, 50))
+    rig.hand.turn(cc(50, 0))
+    rig.step()
+    assert rig.knob("n_panics") == 1
+
+
+@pytest.mark.parametrize(("name", "knob"), [("resume", "n_resumes"), ("session", "n_sessions")])
+def test_a_press_counts_once_however_long_it_is_held_and_its_release_never(name: str, knob: str) -> None:
+    rig = Rig(Learned(name, PORT, 0, 50))
+    rig.hand.turn(cc(50, 0), cc(50, 127), cc(50, 127), cc(50, 100))
+    rig.step()
+    assert rig.knob(knob) == 1
+    rig.hand.turn(cc(50, 0), cc(50, 127))
+    rig.step()
+    assert rig.knob(knob) == 2
 
 
 def test_a_control_process_started_again_is_no_panic() -> None:
     rig = Rig()
     rig.control.press_panic(1.0)
+    rig.control.begin_session(1.0)
+    rig.control.turn(1.0, valence=0.5, programme=1)
     again = ControlStage(rig.board, Settings(), ListJournal())
-    assert again.knobs["n_panics"] == 1
+    assert again.knobs == rig.control.knobs
+    assert (again.knobs["n_panics"], again.knobs["n_sessions"], again.knobs["programme"]) == (1, 1, 1)
 
 
 def test_a_map_learned_while_it_plays_counts_within_a_scan() -> None:

@@ -3,13 +3,15 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_py.board import ALIVE_DTYPE, Board, memory_board
+from firmware_py.board import ALIVE_DTYPE, PANIC_DTYPE, Board, memory_board
 from firmware_py.devices.offline import RecordingMidi, VirtualClock
 from firmware_py.processes.midi import COMPOSER_STALLED_S, STALE_S, MidiStage
-from kelly_edge.contract import KNOBS_DTYPE, NOTE_DTYPE
+from firmware_py.processes.panic_watch import GUARDIAN_STALLED_S
+from kelly_edge.contract import NOTE_DTYPE
 
 
 def note(due_s: float, pitch: int = 60, duration_s: float = 0.5, velocity: int = 80) -> np.ndarray:
@@ -82,11 +84,9 @@ def test_panic_releases_what_sounds_and_forgets_what_was_to_come() -> None:
     board.rings["notes"].write(note(0.1, duration_s=5.0))
     board.rings["notes"].write(note(1.0))
     run(stage, clock, 0.5)
-    knobs = np.zeros((), KNOBS_DTYPE)
-    knobs["n_panics"] = 1
-    board.cells["knobs"].write(knobs)
+    panic(board)
     run(stage, clock, 3.0)
-    silence = [(0xB0 | channel, 123) for channel in range(16)]
+    silence = [(0xB0 | channel, number) for number in (123, 120) for channel in range(16)]
     assert [(m[1], m[2]) for m in out.messages] == [(0x90, 60), (0x80, 60), *silence]
     assert stage.counters["n_panics"] == 1
 
@@ -94,11 +94,58 @@ def test_panic_releases_what_sounds_and_forgets_what_was_to_come() -> None:
 def test_panic_reaches_instruments_that_hold_what_nobody_here_knows_of() -> None:
     board, out, clock, stage = rig()
     run(stage, clock, 0.1)
-    knobs = np.zeros((), KNOBS_DTYPE)
-    knobs["n_panics"] = 1
-    board.cells["knobs"].write(knobs)
+    panic(board)
     run(stage, clock, 0.2)
-    assert [(m[1], m[2]) for m in out.messages] == [(0xB0 | channel, 123) for channel in range(16)]
+    assert [(m[1], m[2]) for m in out.messages] == [
+        (0xB0 | channel, number) for number in (123, 120) for channel in range(16)
+    ]
+
+
+def test_a_midi_process_that_stood_still_or_is_new_begins_no_note_during_a_panic() -> None:
+    board, out, clock, stage = rig()
+    board.rings["notes"].write(note(0.1))
+    board.rings["notes"].write(note(0.95))
+    run(stage, clock, 0.05)
+    panic(board)
+    clock.time_s = 1.0
+    stage.step()
+    assert not [m for m in out.messages if m[1] & 0xF0 == 0x90]
+    board.rings["notes"].write(note(1.1))
+    run(MidiStage(board, out, clock), clock, 2.0)
+    assert not [m for m in out.messages if m[1] & 0xF0 == 0x90]
+    panic(board, is_on=False)
+    board.rings["notes"].write(note(2.5))
+    run(stage, clock, 3.0)
+    assert [m[0] for m in out.messages if m[1] & 0xF0 == 0x90] == [2.5]
+
+
+@pytest.mark.parametrize("stalled_s", [GUARDIAN_STALLED_S - 0.05, GUARDIAN_STALLED_S + 0.05])
+def test_without_a_guardian_to_hear_of_a_panic_nothing_sounds(stalled_s: float) -> None:
+    board, out, clock, stage = rig()
+    board.rings["notes"].write(note(0.1, duration_s=5.0))
+    for n in range(40):
+        beat(board, n + 1)
+        run(stage, clock, 0.01 * (n + 1))
+    run(stage, clock, clock.time_s + stalled_s)
+    is_silent = stalled_s > GUARDIAN_STALLED_S
+    assert [m[1] for m in out.messages] == ([0x90, 0x80, 0xB0] if is_silent else [0x90])
+    beat(board, 41)
+    board.rings["notes"].write(note(clock.time_s + 0.01))
+    run(stage, clock, clock.time_s + 0.05)
+    assert out.messages[-1][1] == 0x90
+    assert stage.counters["n_guardian_stalls"] == is_silent and stage.counters["n_panics"] == 0
+
+
+def panic(board: Board, is_on: bool = True) -> None:
+    record = np.zeros((), PANIC_DTYPE)
+    record["is_on"] = is_on
+    board.cells["panic"].write(record)
+
+
+def beat(board: Board, n_beats: int) -> None:
+    record = np.zeros((), PANIC_DTYPE)
+    record["n_beats"] = n_beats
+    board.cells["panic"].write(record)
 
 
 def sign_of_life(board: Board, time_s: float, born_s: float = 0.0) -> None:

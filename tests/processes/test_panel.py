@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from firmware_py.board import memory_board
+from firmware_py.board import PANIC_DTYPE, memory_board
 from firmware_py.devices.contacts import Edge
 from firmware_py.devices.offline import VirtualClock
 from firmware_py.processes.control import ControlStage
@@ -168,13 +168,32 @@ def test_a_push_of_a_knob_with_one_page_puts_it_back_to_its_start() -> None:
     assert rig.knob("valence") == 0.0
 
 
-def test_panic_reaches_the_cell_within_one_step_and_a_held_one_counts_once() -> None:
-    rig = Rig()
-    rig.hands.press(rig.settings.panel.panic_pin)
-    rig.step(1)
-    assert rig.knob("n_panics") == 1
+def test_after_a_panic_a_tap_of_hold_resumes_and_holds_nothing() -> None:
+    rig = Rig("emotion.programme=iso")
+    record = np.zeros((), PANIC_DTYPE)
+    record["is_on"] = True
+    rig.board.cells["panic"].write(record)
+    rig.tap(rig.settings.panel.hold_pin)
+    assert rig.knob("n_resumes") == 1 and PROGRAMMES[int(rig.knob("programme"))] == "iso"
+    rig.board.cells["panic"].write(np.zeros((), PANIC_DTYPE))
+    rig.tap(rig.settings.panel.hold_pin)
+    assert rig.knob("n_resumes") == 1 and PROGRAMMES[int(rig.knob("programme"))] == "hold"
+
+
+@pytest.mark.parametrize("programme", ["mirror", "iso", "hold"])
+def test_hold_for_three_seconds_begins_a_session_of_the_programme_there_was(programme: str) -> None:
+    rig = Rig(f"emotion.programme={programme}")
+    pin = rig.settings.panel.hold_pin
+    rig.hands.press(pin)
+    rig.step(29)
+    assert rig.knob("n_sessions") == 0 and PROGRAMMES[int(rig.knob("programme"))] != programme
+    rig.step(5)
+    assert rig.knob("n_sessions") == 1 and PROGRAMMES[int(rig.knob("programme"))] == programme
+    assert rig.n_pages == 1
     rig.step(50)
-    assert rig.knob("n_panics") == 1
+    rig.hands.release(pin)
+    rig.step()
+    assert rig.knob("n_sessions") == 1 and PROGRAMMES[int(rig.knob("programme"))] == programme
 
 
 def test_a_tap_holds_and_lets_go_and_a_long_push_changes_the_programme() -> None:
@@ -301,7 +320,12 @@ def test_knobs_and_midi_controllers_agree_on_every_range() -> None:
     for name, (low, high) in KNOB_RANGES.items():
         control = CONTROLS[name]
         assert control.low == low and (control.high == high or name == "voice")
-    assert set(KNOB_RANGES) == {c.knob for c in CONTROLS.values()} - {"programme", "n_panics"}
+    assert set(KNOB_RANGES) == {c.knob for c in CONTROLS.values()} - {
+        "programme",
+        "n_panics",
+        "n_resumes",
+        "n_sessions",
+    }
 
 
 def test_settings_without_a_panel_are_good() -> None:

@@ -1,0 +1,33 @@
+"""Part of ``control``: what the command line asks of the running box. (Panics go to ``guardian``.)"""
+
+from typing import Final, Protocol
+
+import numpy as np
+
+from firmware_py.board import COMMAND_DTYPE, COMMANDS, Board
+from firmware_py.devices.ports import Clock
+
+SESSION: Final = COMMANDS.index("session")
+
+
+class Knobs(Protocol):
+    """What is moved: the ``control`` process's knobs."""
+
+    def begin_session(self, time_s: float) -> None:
+        """Begin a new session."""
+
+
+class CommandStage:
+    """One ``step()`` obeys what was asked since the last one; anything else is passed over."""
+
+    def __init__(self, board: Board, knobs: Knobs, clock: Clock) -> None:
+        self._ring = board.rings["commands"]
+        self._knobs = knobs
+        self._clock = clock
+        self._command = np.zeros((), COMMAND_DTYPE)
+
+    def step(self) -> None:
+        """Obey."""
+        while self._ring.read(self._command):
+            if self._command["what"] == SESSION:
+                self._knobs.begin_session(self._clock.now_s())

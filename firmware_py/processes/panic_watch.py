@@ -1,0 +1,38 @@
+"""Part of ``audio`` and ``midi``: obey the ``panic`` cell, which ``guardian`` writes (``panic``)."""
+
+from typing import Final
+
+import numpy as np
+
+from firmware_py.board import PANIC_DTYPE
+from firmware_py.channels import Cell
+
+GUARDIAN_STALLED_S: Final = 0.2
+"""A guardian that gave no sign for so long stands still; its steps are 10 ms apart."""
+
+
+class PanicWatch:
+    """What the ``panic`` cell asks of a process that sounds."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._record = np.zeros((), PANIC_DTYPE)
+        self._n_beats = 0
+        self._beat_s = 0.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it is a panic, as of the last look."""
+        return bool(self._record["is_on"])
+
+    def is_silent(self, now_s: float) -> bool:
+        """Whether nothing may sound at ``now_s``, seconds of any steady clock of the caller's.
+
+        Before any guardian began there is nobody to obey.
+        """
+        record = self._record
+        self._cell.read(record)
+        n_beats = int(record["n_beats"])
+        if n_beats != self._n_beats:
+            self._n_beats, self._beat_s = n_beats, now_s
+        return bool(record["is_on"]) or (n_beats > 0 and now_s - self._beat_s > GUARDIAN_STALLED_S)
