@@ -76,6 +76,10 @@ N_WARM_PERIODS: Final = 16
 
 def build_dsp(settings: Settings, board: Board, clock: StreamClock) -> Part:
     """Emotion and voice."""
+    from firmware_py.devices.compiled import forget_damaged
+
+    if cache := os.environ.get("NUMBA_CACHE_DIR"):
+        forget_damaged(Path(cache), warn)
     from firmware_py.dsp_models import new_voice, open_decoders, open_emotion
     from firmware_py.processes.control import initial_knobs
     from firmware_py.processes.dsp import DspStage
@@ -248,7 +252,7 @@ class BoardWatch:
         self._run_dir = run_dir
 
     def is_whole(self) -> bool:
-        """Look; one file of the directory each time."""
+        """Look."""
         n_foreign = sum(ring.n_foreign for ring in self._rings.values())
         if n_foreign != self._n_foreign:
             if not self._n_foreign:

@@ -25,6 +25,7 @@ from firmware_py.pipes import PipeRing
 from firmware_py.realtime import hurry
 from firmware_py.telemetry import TIMES_DTYPE
 from kelly_edge.config import Settings
+from kelly_edge.errors import KellyError
 
 LOOK_EVERY_S: Final = 0.02
 STOP_WITHIN_S: Final = 3.0
@@ -88,6 +89,10 @@ class Supervisor:
         try:
             board = self._lay_out(held)
             watch = RunDirWatch(held.path)
+        except KellyError:
+            held.close()
+            raise
+        try:
             while not self._stop.is_asked:
                 for child in self._children:
                     self._look_after(child)
@@ -101,6 +106,7 @@ class Supervisor:
         finally:
             for child in reversed(self._children):
                 self._end(child)
+            watch.close()
             held.close()
         for name, record in self._kept.items():
             board.cells[name].read(record)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from firmware_py.devices.audio_file import read_audio
+from firmware_py.offline_commands import demo_recording
 from firmware_py.wiring import Models, Offline, Performance
 from kelly_edge.config import Settings
-from kelly_edge.contract import SAMPLE_RATE_HZ
+from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.music.envelope import DENSITY_WINDOW_S
 from kelly_edge.units import db_to_gain
 
@@ -151,3 +152,35 @@ def test_real_recordings_stay_within_the_envelope(path: Any, settings: Settings,
     assert np.max(np.abs(performance.voice)) <= db_to_gain(-1.0)
     midi = counters(performance, "midi")
     assert midi["n_note_ons"] == midi["n_note_offs"]
+
+
+def test_a_panic_silences_notes_and_voice_within_250_ms_until_somebody_resumes(
+    models: Models, settings: Settings
+) -> None:
+    begin_s, end_s, n_s = 6.0, 10.0, 14
+    samples = read_audio(demo_recording()).samples[32 * SAMPLE_RATE_HZ : (32 + n_s) * SAMPLE_RATE_HZ]
+    offline = Offline(settings, models, samples)
+    acts = {begin_s: offline.control.press_panic, end_s: offline.control.resume}
+
+    def hand(n_done: int) -> None:
+        now_s = n_done * HOP_SIZE / SAMPLE_RATE_HZ
+        for at_s in [at_s for at_s in acts if now_s >= at_s]:
+            acts.pop(at_s)(now_s)
+
+    performance = offline.run(after_hop=hand)
+    messages = offline.midi_out.messages
+    ons_s = np.array([m[0] for m in messages if m[1] & 0xF0 == 0x90])
+    assert np.any(ons_s < begin_s) and np.any(ons_s > end_s)
+    assert not np.any((ons_s > begin_s + 0.05) & (ons_s < end_s))
+    sounding: set[int] = set()
+    for _, status, pitch, _ in (m for m in messages if m[0] <= begin_s + 0.25):
+        if status & 0xF0 == 0x90:
+            sounding.add(pitch)
+        elif status & 0xF0 == 0x80:
+            sounding.discard(pitch)
+    assert not sounding
+    begin, end = round((begin_s + 0.25) * SAMPLE_RATE_HZ), round(end_s * SAMPLE_RATE_HZ)
+    assert not performance.voice[begin:end].any()
+    assert performance.voice[: begin // 2].any() and performance.voice[end:].any()
+    assert [e["is_on"] for e in performance.session if e["kind"] == "panic"] == [True, False]
+    assert counters(performance, "midi")["n_panics"] == 1

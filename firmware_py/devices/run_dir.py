@@ -4,11 +4,13 @@ It may go while they run: logind removes a user's at logout. A process started a
 other; so each looks whether what it opened still stands there (``RunDirWatch``), and all of them start again.
 """
 
+import array
+import ctypes
 import fcntl
-import itertools
 import os
 import stat
 import tempfile
+import termios
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,8 @@ from kelly_edge.errors import OutputError
 
 LOCK_FILE: Final = "lock"
 OURS: Final = ("*.ring", "*.cell", CLOCK_FILE, f"{CLOCK_FILE}.*", LOCK_FILE)
+IN_REMOVED: Final = 0x040 | 0x200 | 0x400 | 0x800
+"""inotify: something in the folder was moved away or deleted, or the folder itself."""
 SERVICE_RUN_DIR: Final = Path("/run/kelly-edge")
 
 
@@ -82,19 +86,35 @@ def _identity(path: Path) -> tuple[int, int] | None:
 class RunDirWatch:
     """Whether the files of the box in ``run_dir`` are those that were there at first.
 
+    The kernel tells what is removed (inotify(7)), so that a real-time process asks for no file until then.
+
     Parameters
     ----------
     run_dir: with everything in it.
     """
 
     def __init__(self, run_dir: Path) -> None:
+        libc = ctypes.CDLL(None)
+        self._fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd >= 0:
+            libc.inotify_add_watch(self._fd, os.fsencode(run_dir), IN_REMOVED)
+        self._waiting = array.array("i", [0])
         paths = [run_dir / CLOCK_FILE, *sorted(run_dir.glob("*.ring")), *sorted(run_dir.glob("*.cell"))]
-        self._files = itertools.cycle([(path, _identity(path)) for path in paths])
+        self._files = [(path, _identity(path)) for path in paths]
 
     def is_whole(self) -> bool:
-        """Look at the next file; all are seen within as many calls as there are files."""
-        path, identity = next(self._files)
-        return _identity(path) == identity
+        """Look, where something was removed since the last time; without inotify, look each time."""
+        if self._fd >= 0:
+            fcntl.ioctl(self._fd, termios.FIONREAD, self._waiting, True)
+            if not self._waiting[0]:
+                return True
+            os.read(self._fd, self._waiting[0])
+        return all(_identity(path) == identity for path, identity in self._files)
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._fd >= 0:
+            os.close(self._fd)
 
 
 class HeldRunDir:

@@ -34,6 +34,9 @@ def test_it_starts_plays_stops_and_leaves_nothing(box: Box) -> None:
     pids = children(box.popen.pid)
     assert set(pids) == set(PROCESSES)
     assert len(os.listdir(box.run_dir)) > 15
+    (ready,) = (line for line in box.errors.read_text().splitlines() if "ready after" in line)
+    assert Path(ready.rpartition("the session is in ")[2]).suffix == ".jsonl"
+    assert Path(ready.rpartition("the session is in ")[2]).is_file()
     begin_s = time.monotonic()
     assert box.stop() == 0
     assert time.monotonic() - begin_s < 3

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from firmware_py.board import BAR_DTYPE, memory_board
+from firmware_py.board import BAR_DTYPE, PANIC_DTYPE, memory_board
 from firmware_py.devices.offline import RecordingMidi, VirtualClock
 from firmware_py.processes.midi import MidiStage
 from firmware_py.processes.midi_clock import (
@@ -151,3 +151,28 @@ def test_notes_and_pulses_share_one_wait_and_one_end() -> None:
     stage.release_all(1.3)
     assert out.messages[-2][1:3] == (0x80, 60)
     assert rig.ticks.sent[-1][1] == STOP
+
+
+def test_a_panic_stops_the_receiver_and_after_it_a_whole_bar_starts_it_again() -> None:
+    rig, out = Rig(), RecordingMidi()
+    stage = ClockedMidi(MidiStage(rig.board, out, rig.time), rig.clock)
+    panic = np.zeros((), PANIC_DTYPE)
+    for n in range(4):
+        rig.bar(1.0 + 2.0 * n)
+
+    def run_until(end_s: float) -> None:
+        while rig.time.time_s < end_s:
+            rig.time.time_s = min(end_s, rig.time.time_s + 0.001)
+            stage.step()
+
+    run_until(1.7)
+    for is_on, until_s in ((True, 4.0), (False, 8.995)):
+        panic["is_on"] = is_on
+        rig.board.cells["panic"].write(panic)
+        run_until(until_s)
+    assert rig.ticks.of(STOP) == [pytest.approx(1.701)]
+    assert rig.ticks.of(START) == [pytest.approx(at, abs=2 * START_AHEAD_S) for at in (1.0, 5.0)]
+    pulses = np.array(rig.ticks.of(TIMING_CLOCK))
+    assert not np.any((pulses > 1.701) & (pulses < 5.0 - START_AHEAD_S))
+    assert np.sum(pulses > 4.0) == 2 * 96
+    assert stage.counters["n_pulses_skipped"] == 0

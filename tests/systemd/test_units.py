@@ -144,3 +144,21 @@ def test_no_password_no_shell_and_no_listening_socket_is_shipped() -> None:
 
 def test_no_init_file_hides_systemd_python() -> None:
     assert not (HERE / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("process", BUILDERS)
+def test_a_run_folder_that_was_lost_is_made_anew_and_outlives_a_process(process: str) -> None:
+    unit = f"kelly-edge@{process}.service"
+    assert last(unit, "RuntimeDirectory") == "kelly-edge" and last(unit, "RuntimeDirectoryMode") == "0700"
+    assert last(unit, "RuntimeDirectoryPreserve") == "yes"
+    # The board's unit takes it away.
+    assert last("kelly-edge-board.service", "RuntimeDirectory") == "kelly-edge"
+    assert last("kelly-edge-board.service", "RuntimeDirectoryPreserve") == ""
+
+
+@pytest.mark.parametrize("process", ["control", "guardian"])
+def test_who_reads_pins_may(process: str) -> None:
+    text = text_of(f"kelly-edge@{process}.service")
+    assert "DeviceAllow=char-gpiochip rw" in text and re.search(
+        r"^SupplementaryGroups=.*\bgpio\b", text, re.M
+    )

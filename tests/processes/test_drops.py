@@ -1,0 +1,76 @@
+"""Every ring: what finds no room is dropped and counted, and the count is shown."""
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from firmware_py.board import RINGS, memory_board
+from firmware_py.devices.offline import ListJournal, VirtualClock
+from firmware_py.monitor.reading import Reader
+from firmware_py.monitor.screen import draw
+from firmware_py.processes.watch import WatchStage
+from firmware_py.telemetry import COUNTERS, new_counters
+from firmware_py.wiring import Models, Offline
+from kelly_edge.config import Settings
+from kelly_edge.config_check import settings_from
+from kelly_edge.contract import SAMPLE_RATE_HZ
+
+DROPS = {
+    "capture": ("audio", "n_capture_dropped"),
+    "playback": ("dsp", "n_blocks_dropped"),
+    "heard": ("dsp", "n_heard_dropped"),
+    "notes": ("composer", "n_notes_dropped"),
+    "bars": ("composer", "n_bars_dropped"),
+    "played": ("midi", "n_played_dropped"),
+}
+"""Ring of the box → the process that writes it, and its count."""
+
+
+def test_every_ring_between_processes_has_a_count() -> None:
+    assert set(DROPS) == {name for name, spec in RINGS.items() if spec.writer != "command line"}
+    for name, (process, counter) in DROPS.items():
+        assert RINGS[name].writer == process and counter in COUNTERS[process]
+
+
+@pytest.mark.parametrize("ring", DROPS)
+def test_a_count_is_shown_and_told(ring: str) -> None:
+    process, name = DROPS[ring]
+    board, told, clock = memory_board(), list[str](), VirtualClock()
+    watch = WatchStage(board, ListJournal(), told.append, clock)
+    counters = new_counters(process)
+    counters[name] = 7
+    board.cells[f"telemetry_{process}"].write(counters)
+    clock.time_s = 1.5
+    watch.step()
+    assert f"{name} +7" in told[0]
+    console = Console(width=200, file=io.StringIO())
+    console.print(draw(Reader(board.cells).read(0.0), ""))
+    assert isinstance(console.file, io.StringIO)
+    shown = f"{process} {name.removeprefix('n_').replace('_', ' ')} 7"
+    assert shown in " ".join(console.file.getvalue().split())
+
+
+def test_a_composer_that_takes_nothing_costs_records_that_are_counted(
+    models: Models, settings: Settings
+) -> None:
+    rng = np.random.default_rng(0)
+    samples = (0.1 * rng.standard_normal(7 * SAMPLE_RATE_HZ)).astype(np.float32)
+    offline = Offline(settings, models, samples, composer=False)
+    offline.run()
+    n_groups = int(offline.dsp.counters["n_emotion_steps"])
+    n_lost = n_groups - RINGS["heard"].capacity
+    assert offline.dsp.counters["n_heard_dropped"] == n_lost == offline.board.rings["heard"].n_dropped > 0
+
+
+def test_bars_that_nobody_takes_are_counted(models: Models) -> None:
+    settings = settings_from(overrides=["midi.clock=true"])
+    offline = Offline(settings, models, np.zeros(SAMPLE_RATE_HZ, np.float32))
+    ring = offline.board.rings["bars"]
+    bar = np.zeros((), RINGS["bars"].dtype)
+    while ring.write(bar):
+        pass
+    before = ring.n_dropped
+    offline.run()
+    assert offline.composer.counters["n_bars_dropped"] == ring.n_dropped - before > 0
