@@ -53,8 +53,8 @@ Source = tuple[str, int, str, int]
 class Learned:
     """``control`` is turned by ``number`` on ``channel`` (0..15) of ``port``.
 
-    ``number`` is a control change (0..119; of a 14-bit one the coarse half, 0..31) or the number of an NRPN or
-    RPN (0..16382), as ``address`` says; ``coding`` is one of ``CODINGS`` of that address.
+    ``number`` is a control change (0..119; of a 14-bit one the coarse half, 0..31) or the number of an NRPN
+    or RPN (0..16382), as ``address`` says; ``coding`` is one of ``CODINGS`` of that address.
     """
 
     control: str

@@ -37,11 +37,8 @@ def instruments(names: Sequence[str]) -> list[str]:
 
 def matching(pattern: str, names: Sequence[str]) -> list[str]:
     """The ports among ``names`` that ``pattern`` means, in their order."""
-    for means in (
-        lambda name: pattern in (name, stable_name(name)),
-        lambda name: fnmatchcase(name, pattern.replace("[", "[[]")),
-        lambda name: fnmatchcase(name, pattern),
-    ):
-        if found := [name for name in names if means(name)]:
-            return found
-    return []
+    if named := [name for name in names if pattern in (name, stable_name(name))]:
+        return named
+    plain_brackets = pattern.replace("[", "[[]")
+    found = [name for name in names if fnmatchcase(name, plain_brackets)]
+    return found or [name for name in names if fnmatchcase(name, pattern)]

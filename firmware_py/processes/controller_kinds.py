@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from firmware_py.devices.learned_controls import (
@@ -45,6 +46,8 @@ NO_STEP: Final = 8.0
 """An encoder that has not moved sends nothing."""
 LONG_STEP, LONGEST_STEP = 7.0, 32
 """However fast it is turned, an encoder seldom sends more than 32 steps at once."""
+SLOW_STEP: Final = 4
+"""The steps an encoder sends at first."""
 ANY_VALUE: Final = math.log(N_VALUES)
 SWITCHES, REPEATS = 0.1, 2.3
 """A switch goes to its other level; a held one may repeat itself."""
@@ -61,17 +64,19 @@ ENOUGH_TURN: Final = 12
 ENOUGH_14_BIT: Final = 192
 """The same of a 14-bit one at rest, of 16,383: it shows itself with its first coarse steps."""
 THROUGH: Final = 96
-"""What may be the fine half of something is a knob if it was turned so far, of 127, and nothing coarse came."""
+"""What may be a fine half is a knob of its own if it was turned so far, of 127, and nothing coarse came."""
 LEAST_MESSAGES, LEAST_EACH_WAY, LEAST_INCREMENTS = 6, 2, 4
+JUMP: Final = 2
+"""Turns of direction that one jump there and back makes."""
+LEAST_BEGINS, CLEARLY, MOST_UNPAIRED = 3, 0.75, 0.1
+"""Values whose beginning was seen; the share that began alike; the share of halves without another."""
 SMOOTH: Final = 16
 """The fine half of a 14-bit value jumps further than this whenever the coarse half moves on."""
 LEAST_COARSE_MOVES: Final = 4
 
 ONE_WAY: Final = "an endless encoder turned one way only; turn it back, too"
 TOO_LITTLE: Final = "turned too little; turn it from end to end, slowly"
-UNADDRESSED: Final = (
-    "a part of a parameter (NRPN or RPN) that was not selected; let the device send its number"
-)
+UNADDRESSED: Final = "a part of an NRPN or RPN that was not selected; let the device send its number"
 UNCLEAR: Final = "neither a knob, an endless encoder nor a button for sure; turn it slowly, from end to end"
 
 
@@ -94,12 +99,12 @@ def _magnitudes(sizes: Sequence[int]) -> float:
 
 
 def _directions(moves: Sequence[int]) -> float:
-    pairs = zip(moves, moves[1:], strict=False)
+    pairs = pairwise(moves)
     return sum(GOES_ON if (a > 0) == (b > 0) else TURNS_ROUND for a, b in pairs)
 
 
 def _as_knob(values: Sequence[int]) -> float:
-    moves = [b - a for a, b in zip(values, values[1:], strict=False)]
+    moves = [b - a for a, b in pairwise(values)]
     moved = [move for move in moves if move]
     n_still = len(moves) - len(moved)
     return ANY_VALUE + NO_MOVE * n_still + _magnitudes([abs(m) for m in moved]) + _directions(moved)
@@ -117,7 +122,7 @@ def _as_switch(values: Sequence[int]) -> float:
     levels = set(values)
     if len(levels) > 2 or (len(levels) == 2 and max(levels) - min(levels) < LEAST_SWING):
         return math.inf
-    pairs = zip(values, values[1:], strict=False)
+    pairs = pairwise(values)
     return ANY_VALUE + SECOND_LEVEL + sum(REPEATS if a == b else SWITCHES for a, b in pairs)
 
 
@@ -140,9 +145,19 @@ def _is_both_ways(values: Sequence[int], coding: str) -> bool:
     return min(sum(t > 0 for t in turns), sum(t < 0 for t in turns)) >= LEAST_EACH_WAY
 
 
+def _may_be_encoder(values: Sequence[int]) -> bool:
+    """Whether the values could be an encoder's that begins slowly, as hands do."""
+    turns = ([abs(steps(coding, value)) for value in values] for coding in RELATIVE)
+    return any(t[0] <= SLOW_STEP and min(t) > 0 and max(t) <= LONGEST_STEP for t in turns)
+
+
 def single_kind(values: Sequence[int], number: int, is_resting: bool, is_over: bool) -> Verdict | None:
     """The kind of a source whose every value stands for itself; None: nothing is to be said yet."""
-    if len(set(values)) == 1 and (len(values) == 1 or values[0] in (0, N_VALUES - 1)):
+    levels = set(values)
+    if len(levels) == 2 and min(levels) == 0 and max(levels) >= LEAST_SWING:
+        # However often it repeats itself while it is held: an encoder never sends 0.
+        return Verdict(number, SWITCH)
+    if len(levels) == 1 and (len(values) == 1 or values[0] in (0, N_VALUES - 1)):
         # A button that was pressed, or a pedal that is held.
         return Verdict(number, SWITCH) if is_resting and values[0] and (len(values) == 1 or is_over) else None
     found = surprises(values)
@@ -160,14 +175,18 @@ def single_kind(values: Sequence[int], number: int, is_resting: bool, is_over: b
         return Verdict(number, "", ONE_WAY) if is_resting else None
     if max(values) - min(values) < ENOUGH_TURN:
         return Verdict(number, SEVEN_BIT, TOO_LITTLE) if is_over else None
-    sure = SURE_AT_END if is_over else SURE_AT_REST if is_resting else SURE_WHILE_TURNED
+    if _may_be_encoder(values):
+        # Turned on, a knob leaves the few values of an encoder's steps.
+        sure = SURE_AT_REST if is_over else math.inf
+    else:
+        sure = SURE_AT_END if is_over else SURE_AT_REST if is_resting else SURE_WHILE_TURNED
     if lead >= sure:
         return Verdict(number, SEVEN_BIT)
     return Verdict(number, "", UNCLEAR) if is_over else None
 
 
 def pair_values(halves: Sequence[tuple[bool, int]], coding: str) -> list[int]:
-    """The 14-bit values of coarse (True) and fine halves in the order they came, under an order of the two."""
+    """The 14-bit values of ``halves`` (whether coarse, and value), if the two of each come in that order."""
     msb, lsb, values = None, 0, []
     waits = False
     for is_coarse, value in halves:
@@ -184,8 +203,31 @@ def pair_values(halves: Sequence[tuple[bool, int]], coding: str) -> list[int]:
     return values
 
 
-def _travel(values: Sequence[int]) -> int:
-    return sum(abs(b - a) for a, b in zip(values, values[1:], strict=False))
+def _n_turns(values: Sequence[int]) -> int:
+    """How often the values change direction."""
+    moves = [b - a for a, b in pairwise(values) if a != b]
+    return sum((a > 0) != (b > 0) for a, b in pairwise(moves))
+
+
+def pair_order(halves: Sequence[tuple[bool, int]], times_s: Sequence[float]) -> str:
+    """Which half of a value comes first; empty where nothing tells yet.
+
+    A slow hand shows it wherever the coarse half moves on: in the wrong order the value jumps there and back.
+    A fast one shows it by the time: what comes together is a value, and begins with its first half.
+    """
+    n_turns = {coding: _n_turns(pair_values(halves, coding)) for coding in PAIRS}
+    if abs(n_turns[MSB_FIRST] - n_turns[LSB_FIRST]) >= JUMP:
+        return min(PAIRS, key=lambda coding: n_turns[coding])
+    begins = [halves[0][0]] + [
+        half[0]
+        for half, (before_s, time_s) in zip(halves[1:], pairwise(times_s), strict=True)
+        if time_s != before_s
+    ]
+    n_coarse = sum(is_coarse for is_coarse, _ in halves)
+    if abs(len(halves) - 2 * n_coarse) > MOST_UNPAIRED * len(halves) or len(begins) < LEAST_BEGINS:
+        return ""
+    share = sum(begins) / len(begins)
+    return MSB_FIRST if share >= CLEARLY else LSB_FIRST if share <= 1.0 - CLEARLY else ""
 
 
 class Source:
@@ -202,17 +244,22 @@ class Source:
         self.last_s = 0.0
         self.n_heard = 0
         self._halves: deque[tuple[bool, int]] = deque(maxlen=N_KEPT)
+        self._times_s: deque[float] = deque(maxlen=N_KEPT)
         self._n_increments = 0
+        self._judged: dict[tuple[bool, bool], Verdict | None] = {}
+        """Verdicts on what was heard until now."""
 
     def hear(self, number: int, value: int, now_s: float) -> None:
         """Take in a control change of this source."""
         self.last_s = now_s
+        self._judged.clear()
         self.n_heard += 1
         if number in (DATA_INCREMENT, DATA_DECREMENT):
             self._n_increments += 1
         else:
             is_fine = N_COARSE <= number < 2 * N_COARSE
             self._halves.append((not is_fine, value))
+            self._times_s.append(now_s)
 
     def verdict(self, is_resting: bool, is_over: bool) -> Verdict | None:
         """What it is; None where nothing is to be said yet.
@@ -222,6 +269,12 @@ class Source:
         is_resting: nothing came of it for a moment.
         is_over: nothing more will come.
         """
+        key = (is_resting, is_over)
+        if key not in self._judged:
+            self._judged[key] = self._judge(is_resting, is_over)
+        return self._judged[key]
+
+    def _judge(self, is_resting: bool, is_over: bool) -> Verdict | None:
         if self._n_increments:
             if self.address == CC:
                 return Verdict(self.number, "", UNADDRESSED)
@@ -254,14 +307,15 @@ class Source:
     @staticmethod
     def _are_two(coarse: Sequence[int], fine: Sequence[int]) -> bool:
         """Whether the halves move each for itself: two knobs, or one that sends a value twice."""
-        n_moves = sum(a != b for a, b in zip(coarse, coarse[1:], strict=False))
-        jumps = [abs(b - a) for a, b in zip(fine, fine[1:], strict=False)]
+        n_moves = sum(a != b for a, b in pairwise(coarse))
+        jumps = [abs(b - a) for a, b in pairwise(fine)]
         return n_moves >= LEAST_COARSE_MOVES and bool(jumps) and max(jumps) <= SMOOTH
 
     def _pair(self, is_resting: bool, is_over: bool) -> Verdict | None:
-        values = {coding: pair_values(self._halves, coding) for coding in PAIRS}
-        coding = min(PAIRS, key=lambda c: _travel(values[c]))
-        span = max(values[coding], default=0) - min(values[coding], default=0)
-        if span >= ENOUGH_TURN * N_VALUES or (is_resting and span >= ENOUGH_14_BIT):
+        halves = list(self._halves)
+        coding = pair_order(halves, list(self._times_s)) or (MSB_FIRST if is_resting else "")
+        values = pair_values(halves, coding or MSB_FIRST)
+        span = max(values, default=0) - min(values, default=0)
+        if coding and span >= (ENOUGH_14_BIT if is_resting else ENOUGH_TURN * N_VALUES):
             return Verdict(self.number, coding)
         return Verdict(self.number, coding, TOO_LITTLE) if is_over else None

@@ -1,4 +1,4 @@
-"""Control changes of one learned controller to where its knob stands, or by how much it was turned.
+"""Control changes of learned controllers to where their knobs stand, or by how much they were turned.
 
 The two halves of a 14-bit value come one after the other; a value counts once both are there, so that a slow
 hand never makes the knob jump by a coarse step and back.
@@ -6,6 +6,8 @@ hand never makes the knob jump by a coarse step and back.
 The numbers are those of the MIDI 1.0 specification (table 3, and RP-018 for data entry).
 """
 
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Final, NamedTuple, Protocol
 
 from firmware_py.devices.learned_controls import (
@@ -22,6 +24,7 @@ from firmware_py.devices.learned_controls import (
     RPN,
     SIGN_MAGNITUDE,
     Learned,
+    Source,
 )
 
 TOP_7_BIT, TOP_14_BIT = 127, 16_383
@@ -34,11 +37,20 @@ PAIR_WITHIN_S: Final = 0.05
 SIGN_BIT: Final = 64
 
 
+Place = tuple[str, int]
+"""Port and channel."""
+
+
 class At(NamedTuple):
     """Where a controller stands: ``value`` of ``top``."""
 
     value: int
     top: int
+
+    @property
+    def as_7_bit(self) -> int:
+        """The value of 127, for buttons."""
+        return self.value * TOP_7_BIT // self.top
 
 
 class By(NamedTuple):
@@ -163,6 +175,46 @@ class Pair:
         return At(self._msb << 7 | self._lsb, TOP_14_BIT) if is_waiting and self._msb is not None else None
 
 
-def receiver_of(learned: Learned) -> Receiver:
-    """What understands ``learned``."""
-    return Pair(learned) if learned.coding in PAIRS else Plain(learned)
+class Receivers:
+    """All learned controllers: which of them a message belongs to, and what it means."""
+
+    def __init__(self) -> None:
+        self._receivers: dict[Source, tuple[str, Receiver]] = {}
+        self._selections: defaultdict[Place, Selection] = defaultdict(Selection)
+        self._only_parameters: dict[Place, tuple[str, int]] = {}
+        """The parameter learned of a port's channel, where it is the only one."""
+
+    def learn(self, learned: Iterable[Learned]) -> None:
+        """Listen to these from now on, and to no others."""
+        self._receivers.clear()
+        parameters: defaultdict[Place, list[tuple[str, int]]] = defaultdict(list)
+        for known in learned:
+            receiver = Pair(known) if known.coding in PAIRS else Plain(known)
+            self._receivers.update(dict.fromkeys(known.sources, (known.control, receiver)))
+            if known.address != CC:
+                parameters[known.port, known.channel].append((known.address, known.number))
+        self._only_parameters = {place: only[0] for place, only in parameters.items() if len(only) == 1}
+
+    def take(self, port: str, message: bytes, now_s: float) -> tuple[str, At | By] | None:
+        """A control change: the control that it turns, and where to."""
+        channel, number, value = message[0] & 0x0F, message[1], message[2]
+        selection = self._selections[port, channel]
+        if selection.hear(number, value):
+            return None
+        route = selection.route(number)
+        if number in DATA and not selection.is_known:
+            # Some devices select a parameter once, and that was before this process began.
+            route = self._only_parameters.get((port, channel), route)
+        if (known := self._receivers.get((port, channel, *route))) is None:
+            return None
+        control, receiver = known
+        heard = receiver.take(number, value, now_s)
+        return None if heard is None else (control, heard)
+
+    def due(self, now_s: float) -> list[tuple[str, At]]:
+        """Values whose second half did not come; asked for after all that was received."""
+        found = []
+        for control, receiver in set(self._receivers.values()):
+            if (whole := receiver.due(now_s)) is not None:
+                found.append((control, whole))
+        return found

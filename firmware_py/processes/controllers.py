@@ -3,16 +3,15 @@
 One table says what a controller may turn, and how far.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from numpy.typing import NDArray
 
-from firmware_py.devices.learned_controls import CC, Learned, Source
+from firmware_py.devices.learned_controls import Learned
 from firmware_py.devices.ports import Clock
-from firmware_py.processes.controller_values import DATA, At, By, Receiver, Selection, receiver_of
+from firmware_py.processes.controller_values import At, By, Receivers
 from firmware_py.processes.feedback import FeedbackGuard
 from kelly_edge.contract import PROGRAMMES
 from kelly_edge.errors import KellyError
@@ -22,7 +21,7 @@ from kelly_text.printed import printed
 HIGHEST: Final = 127
 MIDDLE: Final = 64
 STEPS_THROUGH: Final = 50
-"""Steps of an endless encoder from one end of a knob to the other, as the panel's encoders have by default."""
+"""Steps of an endless encoder from one end of a knob to the other: those of the panel's valence knob."""
 GRID_DIGITS: Final = 6
 SCAN_EVERY_S: Final = 1.0
 
@@ -81,7 +80,7 @@ def stepped(control: Control, value: float, n_steps: int, n_voices: int) -> floa
     """
     high = _highest(control, n_voices)
     if control.kind == "choice":
-        moved = round(value) + (n_steps > 0) - (n_steps < 0)
+        moved = float(round(value) + (n_steps > 0) - (n_steps < 0))
     else:
         moved = round(value + n_steps * (high - control.low) / STEPS_THROUGH, GRID_DIGITS)
     return clamp(moved, control.low, high)
@@ -157,10 +156,7 @@ class ControllerStage:
         self._n_voices = n_voices
         self._warn = warn
         self._clock = clock
-        self._learned: dict[Source, tuple[str, Receiver]] = {}
-        self._selections: defaultdict[tuple[str, int], Selection] = defaultdict(Selection)
-        self._only_parameters: dict[tuple[str, int], tuple[str, int]] = {}
-        """The parameter learned of a port's channel, where it is the only one."""
+        self._receivers = Receivers()
         self._edges = Edges()
         self._presses = {"panic": knobs.press_panic, "resume": knobs.resume, "session": knobs.begin_session}
         self._warned_of: set[str] = set()
@@ -186,9 +182,8 @@ class ControllerStage:
             elif self._guard.is_looping(port, now_s) and port not in self._warned_of:
                 self._warned_of.add(port)
                 self._warn(f"MIDI input {printed(port)} returns what the box plays; its knobs are not heard")
-        for name, receiver in set(self._learned.values()):
-            if (whole := receiver.due(now_s)) is not None:
-                self._turn(name, whole, values)
+        for name, whole in self._receivers.due(now_s):
+            self._turn(name, whole, values)
         if values:
             self._knobs.turn(now_s, **values)
 
@@ -199,40 +194,19 @@ class ControllerStage:
             self._warn(str(error))
             return
         if learned is not None:
-            self._learned.clear()
-            parameters: defaultdict[tuple[str, int], list[tuple[str, int]]] = defaultdict(list)
-            for known in learned:
-                if known.control not in CONTROLS:
-                    continue
-                receiver = receiver_of(known)
-                self._learned.update(dict.fromkeys(known.sources, (known.control, receiver)))
-                if known.address != CC:
-                    parameters[known.port, known.channel].append((known.address, known.number))
-            self._only_parameters = {place: only[0] for place, only in parameters.items() if len(only) == 1}
+            self._receivers.learn(known for known in learned if known.control in CONTROLS)
 
     def _take(self, port: str, message: bytes, values: dict[str, float], now_s: float) -> None:
-        channel, number, value = message[0] & 0x0F, message[1], message[2]
-        selection = self._selections[port, channel]
-        if selection.hear(number, value):
+        if (taken := self._receivers.take(port, message, now_s)) is None:
             return
-        route = selection.route(number)
-        if number in DATA and not selection.is_known:
-            # Some devices select a parameter once, and that was before this process began.
-            route = self._only_parameters.get((port, channel), route)
-        source = (port, channel, *route)
-        if source not in self._learned:
-            return
-        name, receiver = self._learned[source]
+        name, heard = taken
         self.n_taken += 1
         control = CONTROLS[name]
-        heard = receiver.take(number, value, now_s)
-        if heard is None:
-            return
         if control.kind != "button":
             self._turn(name, heard, values)
         elif isinstance(heard, At):
             counts = self._edges.is_edge if control.both_edges else self._edges.is_press
-            if counts(source, heard.value * HIGHEST // heard.top):
+            if counts(name, heard.as_7_bit):
                 self._presses[name](now_s)
 
     def _turn(self, name: str, heard: At | By, values: dict[str, float]) -> None:
