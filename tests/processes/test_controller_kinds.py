@@ -263,12 +263,12 @@ def test_an_endless_encoder_is_learned_with_its_coding_and_turns_by_steps(
         gesture = detents(kind, 30, rng, fastest)
         learned = learned_from(gesture + (noise(3.0, rng) if has_noise else []))
         assert learned == Learned("valence", PORT, CHANNEL, *reordered(ENCODERS[kind]))
-        up = [item for n in range(60) for item in [(0.1 * n, m) for m in Sender(kind).steps(1)]]
+        up = [item for n in range(60) for item in [(0.1 * n + 0.05, m) for m in Sender(kind).steps(1)]]
         values = driven(learned, up, tmp_path / "controls.json")
         assert values == sorted(values)
         assert np.diff(values).max() == pytest.approx(0.04)
         assert values[-1] == 1.0
-        down = [(0.1 * n, m) for n in range(60) for m in Sender(kind).steps(-1)]
+        down = [(0.1 * n + 0.05, m) for n in range(60) for m in Sender(kind).steps(-1)]
         assert driven(learned, down, tmp_path / "controls.json")[-1] == -1.0
         five = [(0.0, m) for _ in range(5) for m in Sender(kind).steps(1)]
         assert driven(learned, five, tmp_path / "controls.json")[-1] == pytest.approx(0.2)
