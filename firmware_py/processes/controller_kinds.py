@@ -145,10 +145,10 @@ def _is_both_ways(values: Sequence[int], coding: str) -> bool:
     return min(sum(t > 0 for t in turns), sum(t < 0 for t in turns)) >= LEAST_EACH_WAY
 
 
-def _may_be_encoder(values: Sequence[int]) -> bool:
-    """Whether the values could be an encoder's that begins slowly, as hands do."""
-    turns = ([abs(steps(coding, value)) for value in values] for coding in RELATIVE)
-    return any(t[0] <= SLOW_STEP and min(t) > 0 and max(t) <= LONGEST_STEP for t in turns)
+def _may_be(coding: str, values: Sequence[int]) -> bool:
+    """Whether the values could be those of an encoder that begins slowly, as hands do."""
+    turns = [abs(steps(coding, value)) for value in values]
+    return turns[0] <= SLOW_STEP and min(turns) > 0 and max(turns) <= LONGEST_STEP
 
 
 def single_kind(values: Sequence[int], number: int, is_resting: bool, is_over: bool) -> Verdict | None:
@@ -166,6 +166,13 @@ def single_kind(values: Sequence[int], number: int, is_resting: bool, is_over: b
     lead = _lead(found, [best], others)
     if best == SWITCH:
         return Verdict(number, SWITCH) if lead >= SURE_SWITCH or is_resting else None
+    possible = [coding for coding in RELATIVE if _may_be(coding, values)]
+    if is_resting and len(values) >= LEAST_MESSAGES:
+        # Fast turns of an encoder look as smooth as a knob's. But a knob that was turned through left the few
+        # values of steps, and none goes from one direction's to the other's without what lies between.
+        for coding in possible:
+            if _is_both_ways(values, coding):
+                return Verdict(number, coding)
     if best in RELATIVE:
         rest = [coding for coding in found if coding not in RELATIVE]
         if len(values) < LEAST_MESSAGES or _lead(found, RELATIVE, rest) < SURE_ENCODER:
@@ -175,8 +182,7 @@ def single_kind(values: Sequence[int], number: int, is_resting: bool, is_over: b
         return Verdict(number, "", ONE_WAY) if is_resting else None
     if max(values) - min(values) < ENOUGH_TURN:
         return Verdict(number, SEVEN_BIT, TOO_LITTLE) if is_over else None
-    if _may_be_encoder(values):
-        # Turned on, a knob leaves the few values of an encoder's steps.
+    if possible:
         sure = SURE_AT_REST if is_over else math.inf
     else:
         sure = SURE_AT_END if is_over else SURE_AT_REST if is_resting else SURE_WHILE_TURNED
