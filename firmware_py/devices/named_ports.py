@@ -26,16 +26,15 @@ from firmware_py.devices.port_names import (
     RAW,
     instruments,
     matching,
+    no_match,
     split_pattern,
-    stable_name,
 )
+from firmware_py.devices.quiet_libraries import hush_libraries
 from kelly_text.printed import printed
 
 APIS: Final = {"alsa": rtmidi.API_LINUX_ALSA, "jack": rtmidi.API_UNIX_JACK}
 SURE_AT_LOOK: Final = 2
 """A port that is plugged in while the box starts is not there at the first look."""
-MOST_NAMED: Final = 20
-"""Ports that a line names."""
 SEQUENCER: Final = Path("/dev/snd/seq")
 CLIENTS: Final = Path("/proc/asound/seq/clients")
 
@@ -87,6 +86,7 @@ class NamedPorts(Generic[P]):
         """The rtmidi object of each open port."""
         self._open: dict[str, P] = {}
         self._complaints: set[str] = set()
+        hush_libraries()
         self.scan()
 
     @property
@@ -221,16 +221,6 @@ class NamedPorts(Generic[P]):
 def first_line(error: Exception) -> str:
     """What a library says of a fault, on one line."""
     return printed((str(error).splitlines() or [""])[0], 120) or type(error).__name__
-
-
-def no_match(kind: str, pattern: str, names: Sequence[str], setting: str) -> str:
-    """The line that says that ``pattern`` means no port, and which there are."""
-    there = ", ".join(printed(stable_name(name)) for name in names[:MOST_NAMED])
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return (
-        f"no {kind} matches {printed(pattern)}; there {'is' if len(names) == 1 else 'are'} "
-        f"{there or 'none'}{more}; connect it or set {setting}"
-    )
 
 
 def connections(clients: str, client: str) -> set[str]:

@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
+from kelly_text.printed import printed
+
 NOT_INSTRUMENTS: Final = ("Midi Through*", "kelly_edge*")
 """ALSA's own loop, and our own ports: what the box sends must not come back."""
 RAW, JACK, ALSA = "raw:", "jack:", "alsa:"
 ANY: Final = "*"
+MOST_NAMED: Final = 20
+"""Ports that a line names."""
 _NUMBERS: Final = re.compile(r"\s\d+:\d+$")
 
 
@@ -42,3 +46,13 @@ def matching(pattern: str, names: Sequence[str]) -> list[str]:
     plain_brackets = pattern.replace("[", "[[]")
     found = [name for name in names if fnmatchcase(name, plain_brackets)]
     return found or [name for name in names if fnmatchcase(name, pattern)]
+
+
+def no_match(kind: str, pattern: str, names: Sequence[str], setting: str) -> str:
+    """The line that says that ``pattern`` means no port, and which there are."""
+    there = ", ".join(printed(stable_name(name)) for name in names[:MOST_NAMED])
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return (
+        f"no {kind} matches {printed(pattern)}; there {'is' if len(names) == 1 else 'are'} "
+        f"{there or 'none'}{more}; connect it or set {setting}"
+    )

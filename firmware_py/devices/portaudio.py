@@ -9,6 +9,12 @@ PortAudio lists devices once, when it is initialised, and cannot leave a server 
 lost ends the process, and whoever watches it (systemd, ``kelly-edge run``) starts it anew.
 """
 
+# ruff: noqa: E402  (sounddevice asks every sound system as it is imported, and they must be quiet by then)
+
+from firmware_py.devices.quiet_libraries import hush_libraries
+
+hush_libraries()
+
 import math
 import os
 import select
