@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.errors import DeployError
-from kelly_text.printed import printed
+from kelly_edge_text.printed import printed
 
 if TYPE_CHECKING:
     from deploy.fleet import Outcome

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from kelly_edge.errors import KellyError, shown_lines
-from kelly_text.printed import printed
+from kelly_edge_text.printed import printed
 
 
 class _Bar(AbstractContextManager["_Bar"]):

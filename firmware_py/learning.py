@@ -28,7 +28,7 @@ from firmware_py.processes.controllers import CONTROLS, Inputs
 from firmware_py.processes.feedback import FeedbackGuard
 from kelly_edge.config import Settings
 from kelly_edge.errors import DeviceError
-from kelly_text.printed import printed
+from kelly_edge_text.printed import printed
 
 LOOK_EVERY_S: Final = 0.05
 SCAN_EVERY_S: Final = 0.5

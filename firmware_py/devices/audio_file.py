@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from firmware_py.devices.audio_length import promised_bytes
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import AudioFileError
-from kelly_text.printed import printed
+from kelly_edge_text.printed import printed
 
 RATE_MIN_HZ, RATE_MAX_HZ = 8_000, 192_000
 LONGEST_S: Final = 2 * 3_600

@@ -1,4 +1,4 @@
-"""A settings file: YAML text (``kelly_text.yaml_file``) to ``Settings``."""
+"""A settings file: YAML text (``kelly_edge_text.yaml_file``) to ``Settings``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import Final
 from kelly_edge.config import Settings
 from kelly_edge.config_check import settings_from
 from kelly_edge.errors import ConfigError
-from kelly_text import yaml_file
-from kelly_text.entries import Entry
-from kelly_text.yaml_file import YamlFault
+from kelly_edge_text import yaml_file
+from kelly_edge_text.entries import Entry
+from kelly_edge_text.yaml_file import YamlFault
 
 WHAT: Final = "settings"
 

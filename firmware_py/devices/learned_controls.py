@@ -14,7 +14,7 @@ from typing import Final
 
 from firmware_py.devices.kept import UNREADABLE, read_json, replace_file, set_aside, state_root
 from kelly_edge.errors import OutputError
-from kelly_text.printed import printed
+from kelly_edge_text.printed import printed
 
 FILE: Final = "controls.json"
 FORMAT: Final = 2

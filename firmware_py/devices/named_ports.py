@@ -30,7 +30,7 @@ from firmware_py.devices.port_names import (
     split_pattern,
 )
 from firmware_py.devices.quiet_libraries import hush_libraries
-from kelly_text.printed import printed
+from kelly_edge_text.printed import printed
 
 APIS: Final = {"alsa": rtmidi.API_LINUX_ALSA, "jack": rtmidi.API_UNIX_JACK}
 SURE_AT_LOOK: Final = 2

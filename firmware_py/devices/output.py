@@ -17,7 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from kelly_edge.errors import OutputError
-from kelly_text.printed import printed
+from kelly_edge_text.printed import printed
 
 TICKS_PER_BEAT: Final = 480
 TEMPO: Final = 500_000

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
-from kelly_text.printed import printed
+from kelly_edge_text.printed import printed
 
 NOT_INSTRUMENTS: Final = ("Midi Through*", "kelly_edge*")
 """ALSA's own loop, and our own ports: what the box sends must not come back."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 from firmware_py.devices.kept import state_root
 from firmware_py.devices.ports import Journal
 from firmware_py.telemetry import Report
-from kelly_text.printed import printed
+from kelly_edge_text.printed import printed
 
 LONGEST_LINE: Final = 1_000
 """Characters of a warning that are shown."""

@@ -18,7 +18,7 @@ from firmware_py.devices.config_file import load_settings
 from firmware_py.doctor import connections, installation, kernel, midi
 from firmware_py.doctor.machine import FAULT, OK, Check, Machine
 from kelly_edge.errors import ConfigError
-from kelly_text.printed import printed
+from kelly_edge_text.printed import printed
 
 CHECKS: tuple[Check, ...] = (*installation.CHECKS, *connections.CHECKS, *midi.CHECKS, *kernel.CHECKS)
 COLOURS = {"ok": "green", "note": "dim", "warning": "yellow", "fault": "bold red"}

@@ -16,7 +16,7 @@ from firmware_py.devices.port_names import (
     split_pattern,
 )
 from firmware_py.doctor.machine import FAULT, NOTE, WARNING, Check, Finding, Machine, verdict
-from kelly_text.printed import printed
+from kelly_edge_text.printed import printed
 
 CLIENTS: Final = "/proc/asound/seq/clients"
 _CLIENT: Final = re.compile(r'^Client\s+(\d+) : "(.*)"')

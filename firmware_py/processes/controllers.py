@@ -16,7 +16,7 @@ from firmware_py.processes.feedback import FeedbackGuard
 from kelly_edge.contract import PROGRAMMES
 from kelly_edge.errors import KellyError
 from kelly_edge.units import clamp
-from kelly_text.printed import printed
+from kelly_edge_text.printed import printed
 
 HIGHEST: Final = 127
 MIDDLE: Final = 64

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import yaml
 
-from kelly_text.entries import Entry
-from kelly_text.printed import printed
+from kelly_edge_text.entries import Entry
+from kelly_edge_text.printed import printed
 
 MAX_BYTES: Final = 1_000_000
 _NULL: Final = re.compile(r"(?:null|Null|NULL|~|)")
