@@ -73,6 +73,12 @@ def load(name: str, explicit: str = "") -> Artefact:
     raise ArtefactError(f"model {name} is in no manifest of {places}; {REMEDY}")
 
 
+def files_in_use(explicit: str = "") -> list[Path]:
+    """Every file of the folder that models are taken from: what no command may overwrite."""
+    folder = next((f for _, f in search_folders(explicit) if (f / MANIFEST).is_file()), None)
+    return [] if folder is None else sorted(path for path in folder.iterdir() if path.is_file())
+
+
 def names_of_kind(kind: str, explicit: str = "") -> list[str]:
     """Names of the models of ``kind`` in the first folder that has a manifest."""
     for _, folder in search_folders(explicit):
