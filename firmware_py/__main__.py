@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from kelly_edge.errors import ConfigError, KellyError
-from kelly_edge_commands import Parser, is_debug, path, run_command, seconds
+from kelly_edge_commands import Parser, is_debug, path_argument, run_command, seconds_argument
 
 
 class _Bar(AbstractContextManager["_Bar"]):
@@ -39,7 +39,7 @@ class _Bar(AbstractContextManager["_Bar"]):
 
 
 def _add_common(parser: argparse.ArgumentParser, has_summary: bool = True) -> None:
-    parser.add_argument("--config", type=path, help="settings file (default: built-in defaults)")
+    parser.add_argument("--config", type=path_argument, help="settings file (default: built-in defaults)")
     parser.add_argument(
         "--set",
         action="append",
@@ -283,34 +283,36 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("play", _play, "Play to a recording: MIDI, voice and session log.")
-    sub.add_argument("recording", type=path)
-    sub.add_argument("--out", type=path, required=True, help="folder for the results")
+    sub.add_argument("recording", type=path_argument)
+    sub.add_argument("--out", type=path_argument, required=True, help="folder for the results")
     sub.add_argument("--seed", type=int, help="seed of the composer (composer.seed)")
     _add_common(sub)
     sub = command("demo", _demo, "Play to the recording that comes with Kelly Edge.")
-    sub.add_argument("--out", type=path, default=Path("out/demo"))
+    sub.add_argument("--out", type=path_argument, default=Path("out/demo"))
     _add_common(sub)
     sub = command("analyse", _analyse, "Write what is heard in a recording: f0, loudness, features, emotion.")
-    sub.add_argument("recording", type=path)
-    sub.add_argument("--out", type=path, required=True, help="the .npz file to write")
+    sub.add_argument("recording", type=path_argument)
+    sub.add_argument("--out", type=path_argument, required=True, help="the .npz file to write")
     _add_common(sub)
     sub = command("voice", _voice, "Let a voice of the box answer a recording.")
-    sub.add_argument("recording", type=path)
+    sub.add_argument("recording", type=path_argument)
     sub.add_argument("--voice", help="name of the voice (voice.selected)")
-    sub.add_argument("--out", type=path, required=True, help="the .wav file to write")
+    sub.add_argument("--out", type=path_argument, required=True, help="the .wav file to write")
     _add_common(sub)
     sub = command("check", _check, "Print the settings, the computed latency and where each model is.")
-    sub.add_argument("settings_file", type=path, nargs="?", help="default: built-in defaults")
+    sub.add_argument("settings_file", type=path_argument, nargs="?", help="default: built-in defaults")
     sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     sub.add_argument("--json", action="store_true", help="print as JSON")
-    _add_common(command("run", _run, f"Play live: start the {len(PROCESSES)} processes and keep them running."), False)
+    _add_common(
+        command("run", _run, f"Play live: start the {len(PROCESSES)} processes and keep them running."), False
+    )
     for name, text in PROCESSES.items():
         sub = command(name, _process, text)
         sub.set_defaults(says=f"kelly-edge: {name}", leaves_at_once=True)
-        _add_common(sub, False)
+        _add_common(sub, has_summary=False)
     _add_common(command("silence", _silence, "Release the notes that a midi process left when it died."))
     sub = command("bench", _bench, "Measure what every stage costs on this machine.")
-    sub.add_argument("--seconds", type=seconds, default=1.0, help="to spend on each stage")
+    sub.add_argument("--seconds", type=seconds_argument, default=1.0, help="to spend on each stage")
     sub.add_argument("--store", action="store_true", help="keep the faster runtime for this board")
     _add_common(sub)
     _add_common(command("doctor", _doctor, "Check whether this machine is fit to play live."))
@@ -319,17 +321,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_common(sub)
     sub = command("learn", _learn, "Teach which MIDI controller turns a knob; without one, list them.")
     sub.add_argument("control", nargs="?", choices=LEARNABLE, help="the knob to learn")
-    sub.add_argument("--seconds", type=seconds, default=30.0, help="to wait for the controller")
+    sub.add_argument("--seconds", type=seconds_argument, default=30.0, help="to wait for the controller")
     sub.add_argument("--forget", action="store_true", help="forget the knob's controller")
     _add_common(sub)
     sub = command("safe", _safe, "Play silence with a red lamp until a person tries again.")
     sub.set_defaults(leaves_at_once=True)
-    _add_common(sub, False)
+    _add_common(sub, has_summary=False)
     sub = command("gadget", _gadget, "Be a USB MIDI instrument of a computer, or stop being one (as root).")
     sub.add_argument("what", choices=("up", "down", "status"))
     _add_common(sub)
     sub = command("report", _report, "Draw a session: the emotion over the piano roll.")
-    sub.add_argument("folder", type=path, help="a folder written by play")
+    sub.add_argument("folder", type=path_argument, help="a folder written by play")
     return parser
 
 

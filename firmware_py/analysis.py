@@ -28,8 +28,8 @@ TARGET: Final = np.dtype(
     [("time_s", "<f8"), ("valence", "<f4"), ("arousal", "<f4"), ("density", "<f4"), ("tempo_bpm", "<f4")]
 )
 ORDER: Final = (
-    "time_s", "features", "emotion", "emotion_step", "f0_hz", "confidence", "loudness_db", "valence", "arousal",
-    "emotion_confidence", "presence",
+    "time_s", "features", "emotion", "emotion_step", "f0_hz", "confidence", "loudness_db", "valence",
+    "arousal", "emotion_confidence", "presence",
 )  # fmt: skip
 
 

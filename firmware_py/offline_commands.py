@@ -134,11 +134,11 @@ class Heard:
         elif self.loudest_db < SOUNDING_DB:
             level = "silence" if self.loudest_db <= -119.0 else f"{self.loudest_db:.0f} dBFS at its loudest"
             yield (
-                f"{name}: too quiet to be heard as music ({level}; {SOUNDING_DB:.0f} is needed), so no emotion "
-                "is told; raise the gain of the microphone"
+                f"{name}: too quiet to be heard as music ({level}; {SOUNDING_DB:.0f} is needed), so no "
+                "emotion is told; raise the gain of the microphone"
             )
         else:
-            yield f"{name}: no music was heard in it (noise, or a tone that never moves), so no emotion is told"
+            yield f"{name}: no music was heard (noise, or a tone that never moves), so no emotion is told"
 
 
 def analyse(
@@ -147,13 +147,12 @@ def analyse(
     """Write what is heard to the .npz file ``out``, see ``Analysis``; ``config`` as in ``play``."""
     sources = _sources(path, settings, config)
     recording = read_audio(path)
-    with OutputFolder(out.parent, [out.name], sources) as output:
-        with Analysis(output) as analysis:
-            heard = Heard(analysis)
-            offline = Offline(settings, open_models(settings), recording, play=_nobody, journal=heard)
-            offline.run(progress, lambda n_done: analysis.note_down(offline.dsp))
-            arrays = analysis.arrays()
-            write_npz(output, out.name, arrays)
+    with OutputFolder(out.parent, [out.name], sources) as output, Analysis(output) as analysis:
+        heard = Heard(analysis)
+        offline = Offline(settings, open_models(settings), recording, play=_nobody, journal=heard)
+        offline.run(progress, lambda n_done: analysis.note_down(offline.dsp))
+        arrays = analysis.arrays()
+        write_npz(output, out.name, arrays)
     return {
         "seconds": round(recording.duration_s, DIGITS),
         "arrays": {name: list(values.shape) for name, values in arrays.items()},
@@ -169,7 +168,7 @@ def _nobody(block: NDArray[np.float32]) -> None:
 def speak(
     path: Path, out: Path, settings: Settings, progress: Progress, config: Path | None = None
 ) -> dict[str, Any]:
-    """Write the voice's answer alone to the .wav file ``out``: no composer, no MIDI; ``config`` as in ``play``."""
+    """Write the voice's answer alone to the .wav file ``out``, no music; ``config`` as in ``play``."""
     sources = _sources(path, settings, config)
     recording = read_audio(path)
     with OutputFolder(out.parent, [out.name], sources) as output:
@@ -180,8 +179,8 @@ def speak(
     if wav.peak < SILENT_VOICE:
         name = printed(str(path), 300)
         notices.append(
-            f"{name}: the voice stays silent: no note is clear and loud enough ({recording.level_db:.0f} dBFS; "
-            "see voice.gate_db and voice.gate_confidence)"
+            f"{name}: the voice stays silent: no note is clear and loud enough "
+            f"({recording.level_db:.0f} dBFS; see voice.gate_db and voice.gate_confidence)"
         )
     return {
         "seconds": round(recording.duration_s, DIGITS),

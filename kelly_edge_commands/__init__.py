@@ -1,4 +1,4 @@
-"""What every command line of the project shares: ``kelly-edge``, ``python -m deploy``, ``python -m models.*``.
+"""What all command lines of the project share: ``kelly-edge``, ``python -m deploy``, ``python -m models.*``.
 
 Python's own library alone, and nothing of the project: the courier, the box and the workshop all use it.
 Exit codes: 0 done, 2 a fault a person can act on, 3 a fault of the program itself, 130 interrupted, 141 the
@@ -7,14 +7,16 @@ reader of the output went away. Whatever the fault, it is one line on stderr; ``
 
 import argparse
 import contextlib
+import functools
 import math
 import os
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, ParamSpec
 
+P = ParamSpec("P")
 EXIT_FAULT: Final = 2
 EXIT_BUG: Final = 3
 EXIT_INTERRUPTED: Final = 130
@@ -42,7 +44,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(EXIT_FAULT, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
 
 
-def path(text: str) -> Path:
+def path_argument(text: str) -> Path:
     """An argument that is a path; ``~`` is the home folder, which no shell expands in ``--out=~/x``."""
     if not text:
         raise argparse.ArgumentTypeError("is empty, not a path")
@@ -52,7 +54,7 @@ def path(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"has no home folder to expand ~ with: {one_line(text)}") from None
 
 
-def seconds(text: str) -> float:
+def seconds_argument(text: str) -> float:
     """An argument that is a time: finite and above zero."""
     try:
         value = float(text)
@@ -92,6 +94,20 @@ def run_command(
     return code
 
 
+def command(prog: str, *faults: type[Exception]) -> Callable[[Callable[P, int | None]], Callable[P, int]]:
+    """A decorator that makes ``main`` of a program's module end as ``run_command`` says."""
+
+    def wrap(main: Callable[P, int | None]) -> Callable[P, int]:
+        @functools.wraps(main)
+        def run(*args: P.args, **kwargs: P.kwargs) -> int:
+            given = next((a for a in args if isinstance(a, list | tuple)), sys.argv)
+            return run_command(prog, lambda: main(*args, **kwargs) or 0, faults, "--debug" in given)
+
+        return run
+
+    return wrap
+
+
 def is_debug(args: argparse.Namespace) -> bool:
     """Whether ``--debug`` was given, before or after a sub-command."""
     return getattr(args, "debug", False)
@@ -121,14 +137,14 @@ def _told(error: BaseException, faults: tuple[type[Exception], ...]) -> tuple[in
 
 
 def _hold_standard_files() -> None:
-    """A closed standard file's number must not go to a recording or a device: what is printed would go there."""
+    """The number of a closed standard file must not go to a recording: what is printed would go there."""
     with contextlib.suppress(OSError):
         while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
             continue
         os.close(fd)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _drop_output() -> None:

@@ -38,7 +38,7 @@ LOUDEST: Final = 16.0
 """A float file may hold values far beyond full scale; what is heard has at most 24 dB of excess."""
 UNKNOWN_LENGTH: Final = 2**63 - 1
 CANCELLED: Final = 0.1
-"""Channels cancel where their mean has less than this share of the power that unrelated channels would leave."""
+"""Channels cancel where their mean has less than this share of the power unrelated channels would leave."""
 CANCELLED_SHARE: Final = 0.2
 """Share of a recording's power that may cancel before one channel is heard alone."""
 UNFINISHED: Final = "its end was never written (did the recorder lose power?), so some may be missing"
@@ -119,7 +119,8 @@ def mixed(block: NDArray[np.float32], channel: int = -1) -> NDArray[np.float32]:
     finite = np.where(np.isfinite(block), block, np.float32(0.0))
     chosen = finite if channel < 0 else finite[:, channel : channel + 1]
     # Bounded before the resampler: it would turn an enormous value into infinities around it.
-    return np.clip(chosen.mean(axis=1, dtype=np.float64), -LOUDEST, LOUDEST).astype(np.float32)
+    mono: NDArray[np.float64] = chosen.mean(axis=1, dtype=np.float64)
+    return np.clip(mono, -LOUDEST, LOUDEST).astype(np.float32)
 
 
 def read_audio(path: Path) -> Recording:

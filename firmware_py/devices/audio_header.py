@@ -88,7 +88,9 @@ class Repaired(io.RawIOBase):
         low = max(self._at, self._patch_at)
         high = min(self._at + len(found), self._patch_at + len(self._patch))
         if low < high:
-            found[low - self._at : high - self._at] = self._patch[low - self._patch_at : high - self._patch_at]
+            found[low - self._at : high - self._at] = self._patch[
+                low - self._patch_at : high - self._patch_at
+            ]
         buffer[: len(found)] = found
         self._at += len(found)
         return len(found)

@@ -1,4 +1,4 @@
-"""A settings file: YAML text to entries with line numbers, then to ``Settings``.
+"""A settings file and the overrides of the command line: YAML text to entries, then to ``Settings``.
 
 A plain scalar means what it means in YAML 1.2's core schema, so that ``no`` and ``010`` hold no
 surprise. Anchors, aliases and tags are refused: settings need none, and they can make a small file endless.
@@ -6,13 +6,14 @@ surprise. Anchors, aliases and tags are refused: settings need none, and they ca
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from kelly_edge.config import Settings
-from kelly_edge.config_check import Entry, settings_from
+from kelly_edge.config import Settings, printed, rules
+from kelly_edge.config_check import Entry, Override, settings_from
 from kelly_edge.errors import ConfigError
 
 MAX_BYTES: Final = 1_000_000
@@ -36,7 +37,73 @@ def load_settings(path: Path | None, overrides: Sequence[str] = ()) -> Settings:
     ------
     ConfigError: the file cannot be read, is not YAML, or holds faults (all of them, one a line).
     """
-    return settings_from(read_entries(path) if path is not None else (), overrides)
+    entries = read_entries(path) if path is not None else ()
+    settings = _at_home(settings_from(entries, [read_override(text) for text in overrides]))
+    metrics = settings.session.prometheus
+    if path is not None and metrics and _is_same(Path(metrics), path):
+        raise ConfigError(f"session.prometheus: is the settings file itself ({metrics}); choose another file")
+    return settings
+
+
+def read_override(text: str) -> Override:
+    """``section.name=value`` with the value read as in a settings file."""
+    path, equals, value = text.partition("=")
+    path, value = path.strip(), value.strip()
+    place = f"--set {printed(text)}"
+    if not equals:
+        return Override(path, None, None, "", place)
+    try:
+        return Override(path, value, value_from(value), "", place)
+    except ConfigError as error:
+        return Override(path, value, None, str(error), place)
+
+
+def value_from(text: str) -> Any:
+    """What the YAML ``text`` of one value means.
+
+    Raises
+    ------
+    ConfigError: it is no YAML, or holds an anchor, an alias or a tag.
+    """
+    if len(text.splitlines()) > 1:
+        raise ConfigError("a line break is in the value; write it on one line")
+    entries = entries_from(f"value: {text}", "value")
+    return entries[0].value
+
+
+def _at_home(settings: Settings) -> Settings:
+    """``~`` in a path is the home folder, as in a shell."""
+    sections: dict[str, Any] = {}
+    for section, name, rule, _ in rules():
+        values = getattr(settings, section)
+        if rule.is_path:
+            sections.setdefault(section, {})[name] = _expanded(getattr(values, name), f"{section}.{name}")
+    for name in ("outputs", "inputs"):
+        patterns = tuple(
+            f"{RAW}{_expanded(p.removeprefix(RAW), f'midi.{name}')}" if p.startswith(RAW) else p
+            for p in getattr(settings.midi, name)
+        )
+        sections.setdefault("midi", {})[name] = patterns
+    changed = {name: replace(getattr(settings, name), **values) for name, values in sections.items()}
+    return replace(settings, **changed)
+
+
+RAW: Final = "raw:"
+"""Before the path of a device file among the MIDI patterns."""
+
+
+def _expanded(text: str, path: str) -> str:
+    try:
+        return str(Path(text).expanduser()) if text.startswith("~") else text
+    except RuntimeError:
+        raise ConfigError(f"{path}: {printed(text)} has no home folder; write the path out") from None
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False
 
 
 def read_entries(path: Path) -> tuple[Entry, ...]:

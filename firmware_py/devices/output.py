@@ -37,7 +37,7 @@ def refuse_to_overwrite(outputs: Iterable[Path], sources: Iterable[Path]) -> Non
     ------
     OutputError: an output is the same file as a source.
     """
-    known = {}
+    known: dict[tuple[int, int], Path] = {}
     for source in sources:
         with contextlib.suppress(OSError, ValueError):
             status = source.stat()
@@ -45,8 +45,8 @@ def refuse_to_overwrite(outputs: Iterable[Path], sources: Iterable[Path]) -> Non
     for output in outputs:
         with contextlib.suppress(OSError, ValueError):
             status = output.stat()
-            if (source := known.get((status.st_dev, status.st_ino))) is not None:
-                names = f"{printed(str(output), 300)} is {printed(str(source), 300)}"
+            if (found := known.get((status.st_dev, status.st_ino))) is not None:
+                names = f"{printed(str(output), 300)} is {printed(str(found), 300)}"
                 raise OutputError(f"{names}, which this command reads; choose another --out")
 
 

@@ -217,7 +217,9 @@ def test_an_ogg_cut_at_a_page_border_is_told_from_a_whole_one(tmp_path: Path) ->
     assert "its end was never written" in notice and 1.0 < recording.duration_s < 7.0
 
 
-@pytest.mark.parametrize("size", [bytes(4), b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f"], ids=["0", "-1", "large"])
+@pytest.mark.parametrize(
+    "size", [bytes(4), b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f"], ids=["0", "-1", "large"]
+)
 @pytest.mark.parametrize("container", ["wav", "wavex", "aiff"])
 def test_a_recorder_that_lost_power_left_its_sound(tmp_path: Path, container: str, size: bytes) -> None:
     path = tmp_path / "a.snd"
