@@ -104,6 +104,11 @@ class Remote:
         self.run(f"chmod {mode} {shlex.quote(part)} && mv -f {shlex.quote(part)} {shlex.quote(place)}")
 
 
+def unexpected(error: BaseException) -> str:
+    """The row of a host whose answer nobody foresaw."""
+    return f"unexpected answer ({type(error).__name__}: {_reason(error)}); provision it, or try again"
+
+
 def lost(how: str) -> DeployError:
     """The fault of a connection that broke."""
     return DeployError(f"connection lost ({how}); try again")
@@ -157,6 +162,8 @@ def on_each(hosts: Sequence[Host], work: Callable[[Remote], Outcome]) -> list[Ou
             return work(Remote(host, connect(state, host.name)))
         except DeployError as error:
             return Outcome(host.name, False, 0, str(error))
+        except Exception as error:  # whatever one box answers, the others go on
+            return Outcome(host.name, False, 0, unexpected(error))
 
     jobs = [state.pool.spawn(one, host) for host in hosts]
     return [job.get() for job in jobs]

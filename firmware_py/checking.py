@@ -15,7 +15,7 @@ from firmware_py.runtimes import artefacts
 from firmware_py.wiring import open_models
 from kelly_edge.config import Settings, describe
 from kelly_edge.contract import SAMPLE_RATE_HZ
-from kelly_edge.errors import KellyError, shown_lines
+from kelly_edge.errors import KellyError
 from kelly_edge.latency import algorithmic_latency, card_latency, pitch_latency, rate_latency, total_samples
 from kelly_edge.signal.pitch import QUICK_FROM_HZ, PitchTracker
 
@@ -35,7 +35,7 @@ def _find_models(settings: Settings) -> tuple[list[dict[str, str]], list[str]]:
             artefact = artefacts.load(name, settings.runtime.models_dir)
             rows.append({"model": name, "found in": artefact.origin, "file": str(artefact.path)})
         except KellyError as error:
-            faults += shown_lines(error)
+            faults.append(str(error))
     return rows, faults
 
 
@@ -62,7 +62,7 @@ def check(settings_file: Path | None, overrides: Sequence[str], as_json: bool) -
                 n = total_samples(some)
                 latency.append({"part": name, "samples": n, "ms": round(1_000 * n / SAMPLE_RATE_HZ, 2)})
         except KellyError as error:
-            faults += shown_lines(error)
+            faults.append(str(error))
     rows = [
         {"setting": path, "value": value, "unit": unit, "meaning": doc}
         for path, value, unit, doc in describe(settings)

@@ -45,6 +45,7 @@ class Rule:
     limits: tuple[float, float] | None = None
     choices: tuple[Value, ...] = ()
     check: Callable[[Any], str] | None = None
+    is_path: bool = False
 
     @property
     def allowed(self) -> str:
@@ -72,9 +73,10 @@ def _setting(
     limits: tuple[float, float] | None = None,
     choices: tuple[Value, ...] = (),
     check: Callable[[Any], str] | None = None,
+    is_path: bool = False,
 ) -> Any:
     # Any, as dataclasses.field is: each field's annotation says its type, and a test compares the two.
-    return field(default=default, metadata={_KEY: Rule(doc, unit, limits, choices, check)})
+    return field(default=default, metadata={_KEY: Rule(doc, unit, limits, choices, check, is_path)})
 
 
 def _printable(text: str) -> str:
@@ -270,10 +272,17 @@ class RuntimeSettings:
         "runtime of the .tflite models; auto: what `kelly-edge bench --store` found fastest",
         choices=("auto", "ai_edge_litert", "tflite_runtime"),
     )
-    models_dir: str = _setting("", "folder of the models; empty: searched for", check=_printable)
-    run_dir: str = _setting("", "folder of rings and cells; empty: the system's", check=_printable)
+    models_dir: str = _setting(
+        "", "folder of the models; empty: searched for", check=_printable, is_path=True
+    )
+    run_dir: str = _setting(
+        "", "folder of rings and cells; empty: the system's", check=_printable, is_path=True
+    )
     state_dir: str = _setting(
-        "", "folder of session logs and learned controllers; empty: the system's", check=_printable
+        "",
+        "folder of session logs and learned controllers; empty: the system's",
+        check=_printable,
+        is_path=True,
     )
 
 
@@ -283,7 +292,10 @@ class SessionSettings:
 
     log: bool = _setting(True, "write a session log")
     prometheus: str = _setting(
-        "", "file of counters for node_exporter's textfile collector; empty: none", check=_printable
+        "",
+        "file of counters for node_exporter's textfile collector; empty: none",
+        check=_printable,
+        is_path=True,
     )
 
 

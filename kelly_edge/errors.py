@@ -21,11 +21,20 @@ LONGEST_LINE: Final = 1_000
 
 
 class KellyError(Exception):
-    """A fault a person can act on; the command line prints it and exits with 2."""
+    """A fault a person can act on; the command line prints it and exits with 2.
+
+    Its text is printable: a name from outside in it can neither begin a line nor colour one.
+    """
+
+    def __str__(self) -> str:
+        return printed(super().__str__(), LONGEST_LINE)
 
 
 class ConfigError(KellyError):
     """A setting is unknown, of the wrong type or out of its limits."""
+
+    def __str__(self) -> str:
+        return "\n".join(printed(line, LONGEST_LINE) for line in Exception.__str__(self).split("\n"))
 
 
 class AudioFileError(KellyError):
@@ -46,9 +55,3 @@ class DataError(KellyError):
 
 class DeviceError(KellyError):
     """A sound card, MIDI port or GPIO chip is absent or refuses."""
-
-
-def shown_lines(error: KellyError) -> list[str]:
-    """The lines to print for ``error``; a name from outside in it can neither begin one nor colour it."""
-    lines = str(error).split("\n") if isinstance(error, ConfigError) else [str(error)]
-    return [printed(line, LONGEST_LINE) for line in lines]
