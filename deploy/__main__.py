@@ -67,7 +67,7 @@ def _progress(host: str, what: str) -> None:
 def _hosts(args: argparse.Namespace) -> list["Host"]:
     from deploy.inventory import find_hosts
 
-    return find_hosts(args.host, args.hosts)
+    return find_hosts(args.host, args.hosts, args.strict)
 
 
 def _push(args: argparse.Namespace) -> int:
@@ -153,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument(
             "--hosts", type=path_argument, default=Path("hosts.yaml"), help="inventory (default: %(default)s)"
         )
+        sub.add_argument("--strict", action="store_true", help="refuse a box whose host key is not known yet")
         if name in ("push", "plan"):
             sub.add_argument(
                 "--bundle",

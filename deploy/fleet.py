@@ -12,6 +12,7 @@ monkey.patch_all()
 import io
 import logging
 import shlex
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,13 +119,31 @@ def _reason(error: BaseException) -> str:
     return printed((str(error).splitlines() or [""])[0], 120) or type(error).__name__
 
 
+class HostKeyNews(logging.Handler):
+    """Says what pyinfra warns of about host keys, which are the only proof that a box is the one meant."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See ``logging.Handler``; a message is said once."""
+        text = printed(record.getMessage(), LONGEST_LINE)
+        if "host key" in text.lower() and text not in self._told:
+            self._told.add(text)
+            print(f"deploy: {text}", file=sys.stderr, flush=True)
+
+
 def make_state(hosts: Sequence[Host]) -> State:
     """pyinfra's state for ``hosts``; nothing is connected yet."""
-    pyinfra.logger.setLevel(logging.CRITICAL)
+    pyinfra.logger.setLevel(logging.WARNING)
+    pyinfra.logger.propagate = False
+    pyinfra.logger.handlers = [HostKeyNews()]
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     names = []
     for host in hosts:
         data: dict[str, Any] = {"ssh_hostname": host.address, "ssh_user": host.user, "ssh_port": host.port}
+        data["ssh_strict_host_key_checking"] = "yes" if host.is_strict else "accept-new"
         if host.key:
             data["ssh_key"] = str(Path(host.key).expanduser())
         if host.known_hosts:

@@ -13,7 +13,7 @@ Keys only: there is no place for a password. Every name, key and value is the te
 import difflib
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +32,10 @@ _ADDRESS: Final = re.compile(
 
 @dataclass(frozen=True)
 class Host:
-    """A box and how to reach it; ``key`` and ``known_hosts`` empty: ssh's own."""
+    """A box and how to reach it; ``key`` and ``known_hosts`` empty: ssh's own.
+
+    ``is_strict``: a box whose key is not in ``known_hosts`` yet is refused; else its first contact is said.
+    """
 
     name: str
     address: str
@@ -40,9 +43,10 @@ class Host:
     port: int = 22
     key: str = ""
     known_hosts: str = ""
+    is_strict: bool = False
 
 
-KEYS: Final = tuple(f.name for f in fields(Host) if f.name != "name")
+KEYS: Final = tuple(f.name for f in fields(Host) if f.name not in ("name", "is_strict"))
 """What may be said of a host."""
 
 
@@ -147,7 +151,7 @@ def _shown(value: Any) -> str:
     return "nothing" if value is None else "a list" if isinstance(value, list) else "a section"
 
 
-def find_hosts(words: Sequence[str], inventory: Path) -> list[Host]:
+def find_hosts(words: Sequence[str], inventory: Path, is_strict: bool = False) -> list[Host]:
     """The hosts that ``words`` name, each once, in order: a name, ``@group`` or an address.
 
     Raises
@@ -181,7 +185,7 @@ def find_hosts(words: Sequence[str], inventory: Path) -> list[Host]:
                 f"{printed(word)} is no address, and {file} is not here; "
                 "write it, give --hosts, or USER@ADDRESS"
             )
-    return list(found.values())
+    return [replace(host, is_strict=is_strict) for host in found.values()]
 
 
 def _hint(word: str, known: Collection[str]) -> str:
