@@ -134,7 +134,14 @@ def _host(entry: Entry) -> Host:
         # A leading hyphen would be an option of ssh.
         if (text := texts.get(key, "x")).startswith("-") or any(character.isspace() for character in text):
             raise DeployError(f"{name}: {key} is {printed(text)} ({given[key].place}); correct it")
-    return Host(name, port=port, **texts)
+    return Host(
+        name,
+        texts["address"],
+        texts.get("user", Host.user),
+        port,
+        texts.get("key", ""),
+        texts.get("known_hosts", ""),
+    )
 
 
 def _port(text: str, what: str, place: str = "") -> int:
