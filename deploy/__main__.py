@@ -1,7 +1,7 @@
 """``python -m deploy``: the courier's command line.
 
-Exit codes: 0 done (and every host is good), 1 a host is not good, 2 a fault a person can act on (one line
-on stderr).
+Exit codes: 0 done (and every host is good), 1 a host is not good, else as in ``kelly_edge_commands``:
+all that goes wrong is one line on stderr.
 """
 
 import argparse
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from deploy.box.faults import ReleaseError
 from deploy.errors import DeployError
+from kelly_edge_commands import Parser, is_debug, path_argument, run_command
+from kelly_edge_text.printed import printed
 
 if TYPE_CHECKING:
     from deploy.fleet import Outcome
@@ -67,7 +69,7 @@ def _trust(args: argparse.Namespace) -> int:
 def _image(args: argparse.Namespace) -> int:
     from deploy.image import make_image
 
-    print(make_image(args.out, args.ssh_key.expanduser(), args.hostname, args.cache))
+    print(make_image(args.out, args.ssh_key, args.hostname, args.cache))
     return 0
 
 
@@ -79,13 +81,13 @@ def _report(outcomes: Sequence["Outcome"]) -> int:
 
 
 def _progress(host: str, what: str) -> None:
-    print(f"{host}: {what}", file=sys.stderr)
+    print(f"{host}: {printed(what, 300)}", file=sys.stderr)
 
 
 def _hosts(args: argparse.Namespace) -> list["Host"]:
     from deploy.inventory import find_hosts
 
-    return find_hosts(args.host, args.hosts)
+    return find_hosts(args.host, args.hosts, args.strict)
 
 
 def _push(args: argparse.Namespace) -> int:
@@ -134,10 +136,8 @@ def _provision(args: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m deploy", description="Build, push and prove releases of Kelly Edge."
-    )
-    parser.add_argument("--key", type=Path, default=KEY, help="signing key (default: %(default)s)")
+    parser = Parser(prog="python -m deploy", description="Build, push and prove releases of Kelly Edge.")
+    parser.add_argument("--key", type=path_argument, default=KEY, help="signing key (default: %(default)s)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     sub = commands.add_parser(
@@ -151,25 +151,31 @@ def _parser() -> argparse.ArgumentParser:
         ("--retire", "take nothing new of this key; what it signed and is installed stays"),
         ("--revoke", "take nothing of this key ever again"),
     ):
-        sub.add_argument(option, type=Path, action="append", default=[], metavar="KEY.pub", help=text)
+        sub.add_argument(
+            option, type=path_argument, action="append", default=[], metavar="KEY.pub", help=text
+        )
     sub = commands.add_parser("sign", help="sign a bundle with another key")
     sub.set_defaults(run=_sign)
-    sub.add_argument("bundle", type=Path, help="bundle, or the --out it was built into")
+    sub.add_argument("bundle", type=path_argument, help="bundle, or the --out it was built into")
     sub = commands.add_parser("build", help="build a signed bundle for a Raspberry Pi")
     sub.set_defaults(run=_build)
-    sub.add_argument("--out", type=Path, required=True, help="folder for the bundle")
-    sub.add_argument("--project", type=Path, default=CHECKOUT, help=argparse.SUPPRESS)
+    sub.add_argument("--out", type=path_argument, required=True, help="folder for the bundle")
+    sub.add_argument("--project", type=path_argument, default=CHECKOUT, help=argparse.SUPPRESS)
     sub.add_argument(
         "--python", default="3.11", help="the box's: 3.11 (bookworm) or 3.13 (trixie); default: %(default)s"
     )
-    sub.add_argument("--cache", type=Path, default=CACHE, help="downloads and layers (default: %(default)s)")
+    sub.add_argument(
+        "--cache", type=path_argument, default=CACHE, help="downloads and layers (default: %(default)s)"
+    )
     sub.add_argument("--counter", type=int, help="anti-downgrade counter (default: number of commits)")
     sub = commands.add_parser("image", help="make an SD image for Raspberry Pi 3 and 4 (as root)")
     sub.set_defaults(run=_image)
-    sub.add_argument("--out", type=Path, required=True, help="the image to write")
-    sub.add_argument("--ssh-key", type=Path, required=True, help="public key that may log in")
+    sub.add_argument("--out", type=path_argument, required=True, help="the image to write")
+    sub.add_argument("--ssh-key", type=path_argument, required=True, help="public key that may log in")
     sub.add_argument("--hostname", default="kelly-edge", help="default: %(default)s")
-    sub.add_argument("--cache", type=Path, default=CACHE, help="Debian's tree (default: %(default)s)")
+    sub.add_argument(
+        "--cache", type=path_argument, default=CACHE, help="Debian's tree (default: %(default)s)"
+    )
     for name, run, text in (
         ("provision", _provision, "prepare fresh boxes; a second run changes nothing"),
         ("push", _push, "make a bundle run on boxes, or leave them as they were"),
@@ -182,12 +188,13 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         sub.add_argument("host", nargs="+", metavar="HOST", help="name, @group or user@address:port")
         sub.add_argument(
-            "--hosts", type=Path, default=Path("hosts.yaml"), help="inventory (default: %(default)s)"
+            "--hosts", type=path_argument, default=Path("hosts.yaml"), help="inventory (default: %(default)s)"
         )
+        sub.add_argument("--strict", action="store_true", help="refuse a box whose host key is not known yet")
         if name in ("push", "plan"):
             sub.add_argument(
                 "--bundle",
-                type=Path,
+                type=path_argument,
                 default=Path("out/bundle"),
                 help="bundle, or the --out it was built into",
             )
@@ -203,21 +210,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 EXIT_NOT_GOOD = 1
-EXIT_FAULT = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     args = _parser().parse_args(arguments)
+    return run_command("deploy", lambda: _with_its_extra(args), (DeployError, ReleaseError), is_debug(args))
+
+
+def _with_its_extra(args: argparse.Namespace) -> int:
     try:
-        result: int = args.run(args)
-    except (DeployError, ReleaseError) as error:
-        print(f"deploy: {error}", file=sys.stderr)
-        return EXIT_FAULT
-    except KeyboardInterrupt:
-        print("deploy: interrupted", file=sys.stderr)
-        return 130
-    return result
+        return int(args.run(args))
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module in {"pyinfra", "gevent", "packaging", "yaml", "paramiko"}:
+            raise DeployError(f"{module} is not installed; pip install 'kelly-edge[deploy]'") from error
+        raise
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ from deploy.wheelhouse import wheelhouse
 
 SBOM: Final = "sbom.json"
 TOOL: Final = "kelly-edge-release"
+TOOL_SHARES: Final = ("kelly_edge_text/__init__.py", "kelly_edge_text/printed.py")
+"""What the box's program shares with the rest of the project."""
 EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
 """The first time a zip can hold."""
 
@@ -177,8 +179,9 @@ def write_tool(path: Path) -> Path:
 
     Its bytes follow from its code alone, not from a date: a push and a provisioning of one checkout agree.
     """
-    box = Path(__file__).resolve().parent / "box"
-    modules = {f"deploy/box/{module.name}": module.read_bytes() for module in sorted(box.glob("*.py"))}
+    checkout = Path(__file__).resolve().parents[1]
+    sources = [*sorted((checkout / "deploy/box").glob("*.py")), *(checkout / name for name in TOOL_SHARES)]
+    modules = {source.relative_to(checkout).as_posix(): source.read_bytes() for source in sources}
     start = b"import sys\nfrom deploy.box.__main__ import main\nsys.exit(main())\n"
     with path.open("wb") as file:
         file.write(b"#!/usr/bin/python3\n")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deploy.errors import DeployError
+from kelly_edge_text.printed import printed
 
 
 def run(
@@ -28,5 +29,5 @@ def run(
         raise DeployError(f"cannot run {words[0]} ({error.strerror}); {remedy or 'install it'}") from None
     if done.returncode:
         lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines() or ["no message"]
-        raise DeployError(f"{words[0]} failed ({lines[-1][:300]}){'; ' + remedy if remedy else ''}")
+        raise DeployError(f"{words[0]} failed ({printed(lines[-1], 300)}){'; ' + remedy if remedy else ''}")
     return done.stdout

@@ -1,5 +1,18 @@
 """The courier's one error: a line that says the fault, the place and the remedy."""
 
+from typing import Final
+
+from kelly_edge_text.printed import printed
+
+LONGEST_LINE: Final = 1_000
+"""Characters of a message that are shown."""
+
 
 class DeployError(Exception):
-    """A fault a person can act on; the command line prints it and exits with 2."""
+    """A fault a person can act on; the command line prints it and exits with 2.
+
+    Its text is printable: what a box or a program said in it can neither begin a line nor colour one.
+    """
+
+    def __str__(self) -> str:
+        return printed(super().__str__(), LONGEST_LINE)

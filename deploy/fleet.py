@@ -12,6 +12,7 @@ monkey.patch_all()
 import io
 import logging
 import shlex
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,10 @@ from pyinfra.api.state import State
 
 from deploy.errors import DeployError
 from deploy.inventory import Host
+from kelly_edge_text.printed import printed
 
+LONGEST_LINE: Final = 1_000
+"""Characters of a line of a box that are shown."""
 CONNECT_WITHIN_S: Final = 15
 ANSWER_WITHIN_S: Final = 300
 
@@ -59,7 +63,7 @@ class Remote:
         is_done, output, error = self._run(command, timeout_s)
         if not is_done:
             last = (output.strip().splitlines() or ["it failed without a word"])[-1]
-            raise DeployError(error or last)
+            raise DeployError(error or printed(last, LONGEST_LINE))
         return output
 
     def ask(self, command: str) -> bool:
@@ -76,7 +80,7 @@ class Remote:
         if not is_done and not self._is_connected():
             raise lost("no answer")
         lines = [line for line in output.stderr_lines if line.strip()]
-        return is_done, output.stdout, lines[-1].strip() if lines else ""
+        return is_done, output.stdout, printed(lines[-1].strip(), LONGEST_LINE) if lines else ""
 
     def _is_connected(self) -> bool:
         client = self.connection.connector.client
@@ -103,22 +107,45 @@ class Remote:
         self.run(f"chmod {mode} {old} && sync {old} && mv -f {old} {new} && sync {folder}")
 
 
+def unexpected(error: BaseException) -> str:
+    """The row of a host whose answer nobody foresaw."""
+    return f"unexpected answer ({type(error).__name__}: {_reason(error)}); provision it, or try again"
+
+
 def lost(how: str) -> DeployError:
     """The fault of a connection that broke."""
     return DeployError(f"connection lost ({how}); try again")
 
 
 def _reason(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+    return printed((str(error).splitlines() or [""])[0], 120) or type(error).__name__
+
+
+class HostKeyNews(logging.Handler):
+    """Says what pyinfra warns of about host keys, which are the only proof that a box is the one meant."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See ``logging.Handler``; a message is said once."""
+        text = printed(record.getMessage(), LONGEST_LINE)
+        if "host key" in text.lower() and text not in self._told:
+            self._told.add(text)
+            print(f"deploy: {text}", file=sys.stderr, flush=True)
 
 
 def make_state(hosts: Sequence[Host]) -> State:
     """pyinfra's state for ``hosts``; nothing is connected yet."""
-    pyinfra.logger.setLevel(logging.CRITICAL)
+    pyinfra.logger.setLevel(logging.WARNING)
+    pyinfra.logger.propagate = False
+    pyinfra.logger.handlers = [HostKeyNews()]
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     names = []
     for host in hosts:
         data: dict[str, Any] = {"ssh_hostname": host.address, "ssh_user": host.user, "ssh_port": host.port}
+        data["ssh_strict_host_key_checking"] = "yes" if host.is_strict else "accept-new"
         if host.key:
             data["ssh_key"] = str(Path(host.key).expanduser())
         if host.known_hosts:
@@ -156,6 +183,8 @@ def on_each(hosts: Sequence[Host], work: Callable[[Remote], Outcome]) -> list[Ou
             return work(Remote(host, connect(state, host.name)))
         except DeployError as error:
             return Outcome(host.name, False, 0, str(error))
+        except Exception as error:  # whatever one box answers, the others go on
+            return Outcome(host.name, False, 0, unexpected(error))
 
     jobs = [state.pool.spawn(one, host) for host in hosts]
     return [job.get() for job in jobs]
@@ -164,8 +193,10 @@ def on_each(hosts: Sequence[Host], work: Callable[[Remote], Outcome]) -> list[Ou
 def table(outcomes: Sequence[Outcome]) -> str:
     """A line a host: what happened to it."""
     width = max((len(o.host) for o in outcomes), default=4)
+    # What a box said of itself stays in its own row, whatever it is.
     lines = [
-        f"{o.host:<{width}}  {'good' if o.is_good else 'BAD':<4}  {o.changed:>3} changes  {o.text}"
+        f"{o.host:<{width}}  {'good' if o.is_good else 'BAD':<4}  {o.changed:>3} changes  "
+        f"{printed(o.text, LONGEST_LINE)}"
         for o in outcomes
     ]
     n_good = sum(o.is_good for o in outcomes)

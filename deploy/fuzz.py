@@ -25,6 +25,7 @@ from deploy.box.layout import Layout
 from deploy.box.manifest import Layer, parse_index, parse_manifest
 from deploy.box.tree import TREE, layer_files
 from deploy.layers import Member, make_layer, pack_index
+from kelly_edge_commands import Parser, command
 
 ODD: Final[tuple[Any, ...]] = (
     None, True, -1, 0, 2**64, 1.5, float("nan"), "", "x" * 300, "../../etc/passwd", "a\nb",
@@ -174,10 +175,14 @@ def _empty(box: Layout) -> None:
         shutil.rmtree(path)
 
 
+@command("deploy.fuzz")
 def main(arguments: Sequence[str]) -> int:
     """Run and print the counts."""
-    n = int(arguments[0]) if arguments else N_CASES
-    seed = int(arguments[1]) if len(arguments) > 1 else 1
+    parser = Parser(prog="python -m deploy.fuzz", description=__doc__)
+    parser.add_argument("n", type=int, nargs="?", default=N_CASES, help="cases (default: %(default)s)")
+    parser.add_argument("seed", type=int, nargs="?", default=1, help="default: %(default)s")
+    args = parser.parse_args(arguments)
+    n, seed = args.n, args.seed
     started_s = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         counts = run(n, seed, Path(folder))

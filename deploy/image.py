@@ -84,6 +84,11 @@ def make_image(out: Path, ssh_key: Path, hostname: str, cache: Path) -> Path:
         raise DeployError(f"cannot read {ssh_key}; give the public half of an SSH key") from None
     if not public.startswith(("ssh-", "ecdsa-", "sk-")) or "\n" in public:
         raise DeployError(f"{ssh_key} is no SSH public key; give the file that ends in .pub")
+    if out.exists() and out.samefile(ssh_key):
+        raise DeployError(f"{out} is the key that is read; choose another --out")
+    if out.is_dir():
+        raise DeployError(f"{out} is a folder; give the image's file name")
+    out.resolve().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.resolve().parent) as scratch:
         work = Path(scratch)
         tree = _tree(work, cache, public, hostname)

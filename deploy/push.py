@@ -39,6 +39,9 @@ echo signers=$(test -s /etc/kelly-edge/allowed_signers && echo yes)
 UNDER_VOLTAGE: Final = 0x1
 """Bit 0 of the Pi's get_throttled: the supply sags now."""
 
+KNOWN_FACTS: Final = frozenset({"current", "is_healthy", "installed", "last"})
+"""What every box's account of itself holds."""
+
 Progress = Callable[[str, str], None]
 """Called with the host's name and what it is at."""
 
@@ -63,13 +66,21 @@ def look(remote: Remote) -> Preflight:
     answers = dict(line.partition("=")[::2] for line in remote.run(PREFLIGHT).splitlines() if "=" in line)
     if answers.get("signers") != "yes":
         raise DeployError("this box trusts nobody yet; provision it first")
-    throttled = int(answers["throttled"], 16) if answers.get("throttled") else 0
-    if throttled & UNDER_VOLTAGE:
+    if _number(answers.get("throttled", ""), 16) & UNDER_VOLTAGE:
         raise DeployError("the supply sags (under-voltage); use a better one before pushing")
     warnings = []
-    if abs(int(answers["clock"]) - time.time()) > CLOCK_OFF_S:
+    if abs(_number(answers.get("clock", "")) - time.time()) > CLOCK_OFF_S:
         warnings.append("its clock is off by more than a day")
-    return Preflight(answers["machine"], answers["python"], int(answers["free_mib"] or 0), tuple(warnings))
+    free_mib = _number(answers.get("free_mib", ""))
+    return Preflight(answers.get("machine", ""), answers.get("python", ""), free_mib, tuple(warnings))
+
+
+def _number(text: str, base: int = 10) -> int:
+    """A number of the box's answer; 0 where it says something else (vcgencmd's errors go to stdout)."""
+    try:
+        return int(text, base)
+    except ValueError:
+        return 0
 
 
 def misfit(seen: Preflight, manifest: Manifest) -> str:
@@ -89,8 +100,9 @@ def status_of(remote: Remote, deep: bool = False) -> dict[str, Any]:
     try:
         facts = json.loads(remote.run(f"{PROGRAM} status --json{' --deep' if deep else ''}"))
     except ValueError:
-        raise DeployError("it does not answer as a box does; provision it") from None
-    assert isinstance(facts, dict)
+        facts = None
+    if not isinstance(facts, dict) or KNOWN_FACTS - set(facts):
+        raise DeployError("it does not answer as a box does; provision it")
     return facts
 
 

@@ -1,6 +1,7 @@
 """``kelly-edge``: the command line. Results go to stdout, progress and faults to stderr.
 
-Exit codes: 0 done, 1 ``check`` found a fault, 2 a fault a person can act on (one line on stderr).
+Exit codes: 0 done, 1 ``check`` found a fault, else as in ``kelly_edge_commands``: whatever goes wrong is one
+line on stderr.
 """
 
 import argparse
@@ -11,7 +12,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
-from kelly_edge.errors import KellyError
+from kelly_edge.errors import ConfigError, KellyError
+from kelly_edge_commands import Parser, is_debug, path_argument, run_command, seconds_argument
+from kelly_edge_text.printed import printed
 
 
 class _Bar(AbstractContextManager["_Bar"]):
@@ -37,8 +40,8 @@ class _Bar(AbstractContextManager["_Bar"]):
         self._progress.update(self._task, completed=share)
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, help="settings file (default: built-in defaults)")
+def _add_common(parser: argparse.ArgumentParser, has_summary: bool = True) -> None:
+    parser.add_argument("--config", type=path_argument, help="settings file (default: built-in defaults)")
     parser.add_argument(
         "--set",
         action="append",
@@ -46,15 +49,38 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override a setting, e.g. voice.octave=1",
     )
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    if has_summary:
+        parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+
+class _Version(argparse.Action):
+    """``--version``: read when asked for, which takes a moment."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            known = version("kelly-edge")
+        except PackageNotFoundError:
+            known = "of unknown version (not installed)"
+        print(f"kelly-edge {known}")
+        parser.exit()
+
+
+LONGEST_VALUE: Final = 1_000
+"""Characters of a value that are shown."""
 
 
 def _print(summary: dict[str, Any], as_json: bool) -> None:
+    """The summary on stdout; what a person should know of it (``notices``) on stderr too."""
+    for notice in summary.get("notices", ()):
+        print(f"kelly-edge: {notice}", file=sys.stderr)
     if as_json:
         print(json.dumps(summary, indent=2, sort_keys=True))
         return
     for key, value in summary.items():
-        print(f"{key:>22}  {value}")
+        if key != "notices":
+            print(f"{key:>22}  {printed(str(value), LONGEST_VALUE)}")
 
 
 # Each command imports what it needs: `--help` and `check` stay quick on a Pi.
@@ -67,7 +93,7 @@ def _play(args: argparse.Namespace) -> int:
     overrides = list(args.set) + ([f"composer.seed={args.seed}"] if args.seed is not None else [])
     settings = load_settings(args.config, overrides)
     with _Bar("playing") as bar:
-        summary = play(args.recording, args.out, settings, bar)
+        summary = play(args.recording, args.out, settings, bar, config=args.config)
     _print(summary, args.json)
     return 0
 
@@ -77,7 +103,8 @@ def _demo(args: argparse.Namespace) -> int:
     from firmware_py.offline_commands import demo_recording, play
 
     with _Bar("playing the demo") as bar:
-        summary = play(demo_recording(), args.out, load_settings(args.config, args.set), bar, picture=True)
+        settings = load_settings(args.config, args.set)
+        summary = play(demo_recording(), args.out, settings, bar, picture=True, config=args.config)
     _print(summary, args.json)
     return 0
 
@@ -87,7 +114,8 @@ def _analyse(args: argparse.Namespace) -> int:
     from firmware_py.offline_commands import analyse
 
     with _Bar("analysing") as bar:
-        summary = analyse(args.recording, args.out, load_settings(args.config, args.set), bar)
+        settings = load_settings(args.config, args.set)
+        summary = analyse(args.recording, args.out, settings, bar, args.config)
     _print(summary, args.json)
     return 0
 
@@ -98,7 +126,8 @@ def _voice(args: argparse.Namespace) -> int:
 
     overrides = list(args.set) + ([f"voice.selected={args.voice}"] if args.voice else [])
     with _Bar("speaking") as bar:
-        summary = speak(args.recording, args.out, load_settings(args.config, overrides), bar)
+        settings = load_settings(args.config, overrides)
+        summary = speak(args.recording, args.out, settings, bar, args.config)
     _print(summary, args.json)
     return 0
 
@@ -134,6 +163,8 @@ def _learn(args: argparse.Namespace) -> int:
     from firmware_py.learning import forget, learn, learned_controls
 
     settings = load_settings(args.config, args.set)
+    if args.control is None and args.forget:
+        raise ConfigError(f"learn --forget: name the knob to forget: {', '.join(LEARNABLE)}")
     if args.control is None:
         learned = learned_controls(settings)
     else:
@@ -192,14 +223,7 @@ def _process(args: argparse.Namespace) -> int:
     from firmware_py.devices.config_file import load_settings
     from firmware_py.live import run_process
 
-    try:
-        code = run_process(args.command, load_settings(args.config, args.set))
-    except KellyError as error:
-        print(f"kelly-edge: {args.command}: {error}", file=sys.stderr)
-        code = EXIT_FAULT
-    sys.stderr.flush()
-    # Nothing is left to do, and closing the client of a dead sound server would hang.
-    os._exit(code)
+    return run_process(args.command, load_settings(args.config, args.set))
 
 
 def _silence(args: argparse.Namespace) -> int:
@@ -253,15 +277,10 @@ LEARNABLE: Final = (
 
 
 def _safe(args: argparse.Namespace) -> int:
-    import os
-
     from firmware_py.devices.config_file import load_settings
     from firmware_py.safe_mode import safe
 
-    code = safe(load_settings(args.config, args.set))
-    sys.stderr.flush()
-    # As in _process: closing the client of a dead sound server would hang.
-    os._exit(code)
+    return safe(load_settings(args.config, args.set))
 
 
 def _gadget(args: argparse.Namespace) -> int:
@@ -294,9 +313,10 @@ PROCESSES: Final = {
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="kelly-edge", description="A music-therapy box: it listens, feels, composes and speaks."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -305,29 +325,33 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("play", _play, "Play to a recording: MIDI, voice and session log.")
-    sub.add_argument("recording", type=Path)
-    sub.add_argument("--out", type=Path, required=True, help="folder for the results")
+    sub.add_argument("recording", type=path_argument)
+    sub.add_argument("--out", type=path_argument, required=True, help="folder for the results")
     sub.add_argument("--seed", type=int, help="seed of the composer (composer.seed)")
     _add_common(sub)
     sub = command("demo", _demo, "Play to the recording that comes with Kelly Edge.")
-    sub.add_argument("--out", type=Path, default=Path("out/demo"))
+    sub.add_argument("--out", type=path_argument, default=Path("out/demo"))
     _add_common(sub)
     sub = command("analyse", _analyse, "Write what is heard in a recording: f0, loudness, features, emotion.")
-    sub.add_argument("recording", type=Path)
-    sub.add_argument("--out", type=Path, required=True, help="the .npz file to write")
+    sub.add_argument("recording", type=path_argument)
+    sub.add_argument("--out", type=path_argument, required=True, help="the .npz file to write")
     _add_common(sub)
     sub = command("voice", _voice, "Let a voice of the box answer a recording.")
-    sub.add_argument("recording", type=Path)
+    sub.add_argument("recording", type=path_argument)
     sub.add_argument("--voice", help="name of the voice (voice.selected)")
-    sub.add_argument("--out", type=Path, required=True, help="the .wav file to write")
+    sub.add_argument("--out", type=path_argument, required=True, help="the .wav file to write")
     _add_common(sub)
     sub = command("check", _check, "Print the settings, the computed latency and where each model is.")
-    sub.add_argument("settings_file", type=Path, nargs="?", help="default: built-in defaults")
+    sub.add_argument("settings_file", type=path_argument, nargs="?", help="default: built-in defaults")
     sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     sub.add_argument("--json", action="store_true", help="print as JSON")
-    _add_common(command("run", _run, "Play live: start the five processes and keep them running."))
+    _add_common(
+        command("run", _run, f"Play live: start the {len(PROCESSES)} processes and keep them running."), False
+    )
     for name, text in PROCESSES.items():
-        _add_common(command(name, _process, text))
+        sub = command(name, _process, text)
+        sub.set_defaults(says=f"kelly-edge: {name}", leaves_at_once=True)
+        _add_common(sub, has_summary=False)
     _add_common(command("silence", _silence, "Release the notes that a midi process left when it died."))
     _add_common(command("panic", _panic, "Silence the running box until somebody resumes."))
     _add_common(command("resume", _resume, "End the silence of a panic."))
@@ -335,7 +359,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("what", choices=("start",))
     _add_common(sub)
     sub = command("bench", _bench, "Measure what every stage costs on this machine.")
-    sub.add_argument("--seconds", type=float, default=1.0, help="to spend on each stage")
+    sub.add_argument("--seconds", type=seconds_argument, default=1.0, help="to spend on each stage")
     sub.add_argument("--store", action="store_true", help="keep the faster runtime for this board")
     _add_common(sub)
     _add_common(command("doctor", _doctor, "Check whether this machine is fit to play live."))
@@ -344,44 +368,43 @@ def _parser() -> argparse.ArgumentParser:
     _add_common(sub)
     sub = command("learn", _learn, "Teach which MIDI controller turns a knob; without one, list them.")
     sub.add_argument("control", nargs="?", choices=LEARNABLE, help="the knob to learn")
-    sub.add_argument("--seconds", type=float, default=30.0, help="to wait for the controller")
+    sub.add_argument("--seconds", type=seconds_argument, default=30.0, help="to wait for the controller")
     sub.add_argument("--forget", action="store_true", help="forget the knob's controller")
     _add_common(sub)
-    _add_common(command("safe", _safe, "Play silence with a red lamp until a person tries again."))
+    sub = command("safe", _safe, "Play silence with a red lamp until a person tries again.")
+    sub.set_defaults(leaves_at_once=True)
+    _add_common(sub, has_summary=False)
     sub = command("gadget", _gadget, "Be a USB MIDI instrument of a computer, or stop being one (as root).")
     sub.add_argument("what", choices=("up", "down", "status"))
     _add_common(sub)
     sub = command("report", _report, "Draw a session: the emotion over the piano roll.")
     sub.add_argument(
         "session",
-        type=Path,
+        type=path_argument,
         nargs="?",
         help="a folder written by play, or a live session's log (default: the newest live session)",
     )
     sub.add_argument(
         "--out",
-        type=Path,
+        type=path_argument,
         help="folder for the picture (default: that of play; of a live session, the current one)",
     )
     _add_common(sub)
     return parser
 
 
-EXIT_FAULT: Final = 2
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     args = _parser().parse_args(arguments)
-    try:
-        result: int = args.run(args)
-    except KellyError as error:
-        print(f"kelly-edge: {error}", file=sys.stderr)
-        return EXIT_FAULT
-    except KeyboardInterrupt:
-        print("kelly-edge: interrupted; nothing was written", file=sys.stderr)
-        return 130
-    return result
+    says = getattr(args, "says", "kelly-edge")
+    code = run_command(says, lambda: args.run(args), (KellyError,), is_debug(args))
+    if getattr(args, "leaves_at_once", False):
+        import os
+
+        sys.stderr.flush()
+        # Nothing is left to do, and closing the client of a dead sound server would hang.
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

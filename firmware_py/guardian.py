@@ -15,7 +15,7 @@ import numpy as np
 
 from firmware_py.board import SOUNDING_DTYPE, Board
 from firmware_py.devices.midi_ports import ALL_SOUND_OFF, MidiPorts, Port
-from firmware_py.devices.named_ports import JACK
+from firmware_py.devices.port_names import JACK
 from firmware_py.devices.watched_midi import silence
 from firmware_py.pipes import FileCell
 from firmware_py.processes.panic import PanicStage

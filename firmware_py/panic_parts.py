@@ -13,7 +13,7 @@ from firmware_py.devices.contacts import Button, Faults
 from firmware_py.devices.gpio import Pins, open_factory
 from firmware_py.devices.learned_controls import ControlsFile, controls_path
 from firmware_py.devices.midi_in import MAX_MESSAGES, MidiInputs
-from firmware_py.devices.named_ports import JACK, RAW
+from firmware_py.devices.port_names import JACK, RAW
 from firmware_py.devices.ports import Clock
 from firmware_py.processes.panic import PanicController, PanicStage
 from kelly_edge.config import Settings

@@ -99,7 +99,7 @@ def draw_session(session: Path, folder: Path | None = None) -> Drawn:
         folder = log.parent if log.name == PLAYED else Path()
     name = f"{files.name}.png"
     figure = _figure(course)
-    with OutputFolder(folder) as output:
+    with OutputFolder(folder, [name], files.parts) as output:
         figure.savefig(output.path(name), dpi=110)
     remark = "" if course.end_s > 0.0 else f"nothing was heard or played in {log} yet"
     if reader.n_damaged:
@@ -107,17 +107,24 @@ def draw_session(session: Path, folder: Path | None = None) -> Drawn:
     return Drawn(folder / name, remark)
 
 
-def _figure(course: Course) -> Any:
-    # matplotlib takes a second to import and is not on the box: only who draws needs it.
+def refuse_without_matplotlib() -> None:
+    """Raises OutputError where nothing can be drawn; matplotlib is not on the box."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.collections import PolyCollection
-        from matplotlib.colors import to_rgba
-        from matplotlib.figure import Figure
+        import matplotlib  # noqa: F401
     except ImportError:
         raise OutputError(
             "cannot draw a session: matplotlib is missing; install kelly-edge[report]"
         ) from None
+
+
+def _figure(course: Course) -> Any:
+    # matplotlib takes a second to import and is not on the box: only the command that draws needs it.
+    refuse_without_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgba
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(11, 6), layout="constrained")
     FigureCanvasAgg(figure)
     moods, roll = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3))

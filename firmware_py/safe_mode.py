@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from firmware_py.cards import open_card
 from firmware_py.channels import MemoryCell
 from firmware_py.devices.contacts import Button, Faults
 from firmware_py.devices.gpio import Pins, open_factory
@@ -103,15 +104,13 @@ def safe(settings: Settings) -> int:
     ------
     KellyError: the card is there but cannot do what is asked, or there is no folder to run in.
     """
-    from firmware_py.devices.alsa import AlsaCard
-
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop.ask)
     hands = open_hands(settings)
     silence_ports(settings)
     audio = settings.audio
-    card = AlsaCard(audio.card, audio.period, audio.n_periods, warn)
+    card = open_card(audio, warn)
     stage = SafeStage(card, audio.period, hands, settings.panel.hold_pin, REST_S)
     manager = ServiceManager(os.environ)
     warn(

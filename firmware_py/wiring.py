@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from firmware_py.board import BAR_DTYPE, Board, memory_board
 from firmware_py.composer_models import new_generator, open_composer_network
-from firmware_py.devices.offline import ListJournal, RecordingCard, RecordingMidi, VirtualClock
+from firmware_py.devices.offline import (
+    ListJournal,
+    RecordingCard,
+    RecordingMidi,
+    Sound,
+    StreamedCard,
+    VirtualClock,
+)
+from firmware_py.devices.ports import Journal, SoundCard
 from firmware_py.dsp_models import new_voice, open_decoders, open_emotion
 from firmware_py.loop import Turn, run_offline
 from firmware_py.processes.audio import AudioStage
@@ -57,7 +65,8 @@ class Performance:
     """What came out of a recording.
 
     ``voice`` is float32 [n] at 48 kHz; ``notes`` NOTE_DTYPE [n]; ``bars`` BAR_DTYPE [n], as they were
-    committed; ``session`` the log's entries.
+    committed; ``session`` the log's entries. Voice and session are empty where they went elsewhere (see
+    ``Offline``).
     """
 
     voice: NDArray[np.float32]
@@ -72,20 +81,37 @@ class Offline:
     Parameters
     ----------
     models: with ``composer=False`` only its decoders and emotion network are used.
+    sound: all samples at once (float32 [n], 48 kHz), or block by block.
+    play: gets what the box plays, a period at a time (copy what is kept); None: it is kept.
+    journal: gets the log's entries; None: they are kept.
     """
 
     def __init__(
-        self, settings: Settings, models: Models, samples: NDArray[np.float32], composer: bool = True
+        self,
+        settings: Settings,
+        models: Models,
+        sound: NDArray[np.float32] | Sound,
+        composer: bool = True,
+        play: Callable[[NDArray[np.float32]], None] | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.settings = settings
         self.period = settings.audio.period
+        n_given = len(sound) if isinstance(sound, np.ndarray) else sound.n_samples
         # A recording ends on a whole hop: the last one is filled with silence.
-        self.n_samples = -(-len(samples) // HOP_SIZE) * HOP_SIZE
+        self.n_samples = -(-n_given // HOP_SIZE) * HOP_SIZE
         self.clock = VirtualClock()
         self.board: Board = memory_board()
-        self.card = RecordingCard(samples, self.n_samples // self.period, self.period)
+        n_kept = 0 if play else self.n_samples // self.period
+        self._kept = RecordingCard(
+            sound if isinstance(sound, np.ndarray) else np.zeros(0, np.float32), n_kept, self.period
+        )
+        self.card: SoundCard = self._kept
+        if not isinstance(sound, np.ndarray):
+            self.card = StreamedCard(sound.blocks(), play or self._kept.write)
         self.midi_out = RecordingMidi()
-        self.journal = ListJournal()
+        self._entries = ListJournal()
+        self.journal = journal or self._entries
         limiter = Limiter(settings.limiter.ceiling_db, settings.limiter.release_ms)
         self.control = ControlStage(self.board, settings, self.journal)
         self.audio = AudioStage(self.board, self.card, limiter, self.period)
@@ -129,4 +155,4 @@ class Offline:
         self.midi.finish()
         self.control.close()
         notes = self.midi_out.notes(self.settings.midi.latency_ms / 1_000.0)
-        return Performance(self.card.played, notes, np.array(bars, BAR_DTYPE), self.journal.entries)
+        return Performance(self._kept.played, notes, np.array(bars, BAR_DTYPE), self._entries.entries)

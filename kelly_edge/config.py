@@ -11,15 +11,10 @@ from typing import Any, Final, cast
 
 from kelly_edge.contract import PERIOD_SIZES, PROGRAMMES, SAMPLE_RATE_HZ
 from kelly_edge.panel import LAST_PIN, SPI_PINS, pin_conflict, read_encoder, read_pot
+from kelly_edge_text.printed import printed
 
 Value = bool | int | float | str | tuple[str, ...]
 _KEY: Final = "setting"
-
-
-def printed(text: str, longest: int = 60) -> str:
-    """On one line, printable, not endless."""
-    plain = text if text.isprintable() else repr(text)[1:-1]
-    return plain if len(plain) <= longest else f"{plain[:longest]}…"
 
 
 def _number(value: float) -> str:
@@ -50,6 +45,7 @@ class Rule:
     limits: tuple[float, float] | None = None
     choices: tuple[Value, ...] = ()
     check: Callable[[Any], str] | None = None
+    is_path: bool = False
 
     @property
     def allowed(self) -> str:
@@ -77,9 +73,10 @@ def _setting(
     limits: tuple[float, float] | None = None,
     choices: tuple[Value, ...] = (),
     check: Callable[[Any], str] | None = None,
+    is_path: bool = False,
 ) -> Any:
     # Any, as dataclasses.field is: each field's annotation says its type, and a test compares the two.
-    return field(default=default, metadata={_KEY: Rule(doc, unit, limits, choices, check)})
+    return field(default=default, metadata={_KEY: Rule(doc, unit, limits, choices, check, is_path)})
 
 
 def _printable(text: str) -> str:
@@ -275,10 +272,17 @@ class RuntimeSettings:
         "runtime of the .tflite models; auto: what `kelly-edge bench --store` found fastest",
         choices=("auto", "ai_edge_litert", "tflite_runtime"),
     )
-    models_dir: str = _setting("", "folder of the models; empty: searched for", check=_printable)
-    run_dir: str = _setting("", "folder of rings and cells; empty: the system's", check=_printable)
+    models_dir: str = _setting(
+        "", "folder of the models; empty: searched for", check=_printable, is_path=True
+    )
+    run_dir: str = _setting(
+        "", "folder of rings and cells; empty: the system's", check=_printable, is_path=True
+    )
     state_dir: str = _setting(
-        "", "folder of session logs and learned controllers; empty: the system's", check=_printable
+        "",
+        "folder of session logs and learned controllers; empty: the system's",
+        check=_printable,
+        is_path=True,
     )
 
 
@@ -292,7 +296,10 @@ class SessionSettings:
     )
     keep_days: int = _setting(90, "age beyond which session logs are removed", "days", limits=(1, 3_650))
     prometheus: str = _setting(
-        "", "file of counters for node_exporter's textfile collector; empty: none", check=_printable
+        "",
+        "file of counters for node_exporter's textfile collector; empty: none",
+        check=_printable,
+        is_path=True,
     )
 
 

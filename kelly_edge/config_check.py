@@ -9,27 +9,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, cast
 
-from kelly_edge.config import Settings, Value, printed, rules, shown
+from kelly_edge.config import Settings, Value, rules, shown
 from kelly_edge.errors import ConfigError
+from kelly_edge_text.entries import Entry
+from kelly_edge_text.printed import printed
 
 MAX_FAULTS: Final = 50
 """Faults beyond these are counted, not listed."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One ``key: value`` of a settings file and where it stands.
+class Override:
+    """One ``section.name=value`` of the command line.
 
-    ``value`` is None, bool, int, float, str, a list of those, or a tuple of Entry (a section).
+    ``text`` is what stands behind the ``=`` (None without one), ``value`` what it is in a settings file,
+    ``fault`` why it is nothing there.
     """
 
-    key: str
+    path: str
+    text: str | None
     value: Any
+    fault: str
     place: str
 
 
-def settings_from(entries: Sequence[Entry] = (), overrides: Sequence[str] = ()) -> Settings:
-    """Settings from a file's sections, then ``section.name=value`` overrides (the last one counts).
+def settings_from(entries: Sequence[Entry] = (), overrides: Sequence[Override] = ()) -> Settings:
+    """Settings from a file's sections, then overrides (the last one counts).
 
     Raises
     ------
@@ -75,19 +80,26 @@ class _Checker:
             for setting in entry.value:
                 self._take_setting(name, setting)
 
-    def take_override(self, text: str) -> None:
+    def take_override(self, override: Override) -> None:
         """One ``section.name=value``."""
-        path, equals, value = text.partition("=")
-        place = f"--set {printed(text)}"
-        section, dot, name = path.strip().partition(".")
-        if not equals or not dot:
+        path, place = override.path, override.place
+        section, dot, name = path.partition(".")
+        if override.text is None or not dot:
             self._fault(printed(path), "is not SECTION.NAME=VALUE", place)
         elif section not in {s for s, _ in self._rules}:
             known = [f.name for f in fields(Settings)]
             self._fault(printed(path), f"unknown section{_did_you_mean(section, known)}", place)
         elif self._is_known(section, name, place):
             kind = type(self._rules[section, name][1])
-            self._check(section, name, _TEXT_READERS[kind](value.strip()), place)
+            if kind is str:
+                self._check(section, name, _text_of(override), place)
+            elif kind is tuple and not override.text.startswith("["):
+                # A list of one, or of several with commas: no shell likes brackets and quotes.
+                self._check(section, name, _texts_of(override), place)
+            elif override.fault:
+                self._fault(path, override.fault, place)
+            else:
+                self._check(section, name, override.value, place)
 
     def settings(self) -> Settings:
         """The values that are right, defaults for the rest."""
@@ -197,26 +209,20 @@ _KINDS: Final = {
 }
 
 
-# --- a reader a type for the text of an override ------------------------------------------
-def _number_of(text: str, kind: Callable[[str], Value]) -> object:
-    try:
-        return kind(text)
-    except ValueError:
-        return text
+# --- what a command line need not quote ---------------------------------------------------
+def _is_quoted(override: Override) -> bool:
+    return (override.text or "")[:1] in ("'", '"') and isinstance(override.value, str)
 
 
-def _list_of(text: str) -> object:
-    inner = text.removeprefix("[").removesuffix("]")
-    return [part.strip() for part in inner.split(",")] if inner.strip() else []
+def _text_of(override: Override) -> str:
+    """A text as it stands, whatever a file would take it for: 2024, ``on``, ``*`` or ``a: b``."""
+    return str(override.value) if _is_quoted(override) else override.text or ""
 
 
-_TEXT_READERS: Final[dict[type, Callable[[str], object]]] = {
-    bool: lambda text: {"true": True, "false": False}.get(text, text),
-    int: lambda text: _number_of(text, int),
-    float: lambda text: _number_of(text, float),
-    str: lambda text: text,
-    tuple: _list_of,
-}
+def _texts_of(override: Override) -> list[str]:
+    if not override.text or _is_quoted(override):
+        return [_text_of(override)] if override.text else []
+    return [part.strip() for part in override.text.split(",")]
 
 
 def _did_you_mean(word: object, known: Sequence[str]) -> str:

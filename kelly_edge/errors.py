@@ -13,13 +13,29 @@ A message says the fault, the place and the remedy, in that order, on one line
 (``ConfigError`` may hold several faults, one a line).
 """
 
+from typing import Final
+
+from kelly_edge_text.printed import printed
+
+LONGEST_LINE: Final = 1_000
+"""Characters of a message that are shown."""
+
 
 class KellyError(Exception):
-    """A fault a person can act on; the command line prints it and exits with 2."""
+    """A fault a person can act on; the command line prints it and exits with 2.
+
+    Its text is printable: a name from outside in it can neither begin a line nor colour one.
+    """
+
+    def __str__(self) -> str:
+        return printed(super().__str__(), LONGEST_LINE)
 
 
 class ConfigError(KellyError):
     """A setting is unknown, of the wrong type or out of its limits."""
+
+    def __str__(self) -> str:
+        return "\n".join(printed(line, LONGEST_LINE) for line in Exception.__str__(self).split("\n"))
 
 
 class AudioFileError(KellyError):

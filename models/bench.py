@@ -4,7 +4,6 @@ The peers are built here from the shipped RTNeural file (the same weights): floa
 INT8. They need the package onnx; TensorFlow Lite's float file is shipped and in the box's own bench.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from firmware_py.runtimes.artefacts import load
 from firmware_py.runtimes.rtneural import weights_in
 from kelly_edge.config import Settings
 from kelly_edge.errors import DataError, KellyError
+from kelly_edge_commands import Parser, command, seconds_argument
 
 Float32 = NDArray[np.float32]
 
@@ -103,18 +103,15 @@ def peers(folder: Path) -> list[Subject]:
     ]
 
 
+@command("models.bench", KellyError)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the box's subjects and the peers in one run; print."""
-    parser = argparse.ArgumentParser(prog="models.bench", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=1.0, help="to spend on each subject")
+    parser = Parser(prog="models.bench", description=__doc__)
+    parser.add_argument("--seconds", type=seconds_argument, default=1.0, help="to spend on each subject")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(arguments)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            costs = measure([*subjects(Settings()), *peers(Path(folder))], args.seconds)
-    except KellyError as error:
-        print(error, file=sys.stderr)
-        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        costs = measure([*subjects(Settings()), *peers(Path(folder))], args.seconds)
     costs.sort(key=lambda cost: cost.stage)
     if args.json:
         print(json.dumps([vars(cost) for cost in costs], indent=2))

@@ -7,7 +7,6 @@ FluidR3 General MIDI sound font, so that the result may be redistributed.
     python -m models.demo_recording --font /usr/share/sounds/sf2/FluidR3_GM.sf2
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -19,8 +18,10 @@ import mido
 import soundfile
 import soxr
 
+from firmware_py.devices.output import refuse_to_overwrite
 from firmware_py.offline_commands import demo_recording
-from kelly_edge.errors import DataError
+from kelly_edge.errors import DataError, KellyError
+from kelly_edge_commands import Parser, command, path_argument
 
 TICKS_PER_BEAT: Final = 480
 Melody = Sequence[tuple[int, float]]
@@ -151,17 +152,15 @@ def render(font: Path, out: Path) -> None:
     soundfile.write(out, soxr.resample(samples.mean(axis=1), rate, FILE_RATE_HZ), FILE_RATE_HZ, "PCM_16")
 
 
+@command("models.demo_recording", KellyError)
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--font", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=demo_recording())
+    parser = Parser(description=__doc__)
+    parser.add_argument("--font", type=path_argument, required=True)
+    parser.add_argument("--out", type=path_argument, default=demo_recording())
     args = parser.parse_args()
-    try:
-        render(args.font, args.out)
-    except DataError as error:
-        print(f"models.demo_recording: {error}", file=sys.stderr)
-        return 2
+    refuse_to_overwrite([args.out], [args.font])
+    render(args.font, args.out)
     return 0
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kelly_edge.errors import DataError, KellyError
+from kelly_edge_commands import Parser, command, path_argument
 
 PLUGIN: Final = Path(__file__).with_name("count.c")
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
@@ -108,12 +109,13 @@ def _row(row: dict[str, Any], n_instructions: int) -> dict[str, Any]:
     }
 
 
+@command("models.instructions", KellyError)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, count, print."""
-    parser = argparse.ArgumentParser(prog="models.instructions", description=__doc__)
-    parser.add_argument("--root", type=Path, help="an arm64 tree with python3 and the wheels")
+    parser = Parser(prog="models.instructions", description=__doc__)
+    parser.add_argument("--root", type=path_argument, help="an arm64 tree with python3 and the wheels")
     parser.add_argument(
-        "--cache", type=Path, default=Path("out/numba-cortex-a72"), help="keeps numba's machine code"
+        "--cache", type=path_argument, default=Path("out/numba-cortex-a72"), help="keeps numba's machine code"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
@@ -123,11 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if args.root is None:
         parser.error("--root is needed")
-    try:
-        rows = count(args.root.resolve(), args.cache.resolve())
-    except KellyError as error:
-        print(error, file=sys.stderr)
-        return 2
+    rows = count(args.root.resolve(), args.cache.resolve())
     if args.json:
         print(json.dumps(rows, indent=2))
         return 0

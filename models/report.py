@@ -5,12 +5,10 @@ from the manifest entries, where training and export wrote what they measured (w
 commands); cost is measured now, on this machine, as ``kelly-edge bench`` does.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
@@ -20,6 +18,7 @@ from firmware_py.bench import Cost, measure, subjects
 from firmware_py.runtimes.artefacts import load, names_of_kind
 from kelly_edge.config import Settings
 from kelly_edge.errors import KellyError
+from kelly_edge_commands import Parser, command, path_argument
 
 Keys = tuple[str, ...]
 SECONDS_EACH: Final = 0.5
@@ -129,18 +128,17 @@ def _table(title: str, content: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+@command("models.report", KellyError)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, measure, print."""
-    parser = argparse.ArgumentParser(prog="models.report", description=__doc__)
-    parser.add_argument("--models-dir", type=Path, help="folder of models (default: the shipped ones)")
+    parser = Parser(prog="models.report", description=__doc__)
+    parser.add_argument(
+        "--models-dir", type=path_argument, help="folder of models (default: the shipped ones)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(arguments)
-    try:
-        costs = measure(subjects(Settings()), SECONDS_EACH)
-        table_rows = rows(str(args.models_dir or ""), costs)
-    except KellyError as error:
-        print(error, file=sys.stderr)
-        return 2
+    costs = measure(subjects(Settings()), SECONDS_EACH)
+    table_rows = rows(str(args.models_dir or ""), costs)
     if args.json:
         print(json.dumps(table_rows, indent=2))
         return 0

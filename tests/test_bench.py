@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from firmware_py.bench import Cost, Subject, choose, measure, subjects
+from firmware_py.devices.config_file import load_settings
 from firmware_py.dsp_models import board_choice
 from firmware_py.runtimes.choice import Choice, choice_path, store_choice, stored_choice
 from kelly_edge.config import Settings
-from kelly_edge.config_check import settings_from
 
 STAGES = {
     "128 features", "emotion step", "pitch and loudness", "voice decoder", "synthesiser", "whole voice",
@@ -83,10 +83,10 @@ def test_auto_takes_what_is_kept_and_a_named_runtime_does_not(
 ) -> None:
     kept_in = f"runtime.state_dir={tmp_path}"
     store_choice(Choice("tflite_runtime", "float32"), {"a": 1.0}, choice_path(str(tmp_path)))
-    assert board_choice(settings_from(overrides=["runtime.tflite=auto", kept_in])) == Choice(
+    assert board_choice(load_settings(None, ["runtime.tflite=auto", kept_in])) == Choice(
         "tflite_runtime", "float32"
     )
-    assert board_choice(settings_from(overrides=["runtime.tflite=ai_edge_litert", kept_in])) == Choice()
+    assert board_choice(load_settings(None, ["runtime.tflite=ai_edge_litert", kept_in])) == Choice()
 
 
 @pytest.mark.parametrize(

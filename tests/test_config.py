@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from firmware_py.devices.config_file import entries_from, load_settings
+from firmware_py.devices.config_file import entries_from, load_settings, read_override
 from kelly_edge.config import Rule, Settings, Value, describe, rules
 from kelly_edge.config_check import MAX_FAULTS, settings_from
 from kelly_edge.errors import ConfigError
@@ -18,7 +18,7 @@ RULES = {f"{section}.{name}": (rule, default) for section, name, rule, default i
 
 
 def parse(text: str, *overrides: str) -> Settings:
-    return settings_from(entries_from(text, "config.yaml"), overrides)
+    return settings_from(entries_from(text, "config.yaml"), [read_override(o) for o in overrides])
 
 
 def faults_of(text: str, *overrides: str) -> list[str]:
@@ -166,6 +166,101 @@ def test_overrides_win_and_the_last_one_counts() -> None:
     )
     assert (found.audio.period, found.emotion.goal_valence, found.composer.key_lock) == (64, -1.0, False)
     assert found.voice.names == ("cello", "pad") and found.runtime.models_dir == "a=b"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ('midi.outputs=["*"]', ("*",)),
+        ("midi.outputs=['jack:*', \"USB [1]\"]", ("jack:*", "USB [1]")),
+        ("midi.outputs=[]", ()),
+        ("midi.outputs=[raw:notes, a b]", ("raw:notes", "a b")),
+        ("midi.outputs=*", ("*",)),
+        ("midi.outputs=raw:notes", ("raw:notes",)),
+        ("midi.outputs=raw:a,jack:*", ("raw:a", "jack:*")),
+        ('midi.outputs="a, b"', ("a, b",)),
+        (
+            "panel.pots=[\"density -1..1 on 0\", 'brightness -1..1 on 7']",
+            ("density -1..1 on 0", "brightness -1..1 on 7"),
+        ),
+        ("panel.pots=[density -1..1 on 0]", ("density -1..1 on 0",)),
+        ('audio.card="hw:0,0"', "hw:0,0"),
+        ("audio.card=hw:0,0", "hw:0,0"),
+        ("audio.card=2024", "2024"),
+        ("audio.card=on", "on"),
+        ("audio.card=a: b #c", "a: b #c"),
+        ("audio.card=*", "*"),
+        ("composer.key_lock=True", True),
+        ("composer.seed=+7", 7),
+        ("composer.temperature=1", 1.0),
+        ("composer.temperature=5e-1", 0.5),
+    ],
+)
+def test_the_command_line_reads_a_value_as_the_file_does(override: str, expected: Value) -> None:
+    path, _, text = override.partition("=")
+    section, name = path.split(".")
+    assert getattr(getattr(parse("", override), section), name) == expected
+    try:
+        in_file = getattr(
+            getattr(parse(f"{section}: {{{name}: {text}}}" if "#" not in text else ""), section), name
+        )
+    except ConfigError:
+        return  # what no file could say without quotes, the command line may
+    assert in_file == expected or "#" in text
+
+
+@pytest.mark.parametrize(
+    ("override", "fault"),
+    [
+        ("midi.outputs=[*]", "not YAML"),
+        ('midi.outputs=["*"', "not YAML"),
+        ("midi.outputs=[1]", "is not a list of texts"),
+        ("midi.outputs=[a]]", "not YAML"),
+        ("composer.seed=1_000", "not a whole number"),
+        ("composer.seed=!!int 3", "tag"),
+        ("composer.seed=", "nothing is not a whole number"),
+        ("composer.seed", "is not SECTION.NAME=VALUE"),
+        ("composer.key_lock=yes", "not true or false"),
+    ],
+)
+def test_a_value_that_no_file_could_hold_is_refused_in_one_line(override: str, fault: str) -> None:
+    (found,) = faults_of("", override)
+    assert fault in found and f"(--set {override})" in found
+
+
+def test_pots_are_given_on_the_command_line_as_the_hardware_guide_says() -> None:
+    pots = ("density -1..1 on 0", "brightness -1..1 on 7")
+    free = [f"panel.{name}_pin=-1" for name in ("hold", "red", "green", "blue")]
+    for text in (
+        '["density -1..1 on 0", "brightness -1..1 on 7"]',
+        "density -1..1 on 0, brightness -1..1 on 7",
+    ):
+        assert parse("", *free, f"panel.pots={text}").panel.pots == pots
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    paths = [path for path, (rule, _) in RULES.items() if rule.is_path]
+    assert set(paths) == {
+        "runtime.models_dir", "runtime.run_dir", "runtime.state_dir", "session.prometheus",
+    }  # fmt: skip
+    found = load_settings(None, [f"{path}=~/x y" for path in paths] + ["midi.outputs=[raw:~/notes, ~USB]"])
+    for path in paths:
+        section, name = path.split(".")
+        assert getattr(getattr(found, section), name) == str(tmp_path / "x y")
+    assert found.midi.outputs == (f"raw:{tmp_path / 'notes'}", "~USB")
+    (tmp_path / "mine.yaml").write_text("runtime: {state_dir: ~/state}\n")
+    assert load_settings(tmp_path / "mine.yaml").runtime.state_dir == str(tmp_path / "state")
+    with pytest.raises(ConfigError, match=r"runtime\.run_dir: .* has no home folder"):
+        load_settings(None, ["runtime.run_dir=~nobody-of-that-name/x"])
+
+
+def test_no_counters_are_written_over_the_settings(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("audio: {period: 64}\n")
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(ConfigError, match="is the settings file itself"):
+        load_settings(path, [f"session.prometheus={tmp_path / 'link'}"])
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from firmware_py.__main__ import main
-from firmware_py.doctor import CHECKS, examine
+from firmware_py.doctor import CHECKS, _print, examine
 from firmware_py.doctor.machine import FAULT, MB, NOTE, OK, WARNING, Machine, denormals_flushed
-from kelly_edge.config import AudioSettings, RuntimeSettings, SessionSettings, Settings
+from kelly_edge.config import AudioSettings, MidiSettings, RuntimeSettings, SessionSettings, Settings
 
 FILES = {
     "proc/sys/kernel/osrelease": "6.6.31+rpt-rpi-v8",
@@ -155,6 +155,23 @@ THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
 LIMITS = "proc/self/limits"
 LOW_LIMITS = FILES[LIMITS].replace("unlimited ", "8388608   ").replace(" 95", " 0 ")
 NO_MODELS = Settings(runtime=RuntimeSettings(models_dir="/nowhere"))
+CLIENTS = """\
+Client info
+Client   0 : "System" [Kernel Legacy]
+  Port   1 : "Announce" (R-e-)
+Client  14 : "Midi Through" [Kernel Legacy]
+  Port   0 : "Midi Through Port-0" (RWeX) [In/Out]
+Client  20 : "Piano [1]" [Kernel Legacy]
+  Port   0 : "keys" (RWeX) [In/Out]
+Client  24 : "Wheel" [User UMP MIDI2]
+  Port   0 : "out" (R-e-) [Out]
+"""
+
+
+def midi(**patterns: tuple[str, ...]) -> Settings:
+    return replace(SETTINGS, midi=MidiSettings(**patterns))  # type: ignore[arg-type]
+
+
 CASES = (
     Case("settings", FAULT, "audio.period: 99", sets(config_faults="audio.period: 99 is not\nmore")),
     Case("models", FAULT, "manifest.yaml", sets(settings=NO_MODELS)),
@@ -182,6 +199,9 @@ CASES = (
     Case("sound server", WARNING, "pipewire", puts("proc/42/comm", "pipewire")),
     Case("sound rights", FAULT, "not", puts("etc/group", "audio:x:30:somebody\n")),
     Case("MIDI sequencer", FAULT, "/dev/snd/seq", lacks("dev/snd/seq")),
+    Case("MIDI ports", WARNING, "alsa:Pinao*; there is Piano [1]:keys", both(
+        puts("proc/asound/seq/clients", CLIENTS), sets(settings=midi(outputs=("Pinao*",))),
+    )),
     Case("USB controller", WARNING, "no USB device controller", lambda t: (
         t.remove("sys/class/udc/fe980000.usb/state"), (t.root / "sys/class/udc/fe980000.usb").rmdir(),
     )),
@@ -299,3 +319,73 @@ def test_the_command_prints_json_names_a_wrong_setting_and_exits_with_1(
     assert settings["level"] == FAULT
     assert "audio.period: 99" in settings["found"]
     assert report["faults"] == sum(row["level"] == FAULT for row in report["checks"])
+
+
+# --- MIDI ----------------------------------------------------------------------------------
+
+
+def found(tree: Tree, name: str) -> str:
+    (row,) = examine(tree.machine, [check for check in CHECKS if check.name == name])
+    return row["found"]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "inputs", "level"),
+    [
+        (("*",), ("*",), OK),
+        (("Piano [1]:keys",), (), OK),
+        (("Piano [1]:keys 20:0",), ("Wheel*",), OK),
+        (("Wheel*",), (), WARNING),  # It only sends.
+        (("System*",), (), WARNING),
+        (("Midi Through*",), (), WARNING),
+        (("jack:synth:in",), ("jack:*",), OK),
+        (("jack:Piano*",), (), WARNING),
+        (("raw:/dev/snd/seq",), (), OK),
+        (("raw:/dev/snd/midiC9D0",), (), WARNING),
+    ],
+)
+def test_each_pattern_means_a_port_or_is_one_line(
+    tree: Tree, outputs: tuple[str, ...], inputs: tuple[str, ...], level: str
+) -> None:
+    tree.put("proc/asound/seq/clients", CLIENTS)
+    tree.set(settings=midi(outputs=outputs, inputs=inputs), jack_ports=lambda is_output: ["synth:in"])
+    assert tree.level("MIDI ports") == level
+
+
+def test_without_a_jack_server_its_ports_are_said_to_be_unknown(tree: Tree) -> None:
+    tree.set(settings=midi(outputs=("jack:synth:in",)), jack_ports=lambda is_output: None)
+    assert "no JACK server" in found(tree, "MIDI ports")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "inputs", "level"),
+    [
+        (("*",), ("*",), FAULT),
+        (("raw:/notes", "Piano"), ("*",), FAULT),
+        (("raw:/notes",), ("*",), NOTE),  # The README's set-up without hardware.
+        (("jack:x",), (), NOTE),
+        (("raw:/notes",), ("Wheel*",), WARNING),
+    ],
+)
+def test_a_missing_sequencer_weighs_what_it_costs(
+    tree: Tree, outputs: tuple[str, ...], inputs: tuple[str, ...], level: str
+) -> None:
+    tree.remove("dev/snd/seq")
+    tree.set(settings=midi(outputs=outputs, inputs=inputs), jack_ports=lambda is_output: ["x"])
+    assert tree.level("MIDI sequencer") == level
+
+
+def test_there_are_no_rights_to_have_where_there_is_no_sound(tree: Tree) -> None:
+    tree.remove("dev/snd/seq")
+    (tree.root / "dev/snd").rmdir()
+    assert tree.level("sound rights") == NOTE
+
+
+def test_names_from_outside_stay_within_their_row(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    tree.put("proc/asound/card0/pcm0p/sub0/status", "state: RUNNING\nowner_pid   : 77\n")
+    tree.put("proc/77/comm", "[red]x\x1b[31m\nok")
+    text = found(tree, "card in use")
+    assert text.isprintable()
+    _print(examine(tree.machine))
+    shown = capsys.readouterr().out
+    assert "[red]x" in shown and "\x1b[31m" not in shown

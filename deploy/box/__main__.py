@@ -14,7 +14,7 @@ from pathlib import Path
 
 from deploy.box import store, switch
 from deploy.box.disk import read_bounded
-from deploy.box.faults import ReleaseError
+from deploy.box.faults import ReleaseError, printed
 from deploy.box.health import Patience
 from deploy.box.inspection import MENDED, read_inspection, write_inspection
 from deploy.box.keys import accept
@@ -235,8 +235,9 @@ def main() -> int:
         print(f"kelly-edge-release: {error}", file=sys.stderr)
         return 1 if args.run in JUDGING else 2
     except OSError as error:
+        where = printed(str(error.filename or "the disk"), 300)
         print(
-            f"kelly-edge-release: {error.filename or 'the disk'}: {error.strerror}; make room or mend it",
+            f"kelly-edge-release: {where}: {error.strerror}; make room or mend it",
             file=sys.stderr,
         )
         return 2

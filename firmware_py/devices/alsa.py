@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_py.devices.absent_card import AbsentCard
+from firmware_py.devices.quiet_libraries import hush_libraries
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import DeviceError
 
@@ -85,6 +86,7 @@ class AlsaCard:
         self._capture: alsaaudio.PCM | None = None
         self._playback: alsaaudio.PCM | None = None
         self._poll = self._poll_out = select.poll()
+        hush_libraries()
         self._absent = AbsentCard(self._card, self._period_s, warn)
         self._open()
 

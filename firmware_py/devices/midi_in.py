@@ -5,13 +5,13 @@ sends must not turn its knobs. ``receive`` is asked by ``control``, ten times a 
 """
 
 import os
-import re
 from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
 import rtmidi  # type: ignore[import-untyped,unused-ignore]
 
 from firmware_py.devices.named_ports import NamedPorts
+from firmware_py.devices.port_names import stable_name
 
 CLIENT_NAME: Final = "kelly_edge_controls"
 MAX_MESSAGES: Final = 1_024
@@ -20,12 +20,6 @@ SHORT_MESSAGE: Final = 3
 FIRST_STATUS, FIRST_SYSTEM, FIRST_REALTIME = 0x80, 0xF0, 0xF8
 ONE_DATA_BYTE: Final = (0xC0, 0xD0)
 """Program change and channel pressure."""
-_NUMBERS: Final = re.compile(r"\s\d+:\d+$")
-
-
-def stable_name(name: str) -> str:
-    """A port's name without ALSA's client and port numbers, which change from one boot to the next."""
-    return _NUMBERS.sub("", name)
 
 
 class InputPort(Protocol):
@@ -117,6 +111,7 @@ class MidiInputs(NamedPorts[InputPort]):
     SETTING = "midi.inputs"
     NO_API = "no {api} MIDI inputs ({reason}); set midi.inputs"
     NO_SEQUENCER = ""  # ``midi`` says so already
+    NEEDS_ANY = False
     GONE = "its knobs stay where they are"
 
     def receive(self) -> Iterator[tuple[str, bytes]]:

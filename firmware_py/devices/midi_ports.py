@@ -105,6 +105,7 @@ class MidiPorts(NamedPorts[Port]):
     NO_API = "no {api} MIDI ({reason}); load snd-seq, or set midi.outputs"
     NO_SEQUENCER = f"no MIDI ports: {SEQUENCER} is not there; load snd-seq, or set midi.outputs"
     GONE = "notes go on without it until it is back"
+    NEEDS_ANY = True
 
     def __init__(self, patterns: Sequence[str], warn: Callable[[str], None]) -> None:
         self.n_lost = 0

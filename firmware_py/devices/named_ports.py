@@ -1,7 +1,7 @@
 """MIDI ports by name, of either direction: what matches is opened when it comes and closed when it goes.
 
 A pattern of ``midi.outputs`` or ``midi.inputs`` names ALSA ports (``*USB*``); ``jack:PATTERN`` names JACK
-ports and ``raw:/dev/snd/midiC1D0`` a device file or pipe. Ports of our own are never opened.
+ports and ``raw:/dev/snd/midiC1D0`` a device file or pipe (``port_names``). Ports of our own are never opened.
 
 ALSA takes a connection away when the other end goes, and says nothing to who writes to it. One that was
 unplugged and is back before anybody looked has its old name and number: that it was gone is read from
@@ -14,17 +14,27 @@ another one comes.
 
 import re
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 import rtmidi  # type: ignore[import-untyped,unused-ignore]
 
-NOT_INSTRUMENTS: Final = ("Midi Through*", "kelly_edge*")
+from firmware_py.devices.port_names import (
+    ALSA,
+    ANY,
+    JACK,
+    RAW,
+    instruments,
+    matching,
+    no_match,
+    split_pattern,
+)
+from firmware_py.devices.quiet_libraries import hush_libraries
+from kelly_edge_text.printed import printed
+
 APIS: Final = {"alsa": rtmidi.API_LINUX_ALSA, "jack": rtmidi.API_UNIX_JACK}
-RAW: Final = "raw:"
-JACK: Final = "jack:"
-ALSA: Final = "alsa:"
+SURE_AT_LOOK: Final = 2
+"""A port that is plugged in while the box starts is not there at the first look."""
 SEQUENCER: Final = Path("/dev/snd/seq")
 CLIENTS: Final = Path("/proc/asound/seq/clients")
 
@@ -59,21 +69,24 @@ class NamedPorts(Generic[P]):
     """What is said where there is no ALSA sequencer; empty: nothing."""
     GONE: ClassVar[str]
     """What follows from a port that is gone."""
+    NEEDS_ANY: ClassVar[bool]
+    """Whether no port at all is worth a line where the pattern is ``*``."""
 
     def __init__(self, patterns: Sequence[str], warn: Callable[[str], None]) -> None:
         self._warn = warn
-        self._raw_paths = [p.removeprefix(RAW) for p in patterns if p.startswith(RAW)]
+        self._raw_paths: list[str] = []
         self._named: dict[str, list[str]] = {}
         for pattern in patterns:
-            if not pattern.startswith(RAW):
-                api, _, rest = pattern.partition(":")
-                known = (api, rest) if api in APIS else ("alsa", pattern)
-                self._named.setdefault(known[0], []).append(known[1])
+            api, rest = split_pattern(pattern)
+            (self._raw_paths if api == RAW[:-1] else self._named.setdefault(api, [])).append(rest)
+        self._n_empty_looks: dict[str, int] = {}
+        """Looks at which a pattern matched nothing; none is counted once it has matched."""
         self._lookers: dict[str, Any] = {}
         self._clients: dict[str, Any] = {}
         """The rtmidi object of each open port."""
         self._open: dict[str, P] = {}
         self._complaints: set[str] = set()
+        hush_libraries()
         self.scan()
 
     @property
@@ -120,10 +133,25 @@ class NamedPorts(Generic[P]):
         for path in self._raw_paths:
             found[RAW + path] = lambda path=path: self._open_raw(path)  # type: ignore[misc]
         for api, patterns in self._named.items():
-            for name in self._port_names(api):
-                if matches(name, patterns) and not matches(name, NOT_INSTRUMENTS):
+            if (names := self._port_names(api)) is None:
+                continue
+            for pattern in patterns:
+                wanted = matching(pattern, instruments(names))
+                self._tell_unmatched(f"{api}:{pattern}", bool(wanted), names)
+                for name in wanted:
                     found[f"{api}:{name}"] = lambda api=api, name=name: self._open_client(api, name)  # type: ignore[misc]
         return found
+
+    def _tell_unmatched(self, pattern: str, is_matched: bool, names: Sequence[str]) -> None:
+        """Say once that ``pattern`` means no port, and which there are."""
+        n_looks = self._n_empty_looks.get(pattern, 0)
+        if is_matched or n_looks >= SURE_AT_LOOK:
+            # A port that goes later has a line of its own.
+            self._n_empty_looks[pattern] = SURE_AT_LOOK
+            return
+        self._n_empty_looks[pattern] = n_looks + 1
+        if n_looks + 1 == SURE_AT_LOOK and (self.NEEDS_ANY or not pattern.endswith(f":{ANY}")):
+            self._warn(no_match(self.KIND, pattern, instruments(names), self.SETTING))
 
     def _cut(self) -> set[str]:
         """Open ports whose connection is gone."""
@@ -136,17 +164,18 @@ class NamedPorts(Generic[P]):
             return set()
         return {name for name in on_alsa if name.rsplit(" ", 1)[-1] not in connected}
 
-    def _port_names(self, api: str) -> list[str]:
+    def _port_names(self, api: str) -> list[str] | None:
+        """The ports of ``api``; None where it cannot be asked, and that was said."""
         if api == "alsa" and not SEQUENCER.exists():
             # Asking ALSA anyway would print its own complaint each time.
             if self.NO_SEQUENCER:
                 self._complain(self.NO_SEQUENCER)
-            return []
+            return None
         try:
             return list(self._finder(api).get_ports())
         except (rtmidi.SystemError, rtmidi.RtMidiError) as error:
-            self._complain(self.NO_API.format(api=api, reason=str(error).splitlines()[0]))
-            return []
+            self._complain(self.NO_API.format(api=api, reason=first_line(error)))
+            return None
 
     def _finder(self, api: str) -> Any:
         if api == "jack":
@@ -168,18 +197,20 @@ class NamedPorts(Generic[P]):
         try:
             port = open_port()
         except (OSError, ValueError, rtmidi.RtMidiError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            self._complain(f"{self.KIND} {name} is not there ({reason}); connect it or set {self.SETTING}")
+            reason = error.strerror if isinstance(error, OSError) else first_line(error)
+            self._complain(
+                f"{self.KIND} {printed(name)} is not there ({reason}); connect it or set {self.SETTING}"
+            )
             return
         self._open[name] = port
         self._complaints.clear()
-        self._warn(f"{self.KIND} {name} is connected")
+        self._warn(f"{self.KIND} {printed(name)} is connected")
         self._opened(port)
 
     def _close(self, name: str) -> None:
         self._clients.pop(name, None)
         self._open.pop(name).close()
-        self._warn(f"{self.KIND} {name} is gone; {self.GONE}")
+        self._warn(f"{self.KIND} {printed(name)} is gone; {self.GONE}")
 
     def _complain(self, text: str) -> None:
         if text not in self._complaints:
@@ -187,9 +218,9 @@ class NamedPorts(Generic[P]):
             self._warn(text)
 
 
-def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether ``name`` is one of ``patterns``, as file names are."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def first_line(error: Exception) -> str:
+    """What a library says of a fault, on one line."""
+    return printed((str(error).splitlines() or [""])[0], 120) or type(error).__name__
 
 
 def connections(clients: str, client: str) -> set[str]:

@@ -1,7 +1,8 @@
 """Devices of the offline and test wirings: a recording as the sound card, lists as the rest."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,49 @@ class RecordingCard:
         """See ``SoundCard``."""
         self.played[self._written : self._written + len(block)] = block
         self._written += len(block)
+
+
+class Sound(Protocol):
+    """A sound that is given block by block: float32 mono at 48 kHz, ``n_samples`` in all."""
+
+    @property
+    def n_samples(self) -> int:
+        """How many samples all blocks have."""
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """The blocks, of any length each."""
+
+
+class StreamedCard:
+    """Captures from ``blocks``, then silence; what is played goes to ``play``. Holds one block of each."""
+
+    def __init__(
+        self, blocks: Iterator[NDArray[np.float32]], play: Callable[[NDArray[np.float32]], None]
+    ) -> None:
+        self.n_capture_xruns = 0
+        self.n_playback_xruns = 0
+        self._blocks = blocks
+        self._play = play
+        self._block = np.zeros(0, np.float32)
+
+    def read(self, out: NDArray[np.float32]) -> None:
+        """See ``SoundCard``."""
+        n = 0
+        while n < len(out):
+            if not len(self._block):
+                block = next(self._blocks, None)
+                if block is None:
+                    break
+                self._block = block
+            part = self._block[: len(out) - n]
+            out[n : n + len(part)] = part
+            n += len(part)
+            self._block = self._block[len(part) :]
+        out[n:] = 0.0
+
+    def write(self, block: NDArray[np.float32]) -> None:
+        """See ``SoundCard``."""
+        self._play(block)
 
 
 @dataclass

@@ -6,7 +6,8 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -16,9 +17,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from kelly_edge.config import printed
 from kelly_edge.errors import OutputError
 from kelly_edge.music.tempo_map import TICKS_PER_BEAT, TempoMap
+from kelly_edge_text.printed import printed
 
 TRACK_NAME: Final = "Kelly Edge"
 KEY_SIGNATURES: Final = (
@@ -32,22 +33,54 @@ SNDFILE_SYSTEM_ERROR: Final = 2
 """libsndfile says "System error." and not which: of a write, that the disk took only a part."""
 
 
+def refuse_to_overwrite(outputs: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Nothing may be written onto what a command reads, by whatever name (links, case, ``..``).
+
+    Raises
+    ------
+    OutputError: an output is the same file as a source.
+    """
+    known: dict[tuple[int, int], Path] = {}
+    for source in sources:
+        with contextlib.suppress(OSError, ValueError):
+            status = source.stat()
+            known[status.st_dev, status.st_ino] = source
+    for output in outputs:
+        with contextlib.suppress(OSError, ValueError):
+            status = output.stat()
+            if (found := known.get((status.st_dev, status.st_ino))) is not None:
+                names = f"{printed(str(output), 300)} is {printed(str(found), 300)}"
+                raise OutputError(f"{names}, which this command reads; choose another --out")
+
+
 class OutputFolder:
     """Files that appear together in ``folder`` when the ``with`` block ends well, or not at all.
 
     ``path(name)`` is where to write a file until then. Files of other names are left alone.
 
+    Parameters
+    ----------
+    names: the files to come, so that what cannot be is refused before any work is done.
+    sources: what the command reads; no file is put in its place.
+
     Raises
     ------
-    OutputError: the folder cannot be made or written; raised for any ``OSError`` within the block too.
+    OutputError: the folder cannot be made or written, or a file would overwrite a source; raised for any
+        ``OSError`` within the block too.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: Iterable[str] = (), sources: Iterable[Path] = ()) -> None:
         self.folder = folder
+        self._names = tuple(names)
+        self._sources = tuple(sources)
         self._beside: Path | None = None
         self._made: list[Path] = []
 
     def __enter__(self) -> "OutputFolder":
+        refuse_to_overwrite((self.folder / name for name in self._names), self._sources)
+        blocked = [name for name in self._names if (self.folder / name).is_dir()]
+        if blocked:
+            raise self._error(IsADirectoryError(21, f"{blocked[0]} is a folder"))
         try:
             for missing in reversed([p for p in (self.folder, *self.folder.parents) if not p.exists()]):
                 missing.mkdir()
@@ -69,9 +102,13 @@ class OutputFolder:
         try:
             if error is None:
                 self._rename()
+            is_done = error is None
         except OSError as failure:
-            error = failure
-        if error is None:
+            error, is_done = failure, False
+        except OutputError:
+            self._remove()
+            raise
+        if is_done:
             self._made.clear()
         self._remove()
         if isinstance(error, (OSError, soundfile.LibsndfileError)):
@@ -83,6 +120,7 @@ class OutputFolder:
         blocked = [f.name for f in files if (self.folder / f.name).is_dir()]
         if blocked:
             raise IsADirectoryError(21, f"{blocked[0]} is a folder")
+        refuse_to_overwrite((self.folder / file.name for file in files), self._sources)
         for file in files:
             with file.open("rb") as written:
                 os.fsync(written.fileno())
@@ -138,25 +176,117 @@ def _keep(place: Path, kept: Path) -> bool:
     return True
 
 
+class WavWriter:
+    """Mono float32 blocks into a 24-bit WAV, cut to steps toward zero: no peak is rounded above the ceiling.
+
+    ``peak`` is the largest magnitude written. To be used in a ``with`` statement, inside of the folder's.
+    """
+
+    def __init__(self, output: OutputFolder, name: str, rate_hz: int) -> None:
+        self.peak = 0.0
+        self._file = soundfile.SoundFile(output.path(name), "w", rate_hz, 1, "PCM_24", format="WAV")
+        self._waiting: list[NDArray[np.float32]] = []
+        self._n_waiting = 0
+
+    def write(self, block: NDArray[np.float32]) -> None:
+        """Append float32 [n] (copied)."""
+        self._waiting.append(block.copy())
+        self._n_waiting += len(block)
+        if self._n_waiting >= BLOCK_SAMPLES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        samples = np.concatenate(self._waiting)
+        self._waiting, self._n_waiting = [], 0
+        self.peak = max(self.peak, float(np.max(np.abs(samples), initial=0.0)))
+        steps = np.trunc(samples * np.float64(FULL_SCALE_24))
+        whole = np.clip(steps, -FULL_SCALE_24, FULL_SCALE_24 - 1).astype(np.int32)
+        # soundfile takes the upper 24 bits.
+        self._file.write(whole << 8)
+
+    def __enter__(self) -> "WavWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._flush()
+        finally:
+            self._file.close()
+
+
 def write_wav(output: OutputFolder, name: str, samples: NDArray[np.float32], rate_hz: int) -> None:
-    """Mono float32 [n] as a 24-bit WAV, cut to steps toward zero: no peak is rounded above the ceiling."""
-    with soundfile.SoundFile(output.path(name), "w", rate_hz, 1, "PCM_24", format="WAV") as file:
+    """Mono float32 [n] at once; see ``WavWriter``."""
+    with WavWriter(output, name, rate_hz) as file:
         for start in range(0, len(samples), BLOCK_SAMPLES):
-            steps = np.trunc(samples[start : start + BLOCK_SAMPLES] * np.float64(FULL_SCALE_24))
-            whole = np.clip(steps, -FULL_SCALE_24, FULL_SCALE_24 - 1).astype(np.int32)
-            # soundfile takes the upper 24 bits.
-            file.write(whole << 8)
+            file.write(samples[start : start + BLOCK_SAMPLES])
+
+
+class JsonLines:
+    """A ``Journal`` into a file, one JSON object a line; to be used in a ``with`` statement."""
+
+    def __init__(self, output: OutputFolder, name: str) -> None:
+        self._file = output.path(name).open("w", encoding="utf-8")
+
+    def record(self, entry: Mapping[str, Any]) -> None:
+        """See ``Journal``."""
+        self._file.write(json.dumps(entry, allow_nan=False) + "\n")
+
+    def __enter__(self) -> "JsonLines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
 def write_json_lines(output: OutputFolder, name: str, entries: Iterable[Mapping[str, Any]]) -> None:
     """One JSON object a line."""
-    with output.path(name).open("w", encoding="utf-8") as file:
+    with JsonLines(output, name) as file:
         for entry in entries:
-            file.write(json.dumps(entry, allow_nan=False) + "\n")
+            file.record(entry)
 
 
-def write_npz(output: OutputFolder, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Arrays by name, compressed; the same arrays give the same bytes.
+class Spool:
+    """Records of one dtype, on disk in the folder until it is complete: memory does not grow with them."""
+
+    def __init__(self, output: OutputFolder, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self._file = tempfile.TemporaryFile(dir=output.path("."))  # noqa: SIM115
+        self._n = 0
+
+    def append(self, record: NDArray[Any]) -> None:
+        """One record."""
+        self._file.write(record.tobytes())
+        self._n += 1
+
+    def __len__(self) -> int:
+        return self._n
+
+    def read(self, first: int, last: int) -> NDArray[Any]:
+        """Records ``first`` up to but without ``last``."""
+        self._file.seek(first * self.dtype.itemsize)
+        found = np.frombuffer(self._file.read((last - first) * self.dtype.itemsize), self.dtype)
+        self._file.seek(0, os.SEEK_END)
+        return found
+
+    def close(self) -> None:
+        """Done."""
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """An array that is given block by block along its first axis."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    blocks: Callable[[], Iterable[NDArray[Any]]]
+
+
+def write_npz(output: OutputFolder, name: str, arrays: Mapping[str, NDArray[Any] | Rows]) -> None:
+    """Arrays by name, compressed; the same arrays give the same bytes, in whatever blocks they come.
 
     As ``np.savez_compressed`` writes it, but closed in order where the disk is full: numpy leaves that to
     the garbage collector, which prints a traceback.
@@ -167,7 +297,17 @@ def write_npz(output: OutputFolder, name: str, arrays: Mapping[str, NDArray[Any]
             info = zipfile.ZipInfo(f"{key}.npy")
             info.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(info, "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asarray(values), allow_pickle=False)  # type: ignore[no-untyped-call]
+                if isinstance(values, Rows):
+                    header = {
+                        "descr": np.lib.format.dtype_to_descr(values.dtype),  # type: ignore[no-untyped-call]
+                        "fortran_order": False,
+                        "shape": values.shape,
+                    }
+                    np.lib.format.write_array_header_1_0(member, header)  # type: ignore[no-untyped-call]
+                    for block in values.blocks():
+                        member.write(np.ascontiguousarray(block, values.dtype).tobytes())
+                else:
+                    np.lib.format.write_array(member, np.asarray(values), allow_pickle=False)  # type: ignore[no-untyped-call]
 
 
 NO_BARS: Final[NDArray[Any]] = np.zeros(0)

@@ -9,10 +9,15 @@ PortAudio lists devices once, when it is initialised, and cannot leave a server 
 lost ends the process, and whoever watches it (systemd, ``kelly-edge run``) starts it anew.
 """
 
+# ruff: noqa: E402  (sounddevice asks every sound system as it is imported, and they must be quiet by then)
+
+from firmware_py.devices.quiet_libraries import hush_libraries
+
+hush_libraries()
+
 import math
 import os
 import select
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -22,6 +27,7 @@ import sounddevice
 from numpy.typing import NDArray
 
 from firmware_py.devices.absent_card import AbsentCard
+from firmware_py.devices.session_log import warn
 from kelly_edge.errors import DeviceError
 
 PREFIX: Final = "portaudio:"
@@ -111,7 +117,7 @@ class Rings:
 
 def end_process(text: str) -> None:
     """Say why, and leave without closing what would hang."""
-    print(f"kelly-edge: {text}", file=sys.stderr, flush=True)
+    warn(text)
     os._exit(1)
 
 

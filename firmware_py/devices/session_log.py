@@ -21,6 +21,10 @@ from firmware_py.devices.ports import Journal
 from firmware_py.devices.session_format import STATE_KINDS, Changes, header
 from firmware_py.devices.session_store import DEFAULT_BOUNDS, LONGEST_PART_S, Bounds, has_room, remove_old
 from firmware_py.telemetry import Report
+from kelly_edge_text.printed import printed
+
+LONGEST_LINE: Final = 1_000
+"""Characters of a warning that are shown."""
 
 LOOK_EVERY_S: Final = 60.0
 """How often the folder's bounds and the disk's room are looked at."""
@@ -33,8 +37,8 @@ CLOSE_WITHIN_S: Final = 2.0
 
 
 def warn(text: str) -> None:
-    """One line for a person."""
-    print(f"kelly-edge: {text}", file=sys.stderr, flush=True)
+    """One line for a person, whatever names and messages from outside it holds."""
+    print(f"kelly-edge: {printed(text, LONGEST_LINE)}", file=sys.stderr, flush=True)
 
 
 def _as_line(entry: dict[str, Any]) -> bytes:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from firmware_py.devices.session_format import PART_NAME, SCHEMA
-from kelly_edge.config import printed
 from kelly_edge.errors import SessionError
+from kelly_edge_text.printed import printed
 
 PLAYED: Final = "session.jsonl"
 """The log in a folder written by ``kelly-edge play``."""

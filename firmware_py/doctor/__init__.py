@@ -8,18 +8,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from firmware_py.devices.config_file import load_settings
-from firmware_py.doctor import connections, installation, kernel
+from firmware_py.doctor import connections, installation, kernel, midi
 from firmware_py.doctor.machine import FAULT, OK, Check, Machine
 from kelly_edge.errors import ConfigError
+from kelly_edge_text.printed import printed
 
-CHECKS: tuple[Check, ...] = (*installation.CHECKS, *connections.CHECKS, *kernel.CHECKS)
+CHECKS: tuple[Check, ...] = (*installation.CHECKS, *connections.CHECKS, *midi.CHECKS, *kernel.CHECKS)
 COLOURS = {"ok": "green", "note": "dim", "warning": "yellow", "fault": "bold red"}
+LONGEST_FOUND: Final = 1_000
+"""Characters of a finding that are shown."""
 PIPED_WIDTH = 160
 """Columns where there is no terminal to ask."""
 
@@ -30,7 +34,8 @@ def examine(machine: Machine, checks: Sequence[Check] = CHECKS) -> list[dict[str
     for check in checks:
         finding = check.look(machine)
         remedy = "" if finding.level == OK else check.remedy
-        rows.append({"check": check.name, "level": finding.level, "found": finding.text, "remedy": remedy})
+        found = printed(finding.text, LONGEST_FOUND)
+        rows.append({"check": check.name, "level": finding.level, "found": found, "remedy": remedy})
     return rows
 
 
@@ -62,8 +67,9 @@ def _print(rows: list[dict[str, str]]) -> None:
     for name in ("check", "", "found", "remedy"):
         table.add_column(name, overflow="fold")
     for row in rows:
-        cells: list[Any] = [row["check"], row["level"], row["found"], row["remedy"]]
-        table.add_row(*cells, style=COLOURS[row["level"]])
+        # As Text: what was found holds names from outside, and brackets in them are no markup.
+        cells = (row["check"], row["level"], row["found"], row["remedy"])
+        table.add_row(*map(Text, cells), style=COLOURS[row["level"]])
     console.print(table)
     counts = {level: sum(row["level"] == level for row in rows) for level in COLOURS}
     console.print(", ".join(f"{n} {level}" for level, n in counts.items() if n))

@@ -1,4 +1,4 @@
-"""Checks of what is connected: sound card, MIDI, USB gadget, GPIO."""
+"""Checks of what is connected: sound card, USB gadget, GPIO."""
 
 import re
 from typing import Final
@@ -12,7 +12,6 @@ _CARD_IN_NAME: Final = re.compile(r"^(?:plug)?hw:(?:CARD=)?([^,]+)")
 OWN_PROGRAMS: Final = ("kelly-edge", "python")
 SOUND_SERVERS: Final = ("pulseaudio", "pipewire", "wireplumber", "jackd", "jackdbus")
 PI_GPIO_LABELS: Final = ("pinctrl-bcm2835", "pinctrl-bcm2711", "pinctrl-rp1", "gpio-sim")
-MIDI_OUT_NOT_SEQUENCER: Final = ("raw:", "jack:")
 
 
 def _cards(machine: Machine) -> dict[str, str]:
@@ -71,21 +70,22 @@ def _sound_server(machine: Machine) -> Finding:
     return Finding(WARNING, f"{', '.join(sorted(names))} may take the card")
 
 
-def _sequencer(machine: Machine) -> Finding:
-    midi = machine.settings.midi
-    needs = [p for p in (*midi.outputs, *midi.inputs) if not p.startswith(MIDI_OUT_NOT_SEQUENCER)]
-    if machine.path("/dev/snd/seq").exists():
-        return verdict(True, "the ALSA sequencer is there")
-    return Finding(FAULT if needs else NOTE, "no /dev/snd/seq: USB and virtual MIDI ports are not seen")
+def _is_hardware(machine: Machine) -> bool:
+    """Whether ``audio.card`` is a card of the kernel's, not one of a sound server's."""
+    card = machine.settings.audio.card
+    return not card.startswith(PORTAUDIO) and not _defined(machine, card)
 
 
 def _sound_rights(machine: Machine) -> Finding:
+    if not machine.path("/dev/snd").exists():
+        return Finding(NOTE, "no /dev/snd: there is no sound on this machine to have rights to")
     groups = machine.text("/etc/group").splitlines()
     ids = {line.split(":")[0]: line.split(":")[2] for line in groups if line.count(":") >= 3}
     is_root = machine.status("Uid").split()[:1] == ["0"]
     ours = [*machine.status("Groups").split(), *machine.status("Gid").split()]
     granted = is_root or ids.get("audio", "") in ours
-    return verdict(granted, f"this user may {'' if granted else 'not '}use /dev/snd", FAULT)
+    level = FAULT if _is_hardware(machine) else NOTE
+    return verdict(granted, f"this user may {'' if granted else 'not '}use /dev/snd", level)
 
 
 def _usb_controller(machine: Machine) -> Finding:
@@ -132,7 +132,6 @@ CHECKS: Final = (
     Check("card in use", _card_owner, "stop that program, or give it another card"),
     Check("sound server", _sound_server, "stop it, or name one of its devices in audio.card"),
     Check("sound rights", _sound_rights, "add the user to group audio"),
-    Check("MIDI sequencer", _sequencer, "modprobe snd-seq (echo snd-seq > /etc/modules-load.d/midi.conf)"),
     Check("USB controller", _usb_controller, "add dtoverlay=dwc2,dr_mode=peripheral to config.txt"),
     Check("USB gadget", _gadget, "kelly-edge gadget up"),
     Check("USB power", _usb_power, "add usbcore.autosuspend=-1 to the kernel's command line"),

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from firmware_py.devices.board_health import read_text
+from firmware_py.devices.quiet_libraries import hush_libraries
 from kelly_edge.config import Settings
 
 OK, NOTE, WARNING, FAULT = "ok", "note", "warning", "fault"
@@ -22,6 +23,20 @@ def denormals_flushed() -> bool:
     """Whether this thread's arithmetic flushes the smallest numbers to zero."""
     smallest = np.full(4, np.finfo(np.float32).tiny, np.float32)
     return not (smallest * np.float32(0.5)).any()
+
+
+def ports_on_jack(is_output: bool) -> list[str] | None:
+    """The MIDI ports of a running JACK server to play to, or else to hear; None without one."""
+    try:
+        import rtmidi  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        return None
+    hush_libraries()
+    try:
+        client = (rtmidi.MidiOut if is_output else rtmidi.MidiIn)(rtmidi.API_UNIX_JACK, "kelly_edge_doctor")
+        return list(client.get_ports())
+    except (rtmidi.SystemError, rtmidi.RtMidiError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -40,6 +55,7 @@ class Machine:
     free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free
     is_writable: Callable[[Path], bool] = lambda path: os.access(path, os.W_OK | os.X_OK)
     is_flushing: Callable[[], bool] = denormals_flushed
+    jack_ports: Callable[[bool], list[str] | None] = ports_on_jack
 
     def path(self, absolute: str | Path) -> Path:
         """``absolute`` below the root."""

@@ -8,6 +8,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from kelly_edge_text.printed import printed
+
 BAR_WIDTH: Final = 21
 NOTE_NAMES: Final = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 LEVEL_DB: Final = (-80.0, 0.0)
@@ -114,7 +116,7 @@ def _board(reading: Mapping[str, Any]) -> Text:
         text.append(f"{flag}   ", style="yellow" if "since" in flag else "bold red")
     if board["flags"] == []:
         text.append("no throttling   ")
-    text.append(", ".join(board["governors"]))
+    text.append(printed(", ".join(board["governors"])))
     return text if text.plain.strip() else Text("this machine shows neither heat nor throttling", style="dim")
 
 
@@ -138,4 +140,6 @@ def draw(reading: Mapping[str, Any], title: str) -> RenderableType:
     rows.add_row("knobs", _knobs(reading))
     rows.add_row("faults", _faults(reading))
     rows.add_row("board", _board(reading))
-    return Panel(Group(_emotion(reading), _processes(reading), rows), title=title, expand=False)
+    return Panel(
+        Group(_emotion(reading), _processes(reading), rows), title=Text(printed(title, 120)), expand=False
+    )

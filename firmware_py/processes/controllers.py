@@ -5,16 +5,24 @@ One table says what a controller may turn, and how far.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
+
+from numpy.typing import NDArray
 
 from firmware_py.devices.learned_controls import Learned
 from firmware_py.devices.ports import Clock
+from firmware_py.processes.controller_values import At, By, Receivers
 from firmware_py.processes.feedback import FeedbackGuard
 from kelly_edge.contract import PROGRAMMES
 from kelly_edge.errors import KellyError
+from kelly_edge.units import clamp
+from kelly_edge_text.printed import printed
 
 HIGHEST: Final = 127
 MIDDLE: Final = 64
+STEPS_THROUGH: Final = 50
+"""Steps of an endless encoder from one end of a knob to the other: those of the panel's valence knob."""
+GRID_DIGITS: Final = 6
 SCAN_EVERY_S: Final = 1.0
 
 
@@ -48,17 +56,34 @@ CONTROLS: Final[Mapping[str, Control]] = {
 }
 
 
-def turned(control: Control, value: int, n_voices: int) -> float:
-    """The knob's value for a controller's ``value`` (0..127); a button has none."""
+def _highest(control: Control, n_voices: int) -> float:
+    return n_voices - 1.0 if control.high == float("inf") else control.high
+
+
+def turned(control: Control, value: int, n_voices: int, top: int = HIGHEST) -> float:
+    """The knob's value for a controller's ``value`` (0..``top``); a button has none."""
     if control.kind == "choice":
-        high = n_voices - 1.0 if control.high == float("inf") else control.high
-        n_choices = int(high - control.low) + 1
-        return control.low + value * n_choices // (HIGHEST + 1)
+        n_choices = int(_highest(control, n_voices) - control.low) + 1
+        return control.low + value * n_choices // (top + 1)
     if control.low < 0.0:
         # The controller's middle is exactly the knob's.
-        span = control.high if value >= MIDDLE else -control.low
-        return span * (value - MIDDLE) / (HIGHEST - MIDDLE if value >= MIDDLE else MIDDLE)
-    return control.low + (control.high - control.low) * value / HIGHEST
+        middle = (top + 1) // 2
+        span = control.high if value >= middle else -control.low
+        return span * (value - middle) / (top - middle if value >= middle else middle)
+    return control.low + (control.high - control.low) * value / top
+
+
+def stepped(control: Control, value: float, n_steps: int, n_voices: int) -> float:
+    """The knob's value after an endless encoder turned it by ``n_steps`` from ``value``.
+
+    A choice goes on by one however fast the encoder is turned: none is passed over.
+    """
+    high = _highest(control, n_voices)
+    if control.kind == "choice":
+        moved = float(round(value) + (n_steps > 0) - (n_steps < 0))
+    else:
+        moved = round(value + n_steps * (high - control.low) / STEPS_THROUGH, GRID_DIGITS)
+    return clamp(moved, control.low, high)
 
 
 class Edges:
@@ -80,6 +105,8 @@ class Edges:
 
 class Knobs(Protocol):
     """What is turned: the ``control`` process's knobs."""
+
+    knobs: NDArray[Any]
 
     def turn(self, time_s: float, **values: float) -> None:
         """Set knobs by name."""
@@ -129,7 +156,7 @@ class ControllerStage:
         self._n_voices = n_voices
         self._warn = warn
         self._clock = clock
-        self._learned: dict[tuple[str, int, int], str] = {}
+        self._receivers = Receivers()
         self._edges = Edges()
         self._presses = {"panic": knobs.press_panic, "resume": knobs.resume, "session": knobs.begin_session}
         self._warned_of: set[str] = set()
@@ -154,7 +181,9 @@ class ControllerStage:
                 self._take(port, message, values, now_s)
             elif self._guard.is_looping(port, now_s) and port not in self._warned_of:
                 self._warned_of.add(port)
-                self._warn(f"MIDI input {port} returns what the box plays; its knobs are not heard")
+                self._warn(f"MIDI input {printed(port)} returns what the box plays; its knobs are not heard")
+        for name, whole in self._receivers.due(now_s):
+            self._turn(name, whole, values)
         if values:
             self._knobs.turn(now_s, **values)
 
@@ -165,19 +194,26 @@ class ControllerStage:
             self._warn(str(error))
             return
         if learned is not None:
-            self._learned = {c.source: c.control for c in learned if c.control in CONTROLS}
+            self._receivers.learn(known for known in learned if known.control in CONTROLS)
 
     def _take(self, port: str, message: bytes, values: dict[str, float], now_s: float) -> None:
-        source = (port, message[0] & 0x0F, message[1])
-        name = self._learned.get(source)
-        if name is None:
+        if (taken := self._receivers.take(port, message, now_s)) is None:
             return
-        control, value = CONTROLS[name], message[2]
+        name, heard = taken
         self.n_taken += 1
-        if control.kind == "button":
+        control = CONTROLS[name]
+        if control.kind != "button":
+            self._turn(name, heard, values)
+        elif isinstance(heard, At):
             counts = self._edges.is_edge if control.both_edges else self._edges.is_press
-            if counts(source, value):
+            if counts(name, heard.as_7_bit):
                 self._presses[name](now_s)
+
+    def _turn(self, name: str, heard: At | By, values: dict[str, float]) -> None:
+        """Of a turn only where it ended counts."""
+        control = CONTROLS[name]
+        if isinstance(heard, At):
+            values[control.knob] = turned(control, heard.value, self._n_voices, heard.top)
         else:
-            # Of a turn only where it ended counts.
-            values[control.knob] = turned(control, value, self._n_voices)
+            value = values.get(control.knob, float(self._knobs.knobs[control.knob]))
+            values[control.knob] = stepped(control, value, heard.n_steps, self._n_voices)

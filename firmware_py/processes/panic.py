@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from firmware_py.board import COMMAND_DTYPE, COMMANDS, PANIC_DTYPE, Board
 from firmware_py.devices.learned_controls import Learned
 from firmware_py.devices.ports import Clock
+from firmware_py.processes.controller_values import At, Receivers
 from firmware_py.processes.controllers import SCAN_EVERY_S, Edges, Inputs
 from firmware_py.processes.feedback import CONTROL_CHANGE, MESSAGE_BYTES
 from kelly_edge.contract import KNOBS_DTYPE
@@ -92,6 +93,10 @@ class PanicStage:
             self.n_panics += is_on
 
 
+PANIC_CONTROL: Final = "panic"
+"""The control whose buttons are heard."""
+
+
 class PanicController:
     """The MIDI buttons learned for panic, heard by ``guardian`` itself: ``control`` may stand still.
 
@@ -107,7 +112,7 @@ class PanicController:
         self._changed = changed
         self._now_s = now_s
         self._scan_s = now_s()
-        self._sources: set[tuple[str, int, int]] = set()
+        self._receivers = Receivers()
         self._edges = Edges()
 
     def n_asked(self) -> int:
@@ -120,8 +125,9 @@ class PanicController:
         n_asked = 0
         for port, message in self._inputs.receive():
             if len(message) == MESSAGE_BYTES and message[0] & 0xF0 == CONTROL_CHANGE:
-                source = (port, message[0] & 0x0F, message[1])
-                n_asked += source in self._sources and self._edges.is_edge(source, message[2])
+                taken = self._receivers.take(port, message, now_s)
+                if taken is not None and taken[0] == PANIC_CONTROL and isinstance(taken[1], At):
+                    n_asked += self._edges.is_edge(port, taken[1].as_7_bit)
         return n_asked
 
     def _learn(self) -> None:
@@ -129,4 +135,4 @@ class PanicController:
         with contextlib.suppress(KellyError):
             learned = self._changed()
             if learned is not None:
-                self._sources = {c.source for c in learned if c.control == "panic"}
+                self._receivers.learn(learned)

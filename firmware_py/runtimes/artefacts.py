@@ -8,7 +8,10 @@ Search order: explicit folder, release folder, the checkout, the user's data fol
 
 import hashlib
 import os
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -20,9 +23,27 @@ from numpy.typing import NDArray
 
 from firmware_py.runtimes.tflite import TfliteStep
 from kelly_edge.errors import ArtefactError
+from kelly_edge_text.printed import printed
 
 MANIFEST: Final = "manifest.yaml"
 REMEDY: Final = "install the shipped models again"
+
+
+DAMAGE: Final = (
+    KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, EOFError,
+    OSError, yaml.YAMLError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What damaged entries and files raise in whoever believes them."""
+
+
+@contextmanager
+def undamaged(path: Path) -> Iterator[None]:
+    """Raises ArtefactError in one line where what depends on the entry ``path`` fails on its content."""
+    try:
+        yield
+    except DAMAGE as error:
+        reason = printed(" ".join(str(error).split()), 120)
+        raise ArtefactError(f"{path} is damaged ({type(error).__name__}: {reason}); {REMEDY}") from None
 
 
 def search_folders(explicit: str = "") -> list[tuple[str, Path]]:
@@ -47,6 +68,11 @@ class Artefact:
     content: bytes
 
     @property
+    def entry_path(self) -> Path:
+        """The file of its manifest entry."""
+        return self.path.parent / f"{self.name}.yaml"
+
+    @property
     def state(self) -> list[tuple[str, str]]:
         """The state pairs (input, output) of the model."""
         return [(pair["input"], pair["output"]) for pair in self.entry.get("state", [])]
@@ -66,18 +92,27 @@ def load(name: str, explicit: str = "") -> Artefact:
                 raise ArtefactError(f"no {MANIFEST} in {folder}; give runtime.models_dir a folder of models")
             continue
         listing = _read_yaml(manifest)
-        resolved = str(listing.get("aliases", {}).get(name, name))
-        if resolved in listing.get("models", []):
+        with undamaged(manifest):
+            resolved = str(dict(listing.get("aliases") or {}).get(name, name))
+            is_listed = resolved in list(listing.get("models") or [])
+        if is_listed:
             return _load_from(folder, resolved, origin)
     places = ", ".join(str(folder) for _, folder in search_folders(explicit))
     raise ArtefactError(f"model {name} is in no manifest of {places}; {REMEDY}")
+
+
+def files_in_use(explicit: str = "") -> list[Path]:
+    """Every file of the folder that models are taken from: what no command may overwrite."""
+    folder = next((f for _, f in search_folders(explicit) if (f / MANIFEST).is_file()), None)
+    return [] if folder is None else sorted(path for path in folder.iterdir() if path.is_file())
 
 
 def names_of_kind(kind: str, explicit: str = "") -> list[str]:
     """Names of the models of ``kind`` in the first folder that has a manifest."""
     for _, folder in search_folders(explicit):
         if (folder / MANIFEST).is_file():
-            names = _read_yaml(folder / MANIFEST).get("models", [])
+            with undamaged(folder / MANIFEST):
+                names = [str(name) for name in _read_yaml(folder / MANIFEST).get("models") or []]
             return [n for n in names if _read_yaml(folder / f"{n}.yaml").get("kind") == kind]
     return []
 
@@ -85,7 +120,7 @@ def names_of_kind(kind: str, explicit: str = "") -> list[str]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except DAMAGE as error:
         raise ArtefactError(f"cannot read {path} ({type(error).__name__}); {REMEDY}") from None
     if not isinstance(content, dict):
         raise ArtefactError(f"{path} is not a manifest; {REMEDY}")
@@ -107,20 +142,21 @@ def _read_verified(path: Path, sha256: str) -> bytes:
 
 def _load_from(folder: Path, name: str, origin: str) -> Artefact:
     entry = _read_yaml(folder / f"{name}.yaml")
-    try:
-        path = folder / str(entry["file"])
+    if missing := [key for key in ("file", "sha256") if key not in entry]:
+        raise ArtefactError(f"{folder / name}.yaml has no {missing[0]!r}; {REMEDY}")
+    path = folder / str(entry["file"])
+    with undamaged(folder / f"{name}.yaml"):
         content = _read_verified(path, str(entry["sha256"]))
-    except KeyError as error:
-        raise ArtefactError(f"{folder / name}.yaml has no {error}; {REMEDY}") from None
     return Artefact(name, path, origin, entry, content)
 
 
 def golden_vectors(artefact: Artefact) -> dict[str, NDArray[Any]]:
     """The golden vectors of a model: ``input/<name>`` and ``output/<runtime>/<name>``, [steps, …]."""
-    path = artefact.path.parent / str(artefact.entry["golden"])
-    content = _read_verified(path, str(artefact.entry["golden_sha256"]))
-    with np.load(BytesIO(content), allow_pickle=False) as arrays:
-        return {key: arrays[key] for key in arrays.files}
+    with undamaged(artefact.entry_path):
+        path = artefact.path.parent / str(artefact.entry["golden"])
+        content = _read_verified(path, str(artefact.entry["golden_sha256"]))
+        with np.load(BytesIO(content), allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
 
 
 def open_tflite(artefact: Artefact, runtime: str) -> TfliteStep:
@@ -128,8 +164,13 @@ def open_tflite(artefact: Artefact, runtime: str) -> TfliteStep:
 
     Raises
     ------
-    ArtefactError: shapes or outputs differ from the manifest's promise.
+    ArtefactError: shapes or outputs differ from the manifest's promise, or the promise is damaged.
     """
+    with undamaged(artefact.entry_path):
+        return _proved(artefact, runtime)
+
+
+def _proved(artefact: Artefact, runtime: str) -> TfliteStep:
     if runtime not in artefact.entry["runtimes"]:
         raise ArtefactError(
             f"{artefact.path} has no golden vectors for {runtime}; set runtime.tflite to one of "

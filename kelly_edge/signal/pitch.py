@@ -5,7 +5,8 @@ asked where the shorter one is not sure: a quick one (21 ms) for clear notes fro
 and a long one (85 ms) for low notes and for noise. The first peak that comes near the highest is taken, one
 near the last f0 sooner, the more so the more noise there is; its lag is refined on its multiples, so that
 high notes are as fine as low ones. The confidence is the height of the peak: the share of the power that is
-periodic, which noise of any level leaves low.
+periodic, which noise of any level leaves low. What is periodic outside of the range would be found at a
+multiple or a part of its period: a peak as high before the range, or a higher one behind it, tells.
 """
 
 import math
@@ -21,7 +22,6 @@ from kelly_edge.signal.highpass import N_BIQUADS, high_pass, high_pass_sections
 RATE_HZ: Final = SAMPLE_RATE_HZ // 2
 N_TAPS: Final = 31
 LONG, SHORT, QUICK = 2_048, 1_024, 512
-LONG_MIN_HZ: Final = F0_MIN_HZ * 0.97
 SHORT_MIN_HZ: Final = 110.0
 QUICK_MIN_HZ: Final = 190.0
 BAND_HZ: Final = (2_500.0, 5_000.0)
@@ -48,6 +48,18 @@ SILENCE: Final = 1e-10
 """Mean square below which nothing is heard."""
 CLARITY_LOW, CLARITY_HIGH = 0.25, 0.75
 """Peak heights at confidence 0 and 1."""
+EDGE: Final = 2.0 ** (50.0 / 1_200.0)
+"""A quarter-tone beyond either end still counts as the range: vibrato and mistuned instruments go there."""
+LONG_MIN_HZ: Final = F0_MIN_HZ / EDGE
+SHORTEST: Final = RATE_HZ / (F0_MAX_HZ * EDGE)
+"""The period of the highest note, in samples."""
+LAG_MIN: Final = int(SHORTEST)
+LOWEST_HZ: Final = 23.5
+"""Down to here the long window sees the period of what is too low; it spans two of them."""
+BELOW: Final = 0.9
+"""A peak this share of the highest one behind the range is a part of a longer period."""
+IN_BAND: Final = 1e-4
+"""Share of the power that must lie in the band: filters and windows let through less of a tone above."""
 
 
 def _half_band() -> NDArray[np.float64]:
@@ -58,15 +70,28 @@ def _half_band() -> NDArray[np.float64]:
 
 @njit(cache=True)
 def _decimate(
-    hop: NDArray[np.float32], taps: NDArray[np.float64], tail: NDArray[np.float64], out: NDArray[np.float64]
-) -> None:
-    """Low-pass and halve ``hop`` into the end of ``out``; ``tail`` is the input carried over."""
+    hop: NDArray[np.float32],
+    taps: NDArray[np.float64],
+    tail: NDArray[np.float64],
+    out: NDArray[np.float64],
+    power: NDArray[np.float64],
+) -> tuple[float, float, float]:
+    """Low-pass and halve ``hop`` into the end of ``out``; ``tail`` is the input carried over.
+
+    Its sum of squares goes to the end of ``power``, one for each hop of ``out``; returns the mean square
+    before the filter over the quick, the short and the long window.
+    """
     n, n_tail = hop.shape[0], tail.shape[0]
     line = np.empty(n + n_tail)
     line[:n_tail] = tail
+    square = 0.0
     for i in range(n):
         x = float(hop[i])
-        line[n_tail + i] = min(max(x, -CLIP), CLIP) if math.isfinite(x) else 0.0
+        x = min(max(x, -CLIP), CLIP) if math.isfinite(x) else 0.0
+        line[n_tail + i] = x
+        square += x * x
+    power[:-1] = power[1:]
+    power[-1] = square
     m = n // 2
     out[:-m] = out[m:]
     for i in range(m):
@@ -75,6 +100,11 @@ def _decimate(
             total += taps[k] * line[2 * i + 1 + k]
         out[out.shape[0] - m + i] = total
     tail[:] = line[n:]
+    return (
+        power[-QUICK // m :].sum() / (2 * QUICK),
+        power[-SHORT // m :].sum() / (2 * SHORT),
+        power.sum() / (2 * LONG),
+    )
 
 
 @njit(cache=True)
@@ -111,10 +141,25 @@ def _peak(r: NDArray[np.float64], at: int, n: int) -> tuple[float, float]:
 
 
 @njit(cache=True)
+def _sine_peak(r: NDArray[np.float64], at: int) -> tuple[float, float]:
+    """Position and height of the cosine through the three points around ``at``: of a few samples' period.
+
+    A parabola is too flat there.
+    """
+    turn = min(max(0.5 * (r[at - 1] + r[at + 1]) / r[at], -1.0), 1.0)
+    step = math.acos(turn)
+    if step == 0.0:
+        return float(at), r[at]
+    odd = 0.5 * (r[at + 1] - r[at - 1]) / math.sin(step)
+    return at + math.atan2(odd, r[at]) / step, math.hypot(r[at], odd)
+
+
+@njit(cache=True)
 def _choose(r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: float) -> tuple[float, float]:
     """Lag (samples, refined) and height of the period's peak; (0, 0) without one.
 
     Candidates are the highest points between an upward and a downward zero crossing (McLeod & Wyvill 2005).
+    The lags of ``r`` behind ``lag_max`` are those of periods too long: what is higher there is the period.
     """
     n = r.shape[0]
     highest = 0.0
@@ -123,6 +168,10 @@ def _choose(r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: fl
             highest = max(highest, r[lag])
     if highest <= 0.0:
         return 0.0, 0.0
+    beyond = 0.0
+    for lag in range(lag_max, n - 1):
+        if r[lag] > r[lag - 1] and r[lag] >= r[lag + 1]:
+            beyond = max(beyond, r[lag])
     bonus = CONTINUITY + CONTINUITY_IN_NOISE * max(1.0 - highest, 0.0)
     lag = 1
     while lag < lag_max and r[lag] > 0.0:
@@ -138,11 +187,19 @@ def _choose(r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: fl
             if r[lag] > r[best]:
                 best = lag
             lag += 1
-        if best < lag_min or best + 1 >= n or not (r[best] > r[best - 1] and r[best] >= r[best + 1]):
+        if best + 1 >= n or not (r[best] > r[best - 1] and r[best] >= r[best + 1]):
             continue
+        if best <= lag_min:
+            position, height = _sine_peak(r, best)
+            if position < SHORTEST:
+                if height >= NEAR_HIGHEST * highest:
+                    return 0.0, 0.0  # its period is too short; the peaks in the range are its multiples
+                continue
         position, height = _peak(r, best, n)
         favour = bonus if previous_lag > 0.0 and abs(position / previous_lag - 1.0) < 0.06 else 0.0
         if r[best] + favour >= NEAR_HIGHEST * highest:
+            if r[best] < BELOW * beyond:
+                return 0.0, 0.0
             return _refine(r, position, r[best], lag_max), height
     return 0.0, 0.0
 
@@ -178,25 +235,27 @@ def _fast_size(least: int) -> int:
 class _Window:
     """One analysis window: its taper, its autocorrelation, and the lags it can tell."""
 
-    def __init__(self, size: int, min_hz: float) -> None:
+    def __init__(self, size: int, min_hz: float, below_hz: float = 0.0) -> None:
         self.size = size
         self.taper = np.hanning(size + 2)[1:-1]
         self.lag_max = min(math.ceil(RATE_HZ / min_hz) + 1, size // 2)
         # A peak's slopes lie beyond it; what is padded by as much is not folded back.
         n_lags = min(self.lag_max + self.lag_max // 8, size // 2) + 2
+        if below_hz:
+            n_lags = min(math.ceil(RATE_HZ / below_hz), size // 2) + 2
         self.n_fft = _fast_size(size + n_lags)
         own = np.fft.irfft(np.abs(np.fft.rfft(self.taper, self.n_fft)) ** 2, self.n_fft)[:n_lags]
         self.own = own / own[0]
         hz = np.fft.rfftfreq(self.n_fft, 1.0 / RATE_HZ)
         self.weights = np.interp(hz, BAND_HZ, (1.0, 0.0))
 
-    def period(self, line: NDArray[np.float64], previous_lag: float) -> tuple[float, float]:
-        """Lag and height of the peak in the newest ``size`` samples."""
+    def period(self, line: NDArray[np.float64], power: float, previous_lag: float) -> tuple[float, float]:
+        """Lag and height of the peak in the newest ``size`` samples, whose mean square was ``power``."""
         part = line[-self.size :]
         tapered = (part - part.mean()) * self.taper
         spectrum = np.fft.rfft(tapered, self.n_fft)
         r = np.fft.irfft(self.weights * (spectrum.real**2 + spectrum.imag**2), self.n_fft)[: len(self.own)]
-        if not r[0] > SILENCE * self.size:
+        if not r[0] > self.size * max(SILENCE, IN_BAND * power):
             return 0.0, 0.0
         r /= r[0] * self.own
         lag, height = _choose(r, LAG_MIN, self.lag_max, previous_lag)
@@ -205,7 +264,6 @@ class _Window:
 
 QUICK_FROM_HZ: Final = 2.0 * QUICK_MIN_HZ
 """From here the quick window tells a note from its octave below."""
-LAG_MIN: Final = int(RATE_HZ / (F0_MAX_HZ * 1.03))
 
 
 def _age(window: int) -> int:
@@ -233,7 +291,8 @@ class PitchTracker:
         self._high_pass_state = np.zeros((N_BIQUADS, 2))
         self._quick = _Window(QUICK, QUICK_MIN_HZ)
         self._short = _Window(SHORT, SHORT_MIN_HZ)
-        self._long = _Window(LONG, LONG_MIN_HZ)
+        self._long = _Window(LONG, LONG_MIN_HZ, LOWEST_HZ)
+        self._power = np.zeros(LONG // (HOP_SIZE // 2))
         self.age_samples = self.delay_samples
         self.f0_hz = 0.0
         self.confidence = 0.0
@@ -243,22 +302,23 @@ class PitchTracker:
         self._tail[:] = 0.0
         self._line[:] = 0.0
         self._high_pass_state[:] = 0.0
+        self._power[:] = 0.0
         self.age_samples = self.delay_samples
         self.f0_hz = self.confidence = 0.0
 
     def push(self, hop: NDArray[np.float32]) -> None:
         """Take float32 [256] at 48 kHz; NaN and infinities count as silence."""
-        _decimate(hop, self._taps, self._tail, self._line)
+        quick, short, long = _decimate(hop, self._taps, self._tail, self._line, self._power)
         high_pass(self._newest, self._sections, self._high_pass_state)
         previous = RATE_HZ / self.f0_hz if self.f0_hz > 0.0 and self.confidence > 0.0 else 0.0
-        lag, height = self._quick.period(self._line, previous)
+        lag, height = self._quick.period(self._line, quick, previous)
         believed = QUICK_ENOUGH if self.age_samples == self.quick_delay_samples else QUICK_CLARITY
         self.age_samples = self.quick_delay_samples
         if 2.0 * lag > self._quick.lag_max or height < believed:
-            lag, height = self._short.period(self._line, previous)
+            lag, height = self._short.period(self._line, short, previous)
             self.age_samples = self.delay_samples
             if height < (SHORT_CLARITY if 2.0 * lag <= self._short.lag_max else SHORT_SURE):
-                long_lag, long_height = self._long.period(self._line, previous)
+                long_lag, long_height = self._long.period(self._line, long, previous)
                 if long_height > height or lag == 0.0:
                     lag, height = long_lag, long_height
                     self.age_samples = _age(LONG)

@@ -17,7 +17,6 @@
 ``python -m models.composer.data --work DIR`` writes DIR/tokens.npz.
 """
 
-import argparse
 import csv
 import os
 import re
@@ -53,6 +52,7 @@ from kelly_edge.music.compound_word import (
     encode,
 )
 from kelly_edge.music.known_runs import interval_hashes
+from kelly_edge_commands import Parser, command, path_argument
 
 Floats = NDArray[np.float64]
 
@@ -378,22 +378,19 @@ def training_runs(path: Path) -> NDArray[np.uint64]:
     return np.unique(np.concatenate([interval_hashes(p[p[:, TYPE] == NOTE, PITCH]) for p in pieces]))
 
 
+@command("models.composer.data", KellyError)
 def main() -> None:
     """Write the tokens of both data sets."""
-    parser = argparse.ArgumentParser(prog="models.composer.data", description=__doc__)
+    parser = Parser(prog="models.composer.data", description=__doc__)
     parser.add_argument(
-        "--work", type=Path, default=Path("out/composer"), help="folder for tokens and checkpoints"
+        "--work", type=path_argument, default=Path("out/composer"), help="folder for tokens and checkpoints"
     )
     work: Path = parser.parse_args().work
-    try:
-        folder = data_folder()
-        pieces = read_emopia(folder / "emopia") + read_pop909(folder / "pop909")
-        save_tokens(level_pieces(pieces), work / "tokens.npz")
-    except KellyError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
+    folder = data_folder()
+    pieces = read_emopia(folder / "emopia") + read_pop909(folder / "pop909")
+    save_tokens(level_pieces(pieces), work / "tokens.npz")
     print(f"{len(pieces)} pieces, {sum(len(p.bars) for p in pieces)} bars to {work / 'tokens.npz'}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

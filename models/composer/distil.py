@@ -6,7 +6,6 @@
 the teacher one forward pass, whatever number of times the student sees it.
 """
 
-import argparse
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.music.compound_word import N_FAMILIES
+from kelly_edge_commands import Parser, command, path_argument
 from models.composer.data import load_tokens
 from models.composer.network import Composer
 from models.composer.sequences import OCTAVE_SHIFTED, SIZES, TAUGHT_FILES, Drawn, taught_folder
@@ -57,27 +57,28 @@ def write_taught(teacher: Composer, drawn: Drawn, n_sequences: int, folder: Path
     beside.rename(folder)
 
 
+@command("models.composer.distil", KellyError)
 def main() -> None:
     """Read the command line and write the taught sequences."""
-    parser = argparse.ArgumentParser(prog="models.composer.distil", description=__doc__)
-    parser.add_argument("--teacher", type=Path, required=True, help="a checkpoint of models.composer.train")
+    parser = Parser(prog="models.composer.distil", description=__doc__)
+    parser.add_argument(
+        "--teacher", type=path_argument, required=True, help="a checkpoint of models.composer.train"
+    )
     parser.add_argument("--corpus", choices=sorted(OCTAVE_SHIFTED), required=True)
-    parser.add_argument("--work", type=Path, default=Path("out/composer"), help="folder with tokens.npz")
+    parser.add_argument(
+        "--work", type=path_argument, default=Path("out/composer"), help="folder with tokens.npz"
+    )
     parser.add_argument("--sequences", type=int, default=4_000, help="how many, of the teacher's context")
     arguments = parser.parse_args()
-    try:
-        if arguments.sequences < 1:
-            raise DataError(f"--sequences {arguments.sequences}: give at least 1")
-        teacher = load_model(arguments.teacher)
-        pieces = load_tokens(arguments.work / "tokens.npz", arguments.corpus, "train")
-        drawn = Drawn(pieces, arguments.corpus, teacher.config.context)
-        folder = taught_folder(arguments.work, arguments.corpus)
-        write_taught(teacher, drawn, arguments.sequences, folder)
-    except KellyError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
+    if arguments.sequences < 1:
+        raise DataError(f"--sequences {arguments.sequences}: give at least 1")
+    teacher = load_model(arguments.teacher)
+    pieces = load_tokens(arguments.work / "tokens.npz", arguments.corpus, "train")
+    drawn = Drawn(pieces, arguments.corpus, teacher.config.context)
+    folder = taught_folder(arguments.work, arguments.corpus)
+    write_taught(teacher, drawn, arguments.sequences, folder)
     print(f"{arguments.sequences} sequences of {drawn.context} rows to {folder}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -17,7 +17,6 @@ density and velocity, and of valence with the judge's.
 ``… --speed``: compound words a second, the whole loop with sampling.
 """
 
-import argparse
 import json
 import resource
 import sys
@@ -35,6 +34,7 @@ from kelly_edge.music.compound_word import COLUMN, NOTE, PITCH, SAMPLED, TYPE, R
 from kelly_edge.music.generator import Generator, SamplingSettings, Target
 from kelly_edge.music.known_runs import interval_hashes
 from kelly_edge.music.sampling import HEAD, PARENT_SLOTS
+from kelly_edge_commands import Parser, command, path_argument
 from models.composer.data import (
     Notes,
     data_folder,
@@ -261,41 +261,38 @@ def speed(model_path: Path | None, seconds: float = 600.0) -> dict[str, Any]:
     }
 
 
+@command("models.composer.evaluate", KellyError)
 def main() -> None:
     """Read the command line, measure, print."""
-    parser = argparse.ArgumentParser(prog="models.composer.evaluate", description=__doc__)
+    parser = Parser(prog="models.composer.evaluate", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--midi-dir", type=Path, help="folder of held-out MIDI files")
-    what.add_argument("--judge", type=Path, help="folder of generated files, Q1_000.mid …")
+    what.add_argument("--midi-dir", type=path_argument, help="folder of held-out MIDI files")
+    what.add_argument("--judge", type=path_argument, help="folder of generated files, Q1_000.mid …")
     what.add_argument("--steering", action="store_true")
     what.add_argument("--continuous", action="store_true")
     what.add_argument("--speed", action="store_true")
-    parser.add_argument("--work", type=Path, default=Path("out/composer"), help="folder with the checkpoints")
-    parser.add_argument("--model", type=Path, help="a step graph; default: the shipped model")
+    parser.add_argument(
+        "--work", type=path_argument, default=Path("out/composer"), help="folder with the checkpoints"
+    )
+    parser.add_argument("--model", type=path_argument, help="a step graph; default: the shipped model")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    try:
-        if arguments.midi_dir:
-            paths = sorted(arguments.midi_dir.glob("*.mid"))
-            if not paths:
-                raise DataError(
-                    f"--midi-dir {arguments.midi_dir}: no .mid files; give a folder that has some"
-                )
-            network = open_network(arguments.model)
-            pieces = [rows_of(path, network.context) for path in paths]
-            result = likelihood(pieces, arguments.work, arguments.model)
-        elif arguments.judge:
-            result = judge_folder(arguments.judge, arguments.work)
-        elif arguments.continuous:
-            result = continuity(open_network(arguments.model))
-        else:
-            result = steering(arguments.model) if arguments.steering else speed(arguments.model)
-    except KellyError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
+    if arguments.midi_dir:
+        paths = sorted(arguments.midi_dir.glob("*.mid"))
+        if not paths:
+            raise DataError(f"--midi-dir {arguments.midi_dir}: no .mid files; give a folder that has some")
+        network = open_network(arguments.model)
+        pieces = [rows_of(path, network.context) for path in paths]
+        result = likelihood(pieces, arguments.work, arguments.model)
+    elif arguments.judge:
+        result = judge_folder(arguments.judge, arguments.work)
+    elif arguments.continuous:
+        result = continuity(open_network(arguments.model))
+    else:
+        result = steering(arguments.model) if arguments.steering else speed(arguments.model)
     print(json.dumps(result, indent=None if arguments.json else 2))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

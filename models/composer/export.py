@@ -14,7 +14,6 @@ DIR/student-best.pt unless told otherwise.
 Both are checked against torch before they are written.
 """
 
-import argparse
 import json
 import logging
 import sys
@@ -28,10 +27,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from firmware_py.devices.output import refuse_to_overwrite
 from firmware_py.runtimes.onnx import RUNTIME, OnnxComposer, stream_rows
 from kelly_edge.errors import ArtefactError, KellyError
 from kelly_edge.music.compound_word import FAMILIES, N_FAMILIES, SAMPLED, Rows
 from kelly_edge.music.known_runs import KnownRuns
+from kelly_edge_commands import Parser, command, path_argument
 from models.composer.data import load_tokens, training_runs
 from models.composer.network import Composer
 from models.composer.train import load_model
@@ -250,34 +251,38 @@ def ship_student(checkpoint: Path, work: Path, metrics: dict[str, object]) -> Pa
     return ship(entry, path, golden)
 
 
+@command("models.composer.export", KellyError)
 def main() -> None:
     """Read the command line and export."""
-    parser = argparse.ArgumentParser(prog="models.composer.export", description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, help="default: student-best.pt of the work folder")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--draft", type=Path, help="write the INT8 step graph here, ship nothing")
-    what.add_argument("--float", type=Path, help="write the float step graph here, ship nothing")
-    what.add_argument("--full", type=Path, help="write the full-sequence graph here, ship nothing")
-    parser.add_argument("--work", type=Path, default=Path("out/composer"), help="folder with tokens.npz")
+    parser = Parser(prog="models.composer.export", description=__doc__)
     parser.add_argument(
-        "--metrics", type=Path, help="JSON of models.composer.evaluate for the manifest entry"
+        "--checkpoint", type=path_argument, help="default: student-best.pt of the work folder"
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--draft", type=path_argument, help="write the INT8 step graph here, ship nothing")
+    what.add_argument("--float", type=path_argument, help="write the float step graph here, ship nothing")
+    what.add_argument("--full", type=path_argument, help="write the full-sequence graph here, ship nothing")
+    parser.add_argument(
+        "--work", type=path_argument, default=Path("out/composer"), help="folder with tokens.npz"
+    )
+    parser.add_argument(
+        "--metrics", type=path_argument, help="JSON of models.composer.evaluate for the manifest entry"
     )
     arguments = parser.parse_args()
     checkpoint = arguments.checkpoint or arguments.work / "student-best.pt"
-    try:
-        if arguments.full:
-            export_full(load_model(checkpoint), arguments.full)
-        elif arguments.draft or arguments.float:
-            target = arguments.draft or arguments.float
-            known = read_known(arguments.work)
-            export_step(load_model(checkpoint), known, target, int8=bool(arguments.draft))
-        else:
-            metrics = json.loads(arguments.metrics.read_text(encoding="utf-8")) if arguments.metrics else {}
-            print(ship_student(checkpoint, arguments.work, metrics))
-    except KellyError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
+    outputs = [p for p in (arguments.draft, arguments.float, arguments.full) if p]
+    metrics_file = [arguments.metrics] if arguments.metrics else []
+    refuse_to_overwrite(outputs, [checkpoint, arguments.work / "tokens.npz", *metrics_file])
+    if arguments.full:
+        export_full(load_model(checkpoint), arguments.full)
+    elif arguments.draft or arguments.float:
+        target = arguments.draft or arguments.float
+        known = read_known(arguments.work)
+        export_step(load_model(checkpoint), known, target, int8=bool(arguments.draft))
+    else:
+        metrics = json.loads(arguments.metrics.read_text(encoding="utf-8")) if arguments.metrics else {}
+        print(ship_student(checkpoint, arguments.work, metrics))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from firmware_py.devices.output import refuse_to_overwrite
 from firmware_py.runtimes.artefacts import load
 from firmware_py.runtimes.onnx import OnnxComposer, open_composer
 from kelly_edge.contract import QUADRANTS
 from kelly_edge.errors import ArtefactError, ConfigError, KellyError, OutputError
 from kelly_edge.music.generator import Bar, Generator, SamplingSettings, Target
+from kelly_edge_commands import Parser, command, path_argument
 
 QUADRANT_SIGNS = dict(zip(QUADRANTS, ((1, 1), (-1, 1), (-1, -1), (1, -1)), strict=True))
 NEAR, FAR = 0.2, 1.0
@@ -116,35 +118,34 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise ConfigError("emotion: give --quadrant, or --valence and --arousal")
 
 
+@command("models.composer.generate", KellyError)
 def main() -> None:
     """Read the command line and write the files."""
-    parser = argparse.ArgumentParser(prog="models.composer.generate", description=__doc__)
+    parser = Parser(prog="models.composer.generate", description=__doc__)
     parser.add_argument("--quadrant", choices=QUADRANTS, help="emotion by quadrant")
     parser.add_argument("--valence", type=float, help="-1..1, with --arousal instead of --quadrant")
     parser.add_argument("--arousal", type=float, help="-1..1")
     parser.add_argument("--n", type=int, default=1, help="number of files")
     parser.add_argument("--seconds", type=float, default=40.0, help="length of each")
     parser.add_argument("--seed", type=int, default=0, help="of the first file; the next ones count up")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the files")
-    parser.add_argument("--model", type=Path, help="a step graph; default: the shipped model")
+    parser.add_argument("--out", type=path_argument, required=True, help="folder for the files")
+    parser.add_argument("--model", type=path_argument, help="a step graph; default: the shipped model")
     parser.add_argument("--temperature", type=float, default=SamplingSettings.temperature)
     parser.add_argument("--guidance", type=float, default=SamplingSettings.guidance)
     arguments = parser.parse_args()
     prefix = arguments.quadrant or "va"
-    try:
-        check_arguments(arguments)
-        network = open_network(arguments.model)
-        settings = SamplingSettings(temperature=arguments.temperature, guidance=arguments.guidance)
-        for i in range(arguments.n):
-            target = draw_target(arguments.quadrant, arguments.seed + i)
-            if target is None:
-                target = Target(arguments.valence, arguments.arousal)
-            bars = compose(Generator(network, settings, arguments.seed + i), target, arguments.seconds)
-            write_midi(bars, arguments.out / f"{prefix}_{i:03d}.mid", arguments.seconds)
-    except KellyError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
+    check_arguments(arguments)
+    outputs = [arguments.out / f"{prefix}_{i:03d}.mid" for i in range(arguments.n)]
+    refuse_to_overwrite(outputs, [arguments.model] if arguments.model else [])
+    network = open_network(arguments.model)
+    settings = SamplingSettings(temperature=arguments.temperature, guidance=arguments.guidance)
+    for i in range(arguments.n):
+        target = draw_target(arguments.quadrant, arguments.seed + i)
+        if target is None:
+            target = Target(arguments.valence, arguments.arousal)
+        bars = compose(Generator(network, settings, arguments.seed + i), target, arguments.seconds)
+        write_midi(bars, arguments.out / f"{prefix}_{i:03d}.mid", arguments.seconds)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,7 +10,6 @@ what the teacher makes of them (Kullback-Leibler; squared error through a projec
 it trains data-parallel (gloo or nccl), on one machine or several.
 """
 
-import argparse
 import math
 import os
 import sys
@@ -27,6 +26,7 @@ from torch.nn import functional as F
 
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.music.compound_word import COLUMN, FAMILIES, NOTE, SAMPLED, TYPE, Rows
+from kelly_edge_commands import Parser, command, path_argument
 from models.composer.data import load_tokens
 from models.composer.muon import Muon
 from models.composer.network import Composer, NetworkConfig, row_losses
@@ -257,23 +257,20 @@ def train(
         torch.distributed.destroy_process_group()
 
 
+@command("models.composer.train", KellyError)
 def main() -> None:
     """Read the command line and train."""
-    parser = argparse.ArgumentParser(prog="models.composer.train", description=__doc__)
+    parser = Parser(prog="models.composer.train", description=__doc__)
     parser.add_argument("--config", default="student", help="a network of configs.yaml")
     parser.add_argument(
-        "--work", type=Path, default=Path("out/composer"), help="folder for tokens and checkpoints"
+        "--work", type=path_argument, default=Path("out/composer"), help="folder for tokens and checkpoints"
     )
     parser.add_argument("--distil", action="store_true", help="on what models.composer.distil wrote")
     parser.add_argument("--minutes", type=float, help="of every stage, instead of the config's")
-    parser.add_argument("--configs", type=Path, default=CONFIGS, help="another file of configs")
+    parser.add_argument("--configs", type=path_argument, default=CONFIGS, help="another file of configs")
     arguments = parser.parse_args()
-    try:
-        train(arguments.config, arguments.work, arguments.distil, arguments.minutes, arguments.configs)
-    except KellyError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
+    train(arguments.config, arguments.work, arguments.distil, arguments.minutes, arguments.configs)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

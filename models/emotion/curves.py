@@ -8,7 +8,6 @@ the square root of the reliability it implies (Spearman-Brown): what a model tha
 reach. Validation only: nothing is fitted here.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kelly_edge.errors import DataError, KellyError
+from kelly_edge_commands import Parser, command, path_argument
 from models.emotion import data
 from models.emotion.evaluate import RUNTIMES, decide, open_network
 
@@ -94,29 +94,24 @@ def correlate(model: Float64, people: Float64) -> dict[str, Any]:
     }
 
 
+@command("models.emotion.curves", KellyError)
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m models.emotion.curves", description=__doc__.splitlines()[0]
-    )
+    parser = Parser(prog="python -m models.emotion.curves", description=__doc__.splitlines()[0])
     parser.add_argument("--condition", default="timgm-0", help="cached features of the phrases")
-    parser.add_argument("--cache", type=Path, default=data.default_cache())
-    parser.add_argument("--model", type=Path, help="default: the shipped model")
+    parser.add_argument("--cache", type=path_argument, default=data.default_cache())
+    parser.add_argument("--model", type=path_argument, help="default: the shipped model")
     parser.add_argument("--runtime", choices=RUNTIMES, default=RUNTIMES[0])
     args = parser.parse_args(argv)
-    try:
-        clips = data.vgmidi_phrases()
-        people = human_means(clips)
-        condition, network = data.parse_condition(args.condition), open_network(args.model, args.runtime)
-        heard = [decide(network, *data.load(args.cache, condition, clip)) for clip in clips]
-        model = {
-            "valence": np.array([e.valence for e in heard]),
-            "arousal": np.array([e.arousal for e in heard]),
-        }
-        print(json.dumps({name: correlate(model[name], people[name]) for name in DIMENSIONS}))
-    except KellyError as error:
-        print(error, file=sys.stderr)
-        return 2
+    clips = data.vgmidi_phrases()
+    people = human_means(clips)
+    condition, network = data.parse_condition(args.condition), open_network(args.model, args.runtime)
+    heard = [decide(network, *data.load(args.cache, condition, clip)) for clip in clips]
+    model = {
+        "valence": np.array([e.valence for e in heard]),
+        "arousal": np.array([e.arousal for e in heard]),
+    }
+    print(json.dumps({name: correlate(model[name], people[name]) for name in DIMENSIONS}))
     return 0
 
 

@@ -5,7 +5,6 @@ microphone). Every clip of a condition gives one ``.npz`` (features, presence), 
 on where it stopped. Fonts TimGM6mb and OPL-3 are for evaluation only: no training condition names them.
 """
 
-import argparse
 import csv
 import os
 import shutil
@@ -24,6 +23,7 @@ from scipy.signal import fftconvolve
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.emotion.features import LIMIT, FeatureExtractor
 from kelly_edge.errors import DataError, KellyError
+from kelly_edge_commands import Parser, command, path_argument
 from models.emotion import strings
 from models.emotion.acoustics import Treatment, add_noise, microphone, read_audio
 
@@ -292,29 +292,26 @@ def _jobs(only: list[str]) -> list[tuple[Condition, list[Clip]]]:
     return [(c, clips) for c, clips in jobs if not only or c.name in only]
 
 
+@command("models.emotion.data", KellyError)
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m models.emotion.data", description=__doc__.splitlines()[0]
-    )
+    parser = Parser(prog="python -m models.emotion.data", description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=["prepare"])
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="folder of the cache (resumes)")
+    parser.add_argument(
+        "--cache", type=path_argument, default=default_cache(), help="folder of the cache (resumes)"
+    )
     parser.add_argument("--condition", action="append", default=[], help="only these, for instance fluid-0")
     parser.add_argument("--keep-audio", action="store_true", help="keep renderings (about 4 GB a font)")
     args = parser.parse_args(argv)
-    try:
-        for condition, clips in _jobs(args.condition):
-            for done in prepare(args.cache, condition, clips, args.keep_audio):
-                if done % 20 == 0 or done == len(clips):
-                    print(
-                        f"\r{condition.name:24} {clips[0].split:6} {done:4} of {len(clips)}",
-                        end="",
-                        flush=True,
-                    )
-            print()
-    except KellyError as error:
-        print(error, file=sys.stderr)
-        return 2
+    for condition, clips in _jobs(args.condition):
+        for done in prepare(args.cache, condition, clips, args.keep_audio):
+            if done % 20 == 0 or done == len(clips):
+                print(
+                    f"\r{condition.name:24} {clips[0].split:6} {done:4} of {len(clips)}",
+                    end="",
+                    flush=True,
+                )
+        print()
     return 0
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_py.devices.output import refuse_to_overwrite
 from firmware_py.runtimes.artefacts import load as load_artefact
 from firmware_py.runtimes.emotion_network import TfliteEmotion
 from firmware_py.runtimes.rtneural import open_rtneural
@@ -28,6 +29,7 @@ from kelly_edge.emotion.circumplex import EmotionEstimate, clip_decision
 from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.errors import ArtefactError, DataError, KellyError
+from kelly_edge_commands import Parser, command, path_argument
 from models.emotion import data
 from models.emotion.acoustics import read_audio
 
@@ -209,47 +211,43 @@ def write_predictions(path: Path, predictions: list[Prediction]) -> None:
     part.rename(path)
 
 
+@command("models.emotion.evaluate", KellyError)
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m models.emotion.evaluate", description=__doc__.splitlines()[0]
-    )
+    parser = Parser(prog="python -m models.emotion.evaluate", description=__doc__.splitlines()[0])
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--audio-dir", type=Path, help="recordings: wav, flac, ogg, mp3")
-    source.add_argument("--midi-dir", type=Path, help="MIDI files, rendered with --font")
+    source.add_argument("--audio-dir", type=path_argument, help="recordings: wav, flac, ogg, mp3")
+    source.add_argument("--midi-dir", type=path_argument, help="MIDI files, rendered with --font")
     source.add_argument("--condition", help="cached features of a condition (fluid-0)")
     parser.add_argument("--font", choices=sorted(data.FONTS), default="fluid")
     parser.add_argument("--split", choices=["train", "val", "vgmidi"], default="val")
-    parser.add_argument("--cache", type=Path, default=data.default_cache())
-    parser.add_argument("--model", type=Path, help="default: the shipped model")
+    parser.add_argument("--cache", type=path_argument, default=data.default_cache())
+    parser.add_argument("--model", type=path_argument, help="default: the shipped model")
     parser.add_argument("--runtime", choices=RUNTIMES, default=RUNTIMES[0])
-    parser.add_argument("--out", type=Path, help="CSV of predictions")
-    parser.add_argument("--labels", type=Path, help="CSV of labels (a condition has its own)")
+    parser.add_argument("--out", type=path_argument, help="CSV of predictions")
+    parser.add_argument("--labels", type=path_argument, help="CSV of labels (a condition has its own)")
     parser.add_argument("--json", action="store_true", help="scores as JSON")
     args = parser.parse_args(argv)
-    try:
-        network = open_network(args.model, args.runtime)
-        predictions = [Prediction(path, decide(network, x, p)) for path, x, p in _clips(args)]
-        if args.out:
-            write_predictions(args.out, predictions)
-        labels = read_labels(args.labels) if args.labels else {}
-        if args.condition:
-            clips = data.vgmidi_phrases() if args.split == "vgmidi" else data.emopia(args.split)
-            labels = {c.path.stem: c.quadrant for c in clips} | labels
-        known = [x for x in predictions if Path(x.path).stem in labels]
-        if labels and not known:
-            raise DataError(f"no file of the input is in {args.labels}; file stems must agree")
-        if known:
-            result = scores(known, np.array([labels[Path(x.path).stem] for x in known]))
-            print(json.dumps(result) if args.json else _table(result))
-        elif args.out:
-            print(f"{len(predictions)} files, predictions in {args.out}")
-    except KellyError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"cannot write {args.out} ({error.strerror}); choose another --out", file=sys.stderr)
-        return 2
+    if args.out:
+        folder = args.audio_dir or args.midi_dir
+        heard = sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []
+        refuse_to_overwrite([args.out], [*heard, *(p for p in (args.labels, args.model) if p)])
+    network = open_network(args.model, args.runtime)
+    predictions = [Prediction(path, decide(network, x, p)) for path, x, p in _clips(args)]
+    if args.out:
+        write_predictions(args.out, predictions)
+    labels = read_labels(args.labels) if args.labels else {}
+    if args.condition:
+        clips = data.vgmidi_phrases() if args.split == "vgmidi" else data.emopia(args.split)
+        labels = {c.path.stem: c.quadrant for c in clips} | labels
+    known = [x for x in predictions if Path(x.path).stem in labels]
+    if labels and not known:
+        raise DataError(f"no file of the input is in {args.labels}; file stems must agree")
+    if known:
+        result = scores(known, np.array([labels[Path(x.path).stem] for x in known]))
+        print(json.dumps(result) if args.json else _table(result))
+    elif args.out:
+        print(f"{len(predictions)} files, predictions in {args.out}")
     return 0
 
 

@@ -5,7 +5,6 @@ Writes ``emotion_model.tflite`` (INT8 products, float state; see ``convert``), `
 runtimes follow the float network over a ten-minute stream (cosine of the 64 at least ``MIN_COSINE``).
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from firmware_py.runtimes.rtneural import RtneuralEmotion, weights_in
 from firmware_py.runtimes.tflite import RUNTIME_MODULES
 from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.errors import DataError, KellyError
+from kelly_edge_commands import Parser, command, path_argument
 from models.emotion.data import default_cache, emopia, feature_path, load, parse_condition
 from models.emotion.evaluate import state_pairs
 from models.emotion.network import N_HIDDEN, EmotionLstm, calibrated, load_run, rtneural
@@ -227,39 +227,36 @@ def _rounded(value: Any) -> Any:
     return value
 
 
+@command("models.emotion.export", KellyError)
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m models.emotion.export", description=__doc__.splitlines()[0]
-    )
+    parser = Parser(prog="python -m models.emotion.export", description=__doc__.splitlines()[0])
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--run", type=Path, help="folder of the trained run")
+    what.add_argument("--run", type=path_argument, help="folder of the trained run")
     what.add_argument(
         "--float32", action="store_true", help="the float32 twin of the emotion_model.json in --out"
     )
     parser.add_argument("--tensorflow", default=sys.executable, help="a Python with tensorflow-cpu 2.15.1")
-    parser.add_argument("--metrics", type=Path, help="JSON of models.emotion.evaluate to put in the manifest")
+    parser.add_argument(
+        "--metrics", type=path_argument, help="JSON of models.emotion.evaluate to put in the manifest"
+    )
     parser.add_argument("--condition", action="append", default=[], help="INT8 ranges from these (fluid-0)")
-    parser.add_argument("--calibration", type=Path, help="JSON of models.emotion.validate")
-    parser.add_argument("--cache", type=Path, default=default_cache())
-    parser.add_argument("--out", type=Path, default=SHIPPED)
+    parser.add_argument("--calibration", type=path_argument, help="JSON of models.emotion.validate")
+    parser.add_argument("--cache", type=path_argument, default=default_cache())
+    parser.add_argument("--out", type=path_argument, default=SHIPPED)
     args = parser.parse_args(argv)
-    try:
-        torch.set_num_threads(1)
-        if args.float32:
-            stream = stream_of(args.cache, args.condition or ["fluid-0"], 1)
-            print(json.dumps(export_float(stream, args.tensorflow, args.out), indent=2))
-            return 0
-        metrics = json.loads(args.metrics.read_text(encoding="utf-8")) if args.metrics else {}
-        network = load_run(args.run)
-        if args.calibration:
-            fitted = json.loads(args.calibration.read_text(encoding="utf-8"))
-            network = calibrated(network, fitted["scale"], fitted["valence"], fitted["arousal"])
-        calibration, stream = (stream_of(args.cache, args.condition or ["fluid-0"], k) for k in (0, 1))
-        print(json.dumps(export(network, calibration, stream, args.tensorflow, metrics, args.out), indent=2))
-    except (KellyError, OSError, ValueError, KeyError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    torch.set_num_threads(1)
+    if args.float32:
+        stream = stream_of(args.cache, args.condition or ["fluid-0"], 1)
+        print(json.dumps(export_float(stream, args.tensorflow, args.out), indent=2))
+        return 0
+    metrics = json.loads(args.metrics.read_text(encoding="utf-8")) if args.metrics else {}
+    network = load_run(args.run)
+    if args.calibration:
+        fitted = json.loads(args.calibration.read_text(encoding="utf-8"))
+        network = calibrated(network, fitted["scale"], fitted["valence"], fitted["arousal"])
+    calibration, stream = (stream_of(args.cache, args.condition or ["fluid-0"], k) for k in (0, 1))
+    print(json.dumps(export(network, calibration, stream, args.tensorflow, metrics, args.out), indent=2))
     return 0
 
 

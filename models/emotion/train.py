@@ -8,7 +8,6 @@ its label.
 Design choices are made by ``validate``, on songs and a font held out of the training split; val only reports.
 """
 
-import argparse
 import sys
 import time
 from collections import defaultdict
@@ -23,9 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from firmware_py.devices.output import refuse_to_overwrite
 from kelly_edge.emotion.circumplex import clip_log_odds, posterior_of
 from kelly_edge.emotion.vector import slice_of
 from kelly_edge.errors import ConfigError, KellyError
+from kelly_edge_commands import Parser, command, path_argument
 from models.emotion.augment import Augmentation, augment, font_shifts
 from models.emotion.data import Clip, default_cache, emopia, feature_path, load, parse_condition
 from models.emotion.linear import linear_log_odds
@@ -258,36 +259,38 @@ def train(
     return average.eval()
 
 
+@command("models.emotion.train", KellyError)
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m models.emotion.train", description=__doc__.splitlines()[0]
+    parser = Parser(prog="python -m models.emotion.train", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=path_argument, default=Path(__file__).with_name("emotion.yaml"))
+    parser.add_argument(
+        "--out", type=path_argument, help="folder of the run (default out/emotion/<config>-<seed>)"
     )
-    parser.add_argument("--config", type=Path, default=Path(__file__).with_name("emotion.yaml"))
-    parser.add_argument("--out", type=Path, help="folder of the run (default out/emotion/<config>-<seed>)")
-    parser.add_argument("--cache", type=Path, default=default_cache())
+    parser.add_argument("--cache", type=path_argument, default=default_cache())
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--teacher", type=Path, action="append", default=[], help="folder of a trained run")
+    parser.add_argument(
+        "--teacher", type=path_argument, action="append", default=[], help="folder of a trained run"
+    )
     parser.add_argument("--skip-missing", action="store_true", help="use the clips prepared so far")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
-    try:
-        torch.set_num_threads(args.threads)
-        config = read_config(args.config)
-        if args.seed is not None:
-            config = replace(config, seed=args.seed)
-        out = args.out or Path("out") / "emotion" / f"{args.config.stem}-{config.seed}"
-        out.mkdir(parents=True, exist_ok=True)
-        clips = emopia("train")
-        data = examples(args.cache, config.conditions, clips, args.skip_missing)
-        print(f"{len(clips)} clips, {len(data)} examples, {len(config.conditions)} conditions")
-        teacher = taught([load_run(run) for run in args.teacher], data)
-        network = train(config, data, teacher, out / "train.log", out / "checkpoint.pt")
-        torch.save(network.state_dict(), out / "emotion_model.pt")
-        print(f"wrote {out / 'emotion_model.pt'}; next: python -m models.emotion.export --run {out}")
-    except KellyError as error:
-        print(error, file=sys.stderr)
-        return 2
+    torch.set_num_threads(args.threads)
+    config = read_config(args.config)
+    if args.seed is not None:
+        config = replace(config, seed=args.seed)
+    out = args.out or Path("out") / "emotion" / f"{args.config.stem}-{config.seed}"
+    teachers = [path for run in args.teacher for path in (run.glob("*") if run.is_dir() else [run])]
+    outputs = [out / name for name in ("train.log", "checkpoint.pt", "emotion_model.pt")]
+    refuse_to_overwrite(outputs, [args.config, *teachers])
+    out.mkdir(parents=True, exist_ok=True)
+    clips = emopia("train")
+    data = examples(args.cache, config.conditions, clips, args.skip_missing)
+    print(f"{len(clips)} clips, {len(data)} examples, {len(config.conditions)} conditions")
+    teacher = taught([load_run(run) for run in args.teacher], data)
+    network = train(config, data, teacher, out / "train.log", out / "checkpoint.pt")
+    torch.save(network.state_dict(), out / "emotion_model.pt")
+    print(f"wrote {out / 'emotion_model.pt'}; next: python -m models.emotion.export --run {out}")
     return 0
 
 

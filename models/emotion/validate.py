@@ -7,7 +7,6 @@ log odds and, with ``--student``, of a network distilled from them; fits the cal
 + bias)``, three numbers) that ``export`` folds into the last layer, and writes it with ``--calibration``.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -20,8 +19,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from firmware_py.devices.output import refuse_to_overwrite
 from kelly_edge.emotion.circumplex import SIGNS, clip_log_odds, estimate_of, posterior_of
 from kelly_edge.errors import DataError, KellyError
+from kelly_edge_commands import Parser, command, path_argument
 from models.emotion.data import Clip, default_cache, emopia, parse_condition
 from models.emotion.evaluate import Prediction, scores
 from models.emotion.network import EmotionLstm, run_clips
@@ -131,54 +132,45 @@ def report(name: str, log_odds: Float64, truth: Held, fold_of: NDArray[np.int64]
             print(f"{name}{suffix} {heard}", json.dumps(judge(row[chosen], truth.quadrants[chosen])))
 
 
+@command("models.emotion.validate", KellyError)
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m models.emotion.validate", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--config", type=Path, default=Path(__file__).with_name("emotion.yaml"))
-    parser.add_argument("--cache", type=Path, default=default_cache())
+    parser = Parser(prog="python -m models.emotion.validate", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=path_argument, default=Path(__file__).with_name("emotion.yaml"))
+    parser.add_argument("--cache", type=path_argument, default=default_cache())
     parser.add_argument("--hear", action="append", help="a condition (default: csound-0, muse-0)")
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--only", type=int, action="append", help="run these folds (default: all)")
     parser.add_argument("--seeds", type=int, default=1, help="networks a fold")
     parser.add_argument("--student", action="store_true", help="also distil them into one")
-    parser.add_argument("--calibration", type=Path, help="write the calibration, as JSON")
-    parser.add_argument("--out", type=Path, help="keep the held clips' log odds, as npz")
+    parser.add_argument("--calibration", type=path_argument, help="write the calibration, as JSON")
+    parser.add_argument("--out", type=path_argument, help="keep the held clips' log odds, as npz")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
-    try:
-        torch.set_num_threads(args.threads)
-        config = read_config(args.config)
-        chosen = args.only or list(range(args.folds))
-        hear = args.hear or list(HEARD)
-        found = [
-            run_fold(config, args.cache, hear, (k, args.folds), args.seeds, args.student) for k in chosen
-        ]
-        held = Held(
-            np.concatenate([f.log_odds for f in found], 1),
-            np.concatenate([f.quadrants for f in found]),
-            [name for f in found for name in f.conditions],
-        )
-        fold_of = np.repeat(chosen, [len(f.quadrants) for f in found])
-        if args.out:
-            np.savez(args.out, **asdict(held), fold=fold_of)
-        singles = held.log_odds[: args.seeds]
-        rows = {f"network {i}": row for i, row in enumerate(singles)} | {"mean of networks": singles.mean(0)}
-        if args.student:
-            rows["student"] = held.log_odds[-1]
-        for name, row in rows.items():
-            report(name, row, held, fold_of)
-        calibration = fit_calibration(held.log_odds[-1], held.quadrants)
-        print("calibration", json.dumps(calibration))
-        if args.calibration:
-            args.calibration.write_text(json.dumps(calibration), encoding="utf-8")
-    except KellyError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"cannot write {error.filename} ({error.strerror}); choose another place", file=sys.stderr)
-        return 2
+    refuse_to_overwrite([p for p in (args.out, args.calibration) if p], [args.config])
+    torch.set_num_threads(args.threads)
+    config = read_config(args.config)
+    chosen = args.only or list(range(args.folds))
+    hear = args.hear or list(HEARD)
+    found = [run_fold(config, args.cache, hear, (k, args.folds), args.seeds, args.student) for k in chosen]
+    held = Held(
+        np.concatenate([f.log_odds for f in found], 1),
+        np.concatenate([f.quadrants for f in found]),
+        [name for f in found for name in f.conditions],
+    )
+    fold_of = np.repeat(chosen, [len(f.quadrants) for f in found])
+    if args.out:
+        np.savez(args.out, **asdict(held), fold=fold_of)
+    singles = held.log_odds[: args.seeds]
+    rows = {f"network {i}": row for i, row in enumerate(singles)} | {"mean of networks": singles.mean(0)}
+    if args.student:
+        rows["student"] = held.log_odds[-1]
+    for name, row in rows.items():
+        report(name, row, held, fold_of)
+    calibration = fit_calibration(held.log_odds[-1], held.quadrants)
+    print("calibration", json.dumps(calibration))
+    if args.calibration:
+        args.calibration.write_text(json.dumps(calibration), encoding="utf-8")
     return 0
 
 

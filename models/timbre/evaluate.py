@@ -33,6 +33,7 @@ from kelly_edge.signal.pitch import PitchTracker
 from kelly_edge.timbre.controls import Controls, decoder_inputs, fill_controls
 from kelly_edge.timbre.synth import Synth
 from kelly_edge.timbre.voice import DELAY, Decoder
+from kelly_edge_commands import Parser, command, path_argument
 from models.timbre.data import VOICED, Take, analyse, read_48, recordings, sounds
 from models.timbre.network import CONFIGS, HOP, RATE_HZ, DecoderNetwork, multi_scale_spectral_loss
 from models.timbre.train import load as load_network
@@ -204,26 +205,25 @@ def _table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+@command("models.timbre.evaluate", KellyError)
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m models.timbre.evaluate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--voice", required=True)
-    parser.add_argument("--audio-dir", type=Path, help="recordings to judge on (default: those held out)")
+    parser.add_argument(
+        "--audio-dir", type=path_argument, help="recordings to judge on (default: those held out)"
+    )
     parser.add_argument("--runtime", choices=RUNTIME_MODULES, default="ai_edge_litert")
-    parser.add_argument("--checkpoint", type=Path, help="judge the float network of a training too")
+    parser.add_argument("--checkpoint", type=path_argument, help="judge the float network of a training too")
     parser.add_argument("--config", choices=CONFIGS, default="student", help="of the checkpoint")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
-    try:
-        audio = args.audio_dir
-        result = evaluate(args.voice, audio, args.runtime, args.checkpoint, args.config, audio is None)
-    except KellyError as error:
-        print(f"models.timbre.evaluate: {error}", file=sys.stderr)
-        return 2
+    audio = args.audio_dir
+    result = evaluate(args.voice, audio, args.runtime, args.checkpoint, args.config, audio is None)
     print(json.dumps(result) if args.json else _table(result))
     return 0
 

@@ -4,7 +4,6 @@ Writes ``ddsp_<voice>.tflite`` (INT8 products, float state; see ``convert``), it
 entry and card. Nothing is shipped unless both runtimes follow the float network over the held-out recordings.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from firmware_py.runtimes.tflite import RUNTIME_MODULES
 from kelly_edge.errors import DataError, KellyError
+from kelly_edge_commands import Parser, command, path_argument
 from models.shipping import SHIPPED, set_alias, ship, stream_tflite, tflite_golden, tflite_tensors
 from models.timbre.data import SOURCES, joined, takes
 from models.timbre.evaluate import evaluate
@@ -221,23 +221,26 @@ def export(
     return path
 
 
+@command("models.timbre.export", KellyError)
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--voice", required=True)
-    parser.add_argument("--audio", type=Path, help="the folder it was trained on, if not its own source")
-    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument(
+        "--audio", type=path_argument, help="the folder it was trained on, if not its own source"
+    )
+    parser.add_argument("--checkpoint", type=path_argument, required=True)
     parser.add_argument("--config", choices=CONFIGS, default="student")
     parser.add_argument("--tensorflow", default=sys.executable, help="a Python with tensorflow-cpu 2.15.1")
-    parser.add_argument("--reference", type=Path, help="checkpoint of the yardstick (--config reference)")
-    parser.add_argument("--out", type=Path, default=SHIPPED, help="folder of models (default: those shipped)")
+    parser.add_argument(
+        "--reference", type=path_argument, help="checkpoint of the yardstick (--config reference)"
+    )
+    parser.add_argument(
+        "--out", type=path_argument, default=SHIPPED, help="folder of models (default: those shipped)"
+    )
     args = parser.parse_args()
-    try:
-        made = (args.voice, args.audio, args.checkpoint, args.config, args.tensorflow)
-        export(*made, args.reference, args.out)
-    except KellyError as error:
-        print(f"models.timbre.export: {error}", file=sys.stderr)
-        return 2
+    made = (args.voice, args.audio, args.checkpoint, args.config, args.tensorflow)
+    export(*made, args.reference, args.out)
     return 0
 
 

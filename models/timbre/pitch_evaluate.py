@@ -27,6 +27,7 @@ from scipy.ndimage import maximum_filter1d, minimum_filter1d
 from kelly_edge.contract import F0_MAX_HZ, F0_MIN_HZ, HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.signal.pitch import LONG, PitchTracker
+from kelly_edge_commands import Parser, command
 from models.timbre.pitch_sounds import CURVES, PLAYERS, KnownSound, known_sounds, noisy
 
 Float64 = NDArray[np.float64]
@@ -240,9 +241,10 @@ def _table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+@command("models.timbre.pitch_evaluate", KellyError)
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m models.timbre.pitch_evaluate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -253,11 +255,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tracker", action="append", choices=TRACKERS, help="default: all")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
-    try:
-        result = evaluate(frozenset(args.kind) if args.kind else None, args.tracker or list(TRACKERS))
-    except KellyError as error:
-        print(f"models.timbre.pitch_evaluate: {error}", file=sys.stderr)
-        return 2
+    result = evaluate(frozenset(args.kind) if args.kind else None, args.tracker or list(TRACKERS))
     print(json.dumps(result) if args.json else _table(result))
     return 0
 

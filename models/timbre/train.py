@@ -3,7 +3,6 @@
 Checkpoints every minute in the work folder; an interrupted training resumes from its last.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -17,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kelly_edge.contract import N_HARMONICS
-from kelly_edge.errors import DataError
+from kelly_edge.errors import DataError, KellyError
 from kelly_edge.timbre.controls import decoder_inputs
+from kelly_edge_commands import Parser, command, path_argument
 from models.timbre.data import Take, joined, takes
 from models.timbre.network import (
     CONFIGS,
@@ -163,21 +163,22 @@ def train(voice: str, audio: Path | None, config: str, work: Path, n_steps: int,
     return path
 
 
+@command("models.timbre.train", KellyError)
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--voice", required=True)
-    parser.add_argument("--audio", type=Path, help="folder of recordings (default: the voice's own source)")
+    parser.add_argument(
+        "--audio", type=path_argument, help="folder of recordings (default: the voice's own source)"
+    )
     parser.add_argument("--config", choices=CONFIGS, default="student")
-    parser.add_argument("--work", type=Path, default=Path("out/timbre"), help="folder of the checkpoints")
+    parser.add_argument(
+        "--work", type=path_argument, default=Path("out/timbre"), help="folder of the checkpoints"
+    )
     parser.add_argument("--steps", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    try:
-        train(args.voice, args.audio, args.config, args.work, args.steps, args.seed)
-    except DataError as error:
-        print(f"models.timbre.train: {error}", file=sys.stderr)
-        return 2
+    train(args.voice, args.audio, args.config, args.work, args.steps, args.seed)
     return 0
 
 

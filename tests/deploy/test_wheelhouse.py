@@ -86,9 +86,9 @@ def test_hosts_are_named_by_address_name_or_group(tmp_path: Path) -> None:
         ("hosts: {a: {address: x}}", ["@wrad"], "@wrad is no group"),
         ("hosts: {ward-1: {address: x}}", ["ward-2"], "did you mean ward-1"),
         ("hosts: {a: {address: x, password: y}}", ["a"], "password is unknown"),
-        ("hosts: {a: {address: x, port: no}}", ["a"], "port is False"),
+        ("hosts: {a: {address: x, port: no}}", ["a"], "port is no"),
         ("hosts: {a: {user: x}}", ["a"], "a has no address"),
-        ("hosts: [", ["a"], "cannot read"),
+        ("hosts: [", ["a"], "not YAML"),
         ("groups: {g: [z]}", ["@g"], "names z, which is no host"),
     ],
 )

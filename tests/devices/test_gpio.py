@@ -15,6 +15,7 @@ from gpiozero.pins.mock import MockFactory, MockPin, MockSPIDevice
 
 from firmware_py.board import Board, memory_board
 from firmware_py.devices import gpio
+from firmware_py.devices.config_file import load_settings
 from firmware_py.devices.gpio import HOLD_BACK_S, Pins, Pots, open_factory
 from firmware_py.devices.offline import ListJournal, VirtualClock
 from firmware_py.panel_parts import PanelParts, claim_pins, lamp_on, new_panel, open_panel
@@ -24,7 +25,6 @@ from firmware_py.processes.lamp import COLOURS, WATCHED, XRUN_S
 from firmware_py.safe_mode import SafeStage
 from firmware_py.telemetry import TIMES_DTYPE, new_counters
 from kelly_edge.config import Settings
-from kelly_edge.config_check import settings_from
 from kelly_edge.contract import KNOBS_DTYPE, PROGRAMMES
 from kelly_edge.errors import DeviceError
 
@@ -85,7 +85,7 @@ class Rig:
 
     def __init__(self, wires: Wires, *overrides: str) -> None:
         self.wires = wires
-        self.settings: Settings = settings_from(overrides=overrides)
+        self.settings: Settings = load_settings(None, overrides)
         self.clock, self.board, self.journal = VirtualClock(), memory_board(), ListJournal()
         self.told: list[str] = []
         self.control = ControlStage(self.board, self.settings, self.journal)
@@ -416,7 +416,7 @@ def test_a_machine_without_a_header_plays_without_a_panel(
     control = ControlStage(board, Settings(), ListJournal())
     assert open_panel(Settings(), tmp_path, board, control, told.append, VirtualClock()) is None
     assert told == []
-    asked = settings_from(overrides=["panel.chip=gpio-sim.0-node0"])
+    asked = load_settings(None, ["panel.chip=gpio-sim.0-node0"])
     assert open_panel(asked, tmp_path, board, control, told.append, VirtualClock()) is None
     assert told == [
         "no panel: no GPIO chip is called gpio-sim.0-node0; `gpiodetect` lists them, set panel.chip"

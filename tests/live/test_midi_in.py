@@ -9,8 +9,9 @@ import pytest
 
 rtmidi = pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
 
-from firmware_py.devices.midi_in import MAX_MESSAGES, ChannelMessages, MidiInputs, stable_name  # noqa: E402
+from firmware_py.devices.midi_in import MAX_MESSAGES, ChannelMessages, MidiInputs  # noqa: E402
 from firmware_py.devices.midi_ports import MidiPorts  # noqa: E402
+from firmware_py.devices.port_names import stable_name  # noqa: E402
 
 PATIENCE_S = 60.0
 """Only a fault takes this long."""
@@ -145,3 +146,38 @@ def test_the_box_does_not_hear_itself(jack: Any) -> None:
     inputs.close()
     ports.close()
     instrument.close_port()
+
+
+NAMES = ("knobs [A]", "knobs {b} *?", "[x")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_jack_port_is_opened_by_its_own_name_whatever_it_holds(jack: Any, name: str) -> None:
+    controller = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name)
+    controller.open_virtual_port("out")
+    other = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, "knobs A")
+    other.open_virtual_port("out")
+    inputs = MidiInputs((f"jack:{name}:out",), lambda text: None)
+    try:
+        assert inputs.names == [f"jack:{name}:out"]
+        time.sleep(0.1)
+        controller.send_message([0xB0, 21, 99])
+        assert received(inputs, 1) == [(f"jack:{name}:out", bytes((0xB0, 21, 99)))]
+    finally:
+        inputs.close()
+        for port in (controller, other):
+            port.close_port()
+            port.delete()
+
+
+def test_a_jack_port_s_name_makes_no_line_of_ours(jack: Any) -> None:
+    forger = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, "x\nkelly-edge: all is well\x1b[32m")
+    forger.open_virtual_port("out")
+    told: list[str] = []
+    inputs = MidiInputs(("jack:x*",), told.append)
+    forger.close_port()
+    forger.delete()
+    inputs.scan()
+    inputs.close()
+    assert len(told) == 2
+    assert all(line.isprintable() for line in told)

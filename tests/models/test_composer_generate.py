@@ -11,9 +11,9 @@ from models.composer import generate
 from models.composer.data import read_midi
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     monkeypatch.setattr(sys, "argv", ["generate", *words])
-    generate.main()
+    return generate.main()
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,7 @@ def test_a_bad_argument_is_one_line_and_writes_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        run(monkeypatch, *words, "--out", str(tmp_path / "out"))
-    assert stopped.value.code == 2
+    assert run(monkeypatch, *words, "--out", str(tmp_path / "out")) == 2
     said = capsys.readouterr().err
     assert fault in said
     assert said.count("\n") == 1
@@ -48,8 +46,7 @@ def test_a_folder_that_is_a_file_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out").write_text("")
-    with pytest.raises(SystemExit):
-        run(monkeypatch, "--quadrant", "Q3", "--seconds", "2", "--out", str(tmp_path / "out"))
+    assert run(monkeypatch, "--quadrant", "Q3", "--seconds", "2", "--out", str(tmp_path / "out")) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from firmware_py.__main__ import LEARNABLE
 from firmware_py.board import memory_board
-from firmware_py.devices.learned_controls import Learned
+from firmware_py.devices.learned_controls import SWITCH, Learned
 from firmware_py.devices.offline import ListJournal, VirtualClock
 from firmware_py.learning import Chooser, listen
 from firmware_py.processes.control import ControlStage
@@ -241,14 +241,20 @@ def test_no_bytes_make_it_fail_or_a_knob_leave_its_limits(
 def test_the_controller_turned_is_learned_and_one_that_trembles_is_not() -> None:
     chooser = Chooser("valence")
     for n in range(50):
-        assert chooser.hear(PORT, cc(7, 64 + n % 3), 0.0) is None
-    heard = [chooser.hear(PORT, cc(21, value, channel=2), 0.0) for value in range(40, 60)]
-    assert heard[11] is None
-    assert heard[12] == Learned("valence", PORT, 2, 21)
+        chooser.hear(PORT, cc(7, 64 + n % 3), 0.0)
+    chosen = []
+    for value in range(40, 60):
+        chooser.hear(PORT, cc(21, value, channel=2), 0.0)
+        chosen.append(chooser.chosen(0.0))
+    assert chosen[11] is None
+    assert chosen[12] == Learned("valence", PORT, 2, 21)
 
 
 def test_a_button_is_learned_from_one_press() -> None:
-    assert Chooser("panic").hear(PORT, cc(50, 127), 0.0) == Learned("panic", PORT, 0, 50)
+    chooser = Chooser("panic")
+    chooser.hear(PORT, cc(50, 127), 0.0)
+    assert chooser.chosen(0.1) is None  # It may be the first message of a knob.
+    assert chooser.chosen(1.0) == Learned("panic", PORT, 0, 50, coding=SWITCH)
 
 
 def test_nothing_turned_is_one_line() -> None:

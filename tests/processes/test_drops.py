@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from firmware_py.board import RINGS, memory_board
+from firmware_py.devices.config_file import load_settings
 from firmware_py.devices.offline import ListJournal, VirtualClock
 from firmware_py.monitor.reading import Reader
 from firmware_py.monitor.screen import draw
@@ -14,7 +15,6 @@ from firmware_py.processes.watch import WatchStage
 from firmware_py.telemetry import COUNTERS, new_counters
 from firmware_py.wiring import Models, Offline
 from kelly_edge.config import Settings
-from kelly_edge.config_check import settings_from
 from kelly_edge.contract import SAMPLE_RATE_HZ
 
 DROPS = {
@@ -65,7 +65,7 @@ def test_a_composer_that_takes_nothing_costs_records_that_are_counted(
 
 
 def test_bars_that_nobody_takes_are_counted(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = settings_from(overrides=["midi.clock=true"])
+    settings = load_settings(None, ["midi.clock=true"])
     offline = Offline(settings, models, np.zeros(SAMPLE_RATE_HZ, np.float32))
     refused: list[object] = []
     monkeypatch.setattr(offline.board.rings["bars"], "write", refused.append)

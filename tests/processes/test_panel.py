@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from firmware_py.board import PANIC_DTYPE, memory_board
+from firmware_py.devices.config_file import load_settings
 from firmware_py.devices.contacts import Edge
 from firmware_py.devices.offline import VirtualClock
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.controllers import CONTROLS
 from firmware_py.processes.panel import N_JUMPS, PanelStage, panel_pins
 from kelly_edge.config import PanelSettings, Settings
-from kelly_edge.config_check import settings_from
 from kelly_edge.contract import KNOBS_DTYPE, PROGRAMMES
 from kelly_edge.errors import ConfigError
 from kelly_edge.panel import KNOB_RANGES, EncoderLine, Page, PotLine, read_encoder, read_pot
@@ -58,7 +58,7 @@ class Hands:
 
 class Rig:
     def __init__(self, *overrides: str) -> None:
-        self.settings = settings_from(overrides=overrides)
+        self.settings = load_settings(None, overrides)
         self.clock, self.board, self.log = VirtualClock(), memory_board(), Entries()
         self.hands = Hands(self.clock)
         self.control = ControlStage(self.board, self.settings, self.log)
@@ -303,10 +303,10 @@ def test_a_pots_line_with_a_fault_is_refused(line: str) -> None:
 
 def test_a_pin_used_twice_is_one_line_with_both_users() -> None:
     with pytest.raises(ConfigError, match="pin 17 is both the encoder of valence and") as caught:
-        settings_from(overrides=["panel.encoders=[valence 0.04 on 17 27 22, arousal 0.1 on 17 5 6]"])
+        load_settings(None, ["panel.encoders=[valence 0.04 on 17 27 22, arousal 0.1 on 17 5 6]"])
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="pots' converter"):
-        settings_from(overrides=["panel.pots=[valence -1..1 on 3]"])
+        load_settings(None, ["panel.pots=[valence -1..1 on 3]"])
 
 
 def test_the_default_panel_leaves_the_codecs_and_consoles_pins_free() -> None:
@@ -329,5 +329,5 @@ def test_knobs_and_midi_controllers_agree_on_every_range() -> None:
 
 
 def test_settings_without_a_panel_are_good() -> None:
-    assert settings_from(overrides=["panel.chip=none", "panel.encoders=[]"]).panel.encoders == ()
+    assert load_settings(None, ["panel.chip=none", "panel.encoders=[]"]).panel.encoders == ()
     assert Settings().panel.conflict() == ""

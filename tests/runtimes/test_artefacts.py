@@ -121,3 +121,49 @@ def test_the_user_data_folder_is_searched_last(monkeypatch: pytest.MonkeyPatch, 
     origins = [origin for origin, _ in artefacts.search_folders("x")]
     assert origins == ["explicit", "release", "repo", "user data"]
     assert artefacts.search_folders()[-1][1].is_relative_to(tmp_path)
+
+
+WRONG: tuple[Any, ...] = (None, -1, 1e400, float("nan"), "x", "../..", [], [[]], {}, {"a": [1]}, True)
+
+
+def damaged_entries(rng: np.random.Generator, text: str) -> str:
+    """An entry with a key gone, a value of another kind at any depth, or bytes of its text lost."""
+    kind = rng.integers(3)
+    if kind == 2:
+        at, n = int(rng.integers(len(text))), int(rng.integers(1, 40))
+        return text[:at] + text[at + n :]
+    entry = yaml.safe_load(text)
+    place, key = entry, str(rng.choice([k for k in entry if k != "metrics"]))
+    while kind == 1 and rng.random() < 0.6:
+        inner = place[key]
+        if isinstance(inner, dict) and inner:
+            place, key = inner, rng.choice(list(inner))
+        elif isinstance(inner, list) and inner:
+            place, key = inner, int(rng.integers(len(inner)))
+        else:
+            break
+    if kind == 0:
+        del place[key]
+    else:
+        place[key] = WRONG[int(rng.integers(len(WRONG)))]
+    return yaml.safe_dump(entry)
+
+
+@pytest.mark.parametrize("name", ["emotion_model", "ddsp_flute", "transformer_model", "manifest"])
+def test_a_damaged_entry_is_one_line_or_does_not_matter(folder: Path, name: str) -> None:
+    from firmware_py.wiring import open_models
+    from kelly_edge.config import RuntimeSettings, Settings, VoiceSettings
+
+    settings = Settings(
+        runtime=RuntimeSettings(models_dir=str(folder)), voice=VoiceSettings(names=("flute",))
+    )
+    rng, path, n_refused = np.random.default_rng(5), folder / f"{name}.yaml", 0
+    text = path.read_text(encoding="utf-8")
+    for _ in range(12):
+        path.write_text(damaged_entries(rng, text), encoding="utf-8")
+        try:
+            open_models(settings)
+        except ArtefactError as error:
+            n_refused += 1
+            assert "\n" not in str(error) and str(folder) in str(error)
+    assert n_refused > 3
