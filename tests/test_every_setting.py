@@ -19,6 +19,7 @@ from firmware_py.board import memory_board
 from firmware_py.composer_models import new_generator
 from firmware_py.control_parts import bounds_of
 from firmware_py.devices import alsa
+from firmware_py.devices.config_file import load_settings
 from firmware_py.devices.contacts import Edge
 from firmware_py.devices.offline import RecordingMidi, VirtualClock
 from firmware_py.devices.output import OutputFolder, write_midi
@@ -33,7 +34,6 @@ from firmware_py.processes.midi import MidiStage
 from firmware_py.processes.panel import PanelStage, panel_pins
 from firmware_py.wiring import Models
 from kelly_edge.config import Settings, Value, rules
-from kelly_edge.config_check import settings_from
 from kelly_edge.contract import EMOTION_RATE_HZ, GROUP_S, HEARD_DTYPE, HOP_SIZE, NOTE_DTYPE, SAMPLE_RATE_HZ
 from kelly_edge.music.envelope import Envelope, TimedNote, bound_tempo
 from kelly_edge.music.following import fold_tempo
@@ -572,7 +572,7 @@ def test_every_numeric_setting_has_its_row() -> None:
 def test_a_setting_does_what_its_line_says(path: str, value: float) -> None:
     row = ROWS[path]
     also = [override for override in row.also if not override.startswith(f"{path}=")]
-    settings = settings_from(overrides=[*also, f"{path}={value}"])
+    settings = load_settings(None, [*also, f"{path}={value}"])
     observed = row.observe(settings)
     lowest = value if row.lowest is None else row.lowest(value)
     highest = value if row.highest is None else row.highest(value)

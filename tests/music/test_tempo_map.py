@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_py.board import BAR_DTYPE
+from firmware_py.devices.config_file import load_settings
 from firmware_py.devices.output import KEY_SIGNATURES, OutputFolder, write_midi
 from firmware_py.wiring import Models, Offline, Performance
 from kelly_edge.config import Settings
-from kelly_edge.config_check import settings_from
 from kelly_edge.contract import NOTE_DTYPE, SAMPLE_RATE_HZ
 from kelly_edge.music.tempo_map import TICKS_PER_BEAT, TempoMap
 
@@ -171,7 +171,7 @@ def short(models: Models, demo_samples: np.ndarray) -> Callable[..., Performance
 
     def play(*overrides: str) -> Performance:
         part = demo_samples[20 * SAMPLE_RATE_HZ : 30 * SAMPLE_RATE_HZ]
-        return Offline(settings_from(overrides=overrides), models, part).run()
+        return Offline(load_settings(None, overrides), models, part).run()
 
     return play
 

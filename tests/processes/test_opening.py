@@ -7,11 +7,11 @@ import pytest
 
 from firmware_py.board import memory_board
 from firmware_py.composer_models import new_generator
+from firmware_py.devices.config_file import load_settings
 from firmware_py.devices.offline import VirtualClock
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.wiring import Models, Offline
 from kelly_edge.config import Settings
-from kelly_edge.config_check import settings_from
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE, RUNGS, SAMPLE_RATE_HZ
 from kelly_edge.music.compound_word import STEPS_PER_BEAT
 from kelly_edge.music.generator import Generator, Target
@@ -110,7 +110,7 @@ def test_no_note_of_a_bar_is_foreign_on_any_rung(models: Models, tonic: int, run
 def test_the_longest_look_ahead_of_the_shortest_rests_may_be_taken_back(models: Models) -> None:
     overrides = ("composer.look_ahead_s=8", "midi.latency_ms=500")
     overrides += ("envelope.tempo_max_bpm=300", "envelope.tempo_min_bpm=299")
-    settings, clock, board = settings_from(overrides=overrides), VirtualClock(), memory_board()
+    settings, clock, board = load_settings(None, overrides), VirtualClock(), memory_board()
     stage = ComposerStage(board, settings, new_generator(settings, models.composer), clock)
     heard: Any = np.zeros((), HEARD_DTYPE)
     heard["tonic"] = heard["mode"] = -1
