@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,8 @@ def test_the_service_is_found_where_no_box_of_the_user_is(
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "user"))
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    # A box of the temporary folder may have been left here.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     service = tmp_path / "service"
     assert run_dir_of(Settings(), service) == tmp_path / "user" / "kelly-edge"
     service.mkdir()
