@@ -34,7 +34,7 @@ TREE: Final = "tree"
 NEW: Final = ".new-"
 MARGIN_BYTES: Final = 64 << 20
 """Left free: logs and sessions go on."""
-COMMAND: Final = """#!{python}
+COMMAND: Final = """#!{python} -Iu
 import sys
 from firmware_py.__main__ import main
 sys.exit(main())
