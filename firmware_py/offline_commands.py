@@ -63,6 +63,7 @@ def _summary(recording: Recording, performance: Performance) -> dict[str, Any]:
         "seconds": round(recording.duration_s, DIGITS),
         "heard": [_mood(half) for half in halves if half],
         "n_notes": len(performance.notes),
+        "voice_seconds": round(len(performance.voice) / SAMPLE_RATE_HZ, DIGITS),
         "voice_peak_dbfs": round(gain_to_db(peak), DIGITS),
         "n_non_finite_samples": recording.n_non_finite,
         "n_clipped_samples": recording.n_clipped,

@@ -6,8 +6,7 @@ heard. 3. After the flip the target and every unit get READY. 4. For a while not
 captured and played, hops are heard, every process steps, and no xrun is counted. ``Limits`` says how many.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -76,8 +75,6 @@ def prove(
     release: Path,
     patience: Patience,
     had_card: bool = False,
-    sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Proof:
     """Watch what runs.
 
@@ -90,12 +87,12 @@ def prove(
     ReleaseError: a unit does not get READY, fails or restarts, or nothing is heard or played.
     """
     limits = limits_of(release)
-    units = _wait_until_ready(programs, patience, sleep, clock)
+    units = _wait_until_ready(programs, patience)
     restarts = {unit.name: unit.n_restarts for unit in units}
     before = programs.reading(release)
-    end_s = clock() + patience.steady_s
-    while clock() < end_s:
-        sleep(min(patience.look_every_s, max(end_s - clock(), 0.0)))
+    end_s = programs.now_s() + patience.steady_s
+    while (left_s := end_s - programs.now_s()) > 0.0:
+        programs.wait(min(patience.look_every_s, left_s))
         for unit in programs.units():
             if not unit.is_ready or unit.n_restarts > restarts.get(unit.name, 0):
                 raise ReleaseError(f"{unit.name} does not stay up ({unit.state}, {unit.n_restarts} restarts)")
@@ -146,20 +143,18 @@ def _risen(before: Mapping[str, Any], after: Mapping[str, Any], *path: str) -> f
     return _at(after, *path) - _at(before, *path)
 
 
-def _wait_until_ready(
-    programs: Programs, patience: Patience, sleep: Callable[[float], None], clock: Callable[[], float]
-) -> list[Unit]:
-    end_s = clock() + patience.ready_s
+def _wait_until_ready(programs: Programs, patience: Patience) -> list[Unit]:
+    end_s = programs.now_s() + patience.ready_s
     while True:
         units = programs.units()
         if len(units) < 2:
             raise ReleaseError("its target wants no unit")
         if failed := next((unit for unit in units if unit.has_failed), None):
             raise ReleaseError(f"{failed.name} failed ({failed.state})")
-        # The target is up once each of its units is READY or failed: a unit that is late is the better answer.
+        # The target is up once each unit is READY or failed: a late unit is the better answer.
         late = next((unit for unit in (*units[1:], units[0]) if not unit.is_ready), None)
         if late is None:
             return units
-        if clock() >= end_s:
+        if programs.now_s() >= end_s:
             raise ReleaseError(f"{late.name} is not READY after {patience.ready_s:.0f} s ({late.state})")
-        sleep(patience.look_every_s)
+        programs.wait(patience.look_every_s)

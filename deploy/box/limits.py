@@ -1,4 +1,4 @@
-"""What a healthy release must reach: numbers that are signed and stored with it, as ``system/health.json``."""
+"""What a healthy release must reach: numbers signed and stored with it, as ``system/health.json``."""
 
 import json
 import math
@@ -17,9 +17,9 @@ class Limits:
     """Of the rehearsal and of the running box.
 
     ``notes``: that reach ``midi`` from the test phrase, at least; ``voice_s``, ``voice_peak_dbfs``: of the
-    voice that answers it, at least; ``share_of_periods``: of the periods that the clock allows, that the sound
-    card captures and plays, at least; ``hops_per_s``: that ``dsp`` hears, at least (187.5 are due);
-    ``xruns``: while the box is watched, at most.
+    voice that answers it, at least; ``share_of_periods``: of the periods that the clock allows, those that
+    the sound card captures and plays, at least; ``hops_per_s``: those that ``dsp`` hears, at least (187.5 are
+    due); ``xruns``: while the box is watched, at most.
     """
 
     notes: float

@@ -33,8 +33,8 @@ UP: Final = ("active", "reloading")
 
 @dataclass(frozen=True)
 class Unit:
-    """``is_ready``: up since this start, or deliberately left out of it (masked, or a condition of its own did
-    not hold *when systemd looked in this start*).
+    """``is_ready``: up since this start, or deliberately left out of it (masked, or a condition of its own
+    did not hold when systemd looked *in this start*).
 
     A job that runs once and leaves nothing behind (the first boot's bench) is ready when it was begun.
     """
@@ -48,6 +48,12 @@ class Unit:
 
 class Programs(Protocol):
     """systemd and the release's command, or a stand-in that plays them in tests."""
+
+    def now_s(self) -> float:
+        """CLOCK_MONOTONIC, by which systemd stamps its units."""
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
 
     def reload(self) -> None:
         """Let systemd read its units again, and udev its rules."""
@@ -85,16 +91,18 @@ class SystemPrograms:
     Parameters
     ----------
     ask: how systemctl is asked.
-    clock: CLOCK_MONOTONIC in seconds, by which systemd stamps its units.
     """
 
-    def __init__(
-        self, layout: Layout, ask: Ask = _ask_systemctl, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, layout: Layout, ask: Ask = _ask_systemctl) -> None:
         self._layout = layout
         self._ask = ask
-        self._clock = clock
         self._restarted_us = 0
+
+    def now_s(self) -> float:
+        return time.monotonic()
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     def reload(self) -> None:
         self._systemctl("daemon-reload")
@@ -107,7 +115,7 @@ class SystemPrograms:
         self._systemctl("reset-failed", check=False)
         # By name too: what is not part of the target, or was wanted by the release before alone, must end.
         self._systemctl("stop", TARGET, "kelly-edge@*.service", *self._wanted(), check=False)
-        self._restarted_us = int(self._clock() * 1e6)
+        self._restarted_us = int(self.now_s() * 1e6)
         # Not waited for: a unit that never gets ready is what the health check is there to see.
         self._systemctl("start", "--no-block", TARGET)
 
@@ -127,7 +135,7 @@ class SystemPrograms:
         if not phrase.is_file():
             raise ReleaseError(f"{phrase} is missing; build the bundle again")
         # In the sandbox's own /tmp, which is gone with it.
-        words = ["play", str(phrase), "--out", "/tmp/out", "--json", *self._config_words()]  # noqa: S108
+        words = ["play", str(phrase), "--out", "/tmp/out", "--json", *self._config_words()]
         done = self._kelly_edge(release, words, PLAY_WITHIN_S)
         if done.returncode:
             raise ReleaseError(f"the test phrase does not play ({_last_line(done)})")

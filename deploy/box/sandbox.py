@@ -1,4 +1,4 @@
-"""How root runs a release's own command: as a service user, in the sandbox of the units, with an empty environment.
+"""How root runs a release's own command: as a service user, in the sandbox of the units.
 
 Root itself never runs a release's code, and never opens a file that a service may write.
 """

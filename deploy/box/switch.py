@@ -10,7 +10,6 @@ import fcntl
 import math
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -238,7 +237,7 @@ def silence(layout: Layout, programs: Programs) -> str:
     try:
         if (limits := limits_of(release)) is not None:
             before = programs.reading(release)
-            time.sleep(LISTEN_S)
+            programs.wait(LISTEN_S)
             # Looked at for a moment: one xrun there is no verdict.
             listen(before, programs.reading(release), replace(limits, xruns=math.inf), had_card(layout))
     except ReleaseError as error:

@@ -56,6 +56,7 @@ class AudioStage:
         self._limiter.process(block)
         self._card.write(block)
         counters["n_periods"] += 1
+        counters["n_absent_periods"] += not self._card.is_there
         counters["n_capture_xruns"] = self._card.n_capture_xruns
         counters["n_playback_xruns"] = self._card.n_playback_xruns
         self._telemetry.write(counters)
