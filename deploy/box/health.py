@@ -115,7 +115,7 @@ def listen(
     if before is None or after is None:
         raise ReleaseError("no process counts anything in /run/kelly-edge: nothing is heard or played")
     seconds = _at(after, "time_s") - _at(before, "time_s")
-    if not seconds > 0.0:
+    if not (_at(before, "time_s") > 0.0 and seconds > 0.0):
         raise ReleaseError("its monitor does not tell the time of what it reads; build it again")
     for process in after.get("processes", {}):
         if _at(after, "processes", process, "n_times") <= _at(before, "processes", process, "n_times"):

@@ -42,11 +42,15 @@ def limits_of(release: Path) -> Limits | None:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError
         raw = json.loads(path.read_text(encoding="utf-8"))
-        limits = Limits(**{field.name: float(raw[field.name]) for field in fields(Limits)})
+        limits = Limits(**{field.name: _number(raw[field.name]) for field in fields(Limits)})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         raise ReleaseError(f"{path} does not hold the limits of a healthy release; build it again") from None
-    if not all(math.isfinite(getattr(limits, field.name)) for field in fields(Limits)):
-        raise ReleaseError(f"{path} holds a limit that is no finite number; build it again")
     return limits
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError
+    return float(value)
