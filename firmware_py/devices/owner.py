@@ -6,12 +6,14 @@ A name in a folder that somebody else may write leads wherever they want: to a l
 import os
 import pwd
 import resource
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from kelly_edge.errors import OutputError
 
 RT_PRIORITY: Final = 95
+UNLIMITED: Final = resource.RLIM_INFINITY
 
 
 def foreign_owner(*folders: Path) -> int:
@@ -38,10 +40,11 @@ def become_owner_of(*folders: Path) -> None:
     if os.geteuid() != 0 or (owner := foreign_owner(*folders)) == 0:
         return
     where = " and ".join(map(str, folders))
+    # What its units grant the service; in a container even root may be refused.
+    for limit, value in ((resource.RLIMIT_RTPRIO, RT_PRIORITY), (resource.RLIMIT_MEMLOCK, UNLIMITED)):
+        with suppress(OSError, ValueError):
+            resource.setrlimit(limit, (value, value))
     try:
-        # What its units grant the service.
-        resource.setrlimit(resource.RLIMIT_RTPRIO, (RT_PRIORITY, RT_PRIORITY))
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         user = pwd.getpwuid(owner)
         groups = os.getgrouplist(user.pw_name, user.pw_gid)
         os.setgroups(groups)
@@ -49,8 +52,8 @@ def become_owner_of(*folders: Path) -> None:
         os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
     except KeyError:
         raise OutputError(f"{where}: user {owner}, who owns it, does not exist; correct its owner") from None
-    except (OSError, ValueError) as error:
-        raise OutputError(f"cannot become user {owner}, who owns {where} ({error})") from None
+    except OSError as error:
+        raise OutputError(f"cannot become user {owner}, who owns {where} ({error.strerror})") from None
     os.environ["HOME"] = user.pw_dir
     for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
         os.environ.pop(name, None)
