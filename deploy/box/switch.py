@@ -132,11 +132,11 @@ def judge(layout: Layout, programs: Programs, manifest: Manifest, patience: Pati
         text = f"{release} is not healthy: {error}; back on {state.fallback}"
         go_back(layout, programs, state.fallback, text)
         raise ReleaseError(text) from None
-    state = read_state(layout).passed(release, manifest.counter)
-    write_state(layout, state)
+    text = f"{release} is good: {proof.line}"
+    write_state(layout, replace(read_state(layout).passed(release, manifest.counter), last=text))
     remember_card(layout, proof)
     tidy(layout)
-    return f"{release} is good: {proof.line}"
+    return text
 
 
 def go_back(layout: Layout, programs: Programs, release: str, text: str) -> None:
