@@ -38,14 +38,15 @@ class ReleaseCache(caching.UserProvidedCacheLocator):  # type: ignore[misc]
 
 
 class SealedCache(ReleaseCache):
-    """The same, read only: what is not there is compiled for this process alone.
+    """The same, read only: what is not there, or damaged, is compiled for this process alone.
 
-    numba refuses a folder that it cannot write, and has no setting for one.
+    numba refuses a folder that it cannot write, has no setting for one, and fails on a damaged file.
     """
 
     def __init__(self, py_func: Any, py_file: str) -> None:
         super().__init__(py_func, py_file)
         caching.Cache.save_overload = _keep_to_itself  # type: ignore[method-assign]
+        caching.Cache.load_overload = _load_if_sound  # type: ignore[method-assign]
 
     def ensure_cache_path(self) -> None:
         """Nobody has to write here."""
@@ -53,6 +54,17 @@ class SealedCache(ReleaseCache):
 
 def _keep_to_itself(cache: object, signature: object, compiled: object) -> None:
     """Stands for ``Cache.save_overload``."""
+
+
+_load: Final = caching.Cache.load_overload
+
+
+def _load_if_sound(cache: caching.Cache, signature: object, context: object) -> object:
+    """Stands for ``Cache.load_overload``."""
+    try:
+        return _load(cache, signature, context)  # type: ignore[no-untyped-call]
+    except Exception:  # a damaged pickle may raise anything
+        return None
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -65,10 +77,20 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return hashlib.sha256("\n".join([os.uname().machine, *lines]).encode()).hexdigest()[:16]
 
 
+def _seal(folder: Path) -> str:
+    """The processor, and every byte that was compiled for it."""
+    digest = hashlib.sha256(processor().encode())
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != MADE_FOR:
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def is_compiled(folder: Path) -> bool:
-    """Whether all is compiled in ``folder`` for this processor."""
+    """Whether all is compiled in ``folder`` for this processor, and undamaged."""
     try:
-        return (folder / MADE_FOR).read_text(encoding="ascii") == processor()
+        return (folder / MADE_FOR).read_text(encoding="ascii") == _seal(folder)
     except (OSError, UnicodeDecodeError):
         return False
 
@@ -114,7 +136,7 @@ def finish(folder: Path) -> int:
     OutputError: it cannot be written.
     """
     try:
-        replace_file(folder / MADE_FOR, processor().encode(), 0o644)
+        replace_file(folder / MADE_FOR, _seal(folder).encode(), 0o644)
     except OSError as error:
         with suppress(OSError):
             (folder / MADE_FOR).unlink()

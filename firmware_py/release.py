@@ -8,7 +8,7 @@ from typing import Final
 COMPILED: Final = Path("/var/cache/kelly-edge-compiled")
 """A folder for each release, written by ``kelly-edge-compile.service`` alone."""
 MADE_FOR: Final = "made-for"
-"""Names the processor; written when all is compiled."""
+"""Tells the processor and the content; written when all is compiled."""
 SEALED: Final = "firmware_py.compiled.SealedCache"
 
 

@@ -39,7 +39,7 @@ def test_whatever_fails_the_old_file_stands(
     path = tmp_path / "file"
     replace_file(path, b"old")
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
