@@ -1,4 +1,4 @@
-"""Compiled functions: written by `compile` alone for a release and a processor, and only read by what plays."""
+"""Compiled functions: written by `compile` alone for a release and a processor, only read by what plays."""
 
 import os
 import subprocess
