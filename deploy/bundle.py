@@ -184,7 +184,8 @@ def write_tool(path: Path) -> Path:
     modules = {source.relative_to(checkout).as_posix(): source.read_bytes() for source in sources}
     start = b"import sys\nfrom deploy.box.__main__ import main\nsys.exit(main())\n"
     with path.open("wb") as file:
-        file.write(b"#!/usr/bin/python3\n")
+        # Isolated: root's Python takes no code from a home, an environment or the folder it is called in.
+        file.write(b"#!/usr/bin/python3 -I\n")
         with zipfile.ZipFile(file, "w") as archive:
             for name, content in {"__main__.py": start, "deploy/__init__.py": b"", **modules}.items():
                 info = zipfile.ZipInfo(name, EARLIEST)

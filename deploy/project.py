@@ -18,6 +18,7 @@ from deploy.phrase import phrase_wav
 PACKAGES: Final = ("kelly_edge", "kelly_edge_commands", "kelly_edge_text", "firmware_py")
 SHIPPED: Final = "models/shipped"
 DEMO: Final = "firmware_py/demo"
+FILES: Final = Path(__file__).resolve().parent / "files"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Project:
             yield self._layer(f"model-{model}", "models", members)
         system = {name: Member(p.read_bytes()) for name, p in self.files("systemd").items()}
         system["config.yaml"] = Member((self.folder / "config.yaml").read_bytes())
+        system["health.json"] = Member((FILES / "health.json").read_bytes())
         system["phrase.wav"] = Member(phrase_wav())
         yield self._layer("kelly-edge-system", "system", system)
 

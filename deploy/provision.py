@@ -26,7 +26,15 @@ from deploy.inventory import Host
 from deploy.keyring import merged_signers
 from deploy.places import COPIED, ENABLED, FILES
 
-PACKAGES: Final = ("python3", "openssh-client", "libatomic1", "libportaudio2", "libsystemd0", "adduser")
+PACKAGES: Final = (
+    "python3",
+    "openssh-client",
+    "libatomic1",
+    "libportaudio2",
+    "libsystemd0",
+    "adduser",
+    "dbus",
+)
 OF_ITS_OWN: Final = {
     "bookworm": ("libasound2",),
     "trixie": ("libasound2t64", "libjack-jackd2-0"),
@@ -39,7 +47,7 @@ FOLDERS: Final = (
     ("/opt/kelly-edge/store/layers", "root", "755"),
     ("/etc/kelly-edge", "root", "755"),
     ("/var/lib/kelly-edge", "kelly-edge", "700"),
-    ("/var/cache/kelly-edge", "kelly-edge", "755"),
+    ("/var/cache/kelly-edge-compiled", "kelly-edge-tools", "755"),
 )
 STOPPED: Final = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "man-db.timer", "e2scrub_all.timer", "fstrim.timer",
@@ -135,6 +143,10 @@ def _operations(
         op(f"group {group}", server.group, group=group, system=True)
     op("user kelly-edge", server.user, user="kelly-edge", system=True, shell="/usr/sbin/nologin",
        home="/var/lib/kelly-edge", create_home=False, ensure_home=False, groups=list(GROUPS))  # fmt: skip
+    op("user kelly-edge-tools", server.user, user="kelly-edge-tools", system=True, shell="/usr/sbin/nologin",
+       home="/nonexistent", create_home=False, ensure_home=False)  # fmt: skip
+    # Where earlier releases let the services write compiled functions.
+    op("/var/cache/kelly-edge gone", files.directory, path="/var/cache/kelly-edge", present=False)
     for place, owner, mode in FOLDERS:
         op(place, files.directory, path=place, user=owner, group=owner, mode=mode)
     put(_with_key(connection, signers, sudo), "/etc/kelly-edge/allowed_signers")

@@ -6,12 +6,16 @@ line on stderr.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from firmware_py.devices.kept import state_root
+from firmware_py.release import use_compiled
+from kelly_edge.config import Settings
 from kelly_edge.errors import ConfigError, KellyError
 from kelly_edge_commands import Parser, is_debug, path_argument, run_command, seconds_argument
 from kelly_edge_text.printed import printed
@@ -83,6 +87,14 @@ def _print(summary: dict[str, Any], as_json: bool) -> None:
             print(f"{key:>22}  {printed(str(value), LONGEST_VALUE)}")
 
 
+def _as_owner(settings: Settings) -> None:
+    """Root, for a command that reads or writes what the service keeps: be the service's user from here on."""
+    from firmware_py.devices.owner import become_owner_of
+    from firmware_py.monitor import run_dir_of
+
+    become_owner_of(state_root(settings.runtime.state_dir, os.environ), run_dir_of(settings))
+
+
 # Each command imports what it needs: `--help` and `check` stay quick on a Pi.
 
 
@@ -139,15 +151,38 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from firmware_py.bench import bench
     from firmware_py.devices.config_file import load_settings
 
-    return bench(load_settings(args.config, args.set), args.seconds, args.json, args.store)
+    settings = load_settings(args.config, args.set)
+    # Before numba is loaded: it keeps compiled functions where the user may write.
+    _as_owner(settings)
+    from firmware_py.bench import bench
+
+    return bench(settings, args.seconds, args.json, args.store)
+
+
+def _compile(args: argparse.Namespace) -> int:
+    from firmware_py import compiled
+    from firmware_py.devices.config_file import load_settings
+
+    folder = compiled.release_folder()
+    if compiled.is_compiled(folder):
+        _print({"compiled": "was done for this release and processor"}, args.json)
+        return 0
+    from firmware_py.live import compile_functions
+
+    compiled.begin(folder)
+    compile_functions(load_settings(args.config, args.set))
+    _print({"compiled": f"{compiled.finish(folder)} functions in {folder}"}, args.json)
+    return 0
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    from firmware_py.devices.config_file import load_settings
     from firmware_py.doctor import doctor
 
+    with suppress(ConfigError):  # the doctor says what is wrong with them
+        _as_owner(load_settings(args.config, args.set))
     return doctor(args.config, args.set, args.json)
 
 
@@ -155,7 +190,9 @@ def _monitor(args: argparse.Namespace) -> int:
     from firmware_py.devices.config_file import load_settings
     from firmware_py.monitor import monitor
 
-    return monitor(load_settings(args.config, args.set), args.once, args.json)
+    settings = load_settings(args.config, args.set)
+    _as_owner(settings)
+    return monitor(settings, args.once, args.json)
 
 
 def _learn(args: argparse.Namespace) -> int:
@@ -165,6 +202,7 @@ def _learn(args: argparse.Namespace) -> int:
     settings = load_settings(args.config, args.set)
     if args.control is None and args.forget:
         raise ConfigError(f"learn --forget: name the knob to forget: {', '.join(LEARNABLE)}")
+    _as_owner(settings)
     if args.control is None:
         learned = learned_controls(settings)
     else:
@@ -210,12 +248,12 @@ def _run(args: argparse.Namespace) -> int:
     def command(process: str, run_dir: str) -> list[str]:
         return [sys.executable, "-m", "firmware_py", process, *given, f"--set=runtime.run_dir={run_dir}"]
 
-    return Supervisor(load_settings(args.config, args.set), command).run()
+    settings = load_settings(args.config, args.set)
+    _as_owner(settings)
+    return Supervisor(settings, command).run()
 
 
 def _process(args: argparse.Namespace) -> int:
-    import os
-
     # Read when numpy is loaded: a pool of threads would cost memory, and their stacks would be locked.
     for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(pool, "1")
@@ -223,7 +261,9 @@ def _process(args: argparse.Namespace) -> int:
     from firmware_py.devices.config_file import load_settings
     from firmware_py.live import run_process
 
-    return run_process(args.command, load_settings(args.config, args.set))
+    settings = load_settings(args.config, args.set)
+    _as_owner(settings)
+    return run_process(args.command, settings)
 
 
 def _silence(args: argparse.Namespace) -> int:
@@ -234,6 +274,7 @@ def _silence(args: argparse.Namespace) -> int:
     from firmware_py.guardian import silence_outputs
 
     settings = load_settings(args.config, args.set)
+    _as_owner(settings)
     board = file_board(make_run_dir(settings.runtime.run_dir), settings.audio.period)
     n_notes = silence_outputs(board, settings.midi.outputs, warn)
     _print({"notes released": n_notes}, args.json)
@@ -280,7 +321,9 @@ def _safe(args: argparse.Namespace) -> int:
     from firmware_py.devices.config_file import load_settings
     from firmware_py.safe_mode import safe
 
-    return safe(load_settings(args.config, args.set))
+    settings = load_settings(args.config, args.set)
+    _as_owner(settings)
+    return safe(settings)
 
 
 def _gadget(args: argparse.Namespace) -> int:
@@ -362,6 +405,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seconds", type=seconds_argument, default=1.0, help="to spend on each stage")
     sub.add_argument("--store", action="store_true", help="keep the faster runtime for this board")
     _add_common(sub)
+    _add_common(command("compile", _compile, "Compile the functions of this release ahead (a unit does)."))
     _add_common(command("doctor", _doctor, "Check whether this machine is fit to play live."))
     sub = command("monitor", _monitor, "Show what a running box hears, plays and whether it is on time.")
     sub.add_argument("--once", action="store_true", help="print one view and end")
@@ -396,11 +440,10 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     args = _parser().parse_args(arguments)
+    use_compiled(os.environ)
     says = getattr(args, "says", "kelly-edge")
     code = run_command(says, lambda: args.run(args), (KellyError,), is_debug(args))
     if getattr(args, "leaves_at_once", False):
-        import os
-
         sys.stderr.flush()
         # Nothing is left to do, and closing the client of a dead sound server would hang.
         os._exit(code)

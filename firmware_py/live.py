@@ -8,11 +8,12 @@ import ctypes
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -27,6 +28,10 @@ from firmware_py.pipes import PipeRing
 from firmware_py.realtime import POLICIES, become_realtime, hurry, throttling
 from kelly_edge.config import Settings
 from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, HOPS_PER_EMOTION_STEP, NOTE_DTYPE, SAMPLE_RATE_HZ
+
+if TYPE_CHECKING:
+    from kelly_edge.emotion.network import EmotionNetwork
+    from kelly_edge.timbre.voice import Decoder
 
 SUPERVISOR: Final = "KELLY_EDGE_SUPERVISOR"
 """Environment: the process that started this one, and whose end is this one's."""
@@ -81,13 +86,28 @@ def build_dsp(settings: Settings, board: Board, clock: StreamClock) -> Part:
     if cache := os.environ.get("NUMBA_CACHE_DIR"):
         forget_damaged(Path(cache), warn)
     from firmware_py.dsp_models import new_voice, open_decoders, open_emotion
-    from firmware_py.processes.control import initial_knobs
     from firmware_py.processes.dsp import DspStage
 
     emotion, decoders, period = open_emotion(settings), open_decoders(settings), settings.audio.period
-    warm = memory_board()
+    _warm_dsp(settings, emotion, decoders, clock)
+    stage = DspStage(board, emotion, new_voice(settings, decoders), period, clock)
+    block = np.zeros(period, np.float32)
+    # What was heard while no dsp was there is too old to answer.
+    while board.rings["capture"].read(block):
+        continue
+    return Part(stage, wait_for(board.rings["capture"], 0.1), HOP_SIZE / SAMPLE_RATE_HZ, nothing)
+
+
+def _warm_dsp(
+    settings: Settings, emotion: "EmotionNetwork", decoders: "Sequence[Decoder]", clock: StreamClock
+) -> None:
+    """A tone, so that every voice speaks: what compiled code needs is loaded when it first runs."""
+    from firmware_py.dsp_models import new_voice
+    from firmware_py.processes.control import initial_knobs
+    from firmware_py.processes.dsp import DspStage
+
+    warm, period = memory_board(), settings.audio.period
     stage = DspStage(warm, emotion, new_voice(settings, decoders), period, clock)
-    # A tone, so that every voice speaks: what compiled code needs is loaded when it first runs.
     n_samples = 2 * HOPS_PER_EMOTION_STEP * HOP_SIZE
     tone = 0.3 * np.sin(2.0 * np.pi * 440.0 / SAMPLE_RATE_HZ * np.arange(n_samples))
     knobs = initial_knobs(settings)
@@ -97,12 +117,13 @@ def build_dsp(settings: Settings, board: Board, clock: StreamClock) -> Part:
         for block in tone.astype(np.float32).reshape(-1, period):
             warm.rings["capture"].write(block)
             stage.step()
-    stage = DspStage(board, emotion, new_voice(settings, decoders), period, clock)
-    block = np.zeros(period, np.float32)
-    # What was heard while no dsp was there is too old to answer.
-    while board.rings["capture"].read(block):
-        continue
-    return Part(stage, wait_for(board.rings["capture"], 0.1), HOP_SIZE / SAMPLE_RATE_HZ, nothing)
+
+
+def compile_functions(settings: Settings) -> None:
+    """Run once everything that has compiled functions: only ``dsp`` has."""
+    from firmware_py.dsp_models import open_decoders, open_emotion
+
+    _warm_dsp(settings, open_emotion(settings), open_decoders(settings), StreamClock(time.monotonic()))
 
 
 def build_midi(settings: Settings, board: Board, clock: StreamClock) -> Part:

@@ -83,6 +83,7 @@ def play(
         "seconds": round(recording.duration_s, DIGITS),
         "heard": heard.moods(),
         "n_notes": n_notes,
+        "voice_seconds": round(offline.n_samples / SAMPLE_RATE_HZ, DIGITS),
         "voice_peak_dbfs": round(gain_to_db(wav.peak), DIGITS),
         "n_non_finite_samples": recording.n_non_finite,
         "n_clipped_samples": recording.n_clipped,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
     "audio": (
         "n_periods",
+        "n_absent_periods",  # passed in silence because the sound card was away
         "n_capture_xruns",
         "n_playback_xruns",
         "n_late_blocks",

@@ -145,8 +145,12 @@ def _status(layout: Layout, args: argparse.Namespace) -> str:
         fault = inspected.fault if inspected.release == current else ""
     except ReleaseError as error:
         fault = str(error)
-    units = [] if layout.root != Path("/") else SystemPrograms(layout).units()
+    programs = SystemPrograms(layout)
+    units = [] if layout.root != Path("/") else programs.units()
     is_healthy = not fault and current in state.good and not state.trial and all(u.is_ready for u in units)
+    if is_healthy and units:
+        fault = switch.silence(layout, programs)
+        is_healthy = not fault
     facts = {
         "current": current,
         "is_healthy": is_healthy,

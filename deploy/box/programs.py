@@ -1,36 +1,42 @@
 """What the box's own programs are asked: systemd about units, a release's ``kelly-edge`` about itself."""
 
 import json
-import os
-import pwd
 import subprocess
-import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from deploy.box import sandbox
 from deploy.box.faults import ReleaseError, printed
 from deploy.box.layout import Layout
 
 TARGET: Final = "kelly-edge.target"
-USER: Final = "kelly-edge"
-NUMBA_CACHE: Final = "var/cache/kelly-edge"
 PHRASE: Final = "system/phrase.wav"
+COMPILE_WITHIN_S: Final = 1_800.0
+"""A Pi 3 under load."""
 PLAY_WITHIN_S: Final = 600.0
 ASK_WITHIN_S: Final = 120.0
 UDEV: Final = (
     ("udevadm", "control", "--reload"),
     ("udevadm", "trigger", "--settle", "--subsystem-match=gpio", "--subsystem-match=spidev"),
 )
+KEYS: Final = (
+    "Id", "LoadState", "ActiveState", "SubState", "Result", "NRestarts", "ConditionResult", "Type",
+    "RemainAfterExit", "ActiveEnterTimestampMonotonic", "InactiveExitTimestampMonotonic",
+    "InactiveEnterTimestampMonotonic", "ConditionTimestampMonotonic",
+)  # fmt: skip
+UP: Final = ("active", "reloading")
 
 
 @dataclass(frozen=True)
 class Unit:
-    """``is_ready``: active, or deliberately left out (masked, or a condition of its own does not hold).
+    """``is_ready``: up since this start, or deliberately left out of it (masked, or a condition of its own
+    did not hold when systemd looked *in this start*).
 
-    A job that runs once and leaves nothing behind (the first boot's bench) is never waited for.
+    A job that runs once and leaves nothing behind (the first boot's bench) is ready when it was begun.
     """
 
     name: str
@@ -43,6 +49,12 @@ class Unit:
 class Programs(Protocol):
     """systemd and the release's command, or a stand-in that plays them in tests."""
 
+    def now_s(self) -> float:
+        """CLOCK_MONOTONIC, by which systemd stamps its units."""
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+
     def reload(self) -> None:
         """Let systemd read its units again, and udev its rules."""
 
@@ -50,7 +62,10 @@ class Programs(Protocol):
         """Stop what runs and start what the units say now."""
 
     def units(self) -> list[Unit]:
-        """The units the target wants, now."""
+        """The target and the units it wants, now."""
+
+    def compile(self, release: Path) -> None:
+        """Let ``release`` compile its functions for this board, where that was not done."""
 
     def play_phrase(self, release: Path) -> dict[str, Any]:
         """The summary of ``release`` playing its test phrase, without touching what runs."""
@@ -58,15 +73,36 @@ class Programs(Protocol):
     def check_config(self, release: Path) -> str:
         """The first fault ``release`` finds in the box's settings, or nothing."""
 
-    def xruns(self, release: Path) -> int | None:
-        """Interruptions of the sound so far; None where nobody counts."""
+    def reading(self, release: Path) -> dict[str, Any] | None:
+        """What the running processes count, as ``kelly-edge monitor`` prints it; None where nothing runs."""
+
+
+Ask = Callable[[Sequence[str]], subprocess.CompletedProcess[bytes]]
+"""Runs ``systemctl`` with these words."""
+
+
+def _ask_systemctl(words: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["systemctl", *words], capture_output=True, check=False, timeout=ASK_WITHIN_S)
 
 
 class SystemPrograms:
-    """The real ones."""
+    """The real ones.
 
-    def __init__(self, layout: Layout) -> None:
+    Parameters
+    ----------
+    ask: how systemctl is asked.
+    """
+
+    def __init__(self, layout: Layout, ask: Ask = _ask_systemctl) -> None:
         self._layout = layout
+        self._ask = ask
+        self._restarted_us = 0
+
+    def now_s(self) -> float:
+        return time.monotonic()
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     def reload(self) -> None:
         self._systemctl("daemon-reload")
@@ -77,40 +113,39 @@ class SystemPrograms:
 
     def restart(self) -> None:
         self._systemctl("reset-failed", check=False)
-        self._systemctl("stop", TARGET, check=False)
+        # By name too: what is not part of the target, or was wanted by the release before alone, must end.
+        self._systemctl("stop", TARGET, "kelly-edge@*.service", *self._wanted(), check=False)
+        self._restarted_us = int(self.now_s() * 1e6)
         # Not waited for: a unit that never gets ready is what the health check is there to see.
         self._systemctl("start", "--no-block", TARGET)
 
     def units(self) -> list[Unit]:
-        wanted = self._properties([TARGET], "Wants")[0]["Wants"].split()
-        keys = (
-            "Id", "LoadState", "ActiveState", "SubState", "Result", "NRestarts", "ConditionResult",
-            "Type", "RemainAfterExit",
-        )  # fmt: skip
-        found = self._properties([w for w in wanted if w.startswith("kelly-edge")], *keys)
-        return [unit_from(properties) for properties in found]
+        target, *wanted = self._properties([TARGET, *self._wanted()], *KEYS)
+        # What happened before the target stopped for the last time belongs to an earlier start.
+        since_us = max(self._restarted_us, _time_us(target, "InactiveEnter"))
+        return [unit_from(properties, since_us) for properties in (target, *wanted)]
+
+    def compile(self, release: Path) -> None:
+        done = self._kelly_edge(release, ["compile"], COMPILE_WITHIN_S, sandbox.TOOLS)
+        if done.returncode:
+            raise ReleaseError(f"its functions do not compile ({_last_line(done)})")
 
     def play_phrase(self, release: Path) -> dict[str, Any]:
         phrase = release / PHRASE
         if not phrase.is_file():
             raise ReleaseError(f"{phrase} is missing; build the bundle again")
-        with tempfile.TemporaryDirectory(prefix="kelly-edge-") as folder:
-            user = _user()
-            if user is not None:
-                os.chown(folder, user.pw_uid, user.pw_gid)
-            out = Path(folder) / "out"
-            words = ["play", str(phrase), "--out", str(out), "--json", *self._config_words()]
-            done = self._kelly_edge(release, words, PLAY_WITHIN_S)
-            if done.returncode:
-                raise ReleaseError(f"the test phrase does not play ({_last_line(done)})")
-            try:
-                summary = json.loads(done.stdout)
-            except ValueError:
-                summary = None
-            if not isinstance(summary, dict):
-                raise ReleaseError("the test phrase plays, but says nothing about it")
-            summary["bytes"] = {p.name: p.stat().st_size for p in out.iterdir()} if out.is_dir() else {}
-            return summary
+        # In the sandbox's own /tmp, which is gone with it.
+        words = ["play", str(phrase), "--out", "/tmp/out", "--json", *self._config_words()]
+        done = self._kelly_edge(release, words, PLAY_WITHIN_S)
+        if done.returncode:
+            raise ReleaseError(f"the test phrase does not play ({_last_line(done)})")
+        try:
+            summary = json.loads(done.stdout)
+        except ValueError:
+            summary = None
+        if not isinstance(summary, dict):
+            raise ReleaseError("the test phrase plays, but says nothing about it")
+        return summary
 
     def check_config(self, release: Path) -> str:
         if not self._layout.config.is_file():
@@ -118,80 +153,73 @@ class SystemPrograms:
         done = self._kelly_edge(release, ["check", str(self._layout.config)], ASK_WITHIN_S)
         return "" if done.returncode == 0 else _last_line(done)
 
-    def xruns(self, release: Path) -> int | None:
-        words = ["monitor", "--json", "--set=runtime.run_dir=/run/kelly-edge"]
+    def reading(self, release: Path) -> dict[str, Any] | None:
+        words = ["monitor", "--once", "--json", "--set=runtime.run_dir=/run/kelly-edge"]
         done = self._kelly_edge(release, words, ASK_WITHIN_S)
         try:
-            counted = json.loads(done.stdout)["xruns"]
-            return int(counted["capture"]) + int(counted["playback"])
-        except (ValueError, KeyError, TypeError):
+            reading = json.loads(done.stdout)
+        except ValueError:
             return None
+        return reading if isinstance(reading, dict) else None
 
     def _config_words(self) -> list[str]:
         return ["--config", str(self._layout.config)] if self._layout.config.is_file() else []
 
+    @staticmethod
     def _kelly_edge(
-        self, release: Path, words: Sequence[str], within_s: float
+        release: Path, words: Sequence[str], within_s: float, user: str = sandbox.USER
     ) -> subprocess.CompletedProcess[bytes]:
-        user = _user()
-        who: dict[str, Any] = {}
-        if user is not None and os.geteuid() == 0:
-            who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "LC_ALL": "C.UTF-8",
-            "HOME": "/nonexistent",
-            "KELLY_EDGE_RELEASE": str(release),
-            "NUMBA_CACHE_DIR": str(self._layout.root / NUMBA_CACHE),
-        }
-        command = ["nice", "-n", "10", str(release / "venv/bin/kelly-edge"), *words]
-        try:
-            return subprocess.run(
-                command, env=environment, capture_output=True, timeout=within_s, check=False, cwd="/", **who
-            )
-        except subprocess.TimeoutExpired:
-            raise ReleaseError(f"kelly-edge {words[0]} does not end within {within_s:.0f} s") from None
-        except OSError as error:
-            raise ReleaseError(f"cannot run {command[3]} ({error.strerror})") from None
+        return sandbox.run([str(release / "venv/bin/kelly-edge"), *words], within_s, user)
+
+    def _wanted(self) -> list[str]:
+        wanted = self._properties([TARGET], "Wants")[0].get("Wants", "").split()
+        return [name for name in wanted if name.startswith("kelly-edge")]
 
     def _properties(self, units: Sequence[str], *keys: str) -> list[dict[str, str]]:
-        if not units:
-            return []
         text = self._systemctl("show", "--property", ",".join(keys), *units)
         return [
             dict(line.partition("=")[::2] for line in part.splitlines())
             for part in text.strip().split("\n\n")
         ]
 
-    @staticmethod
-    def _systemctl(*words: str, check: bool = True) -> str:
-        done = subprocess.run(["systemctl", *words], capture_output=True, check=False, timeout=ASK_WITHIN_S)
+    def _systemctl(self, *words: str, check: bool = True) -> str:
+        done = self._ask(words)
         if check and done.returncode:
             raise ReleaseError(f"systemctl {words[0]} failed ({_last_line(done)})")
         return done.stdout.decode(errors="replace")
 
 
-def unit_from(properties: dict[str, str]) -> Unit:
-    """A unit from what ``systemctl show`` says of it."""
-    left_out = properties["LoadState"] == "masked" or (
-        properties["ActiveState"] == "inactive" and properties.get("ConditionResult") == "no"
+def _time_us(properties: dict[str, str], event: str) -> int:
+    """When ``event`` happened to the unit at last, in microseconds of CLOCK_MONOTONIC; 0: never."""
+    text = properties.get(f"{event}TimestampMonotonic", "")
+    return int(text) if text.isdigit() else 0
+
+
+def unit_from(properties: dict[str, str], since_us: int = 0) -> Unit:
+    """A unit from what ``systemctl show`` says of it.
+
+    Parameters
+    ----------
+    since_us: when this start began; what happened at or before it, or never (0), says nothing about it.
+    """
+    state = properties["ActiveState"]
+    is_skipped = (
+        state == "inactive"
+        and properties.get("ConditionResult") == "no"
+        and _time_us(properties, "Condition") > since_us
     )
+    left_out = properties["LoadState"] == "masked" or is_skipped
+    has_begun = _time_us(properties, "InactiveExit") > since_us
+    is_up = state in UP and _time_us(properties, "ActiveEnter") > since_us
     is_job = properties.get("Type") == "oneshot" and properties.get("RemainAfterExit") == "no"
+    has_failed = not left_out and (state == "failed" or properties["LoadState"] == "not-found")
     return Unit(
         name=properties["Id"],
-        is_ready=left_out or is_job or properties["ActiveState"] == "active",
-        has_failed=not left_out
-        and (properties["ActiveState"] == "failed" or properties["LoadState"] == "not-found"),
+        is_ready=not has_failed and (left_out or is_up or (is_job and has_begun)),
+        has_failed=has_failed,
         n_restarts=int(properties.get("NRestarts") or 0),
-        state=f"{properties['ActiveState']}/{properties['SubState']}, {properties['Result']}",
+        state=f"{state}/{properties['SubState']}, {properties.get('Result', '')}",
     )
-
-
-def _user() -> pwd.struct_passwd | None:
-    try:
-        return pwd.getpwnam(USER)
-    except KeyError:
-        return None
 
 
 def _last_line(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -4,8 +4,10 @@ A file that cannot be read is set aside, so that it stops nothing twice and can 
 """
 
 import contextlib
+import errno
 import json
 import os
+import secrets
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,41 +40,44 @@ def state_root(setting: str, environment: Mapping[str, str], service: Path = SER
 def replace_file(path: Path, content: bytes, mode: int = 0o600, is_lasting: bool = True) -> None:
     """Write ``content`` beside ``path`` and rename: a reader, or a power cut, finds the old or the new.
 
+    Everything is done within the opened folder, and the new file is made by this call alone: a name that was
+    put there before, a link too, is refused and left as it is.
+
     Parameters
     ----------
     is_lasting: wait until it is on the disk, for what must survive a power cut.
 
     Raises
     ------
-    OSError: it cannot be written; the old content stands and nothing is left beside it.
+    OSError: it cannot be written; the old content stands and nothing is left beside it. Root is refused
+        (EPERM) in another user's folder: see ``devices.owner``.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        if os.geteuid() == 0 and os.fstat(folder).st_uid != 0:
+            raise OSError(errno.EPERM, "root does not write into another user's folder")
+        beside = f".{path.name}.{secrets.token_hex(8)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(beside, flags, mode, dir_fd=folder)
         try:
-            os.fchmod(fd, mode)
-            if os.geteuid() == 0:
-                # Root writes for whoever owns the folder.
-                owner = path.parent.stat()
-                os.fchown(fd, owner.st_uid, owner.st_gid)
-            left = memoryview(content)
-            while left:
-                left = left[os.write(fd, left) :]
-            if is_lasting:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        beside.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise
-    if is_lasting:
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+            try:
+                os.fchmod(fd, mode)
+                left = memoryview(content)
+                while left:
+                    left = left[os.write(fd, left) :]
+                if is_lasting:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+            os.rename(beside, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(beside, dir_fd=folder)
+            raise
+        if is_lasting:
             os.fsync(folder)
-        finally:
-            os.close(folder)
+    finally:
+        os.close(folder)
 
 
 def read_json(path: Path) -> Any:

@@ -14,6 +14,7 @@ class RecordingCard:
     """Captures from ``samples`` (float32 [n], 48 kHz), then silence; keeps what is played."""
 
     def __init__(self, samples: NDArray[np.float32], n_periods: int, period: int) -> None:
+        self.is_there = True
         self.n_capture_xruns = 0
         self.n_playback_xruns = 0
         self.played = np.zeros(n_periods * period, np.float32)
@@ -51,6 +52,7 @@ class StreamedCard:
     def __init__(
         self, blocks: Iterator[NDArray[np.float32]], play: Callable[[NDArray[np.float32]], None]
     ) -> None:
+        self.is_there = True
         self.n_capture_xruns = 0
         self.n_playback_xruns = 0
         self._blocks = blocks

@@ -15,6 +15,10 @@ class SoundCard(Protocol):
     """A full-duplex card at ``SAMPLE_RATE_HZ``, one period of mono float32 at a time."""
 
     @property
+    def is_there(self) -> bool:
+        """Whether sound flows; an adapter keeps the pace with silence while its device is away."""
+
+    @property
     def n_capture_xruns(self) -> int:
         """Times that what was heard was lost."""
 

@@ -23,6 +23,10 @@ class Card(Protocol):
     """A card at its own rate."""
 
     @property
+    def is_there(self) -> bool:
+        """As of ``SoundCard``."""
+
+    @property
     def n_capture_xruns(self) -> int:
         """Times that what was heard was lost."""
 
@@ -79,6 +83,11 @@ class ResampledCard:
         self._owes_a_period = False
         self._is_ready = False
         self._handed_s = 0.0
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the card is."""
+        return self._card.is_there
 
     @property
     def n_capture_xruns(self) -> int:

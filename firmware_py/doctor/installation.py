@@ -8,7 +8,8 @@ from typing import Final
 
 from firmware_py.devices.kept import state_root
 from firmware_py.devices.run_dir import default_run_dir
-from firmware_py.doctor.machine import FAULT, MB, NOTE, WARNING, Check, Finding, Machine, verdict
+from firmware_py.doctor.machine import FAULT, MB, NOTE, OK, WARNING, Check, Finding, Machine, verdict
+from firmware_py.release import COMPILED, MADE_FOR, release_name
 from firmware_py.wiring import open_models
 from kelly_edge.errors import KellyError
 
@@ -100,6 +101,9 @@ def _flush_to_zero(machine: Machine) -> Finding:
 
 
 def _compiled(machine: Machine) -> Finding:
+    made = COMPILED / release_name() / MADE_FOR
+    if machine.path(str(made)).is_file():
+        return Finding(OK, f"functions were compiled ahead, in {made.parent}")
     setting = machine.environment.get("NUMBA_CACHE_DIR", "")
     folder = machine.path(setting) if setting else Path(__file__).parents[2] / "kelly_edge"
     nearest = machine.nearest_folder(setting) if setting else folder

@@ -50,10 +50,11 @@ def read_once(run_dir: Path, sleep: Callable[[float], None] = time.sleep) -> dic
         reading = reader.read(waited_s)
     # Who steps seldom, and just did, is asked once more.
     sleep(LOOK_EVERY_S)
-    later = reader.read(waited_s + LOOK_EVERY_S)
+    time_s, later = time.monotonic(), reader.read(waited_s + LOOK_EVERY_S)
     for name, process in later["processes"].items():
         process["is_alive"] |= reading["processes"][name]["is_alive"]
-    return later
+    # CLOCK_MONOTONIC: two readings tell how fast things are counted.
+    return {"time_s": time_s, **later}
 
 
 def monitor(settings: Settings, is_once: bool, as_json: bool) -> int:

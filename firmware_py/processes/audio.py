@@ -65,6 +65,7 @@ class AudioStage:
         counters["n_periods"] += 1
         self._fade.process(block, self._panic.is_silent(int(counters["n_periods"]) * self._period_s))
         self._card.write(block)
+        counters["n_absent_periods"] += not self._card.is_there
         counters["n_capture_xruns"] = self._card.n_capture_xruns
         counters["n_playback_xruns"] = self._card.n_playback_xruns
         self._telemetry.write(counters)

@@ -69,9 +69,9 @@ def copy_of(tmp_path: Path) -> Callable[[Bundle], Path]:
     return copy
 
 
-READY_S = 20.0
+READY_S = 35.0
 STEADY_S = 3.0
-"""The stand-in's: a box of its own has 25 s and 30 s."""
+"""The stand-in's: a box of its own has 35 s and 30 s."""
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,4 @@
-"""A stand-in for the instrument: the same files and commands, small enough to be switched in a second.
-
-How it behaves is a word in its code: ``good``, ``no-ready`` (its units never tell READY), ``crash``,
-``silent`` (a model that loads but says nothing), ``broken`` (the phrase does not play), ``refuses`` (the
-settings), ``writes`` (knows settings the others do not).
-"""
+"""A bundle of a stand-in for the instrument: see ``deploy_standin_main.py``; under the real units."""
 
 import random
 import shutil
@@ -14,63 +9,11 @@ from deploy.interpreter import here
 from deploy.layers import Member, make_layer
 from deploy.project import Project
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 SOURCE_DATE = 1_763_900_000
 PYTHON = "3.11"
 """The boxes'."""
-MAIN = '''"""Stand-in."""
-import json, os, socket, sys, time
-from pathlib import Path
-
-BEHAVIOUR = "@BEHAVIOUR@"
-
-def notify(text):
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-            out.sendto(text.encode(), address.replace("@", "\\0", 1))
-
-def main():
-    command, rest = sys.argv[1], sys.argv[2:]
-    if command == "check":
-        text = Path(rest[0]).read_text()
-        if BEHAVIOUR == "refuses" or ("newer:" in text and BEHAVIOUR != "writes"):
-            print("newer: unknown section (config.yaml line 1)", file=sys.stderr)
-            return 2
-        return 0
-    if command == "play":
-        if BEHAVIOUR == "broken":
-            print("kelly-edge: a model is damaged", file=sys.stderr)
-            return 2
-        out = Path(rest[rest.index("--out") + 1])
-        out.mkdir()
-        (out / "voice.wav").write_bytes(bytes(200_000))
-        print(json.dumps({"n_notes": 0 if BEHAVIOUR == "silent" else 7, "voice_peak_dbfs": -9.0}))
-        return 0
-    if command == "monitor":
-        return 2
-    if BEHAVIOUR == "crash":
-        return 3
-    if BEHAVIOUR != "no-ready":
-        notify("READY=1")
-    while True:
-        time.sleep(3600)
-'''
-TARGET = """[Unit]
-Description=stand-in
-Wants=kelly-edge@audio.service kelly-edge@composer.service
-[Install]
-WantedBy=multi-user.target
-"""
-UNIT = """[Unit]
-Description=stand-in %i
-PartOf=kelly-edge.target
-[Service]
-Type=notify
-ExecStart=/opt/kelly-edge/current/venv/bin/kelly-edge %i
-Restart=always
-RestartSec=200ms
-TimeoutStartSec=180
-"""
+MAIN = Path(__file__).with_name("deploy_standin_main.py")
 LIBRARY_BYTES = 1_000_000
 
 
@@ -83,13 +26,13 @@ def write_project(folder: Path, behaviour: str = "good", note: str = "") -> Proj
         "kelly_edge_commands/__init__.py": "",
         "kelly_edge_text/__init__.py": "",
         "firmware_py/__init__.py": "",
-        "firmware_py/__main__.py": MAIN.replace("@BEHAVIOUR@", behaviour),
+        "firmware_py/__main__.py": MAIN.read_text().replace("@BEHAVIOUR@", behaviour),
         "firmware_py/demo/demo.txt": "a demo\n",
         "models/shipped/manifest.yaml": "models: [one]\n",
         "models/shipped/one.tflite": "weights\n",
-        "systemd/system/kelly-edge.target": TARGET,
-        "systemd/system/kelly-edge@.service": UNIT,
     }
+    # The units are the real ones.
+    shutil.copytree(CHECKOUT / "systemd", folder / "systemd", dirs_exist_ok=True)
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -255,6 +255,7 @@ class PanelContract:
 
 
 class SilentCard:
+    is_there = True
     n_capture_xruns = n_playback_xruns = 0
     peak = 0.0
 

@@ -18,6 +18,7 @@ CLICK = 30_001
 class Card:
     """A card at its own rate that keeps what is played, and insists on one period out for each in."""
 
+    is_there = True
     n_capture_xruns = 3
     n_playback_xruns = 4
 

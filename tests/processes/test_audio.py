@@ -130,3 +130,11 @@ def test_nothing_counts_as_late_or_lost_before_dsp_has_answered() -> None:
         stage.step()
     # A hop waits in the ring; then every period is late.
     assert 8 <= stage.counters["n_late_blocks"] - before <= 10
+
+
+def test_periods_without_a_card_are_counted_apart() -> None:
+    _, card, stage = rig()
+    for is_there in (False, True, False, False):
+        card.is_there = is_there
+        stage.step()
+    assert (int(stage.counters["n_periods"]), int(stage.counters["n_absent_periods"])) == (4, 3)

@@ -1,0 +1,105 @@
+"""How root runs a release's own command: as a service user, in the sandbox of the units.
+
+Root itself never runs a release's code, and never opens a file that a service may write.
+"""
+
+import pwd
+import subprocess
+from collections.abc import Sequence
+from typing import Final
+
+from deploy.box.faults import ReleaseError
+
+USER: Final = "kelly-edge"
+TOOLS: Final = "kelly-edge-tools"
+"""Owns the compiled functions, which the services may only read."""
+COMPILED: Final = "/var/cache/kelly-edge-compiled"
+PROPERTIES: Final = (
+    "UMask=0077",
+    "LimitCORE=0",
+    "TasksMax=64",
+    "CapabilityBoundingSet=",
+    "AmbientCapabilities=",
+    "NoNewPrivileges=yes",
+    "PrivateUsers=yes",
+    "PrivateNetwork=yes",
+    "PrivateTmp=yes",
+    "IPAddressDeny=any",
+    "RestrictAddressFamilies=AF_UNIX",
+    "DevicePolicy=closed",
+    "ProtectSystem=strict",
+    "ProtectHome=yes",
+    "ProtectClock=yes",
+    "ProtectHostname=yes",
+    "ProtectControlGroups=yes",
+    "ProtectKernelLogs=yes",
+    "ProtectKernelModules=yes",
+    "ProtectKernelTunables=yes",
+    "ProtectProc=invisible",
+    "RestrictNamespaces=yes",
+    "RestrictSUIDSGID=yes",
+    "RestrictRealtime=yes",
+    "LockPersonality=yes",
+    "RemoveIPC=yes",
+    "KeyringMode=private",
+    "SystemCallArchitectures=native",
+    "SystemCallFilter=@system-service",
+    "SystemCallFilter=~@privileged",
+    "SystemCallErrorNumber=EPERM",
+)
+"""Those of ``kelly-edge@.service``, which a test compares."""
+ENVIRONMENT: Final = (
+    "PATH=/usr/bin:/bin",
+    "LC_ALL=C.UTF-8",
+    "HOME=/nonexistent",
+    f"NUMBA_CACHE_DIR={COMPILED}",
+)
+READS_COMPILED: Final = "NUMBA_CACHE_LOCATOR_CLASSES=firmware_py.compiled.SealedCache"
+WRITES_COMPILED: Final = "NUMBA_CACHE_LOCATOR_CLASSES=firmware_py.compiled.ReleaseCache"
+GRACE_S: Final = 30.0
+"""For systemd to end what ran too long."""
+
+
+def words_for(command: Sequence[str], within_s: float, user: str = USER) -> list[str]:
+    """The words that run ``command`` apart from root, for ``within_s`` seconds at most."""
+    properties = [
+        f"User={user}",
+        f"Group={user}",
+        "Nice=10",
+        "PrivateDevices=yes",
+        f"RuntimeMaxSec={within_s:.0f}",
+        *PROPERTIES,
+    ]
+    compiled = READS_COMPILED
+    if user == TOOLS:
+        # Others read them: the services.
+        properties += ["CacheDirectory=kelly-edge-compiled", "CacheDirectoryMode=0755", "UMask=0022"]
+        compiled = WRITES_COMPILED
+    words = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=exec"]
+    words += ["--working-directory=/", *(f"--property={p}" for p in properties)]
+    return [*words, *(f"--setenv={e}" for e in (*ENVIRONMENT, compiled)), "--", *command]
+
+
+def run(command: Sequence[str], within_s: float, user: str = USER) -> subprocess.CompletedProcess[bytes]:
+    """What ``command`` answered, run apart from root.
+
+    Raises
+    ------
+    ReleaseError: it cannot be run, or does not end within ``within_s``.
+    """
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        raise ReleaseError(f"there is no user {user} on this box; provision it again") from None
+    try:
+        return subprocess.run(
+            words_for(command, within_s, user),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=within_s + GRACE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ReleaseError(f"kelly-edge {command[1]} does not end within {within_s:.0f} s") from None
+    except OSError as error:
+        raise ReleaseError(f"cannot run systemd-run ({error.strerror}); install systemd") from None
