@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.box.sandbox import PROPERTIES
-from deploy.box.store import COMMAND
+from deploy.box.tree import COMMAND
 from deploy.bundle import write_tool
 from deploy.places import COPIED, FILES, VERIFIED
 from firmware_py.live import BUILDERS
