@@ -36,7 +36,8 @@ ROOTS = {"kelly-edge-gadget.service"}
 """What may run as root."""
 COMPILE = "kelly-edge-compile.service"
 OF_A_PROCESS = {
-    "StateDirectory", "StateDirectoryMode", "WorkingDirectory", "ReadWritePaths", "SyslogIdentifier",
+    "StateDirectory", "StateDirectoryMode", "RuntimeDirectory", "RuntimeDirectoryMode", "RuntimeDirectoryPreserve",
+    "WorkingDirectory", "ReadWritePaths", "SyslogIdentifier",
     "Environment",
 }  # fmt: skip
 """What a process has beside its sandbox."""
