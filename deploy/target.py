@@ -84,7 +84,8 @@ TRIXIE: Final = Target(
     source_only=("lgpio", "pyalsaaudio", "systemd-python"),
     from_debian={"python-rtmidi": "python3-rtmidi"},
 )  # fmt: skip
-TARGETS: Final = {target.python: target for target in (BOOKWORM, TRIXIE)}
+TARGETS: Final = {target.python: target for target in (TRIXIE, BOOKWORM)}
+"""By Python; the first is the default."""
 
 
 def find_target(python: str) -> Target:

@@ -264,6 +264,10 @@ class GadgetSettings:
     )
     ecm: bool = _setting(False, "also a network over the cable")
     controller: str = _setting("", "name in /sys/class/udc; empty: the first", check=_printable)
+    only_port: bool = _setting(
+        False,
+        "provision also makes a board's one USB port (Zero 2 W) a device port, unless an OTG adapter is in it",
+    )
 
 
 @dataclass(frozen=True)

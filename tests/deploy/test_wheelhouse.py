@@ -40,7 +40,7 @@ def test_a_missing_lock_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_a_python_no_box_has_is_refused() -> None:
-    with pytest.raises(DeployError, match=r"no box has Python 3\.12; known are 3\.11, 3\.13"):
+    with pytest.raises(DeployError, match=r"no box has Python 3\.12; known are 3\.13, 3\.11"):
         find_target("3.12")
 
 
