@@ -3,8 +3,8 @@
 What is written stands in a block of its own, between two comments, so that the next run finds it, changes it
 or takes it out. Before there was a block, every board was given the same three lines; they are taken out too.
 
-Sources: raspberrypi/linux ``overlays/README`` (dwc2, spi0-1cs) and ``spi0-1cs-overlay.dts``, which enables SPI 0
-with one chip select, GPIO 8; raspberrypi/linux issue 3749 (SPI holds GPIO 7 to 11).
+Sources: raspberrypi/linux ``overlays/README`` (dwc2, spi0-1cs) and ``spi0-1cs-overlay.dts``, which enables
+SPI 0 with one chip select, GPIO 8; raspberrypi/linux issue 3749 (SPI holds GPIO 7 to 11).
 """
 
 import base64
@@ -37,7 +37,9 @@ LOOK: Final = f"""
 echo "model=$(tr -d '\\000' </proc/device-tree/model 2>/dev/null)"
 for f in {CONFIG} {CUSTOM} {SETTINGS}; do test -f $f && echo "file:$f=$(base64 -w0 $f)"; done
 test -f {DEBIANS} && echo debian=yes
-for n in /sys/class/net/*; do test "$(cat $n/operstate 2>/dev/null)" = up && echo "net:${{n##*/}}=$(readlink -f $n)"; done
+for n in /sys/class/net/*; do
+  test "$(cat $n/operstate 2>/dev/null)" = up && echo "net:${{n##*/}}=$(readlink -f $n)"
+done
 true
 """
 """Changes nothing; its output is for ``read_look``."""
@@ -59,7 +61,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class BootPlan:
-    """``files``: path and new text of each that changes. ``added`` and ``removed`` lines; ``notes`` for a person."""
+    """``files``: path and new text of each that changes. ``added`` and ``removed``: lines."""
 
     board: str
     files: tuple[tuple[str, str], ...]
@@ -113,10 +115,10 @@ def plan_boot(seen: Seen, default_settings: str) -> BootPlan:
         texts[CUSTOM] = seen.file(CUSTOM) or ""
     theirs = [line for text in texts.values() for line in active(_without_ours(text, seen), board)]
     wanted, notes = _wanted(board, settings, seen, theirs)
-    if _keeps_earlier(seen):
-        if any(DEVICE_PORT in active(text, board) for text in texts.values()) and DEVICE_PORT not in wanted:
-            wanted = [DEVICE_PORT, *wanted]
-            notes = [*notes, f"the network comes through the USB device port, so {DEVICE_PORT} stays"]
+    has_port = any(DEVICE_PORT in active(text, board) for text in texts.values())
+    if has_port and DEVICE_PORT not in [*wanted, *theirs] and _is_reached_by_device_port(seen):
+        wanted = [DEVICE_PORT, *wanted]
+        notes = [*notes, f"the network comes through the USB device port, so {DEVICE_PORT} stays"]
     new = {path: _with_block(_without_ours(text, seen), wanted) for path, text in texts.items()}
     before = {line for text in texts.values() for line in active(text, board)}
     after = {line for text in new.values() for line in active(text, board)}
@@ -201,7 +203,7 @@ def _is_usb(path: str) -> bool:
     return re.search(r"/(usb\d+|gadget(\.\d+)?)/", path) is not None
 
 
-def _keeps_earlier(seen: Seen) -> bool:
+def _is_reached_by_device_port(seen: Seen) -> bool:
     """Whether every network that is up comes through the USB device port."""
     return bool(seen.networks) and all(re.search(r"/gadget(\.\d+)?/", path) for path in seen.networks)
 

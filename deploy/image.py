@@ -1,8 +1,8 @@
 """A flashable SD image for Raspberry Pi 3 and 4: Debian arm64 by mmdebstrap, put together by genimage.
 
 No loop device, no mount, no password: root takes the given SSH key and nothing else. On a Pi 5 use Raspberry
-Pi OS and ``provision``: Debian's kernels (6.1 and 6.12) lack its drivers. Boot settings come with provisioning,
-which knows the board.
+Pi OS and ``provision``: Debian's kernels (6.1 and 6.12) lack its drivers. Boot settings come with
+provisioning, which knows the board.
 """
 
 import hashlib

@@ -266,7 +266,7 @@ class GadgetSettings:
     controller: str = _setting("", "name in /sys/class/udc; empty: the first", check=_printable)
     only_port: bool = _setting(
         False,
-        "provision also makes a board's one USB port (Zero 2 W) a device port, unless an OTG adapter is in it",
+        "provision makes a board's one USB port (Zero 2 W) a device port, but for an OTG adapter",
     )
 
 

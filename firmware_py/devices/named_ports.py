@@ -18,7 +18,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
-import rtmidi  # type: ignore[import-untyped,unused-ignore]
+from firmware_py.devices.box_packages import missing_package
+
+try:
+    import rtmidi  # type: ignore[import-untyped,unused-ignore]
+except ImportError as error:
+    raise missing_package(error) from None
+
 
 NOT_INSTRUMENTS: Final = ("Midi Through*", "kelly_edge*")
 APIS: Final = {"alsa": rtmidi.API_LINUX_ALSA, "jack": rtmidi.API_UNIX_JACK}

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from firmware_py.devices.board_health import read_text
+from firmware_py.devices.gpio import line_users
 from kelly_edge.config import Settings
 
 OK, NOTE, WARNING, FAULT = "ok", "note", "warning", "fault"
@@ -40,6 +41,8 @@ class Machine:
     free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free
     is_writable: Callable[[Path], bool] = lambda path: os.access(path, os.W_OK | os.X_OK)
     is_flushing: Callable[[], bool] = denormals_flushed
+    line_users: Callable[[str], Mapping[int, str]] = line_users
+    """For the label of a GPIO chip: its lines that somebody else holds, and who."""
 
     def path(self, absolute: str | Path) -> Path:
         """``absolute`` below the root."""

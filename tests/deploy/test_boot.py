@@ -208,7 +208,7 @@ def test_a_block_cut_off_by_a_power_cut_is_written_anew(cut: int) -> None:
     text = after(seen("Pi 4", broken), POTS)
     assert text.count(BEGIN) == 1 and "gpu_mem=16" in text
     assert sorted(active(text, find_board(MODELS["Pi 4"]))) == sorted(
-        active(whole, find_board(MODELS["Pi 4"])) + ["gpu_mem=16"]
+        [*active(whole, find_board(MODELS["Pi 4"])), "gpu_mem=16"]
     )
 
 
@@ -222,7 +222,8 @@ def test_the_boxs_own_settings_count_before_those_it_would_be_given() -> None:
 
 def test_the_answer_of_a_box_is_read_whatever_its_bytes() -> None:
     content = PI_OS.encode() + b"# \xff\xfe\n"
-    output = f"model={MODELS['Pi 4']}\nfile:{CONFIG}={base64.b64encode(content).decode()}\nnet:lo=/x\nnet:eth0={ETHERNET}\n"
+    file = f"file:{CONFIG}={base64.b64encode(content).decode()}"
+    output = f"model={MODELS['Pi 4']}\n{file}\nnet:lo=/x\nnet:eth0={ETHERNET}\n"
     look = read_look(output)
     assert (look.model, look.networks, look.is_debian) == (MODELS["Pi 4"], (ETHERNET,), False)
     assert (look.file(CONFIG) or "").encode("latin-1") == content
