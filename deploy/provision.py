@@ -27,7 +27,7 @@ from deploy.fleet import Outcome, connect, lost, make_state
 from deploy.inventory import Host
 from deploy.places import COPIED, ENABLED, FILES
 
-PACKAGES: Final = ("python3", "openssh-client", "libatomic1", "libportaudio2", "libsystemd0", "adduser")
+PACKAGES: Final = ("python3", "openssh-client", "libatomic1", "libportaudio2", "adduser")
 OF_ITS_OWN: Final = {
     "bookworm": ("libasound2",),
     "trixie": ("libasound2t64", "libjack-jackd2-0"),

@@ -142,10 +142,6 @@ def test_no_password_no_shell_and_no_listening_socket_is_shipped() -> None:
     assert len(re.sub(r'"[^"]*"', "_", " ".join(rows[0])).split()) == 5
 
 
-def test_no_init_file_hides_systemd_python() -> None:
-    assert not (HERE / "__init__.py").exists()
-
-
 @pytest.mark.parametrize("process", BUILDERS)
 def test_a_run_folder_that_was_lost_is_made_anew_and_outlives_a_process(process: str) -> None:
     unit = f"kelly-edge@{process}.service"
