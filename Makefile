@@ -1,13 +1,13 @@
-# Two commands do everything on a fresh Debian 12 or Raspberry Pi OS bookworm: `make demo` and `make test`.
+# Two commands do everything on a fresh Debian or Raspberry Pi OS (trixie, bookworm): `make demo` and `make test`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SYSTEM_PACKAGES := build-essential pkg-config python3-dev python3-venv libasound2-dev libsystemd-dev libportaudio2 libsndfile1
+SYSTEM_PACKAGES := build-essential pkg-config python3-dev python3-venv libasound2-dev libportaudio2 swig libsndfile1
 # For the tests alone: a sound server that paces and xruns like a card, without one.
 SYSTEM_PACKAGES += jackd2 libasound2-plugins
 # For Python 3.13 (trixie) lgpio comes without a wheel and is built.
 ifneq ($(shell $(PYTHON) -c 'import sys; print(sys.version_info[1])' 2>/dev/null),11)
-SYSTEM_PACKAGES += swig liblgpio-dev
+SYSTEM_PACKAGES += liblgpio-dev
 endif
 # For `make appliance` alone: an emulator, and what builds an arm64 Debian for it.
 APPLIANCE_PACKAGES := qemu-system-arm qemu-utils qemu-user-static binfmt-support mmdebstrap arch-test e2fsprogs cpio kmod \
@@ -87,8 +87,8 @@ appliance: $(STAMP)
 	@$(call install,$(APPLIANCE_PACKAGES))
 	$(MUST_RUN) KELLY_APPLIANCE=1 KELLY_POWER_CUTS=$(CUTS) $(BIN)/python -m pytest $(or $(T),tests/appliance) -rsP
 
-# A signed release for Raspberry Pis in out/bundle/; the key is made once (docs/deploy.md). BOX_PYTHON: 3.11 or 3.13.
-BOX_PYTHON ?= 3.11
+# A signed release for Raspberry Pis in out/bundle/; the key is made once (docs/deploy.md). BOX_PYTHON: 3.13 (trixie) or 3.11 (bookworm).
+BOX_PYTHON ?= 3.13
 bundle: $(STAMP)
 	$(BIN)/python -m deploy build --python $(BOX_PYTHON) --out out/bundle
 
@@ -98,7 +98,7 @@ TREE := $(HOME)/.cache/kelly-edge-deploy/tree-$(ARCH).tar
 TREE_PACKAGES := systemd,systemd-sysv,dbus,udev,adduser,python3,openssh-server,libasound2,libportaudio2,libsystemd0,procps
 deploy-test: $(STAMP) $(TREE)
 	@$(call install,$(DEPLOY_PACKAGES))
-	$(BIN)/pip install --quiet -e '.[deploy]'
+	$(BIN)/pip install --quiet --require-hashes -r requirements-deploy.lock
 	$(MUST_RUN) KELLY_DEPLOY_TREE=$(TREE) $(BIN)/python -m pytest $(or $(T),tests/deploy) -rsP
 
 $(TREE):
@@ -123,19 +123,23 @@ $(STAMP): pyproject.toml $(LOCK) | $(SYSTEM_STAMP)
 	$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 	  && $(BIN)/pip install --quiet --require-hashes -r $(LOCK) \
 	  || $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] == (3, 11))'
-	$(BIN)/pip install --quiet -e '.[test]'
+	$(BIN)/pip install --quiet -e '.[box,test]'
 	@touch $@
 
 # Needs pip-tools; the lock is for Python 3.11, on any machine its wheels exist for. The second one is what a box with
-# Python 3.13 is given (uv does not see that backports-strenum 1.3 refuses that Python).
+# Python 3.13 is given (uv does not see that backports-strenum 1.3 refuses that Python), the third what the courier needs
+# on a laptop, and nothing else: releases are signed there.
 lock:
 	$(BIN)/pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --extra test --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	$(BIN)/pip-compile --quiet --extra box --extra test --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 	  --no-annotate --strip-extras --allow-unsafe --no-emit-find-links --no-header --output-file $(LOCK) pyproject.toml
 	$(BIN)/pip install --quiet uv
 	echo 'backports-strenum<1.3' | $(BIN)/uv pip compile --quiet --python-version 3.13 \
 	  --python-platform aarch64-unknown-linux-gnu --constraints - --generate-hashes --no-annotate --no-header \
-	  --no-emit-index-url --no-emit-find-links --output-file requirements-3.13.lock pyproject.toml
+	  --no-emit-index-url --no-emit-find-links --extra box --output-file requirements-3.13.lock pyproject.toml
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["deploy"], sep="\n")' \
+	  | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --no-emit-find-links --output-file requirements-deploy.lock -
 
 # Faults and figures of the live box, about eight minutes.
 faults: $(STAMP)

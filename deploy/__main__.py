@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from deploy.inventory import Host
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+SETTINGS = CHECKOUT / "config.yaml"
+"""What a box without settings of its own is given."""
+DEFAULT_PYTHON = "3.13"
+"""Of Raspberry Pi OS since October 2025 (trixie)."""
+PYTHON_HELP = "the box's: 3.13 (trixie) or 3.11 (bookworm); default: %(default)s"
 KEY = Path("~/.config/kelly-edge/release_key").expanduser()
 CACHE = Path("~/.cache/kelly-edge-deploy").expanduser()
 
@@ -68,8 +73,10 @@ def _trust(args: argparse.Namespace) -> int:
 
 def _image(args: argparse.Namespace) -> int:
     from deploy.image import make_image
+    from deploy.target import find_target
 
-    print(make_image(args.out, args.ssh_key, args.hostname, args.cache))
+    suite = find_target(args.python).suite
+    print(make_image(args.out, args.ssh_key, args.hostname, args.cache, suite))
     return 0
 
 
@@ -109,7 +116,8 @@ def _plan(args: argparse.Namespace) -> int:
     from deploy.push import plan
 
     bundle = open_bundle(args.bundle)
-    return _report(on_each(hosts, lambda remote: plan(remote, bundle)))
+    settings = SETTINGS.read_text(encoding="utf-8")
+    return _report(on_each(hosts, lambda remote: plan(remote, bundle, settings)))
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -132,7 +140,7 @@ def _provision(args: argparse.Namespace) -> int:
     hosts = _hosts(args)
     from deploy.provision import provision
 
-    return _report(provision(hosts, args.key, CHECKOUT / "config.yaml"))
+    return _report(provision(hosts, args.key, SETTINGS))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -161,9 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(run=_build)
     sub.add_argument("--out", type=path_argument, required=True, help="folder for the bundle")
     sub.add_argument("--project", type=path_argument, default=CHECKOUT, help=argparse.SUPPRESS)
-    sub.add_argument(
-        "--python", default="3.11", help="the box's: 3.11 (bookworm) or 3.13 (trixie); default: %(default)s"
-    )
+    sub.add_argument("--python", default=DEFAULT_PYTHON, help=PYTHON_HELP)
     sub.add_argument(
         "--cache", type=path_argument, default=CACHE, help="downloads and layers (default: %(default)s)"
     )
@@ -172,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(run=_image)
     sub.add_argument("--out", type=path_argument, required=True, help="the image to write")
     sub.add_argument("--ssh-key", type=path_argument, required=True, help="public key that may log in")
+    sub.add_argument("--python", default=DEFAULT_PYTHON, help=PYTHON_HELP)
     sub.add_argument("--hostname", default="kelly-edge", help="default: %(default)s")
     sub.add_argument(
         "--cache", type=path_argument, default=CACHE, help="Debian's tree (default: %(default)s)"
@@ -180,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
         ("provision", _provision, "prepare fresh boxes; a second run changes nothing"),
         ("push", _push, "make a bundle run on boxes, or leave them as they were"),
         ("trust", _trust, "send boxes the signed lists of keys"),
-        ("plan", _plan, "what push would do; changes nothing"),
+        ("plan", _plan, "what push would do, and provision to the boot settings; changes nothing"),
         ("status", _status, "how boxes are"),
         ("rollback", _rollback, "back to the good release before"),
     ):

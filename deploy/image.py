@@ -1,7 +1,8 @@
-"""A flashable SD image for Raspberry Pi 3 and 4: Debian 12 arm64 by mmdebstrap, put together by genimage.
+"""A flashable SD image for Raspberry Pi 3 and 4: Debian arm64 by mmdebstrap, put together by genimage.
 
 No loop device, no mount, no password: root takes the given SSH key and nothing else. On a Pi 5 use Raspberry
-Pi OS and ``provision``: Debian 12's kernel lacks its drivers.
+Pi OS and ``provision``: Debian's kernels (6.1 and 6.12) lack its drivers. Boot settings come with
+provisioning, which knows the board.
 """
 
 import hashlib
@@ -17,10 +18,12 @@ from deploy.errors import DeployError
 
 PACKAGES: Final = (
     "systemd", "systemd-sysv", "udev", "kmod", "dbus", "adduser", "python3", "openssh-server", "rsync",
-    "iproute2", "procps", "linux-image-arm64", "raspi-firmware", "libasound2",
+    "iproute2", "procps", "linux-image-arm64", "raspi-firmware",
     "libportaudio2", "libsystemd0", "alsa-utils", "systemd-timesyncd", "systemd-resolved", "libnss-resolve",
     "firmware-brcm80211", "wpasupplicant",
 )  # fmt: skip
+SOUND: Final = {"bookworm": ("libasound2",), "trixie": ("libasound2t64",)}
+"""By Debian's release."""
 PROGRAMS: Final = ("mmdebstrap", "genimage", "mkfs.ext4", "mkfs.vfat", "mcopy", "ssh-keygen")
 FSTAB: Final = (
     "LABEL=root / ext4 noatime,errors=remount-ro 0 1\nLABEL=BOOT /boot/firmware vfat noatime,umask=0077 0 2\n"
@@ -36,7 +39,6 @@ ONCE: Final = f'mkdir -p "$1/{Path(INITRAMFS).parent}" && echo update_initramfs=
 COMMAND_LINE: Final = (
     "console=tty0 console=ttyS1,115200 root=LABEL=root rw fsck.repair=yes net.ifnames=0 rootwait quiet\n"
 )
-BOOT_EXTRA: Final = "dtparam=spi=on\n"
 KEYS_ONLY: Final = "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
 HOST_KEYS: Final = """[Service]
 ExecStartPre=
@@ -63,11 +65,12 @@ SPARE_MIB: Final = 1_600
 """Room for two releases and sessions; the file system does not grow by itself."""
 
 
-def make_image(out: Path, ssh_key: Path, hostname: str, cache: Path) -> Path:
+def make_image(out: Path, ssh_key: Path, hostname: str, cache: Path, suite: str) -> Path:
     """The image at ``out``, complete or not at all.
 
     Parameters
     ----------
+    suite: Debian's release, ``bookworm`` or ``trixie``.
     cache: where Debian's tree is kept: the next image takes seconds instead of many minutes.
 
     Raises
@@ -91,7 +94,7 @@ def make_image(out: Path, ssh_key: Path, hostname: str, cache: Path) -> Path:
     out.resolve().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.resolve().parent) as scratch:
         work = Path(scratch)
-        tree = _tree(work, cache, public, hostname)
+        tree = _tree(work, cache, public, hostname, suite)
         size_mib = sum(p.lstat().st_size for p in tree.rglob("*") if not p.is_symlink() and p.is_file()) >> 20
         (work / "genimage.cfg").write_text(GENIMAGE.replace("@SIZE@", str(size_mib + SPARE_MIB)))
         words: list[str | Path] = [
@@ -108,9 +111,10 @@ def make_image(out: Path, ssh_key: Path, hostname: str, cache: Path) -> Path:
     return out
 
 
-def _debian(cache: Path) -> Path:
+def _debian(cache: Path, suite: str) -> Path:
     """Debian's tree as a tar, made once for these packages."""
-    digest = hashlib.sha256("\n".join(PACKAGES).encode()).hexdigest()
+    packages = (*PACKAGES, *SOUND[suite])
+    digest = hashlib.sha256("\n".join((suite, *packages)).encode()).hexdigest()
     kept = cache / f"debian-arm64-{digest[:12]}.tar"
     if kept.is_file():
         return kept
@@ -126,7 +130,7 @@ def _debian(cache: Path) -> Path:
     words += ["--dpkgopt=path-exclude=/usr/share/{doc,man,locale,info}/*", "--dpkgopt=force-unsafe-io"]
     # The kernel makes its initramfs; without this the emulator makes it a second time, for many minutes.
     words += ["--dpkgopt=force-confold", f"--essential-hook={ONCE}"]
-    words += ['--aptopt=Apt::Install-Recommends "false"', f"--include={','.join(PACKAGES)}", "bookworm"]
+    words += ['--aptopt=Apt::Install-Recommends "false"', f"--include={','.join(packages)}", suite]
     # It makes the tree in TMPDIR, and /tmp may be small.
     environment = {**os.environ, "TMPDIR": str(cache.resolve())}
     run([*words, beside], env=environment, remedy="run as root, with qemu-user-static and a network")
@@ -134,7 +138,7 @@ def _debian(cache: Path) -> Path:
     return kept
 
 
-def _tree(work: Path, cache: Path, public: str, hostname: str) -> Path:
+def _tree(work: Path, cache: Path, public: str, hostname: str, suite: str) -> Path:
     """Debian's tree, with what makes it this box.
 
     Raises
@@ -143,7 +147,18 @@ def _tree(work: Path, cache: Path, public: str, hostname: str) -> Path:
     """
     tree = work / "tree"
     tree.mkdir()
-    run(["tar", "-C", tree, "--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf", _debian(cache)])
+    run(
+        [
+            "tar",
+            "-C",
+            tree,
+            "--numeric-owner",
+            "--xattrs",
+            "--xattrs-include=*",
+            "-xpf",
+            _debian(cache, suite),
+        ]
+    )
     files = {
         "etc/fstab": FSTAB,
         "etc/hostname": f"{hostname}\n",
@@ -152,7 +167,6 @@ def _tree(work: Path, cache: Path, public: str, hostname: str) -> Path:
         "etc/ssh/sshd_config.d/kelly-edge.conf": KEYS_ONLY,
         "root/.ssh/authorized_keys": f"{public}\n",
         "etc/default/raspi-firmware": FIRMWARE,
-        "etc/default/raspi-firmware-custom": BOOT_EXTRA,
         "etc/default/raspi-extra-cmdline": "quiet\n",
         INITRAMFS: "update_initramfs=yes\nbackup_initramfs=no\n",
         "etc/machine-id": "",
@@ -170,8 +184,6 @@ def _tree(work: Path, cache: Path, public: str, hostname: str) -> Path:
         run(["chroot", tree, "systemctl", "enable", "--quiet", unit])
     # As raspi-firmware would write it from the settings above; its config.txt names kernel and initramfs.
     (tree / "boot/firmware/cmdline.txt").write_text(COMMAND_LINE)
-    with (tree / "boot/firmware/config.txt").open("a") as config:
-        config.write(f"\n{BOOT_EXTRA}")
     _check_boot(tree / "boot/firmware")
     # No password for anybody.
     run(["chroot", tree, "passwd", "--quiet", "--lock", "root"])

@@ -3,6 +3,7 @@
 A table of pyinfra operations; each looks first and changes only what differs: a second run changes nothing.
 """
 
+import base64
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ from pyinfra.facts.files import File
 from pyinfra.facts.server import Command
 from pyinfra.operations import apt, files, server, systemd
 
+from deploy.boot import LOOK, plan_boot, read_look
 from deploy.bundle import TOOL, allowed_signers, write_tool
 from deploy.errors import DeployError
 from deploy.fleet import Outcome, connect, lost, make_state
@@ -26,15 +28,7 @@ from deploy.inventory import Host
 from deploy.keyring import merged_signers
 from deploy.places import COPIED, ENABLED, FILES
 
-PACKAGES: Final = (
-    "python3",
-    "openssh-client",
-    "libatomic1",
-    "libportaudio2",
-    "libsystemd0",
-    "adduser",
-    "dbus",
-)
+PACKAGES: Final = ("python3", "openssh-client", "libatomic1", "libportaudio2", "adduser", "dbus")
 OF_ITS_OWN: Final = {
     "bookworm": ("libasound2",),
     "trixie": ("libasound2t64", "libjack-jackd2-0"),
@@ -55,9 +49,6 @@ STOPPED: Final = (
     "bluetooth.service", "hciuart.service", "rpi-eeprom-update.service",
 )  # fmt: skip
 """They wake up while somebody plays, and cost xruns. Updates come with releases, or by hand."""
-BOOT_CONFIG: Final = "/boot/firmware/config.txt"
-BOOT_LINES: Final = ("dtoverlay=dwc2,dr_mode=peripheral", "dtparam=spi=on", "disable_splash=1")
-"""The USB-C port as a device (a Pi without Raspberry Pi OS's file has it so already); pots on SPI."""
 
 
 def provision(hosts: Sequence[Host], key: Path, config: Path) -> list[Outcome]:
@@ -159,9 +150,17 @@ def _operations(
         op(f"{unit} enabled", systemd.service, service=unit, running=None, enabled=True, daemon_reload=False)
     for unit in _present(connection, sudo):
         op(f"{unit} stopped", systemd.service, service=unit, running=False, enabled=False)
-    if connection.get_fact(File, path=BOOT_CONFIG, _sudo=sudo) is not None:
-        for line in BOOT_LINES:
-            op(f"{BOOT_CONFIG}: {line}", files.line, path=BOOT_CONFIG, line=line)
+    seen = read_look(connection.get_fact(Command, command=LOOK, _sudo=sudo) or "")
+    boot = plan_boot(seen, config.decode())
+    for place, text in boot.files:
+        # Beside its place, then renamed: after a power cut the box boots from the old file or the new one.
+        content, beside = base64.b64encode(text.encode("latin-1")).decode(), f"{place}.kelly-edge"
+        written = f"echo {content} | base64 -d >{beside} && sync {beside} && mv -f {beside} {place}"
+        op(
+            f"{boot.text()} (in {place}, from the next start on)",
+            server.shell,
+            commands=[f"{written} && sync -f {place}"],
+        )
     return done
 
 

@@ -10,10 +10,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from deploy.boot import LOOK, plan_boot, read_look
 from deploy.box.disk import sha256_of
 from deploy.box.manifest import MANIFEST, OBJECTS, SIGNATURE, Manifest
 from deploy.bundle import TOOL, Bundle, write_tool
@@ -110,8 +111,22 @@ def _layers_on(remote: Remote) -> set[str]:
     return set(remote.run(f"ls {HOME}/store/layers 2>/dev/null || true").split())
 
 
-def plan(remote: Remote, bundle: Bundle) -> Outcome:
-    """What ``push`` would do; nothing is changed."""
+def plan(remote: Remote, bundle: Bundle, default_settings: str) -> Outcome:
+    """What ``push`` would do, and ``provision`` to the boot settings; nothing is changed.
+
+    Parameters
+    ----------
+    default_settings: what a box without settings of its own is given.
+    """
+    boot = plan_boot(read_look(remote.run(LOOK)), default_settings).text()
+    try:
+        outcome = _plan(remote, bundle)
+    except DeployError as error:
+        raise DeployError(f"{error}; {boot}") from None
+    return replace(outcome, text=f"{outcome.text}; {boot}")
+
+
+def _plan(remote: Remote, bundle: Bundle) -> Outcome:
     facts = (
         status_of(remote)
         if remote.ask(f"test -x {PROGRAM}")

@@ -32,6 +32,8 @@ from deploy.target import Target
 UNUSED: Final = {
     "setuptools": "colorzero names it; it only ran its setup.py",
 }
+BOX_EXTRA: Final = "box"
+"""The extra with what drives a board's devices."""
 NETWORK: Final = "give this machine a network, or the downloads of another"
 BUILD_TOOLS: Final = ("setuptools==80.9.0",)
 """What compiles for a Python that is not this one."""
@@ -161,7 +163,9 @@ def wheelhouse(
     pins = read_lock(project / target.lock)
     metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
     wheels: dict[str, Wheel] = {}
-    todo = _wanted(metadata["project"]["dependencies"], target)
+    project_table = metadata["project"]
+    extra = project_table["optional-dependencies"][BOX_EXTRA]
+    todo = _wanted([*project_table["dependencies"], *extra], target)
     while todo := sorted({name for name in todo if name not in wheels}):
         if unlocked := [name for name in todo if name not in pins]:
             raise DeployError(f"{unlocked[0]} is not in {target.lock}; run `make lock`")

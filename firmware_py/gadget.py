@@ -13,20 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from firmware_py.devices.configfs import Tree
+from firmware_py.devices.configfs import CONTROLLERS, GADGETS, HOME, MIDI2, OFFICIAL_TOOL, Tree, is_anothers
 from kelly_edge.config import GadgetSettings
 from kelly_edge.errors import DeviceError
 
-GADGETS: Final = PurePosixPath("sys/kernel/config/usb_gadget")
-HOME: Final = GADGETS / "kelly-edge"
-CONTROLLERS: Final = PurePosixPath("sys/class/udc")
 CONFIGURATION: Final = "configs/c.1"
 ENGLISH: Final = "strings/0x409"
 PRODUCT: Final = "Kelly Edge"
 
-MIDI, MIDI2, ECM = "midi.usb0", "midi2.usb0", "ecm.usb0"
+MIDI, ECM = "midi.usb0", "ecm.usb0"
 ATTEMPTS: Final = {"auto": (MIDI2, MIDI), "midi2": (MIDI2,), "midi": (MIDI,)}
-"""``gadget.function`` → functions to try, best first; f_midi2 offers MIDI 1.0 too, for other hosts."""
+"""``gadget.function`` → functions to try, best first; f_midi2 offers MIDI 1.0 too, for other hosts.
+
+Raspberry Pi OS has f_midi2 since July 2026 (raspberrypi/linux PR 7476); ``auto`` falls back where the kernel
+refuses it.
+"""
 FUNCTION_VALUES: Final = {
     MIDI: {"id": "KellyEdge", "in_ports": "1", "out_ports": "1"},
     MIDI2: {"iface_name": PRODUCT, "ep.0/ep_name": PRODUCT, "ep.0/block.0/name": f"{PRODUCT} MIDI 1"},
@@ -149,8 +150,8 @@ class Gadget:
         controllers = sorted(self._tree.names(CONTROLLERS)) if self._tree.exists(CONTROLLERS) else []
         if not controllers:
             raise DeviceError(
-                "no USB device controller in /sys/class/udc; a Pi 4, 5 or Zero needs dtoverlay=dwc2, "
-                "a Pi 3 has none"
+                "no USB device controller in /sys/class/udc; `python -m deploy provision` sets it where the "
+                "board has one (docs/hardware.md, Boards)"
             )
         wanted = self._settings.controller
         if wanted and wanted not in controllers:
@@ -240,7 +241,21 @@ class Gadget:
     def _names(self, folder: str) -> list[str]:
         return sorted(self._tree.names(HOME / folder))
 
+    def _holder(self, controller: str) -> str:
+        """The gadget that has the controller, other than ours; a g_* module's is named by the controller."""
+        tree = self._tree
+        others = [GADGETS / name for name in tree.names(GADGETS) if name != HOME.name]
+        holders = [path.name for path in others if tree.read(path / "UDC").strip() == controller]
+        if holders:
+            return holders[0]
+        function = CONTROLLERS / controller / "function"
+        return tree.read(function).strip() if tree.exists(function) else ""
+
     def _refusal(self, error: OSError, controller: str) -> DeviceError:
+        if error.errno == errno.EBUSY and (holder := self._holder(controller)):
+            return DeviceError(
+                f"USB gadget: {is_anothers(controller, holder, self._tree.exists(OFFICIAL_TOOL))}"
+            )
         reasons = {
             errno.EACCES: "only root may; run `sudo kelly-edge gadget`",
             errno.EPERM: "only root may; run `sudo kelly-edge gadget`",

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from firmware_py.board import Board
-from firmware_py.devices.gpio import Pins, Pots, open_factory
+from firmware_py.devices.gpio import Pins, Pots, no_pin, open_factory
 from firmware_py.devices.ports import Clock
 from firmware_py.processes.lamp import LampStage
-from firmware_py.processes.panel import Knobs, PanelStage, panel_pins
+from firmware_py.processes.panel import Knobs, PanelStage, control_pins, panel_pins
 from kelly_edge.config import PanelSettings, Settings
 from kelly_edge.errors import DeviceError
 from kelly_edge.panel import read_pot
@@ -34,16 +34,20 @@ def lamp_on(pins: Pins, panel: PanelSettings) -> Callable[[bool, bool, bool], No
     return show
 
 
-def claim_pins(factory: Any, panel: PanelSettings) -> Pins:
+def claim_pins(factory: Any, panel: PanelSettings, warn: Warn) -> Pins:
     """The pins the settings name, but for the panic button's, which is ``guardian``'s.
 
-    Raises
-    ------
-    DeviceError: one is not to be had.
+    A pin that is refused costs the control that needs it and no other, and ``warn`` is told which.
     """
     lamp = [pin for pin in (panel.red_pin, panel.green_pin, panel.blue_pin) if pin >= 0]
     contacts = [pin for pin in panel_pins(panel) if pin != panel.panic_pin]
-    return Pins(factory, contacts, lamp, panel.common_anode)
+    pins = Pins(factory, contacts, lamp, panel.common_anode)
+    for name, needed in control_pins(panel).items():
+        if refused := [pin for pin in needed if pin in pins.refused]:
+            warn(f"no {name}: {no_pin(refused[0], pins.refused[refused[0]])}")
+            # Half an encoder turns nothing; its other contact would only look broken.
+            pins.ignore(needed)
+    return pins
 
 
 @dataclass
@@ -72,18 +76,16 @@ def new_panel(
 ) -> PanelParts:
     """The panel on the pins of ``factory``.
 
-    Raises
-    ------
-    DeviceError: a pin or the converter is not to be had.
+    What is not available is told of, and left out.
     """
     panel = settings.panel
-    pins = claim_pins(factory, panel)
+    pins = claim_pins(factory, panel, warn)
     channels = [read_pot(text).channel for text in panel.pots]
     try:
         pots = Pots(factory, channels) if channels else None
-    except DeviceError:
-        pins.close()
-        raise
+    except DeviceError as error:
+        warn(str(error))
+        pots = None
     lamp = LampStage(board, lamp_on(pins, panel), clock)
     stage = PanelStage(panel, pins, pots, knobs, len(settings.voice.names), warn, clock, lamp.flash)
     return PanelParts(pins, pots, stage, lamp)

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import rtmidi  # type: ignore[import-untyped,unused-ignore]
-
 from firmware_py.board import Board
+from firmware_py.devices.box_packages import missing_package
 from firmware_py.devices.contacts import Button, Faults
-from firmware_py.devices.gpio import Pins, open_factory
+from firmware_py.devices.gpio import Pins, no_pin, open_factory
 from firmware_py.devices.learned_controls import ControlsFile, controls_path
 from firmware_py.devices.midi_in import MAX_MESSAGES, MidiInputs
 from firmware_py.devices.port_names import JACK, RAW
@@ -18,6 +17,11 @@ from firmware_py.devices.ports import Clock
 from firmware_py.processes.panic import PanicController, PanicStage
 from kelly_edge.config import Settings
 from kelly_edge.errors import DeviceError
+
+try:
+    import rtmidi  # type: ignore[import-untyped,unused-ignore]
+except ImportError as error:
+    raise missing_package(error) from None
 
 Warn = Callable[[str], None]
 CLIENT_NAME: Final = "kelly_edge_panic"
@@ -33,10 +37,18 @@ class PanicInputs(MidiInputs):
 
 
 class PanicButton:
-    """The panic button on its pin, for ``guardian``."""
+    """The panic button on its pin, for ``guardian``.
+
+    Raises
+    ------
+    DeviceError: the pin is not available.
+    """
 
     def __init__(self, factory: Any, pin: int, warn: Warn) -> None:
         self._pins = Pins(factory, [pin], [])
+        if pin in self._pins.refused:
+            self._pins.close()
+            raise DeviceError(no_pin(pin, self._pins.refused[pin]))
         self._button = Button(Faults(f"panic button (pin {pin})", warn))
 
     def n_asked(self) -> int:

@@ -84,7 +84,7 @@ def open_hands(settings: Settings) -> tuple[Pins, Show] | None:
     """The panel's pins and its lamp, or None."""
     try:
         factory = open_factory(settings.panel.chip, make_run_dir(settings.runtime.run_dir))
-        pins = None if factory is None else claim_pins(factory, settings.panel)
+        pins = None if factory is None else claim_pins(factory, settings.panel, warn)
     except DeviceError as error:
         warn(f"no panel: {error}")
         return None

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_py.board import CELLS, Board, file_board
+from firmware_py.devices.box_packages import need_packages
 from firmware_py.devices.clock import shared_clock
 from firmware_py.devices.run_dir import HeldRunDir, RunDirWatch
 from firmware_py.devices.session_log import warn
@@ -35,6 +36,8 @@ LONGEST_PAUSE_S: Final = 5.0
 STEADY_S: Final = 10.0
 """A process that ran so long is started again at once."""
 EXIT_FAULT: Final = 2
+LIVE_MODULES: Final = ("rtmidi", "alsaaudio")
+"""Of the extra ``box``: what no live box does without."""
 KEPT: Final = ("knobs", "panic")
 """Cells that are carried over into a new run directory."""
 
@@ -74,7 +77,9 @@ class Supervisor:
         Raises
         ------
         OutputError: the run directory cannot be had.
+        DeviceError: a package that every live box needs is not installed.
         """
+        need_packages(LIVE_MODULES)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop.ask)
         hurry(os.getpid())

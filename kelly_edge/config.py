@@ -261,6 +261,10 @@ class GadgetSettings:
     )
     ecm: bool = _setting(False, "also a network over the cable")
     controller: str = _setting("", "name in /sys/class/udc; empty: the first", check=_printable)
+    only_port: bool = _setting(
+        False,
+        "provision makes a board's one USB port (Zero 2 W) a device port, but for an OTG adapter",
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,14 @@ import pytest
 from firmware_py.__main__ import main
 from firmware_py.doctor import CHECKS, _print, examine
 from firmware_py.doctor.machine import FAULT, MB, NOTE, OK, WARNING, Machine, denormals_flushed
-from kelly_edge.config import AudioSettings, MidiSettings, RuntimeSettings, SessionSettings, Settings
+from kelly_edge.config import (
+    AudioSettings,
+    MidiSettings,
+    PanelSettings,
+    RuntimeSettings,
+    SessionSettings,
+    Settings,
+)
 
 FILES = {
     "proc/sys/kernel/osrelease": "6.6.31+rpt-rpi-v8",
@@ -44,7 +51,8 @@ FILES = {
     "dev/gpiochip0": "",
     "sys/class/gpio/gpiochip512/label": "pinctrl-bcm2711",
     "sys/class/udc/fe980000.usb/state": "configured",
-    "sys/kernel/config/usb_gadget/kelly/UDC": "fe980000.usb",
+    "sys/kernel/config/usb_gadget/kelly-edge/UDC": "fe980000.usb",
+    "sys/kernel/config/usb_gadget/kelly-edge/configs/c.1/midi2.usb0": "",
     "sys/module/usbcore/parameters/autosuspend": "-1",
     "usr/lib/aarch64-linux-gnu/libatomic.so.1": "",
     "run/systemd/journal/socket": "",
@@ -93,6 +101,7 @@ class Tree:
             free_bytes=lambda path: 5_000 * MB,
             is_writable=lambda path: True,
             is_flushing=lambda: False,
+            line_users=lambda label: {},
         )
 
     def put(self, path: str, text: str) -> None:
@@ -205,7 +214,22 @@ CASES = (
     Case("USB controller", WARNING, "no USB device controller", lambda t: (
         t.remove("sys/class/udc/fe980000.usb/state"), (t.root / "sys/class/udc/fe980000.usb").rmdir(),
     )),
-    Case("USB gadget", WARNING, "not set up", puts("sys/kernel/config/usb_gadget/kelly/UDC", "")),
+    Case("USB gadget", WARNING, "not set up", puts("sys/kernel/config/usb_gadget/kelly-edge/UDC", "")),
+    Case("USB gadget", WARNING, "fe980000.usb is held by the gadget g1; remove that one", both(
+        puts("sys/kernel/config/usb_gadget/kelly-edge/UDC", ""),
+        puts("sys/kernel/config/usb_gadget/g1/UDC", "fe980000.usb"),
+    )),
+    Case("USB gadget", WARNING, "g_ether, likely of rpi-usb-gadget; `sudo rpi-usb-gadget off`", both(
+        puts("sys/kernel/config/usb_gadget/kelly-edge/UDC", ""),
+        puts("sys/class/udc/fe980000.usb/function", "g_ether"),
+        puts("usr/bin/rpi-usb-gadget", ""),
+    )),
+    Case("panel pins", WARNING, "no hold button: SPI 0 holds GPIO 7; no red of", both(
+        puts("sys/bus/spi/devices/spi0.0/x", ""), puts("sys/bus/spi/devices/spi0.1/x", ""),
+    )),
+    Case("panel pins", WARNING, "no panic button: onewire@0 holds GPIO 4", sets(
+        line_users=lambda label: {2: "i2c", 4: "onewire@0"}
+    )),
     Case("USB gadget", NOTE, "without a computer", puts("sys/class/udc/fe980000.usb/state", "not attached")),
     Case("USB power", WARNING, "sleep after 2 s", puts("sys/module/usbcore/parameters/autosuspend", "2")),
     Case("GPIO chip", NOTE, "no GPIO", lacks("dev/gpiochip0")),
@@ -261,6 +285,44 @@ def test_each_fault_is_found_by_its_check(tree: Tree, case: Case) -> None:
 def test_every_check_has_a_machine_that_fails_it(tree: Tree) -> None:
     fewer = {"cores"}  # tested below: cores are folders
     assert {case.check for case in CASES} | fewer == {check.name for check in CHECKS}
+
+
+@pytest.mark.parametrize(
+    ("model", "level", "says"),
+    [
+        ("Raspberry Pi 5 Model B Rev 1.0", WARNING, "by USB cable"),
+        ("Raspberry Pi 4 Model B Rev 1.4", WARNING, "by USB cable"),
+        ("Raspberry Pi 3 Model B Plus Rev 1.3", NOTE, "a Pi 3 B+ has no device port"),
+        ("Raspberry Pi 3 Model B Rev 1.2", NOTE, "a Pi 3 B has no device port"),
+        ("Raspberry Pi Zero 2 W Rev 1.0", NOTE, "one port is a host port"),
+        ("Raspberry Pi 500 Rev 1.0", WARNING, "by USB cable"),
+        ("", NOTE, "by USB cable"),
+    ],
+)
+def test_a_missing_usb_controller_weighs_what_the_board_can_have(
+    tree: Tree, model: str, level: str, says: str
+) -> None:
+    tree.remove("sys/class/udc/fe980000.usb/state")
+    (tree.root / "sys/class/udc/fe980000.usb").rmdir()
+    tree.put("proc/device-tree/model", f"{model}\0")
+    (row,) = examine(tree.machine, [check for check in CHECKS if check.name == "USB controller"])
+    assert row["level"] == level and says in row["found"]
+
+
+def test_the_gadget_says_which_midi_it_offers(tree: Tree) -> None:
+    (check,) = (check for check in CHECKS if check.name == "USB gadget")
+    assert "(MIDI 2.0)" in check.look(tree.machine).text
+    tree.remove("sys/kernel/config/usb_gadget/kelly-edge/configs/c.1/midi2.usb0")
+    assert "MIDI 1.0 alone" in check.look(tree.machine).text
+
+
+def test_the_pots_own_spi_is_no_fault_and_one_chip_select_leaves_the_hold_button(tree: Tree) -> None:
+    lamp = PanelSettings(pots=("brightness -1..1 on 2",), red_pin=-1, green_pin=-1, blue_pin=-1)
+    tree.set(settings=replace(SETTINGS, panel=lamp))
+    tree.put("sys/bus/spi/devices/spi0.0/x", "")
+    assert tree.level("panel pins") == OK
+    tree.put("sys/bus/spi/devices/spi0.1/x", "")
+    assert tree.level("panel pins") == WARNING
 
 
 def test_few_cores_are_said(tree: Tree) -> None:

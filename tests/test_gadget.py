@@ -4,12 +4,14 @@ import errno
 import itertools
 import os
 import random
+import re
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from firmware_py.__main__ import main
-from firmware_py.gadget import CONTROLLERS, ECM, GADGETS, HOME, MIDI, MIDI2, Gadget, board_serial, mac
+from firmware_py.devices.configfs import CONTROLLERS, GADGETS, HOME, MIDI2, OFFICIAL_TOOL
+from firmware_py.gadget import ECM, MIDI, Gadget, board_serial, mac
 from kelly_edge.config import GadgetSettings
 from kelly_edge.errors import DeviceError
 
@@ -254,10 +256,26 @@ def test_another_serial_or_controller_takes_the_old_ones_place() -> None:
     assert tree.read(HOME / "strings/0x409/serialnumber") == "another\n"
 
 
-def test_a_controller_of_another_gadget_is_left_alone_and_named() -> None:
+@pytest.mark.parametrize(
+    ("is_module", "is_official", "says"),
+    [
+        (False, False, "the gadget g1; remove that one, or unload its g_* module"),
+        (False, True, "the gadget g1, likely of rpi-usb-gadget; `sudo rpi-usb-gadget off`"),
+        (True, False, "the gadget g_ether; remove that one"),
+    ],
+)
+def test_a_controller_of_another_gadget_is_left_alone_and_named(
+    is_module: bool, is_official: bool, says: str
+) -> None:
     tree = KernelTree()
+    if is_module:
+        tree.files[CONTROLLERS / UDC / "function"] = "g_ether\n"
+    else:
+        tree.make_folder(GADGETS / "g1")
     tree.bound["g1"] = UDC
-    with pytest.raises(DeviceError, match=f"{UDC} is another gadget's"):
+    if is_official:
+        tree.files[OFFICIAL_TOOL] = ""
+    with pytest.raises(DeviceError, match=re.escape(f"{UDC} is held by {says}")):
         gadget_on(tree).up()
     assert tree.bound == {"g1": UDC}
 

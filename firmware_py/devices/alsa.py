@@ -15,14 +15,19 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import alsaaudio  # type: ignore[import-not-found,import-untyped,unused-ignore]
 import numpy as np
 from numpy.typing import NDArray
 
 from firmware_py.devices.absent_card import AbsentCard
+from firmware_py.devices.box_packages import missing_package
 from firmware_py.devices.quiet_libraries import hush_libraries
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import DeviceError
+
+try:
+    import alsaaudio  # type: ignore[import-not-found,import-untyped,unused-ignore]
+except ImportError as error:
+    raise missing_package(error) from None
 
 XRUN: Final = -32
 """-EPIPE, as pyalsaaudio's read and write report it."""

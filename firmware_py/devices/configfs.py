@@ -2,7 +2,26 @@
 
 import os
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Final, Protocol
+
+GADGETS: Final = PurePosixPath("sys/kernel/config/usb_gadget")
+HOME: Final = GADGETS / "kelly-edge"
+CONTROLLERS: Final = PurePosixPath("sys/class/udc")
+MIDI2: Final = "midi2.usb0"
+OFFICIAL_TOOL: Final = PurePosixPath("usr/bin/rpi-usb-gadget")
+"""Raspberry Pi OS's own program for USB gadgets."""
+
+
+def is_anothers(controller: str, holder: str, is_official: bool) -> str:
+    """What a person reads of a controller that another gadget holds.
+
+    Parameters
+    ----------
+    is_official: Raspberry Pi OS's program for gadgets is installed.
+    """
+    who = f"the gadget {holder}" + (", likely of rpi-usb-gadget" if is_official else "")
+    remedy = "`sudo rpi-usb-gadget off`" if is_official else "remove that one, or unload its g_* module"
+    return f"{controller} is held by {who}; {remedy}"
 
 
 class Tree(Protocol):

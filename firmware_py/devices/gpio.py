@@ -7,6 +7,7 @@ under load (gpiozero #1062). A line whose level no longer fits its last edge has
 
 import contextlib
 import os
+import tempfile
 import threading
 import time
 import warnings
@@ -15,11 +16,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from firmware_py.devices.box_packages import missing_package
 from firmware_py.devices.contacts import Edge
 from kelly_edge.errors import DeviceError
 
 HEADERS: Final = ("pinctrl-bcm2711", "pinctrl-rp1", "pinctrl-bcm2835")
-"""Labels of the chip behind the header: Pi 4, Pi 5, Pi 3 and Zero 2 W."""
+"""Labels of the chip behind the header: Pi 4, Pi 5, Pi 3 and Zero 2 W (``boards.yaml``)."""
 DEVICES: Final = Path("/dev")
 HOLD_BACK_S: Final = 0.004
 """An edge of another line may be on its way with an older time stamp."""
@@ -27,6 +29,11 @@ MAX_EDGES: Final = 8_192
 """Ten seconds of the wildest turning; more is a fault, and the newest count."""
 FULL_SCALE: Final = 1_023
 LIBRARY_PIPES: Final = ".lgd-nfy*"
+LIBRARY_USER: Final = "lg"
+"""How the kernel names lgpio where it holds a line: the box itself, most likely."""
+N_HEADER_LINES: Final = 28
+LINE_IS_USED: Final = 1
+"""Flag of a line (GPIO_V2_LINE_FLAG_USED): somebody holds it, or its pin does something else."""
 
 
 class Queued(NamedTuple):
@@ -48,6 +55,7 @@ def find_chip(label: str) -> int | None:
     import lgpio
 
     wanted, refused = HEADERS if label == "auto" else (label,), ""
+    # By label alone: a Pi 5 may have chips 11 to 15 and no 0; the header's number changed between kernels.
     for path in sorted(DEVICES.glob("gpiochip*")):
         number = int(path.name.removeprefix("gpiochip"))
         try:
@@ -77,14 +85,12 @@ def open_factory(label: str, pipe_dir: Path) -> Any | None:
     """
     if label == "none" or (label == "auto" and not any(DEVICES.glob("gpiochip*"))):
         return None
-    # lgpio opens its pipe in the working directory when it is imported, and needs it under no name after.
-    os.environ["LG_WD"] = str(pipe_dir)
-    with contextlib.chdir(pipe_dir):
-        import lgpio  # noqa: F401
+    try:
+        _import_library(pipe_dir)
         from gpiozero.exc import GPIOZeroError
         from gpiozero.pins.lgpio import LGPIOFactory
-    for pipe in pipe_dir.glob(LIBRARY_PIPES):
-        pipe.unlink()
+    except ImportError as error:
+        raise missing_package(error) from None
     number = find_chip(label)
     if number is None and label != "auto":
         raise DeviceError(f"no GPIO chip is called {label}; `gpiodetect` lists them, set panel.chip")
@@ -99,18 +105,54 @@ def open_factory(label: str, pipe_dir: Path) -> Any | None:
     return factory
 
 
+def no_pin(pin: int, why: str) -> str:
+    """What a person reads of a pin that was refused."""
+    return f"GPIO {pin} is not available ({why}); `kelly-edge doctor` says who holds it"
+
+
+def _import_library(pipe_dir: Path) -> None:
+    """Import lgpio, which opens its pipe in the working directory, and needs it under no name after."""
+    os.environ["LG_WD"] = str(pipe_dir)
+    with contextlib.chdir(pipe_dir):
+        import lgpio  # noqa: F401
+    for pipe in pipe_dir.glob(LIBRARY_PIPES):
+        pipe.unlink()
+
+
+def line_users(label: str) -> dict[int, str]:
+    """The header's lines that somebody else holds, with the holder's name; empty where nobody can tell."""
+    if label == "none" or not any(DEVICES.glob("gpiochip*")):
+        return {}
+    try:
+        with tempfile.TemporaryDirectory(prefix="kelly-edge-gpio-") as folder:
+            _import_library(Path(folder))
+        import lgpio
+    except (ImportError, OSError):
+        return {}
+    try:
+        if (number := find_chip(label)) is None:
+            return {}
+        handle = lgpio.gpiochip_open(number)
+    except (DeviceError, lgpio.error):
+        return {}
+    try:
+        lines = [lgpio.gpio_get_line_info(handle, line) for line in range(N_HEADER_LINES)]
+    except lgpio.error:
+        return {}
+    finally:
+        lgpio.gpiochip_close(handle)
+    users = {line: user or "the kernel" for _, line, flags, _, user in lines if flags & LINE_IS_USED}
+    return {line: user for line, user in users.items() if user != LIBRARY_USER}
+
+
 class Pins:
-    """Contacts and lamp lines of ``factory``, claimed until ``close``.
+    """Contacts and lamp lines of ``factory``, claimed until ``close``. A pin that is refused is left out.
 
     Parameters
     ----------
     factory: a gpiozero pin factory.
     inputs: contacts to ground, pulled up. outputs: lines to drive, off at first.
     is_inverted: outputs are on when low.
-
-    Raises
-    ------
-    DeviceError: a pin is another's, or cannot do it.
     """
 
     def __init__(
@@ -128,23 +170,23 @@ class Pins:
         """Set when a contact moves."""
         self.n_mended = 0
         """Edges that were lost and put right."""
-        pin = -1
-        try:
-            for pin in outputs:
-                line = self._claim(pin)
-                line.output_with_state(is_inverted)
-            for pin in inputs:
-                self._listen(pin)
-        except Exception as error:
-            self.close()
-            raise DeviceError(
-                f"GPIO {pin} is not to be had ({error}); free it, or give the panel another pin"
-            ) from None
+        self.refused: dict[int, str] = {}
+        """Pins that somebody else has, or that cannot do it, and why."""
+        for pin in outputs:
+            self._try(pin, self._drive)
+        for pin in inputs:
+            self._try(pin, self._listen)
 
     @property
     def inputs(self) -> Sequence[int]:
         """The contacts' pins."""
         return tuple(self._levels)
+
+    def ignore(self, pins: Iterable[int]) -> None:
+        """Hear nothing more of these contacts."""
+        for pin in pins:
+            if self._levels.pop(pin, None) is not None:
+                self._release(pin)
 
     def take(self) -> list[Edge]:
         """The edges since the last call, in the order in which they happened."""
@@ -163,8 +205,9 @@ class Pins:
         return time.monotonic()
 
     def light(self, pin: int, is_on: bool) -> None:
-        """Drive an output."""
-        self._pins[pin].state = is_on != self._is_inverted
+        """Drive an output; nothing happens at one that was refused."""
+        if pin in self._pins:
+            self._pins[pin].state = is_on != self._is_inverted
 
     def close(self) -> None:
         """Let go of the pins, dark and deaf."""
@@ -177,12 +220,26 @@ class Pins:
             self._factory.close()
         self._pins.clear()
 
-    def _claim(self, pin: int) -> Any:
-        line = self._pins[pin] = self._factory.pin(pin)
-        return line
+    def _try(self, pin: int, use: Callable[[int, Any], None]) -> None:
+        try:
+            line = self._pins[pin] = self._factory.pin(pin)
+            use(pin, line)
+        except Exception as error:  # lgpio, gpiozero and the kernel each have their own
+            self.refused[pin] = str(error).strip("'") or type(error).__name__
+            self._levels.pop(pin, None)
+            self._release(pin)
 
-    def _listen(self, pin: int) -> None:
-        line, queue, woken = self._claim(pin), self._queue, self.woken
+    def _release(self, pin: int) -> None:
+        if (line := self._pins.pop(pin, None)) is not None:
+            with contextlib.suppress(Exception):
+                line.when_changed = None
+                line.close()
+
+    def _drive(self, pin: int, line: Any) -> None:
+        line.output_with_state(self._is_inverted)
+
+    def _listen(self, pin: int, line: Any) -> None:
+        queue, woken = self._queue, self.woken
 
         def on_edge(stamp: float, state: int) -> None:
             queue.append(Queued(time.monotonic(), stamp, pin, bool(state)))
@@ -224,8 +281,10 @@ class Pots:
     """
 
     def __init__(self, factory: Any, channels: Iterable[int]) -> None:
-        from gpiozero import MCP3008, Device, SPISoftwareFallback
-
+        try:
+            from gpiozero import MCP3008, Device, SPISoftwareFallback
+        except ImportError as error:
+            raise missing_package(error) from None
         self._last = dict.fromkeys(channels, 0.0)
         try:
             with warnings.catch_warnings():
@@ -236,7 +295,7 @@ class Pots:
                 self._channels = {n: MCP3008(channel=n, pin_factory=factory) for n in self._last}
         except Exception as error:
             raise DeviceError(
-                f"no pots on SPI 0 ({error}); enable SPI (dtparam=spi=on), or empty panel.pots"
+                f"no pots on SPI 0 ({error}); enable SPI (dtoverlay=spi0-1cs), or empty panel.pots"
             ) from None
 
     def read(self, channel: int) -> float:

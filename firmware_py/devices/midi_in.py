@@ -8,10 +8,14 @@ import os
 from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
-import rtmidi  # type: ignore[import-untyped,unused-ignore]
-
+from firmware_py.devices.box_packages import missing_package
 from firmware_py.devices.named_ports import NamedPorts
 from firmware_py.devices.port_names import stable_name
+
+try:
+    import rtmidi  # type: ignore[import-untyped,unused-ignore]
+except ImportError as error:
+    raise missing_package(error) from None
 
 CLIENT_NAME: Final = "kelly_edge_controls"
 MAX_MESSAGES: Final = 1_024

@@ -10,9 +10,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-import rtmidi  # type: ignore[import-untyped,unused-ignore]
-
+from firmware_py.devices.box_packages import missing_package
 from firmware_py.devices.named_ports import SEQUENCER, NamedPorts
+
+try:
+    import rtmidi  # type: ignore[import-untyped,unused-ignore]
+except ImportError as error:
+    raise missing_package(error) from None
 
 CLIENT_NAME: Final = "kelly_edge_midi"
 TIMING_CLOCK: Final = 0xF8

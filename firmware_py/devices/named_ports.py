@@ -17,7 +17,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
-import rtmidi  # type: ignore[import-untyped,unused-ignore]
+from firmware_py.devices.box_packages import missing_package
+
+try:
+    import rtmidi  # type: ignore[import-untyped,unused-ignore]
+except ImportError as error:
+    raise missing_package(error) from None
+
 
 from firmware_py.devices.port_names import (
     ALSA,

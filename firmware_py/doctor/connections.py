@@ -4,14 +4,22 @@ import re
 from typing import Final
 
 from firmware_py.devices.board_health import read_text
+from firmware_py.devices.boards import find_board
+from firmware_py.devices.configfs import HOME, MIDI2, OFFICIAL_TOOL, is_anothers
+from firmware_py.devices.gpio import HEADERS
 from firmware_py.doctor.machine import FAULT, NOTE, OK, WARNING, Check, Finding, Machine, verdict
+from firmware_py.processes.panel import control_pins
+from kelly_edge.panel import SPI_PINS
 
 PORTAUDIO: Final = "portaudio:"
 _CARD_LINE: Final = re.compile(r"^\s*(\d+)\s+\[(\S+)\s*\]")
 _CARD_IN_NAME: Final = re.compile(r"^(?:plug)?hw:(?:CARD=)?([^,]+)")
 OWN_PROGRAMS: Final = ("kelly-edge", "python")
 SOUND_SERVERS: Final = ("pulseaudio", "pipewire", "wireplumber", "jackd", "jackdbus")
-PI_GPIO_LABELS: Final = ("pinctrl-bcm2835", "pinctrl-bcm2711", "pinctrl-rp1", "gpio-sim")
+PI_GPIO_LABELS: Final = (*HEADERS, "gpio-sim")
+SPI_BUS: Final = {"spi0.0": 8, "spi0.1": 7}
+"""Devices of SPI 0 → their chip select. Data and clock are GPIO 9, 10 and 11."""
+GADGET: Final = HOME.name
 
 
 def _cards(machine: Machine) -> dict[str, str]:
@@ -92,21 +100,60 @@ def _usb_controller(machine: Machine) -> Finding:
     names = [path.name for path in machine.glob("/sys/class/udc/*")]
     if names:
         return verdict(True, f"USB device controller {', '.join(names)}")
-    is_pi = "Raspberry Pi" in machine.text("/proc/device-tree/model")
-    return Finding(WARNING if is_pi else NOTE, "no USB device controller: no MIDI to a computer by USB cable")
+    nothing = "no USB device controller: no MIDI to a computer by USB cable"
+    model = machine.text("/proc/device-tree/model")
+    if (board := find_board(model)) is None:
+        return Finding(WARNING if "Raspberry Pi" in model else NOTE, nothing)
+    why = {
+        "own": "",
+        "only": f"; the {board.name}'s one port is a host port (gadget.only_port)",
+        "none": f"; a {board.name} has no device port",
+    }[board.device_port]
+    return Finding(WARNING if board.device_port == "own" else NOTE, nothing + why)
 
 
 def _gadget(machine: Machine) -> Finding:
-    if not machine.glob("/sys/class/udc/*"):
+    controllers = machine.glob("/sys/class/udc/*")
+    if not controllers:
         return Finding(NOTE, "no USB device controller, so no gadget")
-    bound = [path for path in machine.glob("/sys/kernel/config/usb_gadget/*/UDC") if read_text(path)]
-    states = {read_text(path) for path in machine.glob("/sys/class/udc/*/state")}
-    if not bound:
+    bound = {
+        read_text(path): path.parent.name for path in machine.glob("/sys/kernel/config/usb_gadget/*/UDC")
+    }
+    users = {c.name: bound.get(c.name) or read_text(c / "function") for c in controllers}
+    wanted = machine.settings.gadget.controller or controllers[0].name
+    holder = users.get(wanted, "")
+    if not holder:
         return Finding(WARNING, "the USB gadget is not set up")
-    is_seen = "configured" in states
-    return Finding(
-        OK if is_seen else NOTE, f"the USB gadget is {'in use by' if is_seen else 'up, without'} a computer"
-    )
+    if holder != GADGET:
+        return Finding(WARNING, is_anothers(wanted, holder, machine.path(str(OFFICIAL_TOOL)).exists()))
+    is_seen = read_text(machine.path(f"/sys/class/udc/{wanted}/state")) == "configured"
+    has_ump = machine.path(f"/{HOME}/configs/c.1/{MIDI2}").exists()
+    midi = "MIDI 2.0" if has_ump else "MIDI 1.0 alone: this kernel has no f_midi2, or gadget.function is midi"
+    text = f"the USB gadget is {'in use by' if is_seen else 'up, without'} a computer ({midi})"
+    return Finding(OK if is_seen else NOTE, text)
+
+
+def _spi_users(machine: Machine) -> dict[int, str]:
+    """Pins that the kernel's SPI 0 holds, as its devices show."""
+    bus = machine.path("/sys/bus/spi/devices")
+    chip_selects = [pin for name, pin in SPI_BUS.items() if (bus / name).exists()]
+    return dict.fromkeys((*chip_selects, 9, 10, 11), "SPI 0") if chip_selects else {}
+
+
+def _panel_pins(machine: Machine) -> Finding:
+    panel = machine.settings.panel
+    if panel.chip == "none" or not machine.glob("/dev/gpiochip*"):
+        return verdict(True, "no panel on pins")
+    users = {**_spi_users(machine), **machine.line_users(panel.chip)}
+    if panel.pots:
+        users = {pin: user for pin, user in users.items() if pin not in SPI_PINS}
+    lost = [
+        f"no {name}: {users[pin]} holds GPIO {pin}"
+        for name, pins in control_pins(panel).items()
+        for pin in pins
+        if pin in users
+    ]
+    return verdict(not lost, "; ".join(lost) or "every pin of the panel is free")
 
 
 def _gpio(machine: Machine) -> Finding:
@@ -132,8 +179,17 @@ CHECKS: Final = (
     Check("card in use", _card_owner, "stop that program, or give it another card"),
     Check("sound server", _sound_server, "stop it, or name one of its devices in audio.card"),
     Check("sound rights", _sound_rights, "add the user to group audio"),
-    Check("USB controller", _usb_controller, "add dtoverlay=dwc2,dr_mode=peripheral to config.txt"),
+    Check(
+        "USB controller",
+        _usb_controller,
+        "`python -m deploy provision` sets what the board has (docs/hardware.md, Boards)",
+    ),
     Check("USB gadget", _gadget, "kelly-edge gadget up"),
     Check("USB power", _usb_power, "add usbcore.autosuspend=-1 to the kernel's command line"),
+    Check(
+        "panel pins",
+        _panel_pins,
+        "provision the box again, free the pin in config.txt, or give the control another pin",
+    ),
     Check("GPIO chip", _gpio, "on a Raspberry Pi, use its own kernel; elsewhere a MIDI controller"),
 )

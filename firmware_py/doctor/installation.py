@@ -168,9 +168,9 @@ def _metrics(machine: Machine) -> Finding:
 CHECKS: Final = (
     Check("settings", _settings, "correct the setting; config.yaml lists them all"),
     Check("models", _models, "install the shipped models again, or set runtime.models_dir"),
-    Check("Python", _python, "install Python 3.11"),
+    Check("Python", _python, "install Python 3.11 to 3.13"),
     Check("runtimes", _packages, "pip install kelly-edge again, into its own environment"),
-    Check("device packages", _device_packages, "pip install kelly-edge again, with libasound2-dev there"),
+    Check("device packages", _device_packages, "pip install 'kelly-edge[box]', with libasound2-dev there"),
     Check("memory fences", _fences, "apt-get install libatomic1"),
     Check("denormals", _flush_to_zero, "set runtime.tflite=ai_edge_litert"),
     Check("compiled code", _compiled, "set NUMBA_CACHE_DIR to a folder of this user"),

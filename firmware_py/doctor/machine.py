@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from firmware_py.devices.board_health import read_text
+from firmware_py.devices.gpio import line_users
 from firmware_py.devices.quiet_libraries import hush_libraries
 from kelly_edge.config import Settings
 
@@ -56,6 +57,8 @@ class Machine:
     is_writable: Callable[[Path], bool] = lambda path: os.access(path, os.W_OK | os.X_OK)
     is_flushing: Callable[[], bool] = denormals_flushed
     jack_ports: Callable[[bool], list[str] | None] = ports_on_jack
+    line_users: Callable[[str], Mapping[int, str]] = line_users
+    """For the label of a GPIO chip: its lines that somebody else holds, and who."""
 
     def path(self, absolute: str | Path) -> Path:
         """``absolute`` below the root."""

@@ -144,11 +144,26 @@ class Pot:
     n_jumps: int = 0
 
 
+def control_pins(settings: PanelSettings) -> dict[str, tuple[int, ...]]:
+    """Everything on the panel, by name, with the pins it cannot do without."""
+    controls: dict[str, tuple[int, ...]] = {}
+    for line in (read_encoder(text) for text in settings.encoders):
+        name = line.pages[0].name
+        controls |= {f"{name} knob": (line.a, line.b), f"push of the {name} knob": (line.push,)}
+    single = {
+        "panic button": settings.panic_pin,
+        "hold button": settings.hold_pin,
+        "red of the lamp": settings.red_pin,
+        "green of the lamp": settings.green_pin,
+        "blue of the lamp": settings.blue_pin,
+    }
+    return controls | {name: (pin,) for name, pin in single.items() if pin >= 0}
+
+
 def panel_pins(settings: PanelSettings) -> tuple[int, ...]:
     """The contacts the settings name."""
-    lines = [read_encoder(text) for text in settings.encoders]
-    pins = [pin for line in lines for pin in (line.a, line.b, line.push)]
-    return tuple(pin for pin in (*pins, settings.panic_pin, settings.hold_pin) if pin >= 0)
+    controls = control_pins(settings).items()
+    return tuple(pin for name, pins in controls if not name.endswith("of the lamp") for pin in pins)
 
 
 class PanelStage:

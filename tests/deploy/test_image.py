@@ -20,7 +20,7 @@ def test_a_private_key_or_a_text_is_refused(tmp_path: Path, monkeypatch: pytest.
         if content is not None:
             path.write_text(content)
         with pytest.raises(DeployError, match=r"public (key|half)|\.pub"):
-            image.make_image(tmp_path / "out.img", path, "box", tmp_path)
+            image.make_image(tmp_path / "out.img", path, "box", tmp_path, "trixie")
     assert not (tmp_path / "out.img").exists()
 
 
@@ -28,7 +28,7 @@ def test_genimage_makes_a_boot_and_a_root_partition(tmp_path: Path, monkeypatch:
     if missing := [program for program in image.PROGRAMS if shutil.which(program) is None]:
         pytest.skip(f"{missing[0]} is not installed")
 
-    def small_tree(work: Path, cache: Path, public: str, hostname: str) -> Path:
+    def small_tree(work: Path, cache: Path, public: str, hostname: str, suite: str) -> Path:
         tree = work / "tree"
         (tree / "boot/firmware").mkdir(parents=True)
         (tree / "boot/firmware/config.txt").write_text("arm_64bit=1\n")
@@ -40,7 +40,7 @@ def test_genimage_makes_a_boot_and_a_root_partition(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(image, "SPARE_MIB", 64)
     key = tmp_path / "key.pub"
     key.write_text("ssh-ed25519 AAAA somebody\n")
-    out = image.make_image(tmp_path / "out.img", key, "box", tmp_path)
+    out = image.make_image(tmp_path / "out.img", key, "box", tmp_path, "trixie")
     with out.open("rb") as file:
         boot_sector = file.read(512)
         partitions = [boot_sector[446 + 16 * i : 462 + 16 * i] for i in range(2)]

@@ -2,17 +2,21 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from deploy.__main__ import DEFAULT_PYTHON
 from deploy.errors import DeployError
 from deploy.interpreter import Interpreter, here
 from deploy.inventory import find_hosts
 from deploy.layers import is_kept
 from deploy.phrase import phrase_wav
 from deploy.target import TARGETS, Target, find_target
-from deploy.wheelhouse import read_lock
+from deploy.wheelhouse import Pin, read_lock, wheelhouse
 
 ROOT = Path(__file__).resolve().parents[2]
 LOADED = """
@@ -40,7 +44,7 @@ def test_a_missing_lock_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_a_python_no_box_has_is_refused() -> None:
-    with pytest.raises(DeployError, match=r"no box has Python 3\.12; known are 3\.11, 3\.13"):
+    with pytest.raises(DeployError, match=r"no box has Python 3\.12; known are 3\.13, 3\.11"):
         find_target("3.12")
 
 
@@ -98,3 +102,47 @@ def test_a_wrong_inventory_is_one_clear_line(tmp_path: Path, text: str, words: l
     with pytest.raises(DeployError, match=why) as caught:
         find_hosts(words, path)
     assert "\n" not in str(caught.value)
+
+
+def test_the_default_target_is_that_of_todays_raspberry_pi_os() -> None:
+    assert next(iter(TARGETS)) == DEFAULT_PYTHON == "3.13"
+    assert find_target(DEFAULT_PYTHON).suite == "trixie"
+
+
+def test_the_box_is_given_what_drives_its_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is asked for where nothing is fetched: the project's own requirements, with the extra ``box``."""
+    asked: list[str] = []
+
+    class Asked(Exception):
+        pass
+
+    def ask(folder: Path, pin: Pin, target: Target) -> None:
+        asked.append(pin.name)
+
+    def fetch(pins: list[Pin], folder: Path, target: Target) -> None:
+        raise Asked
+
+    monkeypatch.setattr("deploy.wheelhouse._find", ask)
+    monkeypatch.setattr("deploy.wheelhouse._fetch", fetch)
+    for target in TARGETS.values():
+        asked.clear()
+        with pytest.raises(Asked):
+            wheelhouse(ROOT, target, here(), tmp_path, 0)
+        drives = {"gpiozero", "lgpio", "pyalsaaudio", "python-rtmidi"} - set(target.from_debian)
+        assert {"numpy", "onnxruntime", *drives} <= set(asked)
+
+
+def test_everything_that_signs_and_sends_is_locked_by_hash() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pins = read_lock(ROOT / "requirements-deploy.lock")
+    for text in project["optional-dependencies"]["deploy"]:
+        requirement = Requirement(text)
+        pin = pins[canonicalize_name(requirement.name)]
+        assert pin.hashes and requirement.specifier.contains(pin.version), text
+    # What pyinfra brings: it talks to the boxes with these.
+    assert all(pins[name].hashes for name in ("paramiko", "gevent", "cryptography", "bcrypt", "pynacl"))
+    assert all(pin.hashes for pin in pins.values())
+    assert "numpy" not in pins, "the courier needs nothing of the instrument"
+    documented = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+    assert "pip install --require-hashes -r requirements-deploy.lock" in documented
+    assert "-r requirements-deploy.lock" in (ROOT / "Makefile").read_text(encoding="utf-8")

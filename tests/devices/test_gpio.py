@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+import gpiozero
+import lgpio
 import numpy as np
 import pytest
 from gpiozero import Device
@@ -16,12 +18,13 @@ from gpiozero.pins.mock import MockFactory, MockPin, MockSPIDevice
 from firmware_py.board import Board, memory_board
 from firmware_py.devices import gpio
 from firmware_py.devices.config_file import load_settings
-from firmware_py.devices.gpio import HOLD_BACK_S, Pins, Pots, open_factory
+from firmware_py.devices.gpio import HOLD_BACK_S, Pins, Pots, find_chip, line_users, open_factory
 from firmware_py.devices.offline import ListJournal, VirtualClock
 from firmware_py.panel_parts import PanelParts, claim_pins, lamp_on, new_panel, open_panel
 from firmware_py.panic_parts import PanicButton
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.lamp import COLOURS, WATCHED, XRUN_S
+from firmware_py.processes.panel import control_pins
 from firmware_py.safe_mode import SafeStage
 from firmware_py.telemetry import TIMES_DTYPE, new_counters
 from kelly_edge.config import Settings
@@ -239,7 +242,7 @@ class PanelContract:
         self, wires: Wires, rest_s: float
     ) -> None:
         panel = Settings().panel
-        pins, card = claim_pins(wires.factory, panel), SilentCard()
+        pins, card = claim_pins(wires.factory, panel, print), SilentCard()
         stage = SafeStage(card, 128, (pins, lamp_on(pins, panel)), panel.hold_pin, rest_s)
         stage.step()
         assert wires.is_on(panel.red_pin) and not wires.is_on(panel.green_pin)
@@ -338,10 +341,164 @@ def test_a_common_anode_lamp_lights_where_its_pins_are_low() -> None:
     rig.parts.close()
 
 
-def test_a_pin_that_cannot_be_had_is_one_line_and_lets_the_others_go() -> None:
-    wires = MockWires()
-    with pytest.raises(DeviceError, match="GPIO 99 is not to be had"):
-        Pins(wires.factory, (17, 99), ())
+class Refusing(MockFactory):
+    """A factory whose ``held`` pins are somebody else's, as lgpio says it."""
+
+    def __init__(self, *held: int) -> None:
+        super().__init__()
+        self.held = held
+
+    def pin(self, name: int) -> MockPin:
+        if name in self.held:
+            raise lgpio.error("GPIO busy")
+        return super().pin(name)
+
+
+class HeldWires(MockWires):
+    def __init__(self, *held: int) -> None:
+        super().__init__()
+        self.factory = Refusing(*held)
+
+
+PANEL = Settings().panel
+CONTROLS = control_pins(PANEL)
+
+
+OTHER_PINS = sorted({pin for pins in CONTROLS.values() for pin in pins} - {PANEL.panic_pin})
+LAMP = (PANEL.red_pin, PANEL.green_pin, PANEL.blue_pin)
+
+
+@pytest.mark.parametrize("pin", OTHER_PINS)
+def test_a_pin_that_is_refused_costs_its_control_alone(pin: int) -> None:
+    wires = HeldWires(pin)
+    rig = Rig(wires)
+    (lost,) = (name for name, pins in CONTROLS.items() if pin in pins)
+    assert rig.told == [
+        f"no {lost}: GPIO {pin} is not available (GPIO busy); `kelly-edge doctor` says who holds it"
+    ]
+    for knob, name in ((VALENCE, "valence"), (AROUSAL, "arousal"), (DENSITY, "density")):
+        pins = [p for p in knob[:2] if p != pin]
+        if len(pins) == 2:
+            rig.turn(knob, 5)
+        else:
+            # The contact that is left moves on: it must not look like a broken knob.
+            for _ in range(30):
+                wires.pull(pins[0], False)
+                wires.pull(pins[0], True)
+        rig.step()
+        assert rig.knob(name) == (0.2 if len(pins) == 2 else 0.0)
+    if pin != PANEL.hold_pin:
+        rig.push(PANEL.hold_pin)
+        assert PROGRAMMES[int(rig.knob("programme"))] == "hold"
+    begin(rig.board, 1)
+    rig.step(1)
+    for colour_pin, is_on in zip(LAMP, COLOURS["listening"], strict=True):
+        assert colour_pin == pin or wires.is_on(colour_pin) == is_on
+    button = PanicButton(wires.factory, PANEL.panic_pin, rig.told.append)
+    rig.push(PANEL.panic_pin)
+    assert button.n_asked() == 1 and len(rig.told) == 1
+    rig.parts.close()
+
+
+def test_the_kernels_spi_costs_hold_button_and_lamp_and_nothing_else() -> None:
+    rig = Rig(HeldWires(7, 8, 9, 10, 11))
+    assert [line.partition(":")[0] for line in rig.told] == [
+        "no hold button", "no red of the lamp", "no green of the lamp", "no blue of the lamp",
+    ]  # fmt: skip
+    rig.turn(VALENCE, 5)
+    rig.push(VOICE[2])
+    rig.step()
+    assert rig.knob("valence") == 0.2
+    rig.parts.close()
+
+
+def test_a_panic_button_without_its_pin_is_one_line() -> None:
+    with pytest.raises(DeviceError, match=r"^GPIO 4 is not available \(GPIO busy\)"):
+        PanicButton(Refusing(4), 4, print)
+
+
+def test_pots_without_a_converter_cost_the_pots_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_spi(*args: object, **kwargs: object) -> None:
+        raise OSError("no SPI here")
+
+    monkeypatch.setattr(gpiozero, "MCP3008", no_spi)
+    lamp = [f"panel.{colour}_pin=-1" for colour in ("red", "green", "blue")]
+    rig = Rig(MockWires(), "panel.pots=[brightness -1..1 on 2]", *lamp)
+    assert len(rig.told) == 1 and "no pots on SPI 0 (no SPI here)" in rig.told[0]
+    rig.turn(VALENCE, 5)
+    rig.step()
+    assert rig.knob("valence") == 0.2
+    rig.parts.close()
+
+
+# --- which chip is the header's ----------------------------------------------------------
+
+
+class Chips:
+    """lgpio's calls on chips by number: label, and lines by number with flags and holder."""
+
+    def __init__(self, labels: dict[int, str], lines: dict[int, tuple[int, str]] | None = None) -> None:
+        self.labels, self.lines = labels, lines or {}
+        self.n_open = 0
+
+    def gpiochip_open(self, number: int) -> int:
+        if number not in self.labels:
+            raise lgpio.error("can not open gpiochip")
+        self.n_open += 1
+        return number
+
+    def gpiochip_close(self, handle: int) -> None:
+        self.n_open -= 1
+
+    def gpio_get_chip_info(self, handle: int) -> list[object]:
+        return [0, 54, f"gpiochip{handle}", self.labels[handle]]
+
+    def gpio_get_line_info(self, handle: int, line: int) -> list[object]:
+        flags, user = self.lines.get(line, (0, ""))
+        return [0, line, flags, f"GPIO{line}", user]
+
+    def install(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        for name in ("gpiochip_open", "gpiochip_close", "gpio_get_chip_info", "gpio_get_line_info"):
+            monkeypatch.setattr(lgpio, name, getattr(self, name))
+        for number in self.labels:
+            (folder / f"gpiochip{number}").touch()
+        monkeypatch.setattr(gpio, "DEVICES", folder)
+
+
+OTHERS = tuple(f"gpio-brcmstb@107d{place}" for place in ("508500", "508520", "517c00", "517c20"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "number"),
+    [
+        (dict(zip(range(11, 16), (*OTHERS, "pinctrl-rp1"), strict=True)), 15),
+        (dict(zip(range(11, 16), ("pinctrl-rp1", *OTHERS), strict=True)), 11),
+        (dict(zip((10, 11, 12, 13, 0), (*OTHERS, "pinctrl-rp1"), strict=True)), 0),
+        (dict(zip((0, 1, 2, 3, 4), (*OTHERS, "pinctrl-rp1"), strict=True)), 4),
+        ({0: "pinctrl-bcm2711", 1: "raspberrypi-exp-gpio"}, 0),
+        ({0: "raspberrypi-exp-gpio", 504: "pinctrl-bcm2835"}, 504),
+        ({0: "gpio-mockup"}, None),
+    ],
+    ids=["Pi 5: 11 to 15", "Pi 5: 11 first", "Pi 5: 0 last", "Pi 5: 4", "Pi 4", "Pi 3", "no header"],
+)
+def test_the_headers_chip_is_found_by_its_label_whatever_its_number(
+    labels: dict[int, str], number: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chips = Chips(labels)
+    chips.install(monkeypatch, tmp_path)
+    assert find_chip("auto") == number
+    assert chips.n_open == 0
+
+
+def test_who_holds_a_line_is_asked_of_the_header_and_the_box_itself_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = {4: (1, "onewire@0"), 7: (1, "spi0 CS1"), 9: (1, ""), 17: (1, "lg"), 22: (2, "")}
+    chips = Chips({11: OTHERS[0], 15: "pinctrl-rp1"}, held)
+    chips.install(monkeypatch, tmp_path)
+    assert line_users("auto") == {4: "onewire@0", 7: "spi0 CS1", 9: "the kernel"}
+    assert line_users("none") == line_users("no such chip") == {}
+    assert chips.n_open == 0
 
 
 def test_a_wild_wire_is_told_of_once_and_costs_no_endless_queue() -> None:

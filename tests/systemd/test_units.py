@@ -36,8 +36,8 @@ ROOTS = {"kelly-edge-gadget.service"}
 """What may run as root."""
 COMPILE = "kelly-edge-compile.service"
 OF_A_PROCESS = {
-    "StateDirectory", "StateDirectoryMode", "RuntimeDirectory", "RuntimeDirectoryMode", "RuntimeDirectoryPreserve",
-    "WorkingDirectory", "ReadWritePaths", "SyslogIdentifier",
+    "StateDirectory", "StateDirectoryMode", "RuntimeDirectory", "RuntimeDirectoryMode",
+    "RuntimeDirectoryPreserve", "WorkingDirectory", "ReadWritePaths", "SyslogIdentifier",
     "Environment",
 }  # fmt: skip
 """What a process has beside its sandbox."""
@@ -215,10 +215,6 @@ def test_no_password_no_shell_and_no_listening_socket_is_shipped() -> None:
     assert [row[1] for row in rows] == ["kelly-edge", "kelly-edge-tools"]
     # Without a sixth field systemd-sysusers gives nologin, and locks the password always.
     assert all(len(re.sub(r'"[^"]*"', "_", " ".join(row)).split()) == 5 for row in rows)
-
-
-def test_no_init_file_hides_systemd_python() -> None:
-    assert not (HERE / "__init__.py").exists()
 
 
 @pytest.mark.parametrize("process", BUILDERS)
