@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.errors import DeployError
-from kelly_edge_commands import Parser, is_debug, path_argument, run_command
+from kelly_edge_commands import Parser, path_argument, run_command
 
 if TYPE_CHECKING:
     from deploy.fleet import Outcome
@@ -175,11 +175,12 @@ EXIT_NOT_GOOD = 1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    args = _parser().parse_args(arguments)
-    return run_command("deploy", lambda: _with_its_extra(args), (DeployError,), is_debug(args))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return run_command("deploy", lambda: _work(words), (DeployError,), "--debug" in words)
 
 
-def _with_its_extra(args: argparse.Namespace) -> int:
+def _work(words: Sequence[str]) -> int:
+    args = _parser().parse_args(words)
     try:
         return int(args.run(args))
     except ModuleNotFoundError as error:

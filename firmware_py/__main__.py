@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from kelly_edge.errors import ConfigError, KellyError
-from kelly_edge_commands import Parser, is_debug, path_argument, run_command, seconds_argument
+from kelly_edge_commands import Parser, path_argument, run_command, seconds_argument
 
 
 class _Bar(AbstractContextManager["_Bar"]):
@@ -307,9 +307,7 @@ def _parser() -> argparse.ArgumentParser:
         command("run", _run, f"Play live: start the {len(PROCESSES)} processes and keep them running."), False
     )
     for name, text in PROCESSES.items():
-        sub = command(name, _process, text)
-        sub.set_defaults(says=f"kelly-edge: {name}", leaves_at_once=True)
-        _add_common(sub, has_summary=False)
+        _add_common(command(name, _process, text), has_summary=False)
     _add_common(command("silence", _silence, "Release the notes that a midi process left when it died."))
     sub = command("bench", _bench, "Measure what every stage costs on this machine.")
     sub.add_argument("--seconds", type=seconds_argument, default=1.0, help="to spend on each stage")
@@ -325,7 +323,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--forget", action="store_true", help="forget the knob's controller")
     _add_common(sub)
     sub = command("safe", _safe, "Play silence with a red lamp until a person tries again.")
-    sub.set_defaults(leaves_at_once=True)
     _add_common(sub, has_summary=False)
     sub = command("gadget", _gadget, "Be a USB MIDI instrument of a computer, or stop being one (as root).")
     sub.add_argument("what", choices=("up", "down", "status"))
@@ -337,10 +334,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    args = _parser().parse_args(arguments)
-    says = getattr(args, "says", "kelly-edge")
-    code = run_command(says, lambda: args.run(args), (KellyError,), is_debug(args))
-    if getattr(args, "leaves_at_once", False):
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = next((word for word in words if not word.startswith("-")), "")
+    begun: list[argparse.Namespace] = []
+
+    def work() -> int:
+        begun.append(_parser().parse_args(words))
+        return int(begun[0].run(begun[0]))
+
+    says = f"kelly-edge: {name}" if name in PROCESSES else "kelly-edge"
+    code = run_command(says, work, (KellyError,), "--debug" in words)
+    if begun and name in (*PROCESSES, "safe"):
         import os
 
         sys.stderr.flush()
