@@ -53,10 +53,12 @@ LONG_MIN_HZ: Final = F0_MIN_HZ / EDGE
 SHORTEST: Final = RATE_HZ / (F0_MAX_HZ * EDGE)
 """The period of the highest note, in samples."""
 LAG_MIN: Final = int(SHORTEST)
-LOWEST_HZ: Final = 23.5
-"""Down to here the long window sees the period of what is too low; it spans two of them."""
-BELOW: Final = 0.9
-"""A peak this share of the highest one behind the range is a part of a longer period."""
+LOWEST_HZ: Final = 27.0
+"""Down to here (A0, a piano's lowest) the period of what is too low is looked for: the long window
+holds two. Further down noise makes peaks of its own."""
+BELOW: Final = 0.8
+"""A peak below this share of the highest one behind the range is a part of a longer period. Above it, noise may
+have made the difference: a steady hum must stay one."""
 IN_BAND: Final = 1e-4
 """Share of the power that must lie in the band: filters and windows let through less of a tone above."""
 
@@ -195,7 +197,7 @@ def _choose(r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: fl
         # Between two samples a sharp peak of so short a period is higher than at either.
         near = max(r[best], height) if best <= lag_min + 1 else r[best]
         if near + favour >= NEAR_HIGHEST * highest:
-            if r[best] < BELOW * beyond:
+            if r[best] < BELOW * min(beyond, 1.0):
                 return 0.0, 0.0
             refined = _refine(r, position, r[best], lag_max)
             return (refined, height) if refined >= SHORTEST else (0.0, 0.0)
