@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from deploy.box.faults import ReleaseError
 from deploy.errors import DeployError
-from kelly_edge_commands import Parser, is_debug, path_argument, run_command
+from kelly_edge_commands import Parser, path_argument, run_command
 from kelly_edge_text.printed import printed
 
 if TYPE_CHECKING:
@@ -221,11 +221,12 @@ EXIT_NOT_GOOD = 1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    args = _parser().parse_args(arguments)
-    return run_command("deploy", lambda: _with_its_extra(args), (DeployError, ReleaseError), is_debug(args))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return run_command("deploy", lambda: _work(words), (DeployError, ReleaseError), "--debug" in words)
 
 
-def _with_its_extra(args: argparse.Namespace) -> int:
+def _work(words: Sequence[str]) -> int:
+    args = _parser().parse_args(words)
     try:
         return int(args.run(args))
     except ModuleNotFoundError as error:

@@ -17,7 +17,7 @@ from firmware_py.devices.kept import state_root
 from firmware_py.release import use_compiled
 from kelly_edge.config import Settings
 from kelly_edge.errors import ConfigError, KellyError
-from kelly_edge_commands import Parser, is_debug, path_argument, run_command, seconds_argument
+from kelly_edge_commands import Parser, path_argument, run_command, seconds_argument
 from kelly_edge_text.printed import printed
 
 
@@ -392,9 +392,7 @@ def _parser() -> argparse.ArgumentParser:
         command("run", _run, f"Play live: start the {len(PROCESSES)} processes and keep them running."), False
     )
     for name, text in PROCESSES.items():
-        sub = command(name, _process, text)
-        sub.set_defaults(says=f"kelly-edge: {name}", leaves_at_once=True)
-        _add_common(sub, has_summary=False)
+        _add_common(command(name, _process, text), has_summary=False)
     _add_common(command("silence", _silence, "Release the notes that a midi process left when it died."))
     _add_common(command("panic", _panic, "Silence the running box until somebody resumes."))
     _add_common(command("resume", _resume, "End the silence of a panic."))
@@ -416,7 +414,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--forget", action="store_true", help="forget the knob's controller")
     _add_common(sub)
     sub = command("safe", _safe, "Play silence with a red lamp until a person tries again.")
-    sub.set_defaults(leaves_at_once=True)
     _add_common(sub, has_summary=False)
     sub = command("gadget", _gadget, "Be a USB MIDI instrument of a computer, or stop being one (as root).")
     sub.add_argument("what", choices=("up", "down", "status"))
@@ -439,11 +436,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    args = _parser().parse_args(arguments)
     use_compiled(os.environ)
-    says = getattr(args, "says", "kelly-edge")
-    code = run_command(says, lambda: args.run(args), (KellyError,), is_debug(args))
-    if getattr(args, "leaves_at_once", False):
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = next((word for word in words if not word.startswith("-")), "")
+    begun: list[argparse.Namespace] = []
+
+    def work() -> int:
+        begun.append(_parser().parse_args(words))
+        return int(begun[0].run(begun[0]))
+
+    says = f"kelly-edge: {name}" if name in PROCESSES else "kelly-edge"
+    code = run_command(says, work, (KellyError,), "--debug" in words)
+    if begun and name in (*PROCESSES, "safe"):
         sys.stderr.flush()
         # Nothing is left to do, and closing the client of a dead sound server would hang.
         os._exit(code)

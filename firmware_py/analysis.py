@@ -10,7 +10,7 @@ from firmware_py.devices.output import OutputFolder, Rows, Spool
 from firmware_py.processes.dsp import DspStage
 from kelly_edge.contract import HOP_SIZE, N_EMOTION, N_FEATURES, SAMPLE_RATE_HZ
 
-ROWS_AT_ONCE: Final = 16_384
+ROWS_AT_ONCE: Final = 2_048
 HOP: Final = np.dtype(
     [("f0_hz", "<f4"), ("confidence", "<f4"), ("loudness_db", "<f4"), ("emotion_step", "<i8")]
 )

@@ -77,11 +77,16 @@ def run_command(
     faults: whose texts are made for a person, one line for each fault.
     """
     _hold_standard_files()
+    leaving: SystemExit | None = None
     try:
-        code = work()
+        try:
+            code = work()
+        except SystemExit as stop:  # argparse has told, or been told, all it wants
+            leaving, code = stop, EXIT_FAULT
         # What cannot be printed must fail here, not while Python ends.
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
+        if leaving is not None:
+            raise leaving
     except (Exception, KeyboardInterrupt) as error:
         if is_debug:
             with contextlib.suppress(OSError, ValueError):
@@ -107,11 +112,6 @@ def command(prog: str, *faults: type[Exception]) -> Callable[[Callable[P, int | 
         return run
 
     return wrap
-
-
-def is_debug(args: argparse.Namespace) -> bool:
-    """Whether ``--debug`` was given, before or after a sub-command."""
-    return getattr(args, "debug", False)
 
 
 def _told(error: BaseException, faults: tuple[type[Exception], ...]) -> tuple[int, str]:

@@ -17,7 +17,7 @@ from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 
 SHORT_S, LONG_S = 12, 48
 ALLOWED_PER_S = 6_000
-"""Bytes a second of music may cost: the notes and the moods; its sound has 192,000, its features 96,000."""
+"""Bytes a second of music may cost: its notes and moods. The sound alone has 192,000, the features 96,000."""
 
 
 def nobody(share: float) -> None:

@@ -179,11 +179,8 @@ def test_overrides_win_and_the_last_one_counts() -> None:
         ("midi.outputs=raw:notes", ("raw:notes",)),
         ("midi.outputs=raw:a,jack:*", ("raw:a", "jack:*")),
         ('midi.outputs="a, b"', ("a, b",)),
-        (
-            "panel.pots=[\"density -1..1 on 0\", 'brightness -1..1 on 7']",
-            ("density -1..1 on 0", "brightness -1..1 on 7"),
-        ),
-        ("panel.pots=[density -1..1 on 0]", ("density -1..1 on 0",)),
+        ('panel.encoders=["valence 0.04 on 17 27 22"]', ("valence 0.04 on 17 27 22",)),
+        ("panel.encoders=valence 0.04 on 17 27 22", ("valence 0.04 on 17 27 22",)),
         ('audio.card="hw:0,0"', "hw:0,0"),
         ("audio.card=hw:0,0", "hw:0,0"),
         ("audio.card=2024", "2024"),

@@ -54,10 +54,12 @@ LONG_MIN_HZ: Final = F0_MIN_HZ / EDGE
 SHORTEST: Final = RATE_HZ / (F0_MAX_HZ * EDGE)
 """The period of the highest note, in samples."""
 LAG_MIN: Final = int(SHORTEST)
-LOWEST_HZ: Final = 23.5
-"""Down to here the long window sees the period of what is too low; it spans two of them."""
-BELOW: Final = 0.9
-"""A peak this share of the highest one behind the range is a part of a longer period."""
+LOWEST_HZ: Final = 27.0
+"""Down to here (A0, a piano's lowest) the period of what is too low is looked for: the long window
+holds two. Further down noise makes peaks of its own."""
+BELOW: Final = 0.8
+"""A peak below this share of the highest one behind the range is a part of a longer period. Above it, noise may
+have made the difference: a steady hum must stay one."""
 IN_BAND: Final = 1e-4
 """Share of the power that must lie in the band: filters and windows let through less of a tone above."""
 
@@ -141,17 +143,15 @@ def _peak(r: NDArray[np.float64], at: int, n: int) -> tuple[float, float]:
 
 
 @njit(cache=True)
-def _sine_peak(r: NDArray[np.float64], at: int) -> tuple[float, float]:
-    """Position and height of the cosine through the three points around ``at``: of a few samples' period.
+def _sine_height(r: NDArray[np.float64], at: int) -> float:
+    """Height of the cosine through the three points around ``at``, whose period is a few samples.
 
     A parabola is too flat there.
     """
-    turn = min(max(0.5 * (r[at - 1] + r[at + 1]) / r[at], -1.0), 1.0)
-    step = math.acos(turn)
+    step = math.acos(min(max(0.5 * (r[at - 1] + r[at + 1]) / r[at], -1.0), 1.0))
     if step == 0.0:
-        return float(at), r[at]
-    odd = 0.5 * (r[at + 1] - r[at - 1]) / math.sin(step)
-    return at + math.atan2(odd, r[at]) / step, math.hypot(r[at], odd)
+        return float(r[at])
+    return math.hypot(r[at], 0.5 * (r[at + 1] - r[at - 1]) / math.sin(step))
 
 
 @njit(cache=True)
@@ -189,18 +189,19 @@ def _choose(r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: fl
             lag += 1
         if best + 1 >= n or not (r[best] > r[best - 1] and r[best] >= r[best + 1]):
             continue
-        if best <= lag_min:
-            position, height = _sine_peak(r, best)
-            if position < SHORTEST:
-                if height >= NEAR_HIGHEST * highest:
-                    return 0.0, 0.0  # its period is too short; the peaks in the range are its multiples
-                continue
+        if best < lag_min:
+            if _sine_height(r, best) >= NEAR_HIGHEST * min(highest, 1.0):
+                return 0.0, 0.0  # its period is too short; the peaks in the range are its multiples
+            continue
         position, height = _peak(r, best, n)
         favour = bonus if previous_lag > 0.0 and abs(position / previous_lag - 1.0) < 0.06 else 0.0
-        if r[best] + favour >= NEAR_HIGHEST * highest:
-            if r[best] < BELOW * beyond:
+        # Between two samples a sharp peak of so short a period is higher than at either.
+        near = max(r[best], height) if best <= lag_min + 1 else r[best]
+        if near + favour >= NEAR_HIGHEST * highest:
+            if r[best] < BELOW * min(beyond, 1.0):
                 return 0.0, 0.0
-            return _refine(r, position, r[best], lag_max), height
+            refined = _refine(r, position, r[best], lag_max)
+            return (refined, height) if refined >= SHORTEST else (0.0, 0.0)
     return 0.0, 0.0
 
 

@@ -190,3 +190,66 @@ def test_a_reset_forgets() -> None:
     sound = noisy(harmonic_sound(steady(110.0)))
     for again, fresh in zip(tracked(sound, tracker), tracked(sound), strict=True):
         np.testing.assert_array_equal(again, fresh)
+
+
+TIMBRES = {
+    "pure": (1.0,),
+    "string": tuple(1.0 / k for k in range(1, 30)),
+    "buzz": (1.0,) * 12,
+    "clarinet": tuple(1.0 / k if k % 2 else 0.0 for k in range(1, 20)),
+    "octave": (0.3, 1.0, 0.3, 0.6),
+    "weak fundamental": (0.1, *(1.0 / k for k in range(2, 20))),
+}
+
+
+def heard_of(f0_hz: float, levels: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """f0 and confidence after settling; no partial above the audible."""
+    found, confidence = tracked(note_of(f0_hz, tuple(a for k, a in enumerate(levels, 1) if k * f0_hz < 21e3)))
+    return found[N_SETTLING:], confidence[N_SETTLING:]
+
+
+@pytest.mark.parametrize("timbre", TIMBRES)
+def test_above_the_range_nothing_is_believed(timbre: str) -> None:
+    """From a quarter-tone above it to where nobody hears: not at a half or a third of it either."""
+    for f0_hz in (2_160.0, 2_217.5, 2_489.0, 2_800.0, *np.geomspace(3_000.0, 20_000.0, 16)):
+        assert not heard_of(f0_hz, TIMBRES[timbre])[1].any(), f0_hz
+
+
+@pytest.mark.parametrize("timbre", [name for name in TIMBRES if name != "buzz"])
+def test_below_the_range_nothing_is_believed(timbre: str) -> None:
+    """Nor is a harmonic taken for it: down to a piano's lowest, A0, where that harmonic is not the loudest.
+
+    Not told yet: a train of pulses further apart than the quick window is long (the buzz), and below 34 Hz an
+    octave that is 10 dB louder than its fundamental.
+    """
+    for f0_hz in (27.5, 30.9, 34.6, 36.7, 39.0, 39.8)[3 if timbre == "octave" else 0 :]:
+        assert not heard_of(f0_hz, TIMBRES[timbre])[1].any(), f0_hz
+
+
+@pytest.mark.parametrize("timbre", TIMBRES)
+def test_at_the_ends_of_the_range_all_is_as_within(timbre: str) -> None:
+    lowest = (F0_MIN_HZ, 43.7) if timbre != "buzz" else (55.0,)
+    for f0_hz in (*lowest, 1_975.5, F0_MAX_HZ, F0_MAX_HZ * 2.0 ** (30.0 / 1_200.0)):
+        found, confidence = heard_of(f0_hz, TIMBRES[timbre])
+        assert np.abs(1_200.0 * np.log2(found / f0_hz)).max() < 20.0, f0_hz
+        assert confidence.min() > 0.9, f0_hz
+
+
+@pytest.mark.parametrize(("begin_hz", "end_hz"), [(1_000.0, 8_000.0), (8_000.0, 1_000.0), (80.0, 20.0)])
+def test_a_sweep_is_believed_within_the_range_alone(begin_hz: float, end_hz: float) -> None:
+    f0_hz = np.geomspace(begin_hz, end_hz, 4 * SAMPLE_RATE_HZ)
+    sound = 0.2 * np.sin(2.0 * np.pi * np.cumsum(f0_hz) / SAMPLE_RATE_HZ)
+    found, confidence = tracked(sound)
+    newest = f0_hz[HOP_SIZE - 1 :: HOP_SIZE][: len(found)]
+    oldest = np.concatenate([np.full(17, begin_hz), newest[:-17]])
+    inside = np.minimum(newest, oldest) >= F0_MIN_HZ
+    inside &= np.maximum(newest, oldest) <= F0_MAX_HZ
+    edge = 2.0 ** (60.0 / 1_200.0)
+    outside = (np.minimum(newest, oldest) > F0_MAX_HZ * edge) | (
+        np.maximum(newest, oldest) < F0_MIN_HZ / edge
+    )
+    assert inside.sum() > 100 and outside.sum() > 100
+    assert not confidence[outside].any()
+    assert np.mean(confidence[inside][20:] > 0.9) > 0.98
+    middle = np.sqrt(newest * oldest)[inside][20:]
+    assert np.abs(np.log2(found[inside][20:] / middle)).max() < 0.2
