@@ -3,6 +3,7 @@
 audio ══capture══▶ dsp ══playback══▶ audio        dsp ══heard══▶ composer, ──heard──▶ control
 composer ══notes, bars══▶ midi                          control ──knobs──▶ dsp, composer, midi
 composer ──target──▶ control, ──alive──▶ midi     midi ══played══▶ control
+composer ──composing──▶ composer, should it start again
 every process ──telemetry_<process>, times_<process>──▶ control
 midi ──send_error──▶ control                      midi ──sounding──▶ guardian, should midi die
 """
@@ -38,6 +39,37 @@ SOUNDING_DTYPE: Final = np.dtype([("is_on", "?", (16, 128))])
 
 ALIVE_DTYPE: Final = np.dtype([("time_s", "<f8"), ("born_s", "<f8")])
 """When the composer gave its last sign of life, and when this one began: the ``alive`` cell."""
+
+COMPOSING_VERSION: Final = 1
+"""Of ``COMPOSING_DTYPE``: raised when a field changes its meaning."""
+COMPOSING_DTYPE: Final = np.dtype(
+    [
+        ("version", "<u4"),
+        ("n_sessions", "<u4"),  # of the knobs, as far as they were obeyed
+        # steering.SteeringState
+        ("valence", "<f8"),
+        ("arousal", "<f8"),
+        ("programme", "<i1"),  # index into PROGRAMMES, -1 none
+        ("own_valence", "<f8"),
+        ("own_arousal", "<f8"),
+        ("heard_s", "<f8"),
+        ("led", "<f8"),
+        # following.Following
+        ("tonic", "<i1"),
+        ("mode", "<i1"),
+        ("tempo_bpm", "<f8"),
+        # leading.Leading
+        ("matched_mode", "<i1"),
+        ("matched_tempo_bpm", "<f8"),
+        ("asked_mode", "<i1"),
+        ("asks_tempo", "?"),
+        # the music
+        ("presence", "<f8"),  # smoothed
+        ("is_resting", "?"),
+        ("played_tempo_bpm", "<f8"),  # of the last bar committed, 0 none
+    ]
+)
+"""What the next composer goes on from, should this one end: the ``composing`` cell."""
 
 SAMPLE_DTYPE: Final = np.dtype("<f4")
 
@@ -78,6 +110,7 @@ CELLS: Final[Mapping[str, CellSpec]] = {
     **{f"times_{p}": CellSpec(TIMES_DTYPE, p, ("control",)) for p in TELEMETRY_DTYPES},
     "send_error": CellSpec(TIMES_DTYPE, "midi", ("control",)),
     "alive": CellSpec(ALIVE_DTYPE, "composer", ("midi",)),
+    "composing": CellSpec(COMPOSING_DTYPE, "composer", ("composer",)),
     "sounding": CellSpec(SOUNDING_DTYPE, "midi", ("guardian",)),
 }
 

@@ -73,6 +73,7 @@ KNOBS_DTYPE: Final = np.dtype(
         ("voice", "<i1"),  # index into the configured voices
         ("programme", "<i1"),  # index into PROGRAMMES
         ("n_panics", "<u4"),  # a count: a change is a press of the panic button
+        ("n_sessions", "<u4"),  # a count: a change begins a new session
     ]
 )
 """What a person set by hand: the ``knobs`` cell."""

@@ -66,13 +66,16 @@ class Plan:
     """The bars composed but not yet committed, on the time line.
 
     ``start_s``: where the first begins; without it where ``begin_at_the_earliest`` first says.
+    ``tempo_bpm``: of the bar played before the first, whose tempo stays near it; 0 for none.
     """
 
-    def __init__(self, envelope: EnvelopeSettings, start_s: float = -math.inf) -> None:
+    def __init__(
+        self, envelope: EnvelopeSettings, start_s: float = -math.inf, tempo_bpm: float = 0.0
+    ) -> None:
         self._envelope = envelope
         self._bars: deque[PlannedBar] = deque()
         self._committed_end_s = start_s
-        self._committed_tempo_bpm = 0.0
+        self._committed_tempo_bpm = tempo_bpm
         self._committed_rest = False
         self._opens = False
         self.n_replanned = 0
@@ -81,6 +84,11 @@ class Plan:
     def end_s(self) -> float:
         """Up to when the music is planned."""
         return self._bars[-1].end_s if self._bars else self._committed_end_s
+
+    @property
+    def tempo_bpm(self) -> float:
+        """Tempo of the last bar committed; 0 for none."""
+        return self._committed_tempo_bpm
 
     def begin_at_the_earliest(self, start_s: float) -> bool:
         """Move the end of the committed music to ``start_s`` when it has passed; whether music had begun."""
