@@ -206,6 +206,8 @@ class ComposerStage:
             tonic=self._following.tonic if self._settings.composer.key_lock else -1,
             mode=mode_to_play(self._leading, wish),
             tempo_bpm=clamp(tempo, limits.tempo_min_bpm, limits.tempo_max_bpm) if tempo else 0.0,
+            # Where it leads, the density says what the arousal is: it is no matter of taste then.
+            spread=0.0 if wish.lead is not None or self._leading.asks_tempo else 1.0,
         )
 
     def _publish(self, target: Target, now_s: float) -> None:

@@ -1,7 +1,7 @@
 """What a composer keeps on the board for the one that follows it, should it end: the ``composing`` cell.
 
-The cell lies in the run directory. It outlives the process, and ends with the box: each start of the box makes
-that directory anew.
+The cell lies in the run directory. It outlives the process and ends with the box: each start of the box
+makes that directory anew.
 """
 
 import math

@@ -1,14 +1,14 @@
 """Mode and tempo for the target emotion: whoever follows takes those heard, whoever leads sets them.
 
 Of what a listener hears in music, mode tells valence best and tempo tells arousal best (Gomez and Danuser,
-Emotion 7(2), 2007). So a programme that leads and is bound to the mode and tempo heard leads nowhere. It keeps
-the tonic heard alone:
+Emotion 7(2), 2007). A programme that keeps to the mode and tempo heard cannot lead, so one that leads keeps
+to the tonic heard alone:
 
 - The mode matched last stays until the target valence is on the goal's side of 0; then it is the goal's. It
   never turns away from the goal.
 - The tempo matched last moves to the goal's at the rate at which the emotion is led.
-- A hand on the valence knob turns the mode in its direction alone, once the target valence is there or nearly.
-  A knob turned to its end always has its mode.
+- A hand on the valence knob turns the mode in its direction only, once the target valence is there or
+  nearly there. A knob turned to its end always gets its mode.
 - A hand on the arousal knob speeds up or slows down the tempo, heard or led.
 
 A knob near its middle is no hand: the box plays in the mode and at the tempo of the person it follows.
@@ -26,7 +26,7 @@ MAJOR, MINOR, UNKNOWN = 1, 0, -1
 ASKS, ASKS_NO_MORE = 0.25, 0.15
 """A knob turned so far from its middle is a hand that asks, until it is back so far."""
 KNOB_WEIGHT: Final = 0.5
-"""How much more than the emotion heard the knob counts when the mode is chosen: a hand knows what it wants."""
+"""How much more than the emotion heard the knob counts when the mode is chosen."""
 MODE_HYSTERESIS: Final = 0.1
 """The mode a hand asked for comes and goes at different valences, so that it does not flap."""
 MIDDLE_BPM, BPM_RATIO = 96.0, 1.5
@@ -92,9 +92,9 @@ def mode_to_play(state: Leading, wish: Wish) -> int:
         return state.asked_mode
     if wish.lead is None or wish.lead.goal_valence == 0.0:
         return state.mode
-    goal = MAJOR if wish.lead.goal_valence > 0.0 else MINOR
-    is_there = wish.valence * wish.lead.goal_valence > 0.0
-    return goal if is_there else state.mode
+    if wish.lead.goal_valence > 0.0:
+        return MAJOR if wish.valence > 0.0 else state.mode
+    return MINOR if wish.valence < 0.0 else state.mode
 
 
 def tempo_to_play(state: Leading, wish: Wish) -> float:

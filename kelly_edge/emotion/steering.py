@@ -49,7 +49,7 @@ class Lead:
     goal_valence: float
     goal_arousal: float
     distance: float
-    """How far it has led by now, in units of valence or arousal; without bound where it goes there at once."""
+    """How far it has led by now, in units of valence or arousal; infinite where it goes there at once."""
 
 
 def _toward(value: float, goal: float, step: float) -> float:

@@ -316,7 +316,8 @@ class Generator:
     def _condition(self, target: Target, mode: int) -> Condition:
         arousal = graded_level(target.arousal, self._dither[1])
         bar = float(np.random.default_rng([self._seed, 4, self._now.number]).normal())
-        level = MEAN_DENSITY[arousal - 1] - OVERSHOOT + CLIP_DENSITY_SD * self._texture + BAR_DENSITY_SD * bar
+        texture = target.spread * self._texture
+        level = MEAN_DENSITY[arousal - 1] - OVERSHOOT + CLIP_DENSITY_SD * texture + BAR_DENSITY_SD * bar
         if target.tempo_bpm:
             # Levels count notes a bar. At another pace as many notes a second shall come.
             level -= LEVELS_PER_OCTAVE * math.log2(target.tempo_bpm / USUAL_TEMPO_BPM)
