@@ -27,7 +27,7 @@ from kelly_edge.contract import (
     PROGRAMMES,
     RUNGS,
 )
-from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, tempo_to_play
+from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_music, tempo_to_play
 from kelly_edge.emotion.steering import lead_of, new_session, steer, target_emotion
 from kelly_edge.music.envelope import Envelope
 from kelly_edge.music.following import Following, fold_tempo, follow
@@ -206,8 +206,7 @@ class ComposerStage:
             tonic=self._following.tonic if self._settings.composer.key_lock else -1,
             mode=mode_to_play(self._leading, wish),
             tempo_bpm=clamp(tempo, limits.tempo_min_bpm, limits.tempo_max_bpm) if tempo else 0.0,
-            # Where it leads, the density says what the arousal is: it is no matter of taste then.
-            spread=0.0 if wish.lead is not None or self._leading.asks_tempo else 1.0,
+            leads=sets_music(self._leading, wish),
         )
 
     def _publish(self, target: Target, now_s: float) -> None:

@@ -86,6 +86,11 @@ def lead(state: Leading, mode: int, tempo_bpm: float, wish: Wish) -> Leading:
     return replace(state, asked_mode=_asked_mode(state.asked_mode, wish), asks_tempo=asks_tempo)
 
 
+def sets_music(state: Leading, wish: Wish) -> bool:
+    """Whether a programme or a hand leads, rather than the listener."""
+    return wish.lead is not None or state.asks_tempo or state.asked_mode != UNKNOWN
+
+
 def mode_to_play(state: Leading, wish: Wish) -> int:
     """1 major, 0 minor, -1 free."""
     if state.asked_mode != UNKNOWN:

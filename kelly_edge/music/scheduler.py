@@ -57,7 +57,7 @@ def differs(a: Target, b: Target) -> bool:
         abs(a.valence - b.valence) > REPLAN_DISTANCE
         or abs(a.arousal - b.arousal) > REPLAN_DISTANCE
         or abs(a.density - b.density) > REPLAN_DISTANCE
-        or (a.tonic, a.mode, a.spread) != (b.tonic, b.mode, b.spread)
+        or (a.tonic, a.mode, a.leads) != (b.tonic, b.mode, b.leads)
         or abs(a.tempo_bpm - b.tempo_bpm) > 0.08 * max(a.tempo_bpm, b.tempo_bpm)
     )
 

@@ -27,8 +27,9 @@ class Target:
     """1 major, 0 minor, -1 free: follows the valence."""
     tempo_bpm: float = 0.0
     """0 free."""
-    spread: float = 1.0
-    """0..1, how far a performance's density may lie from the usual at its arousal; 1 is as far as EMOPIA's."""
+    leads: bool = False
+    """Whether the music leads: density and harmony then say this emotion as plainly as they can, rather than
+    vary as people's performances do."""
 
 
 def sane(target: Target) -> Target:
@@ -46,7 +47,7 @@ def sane(target: Target) -> Target:
         target.tonic if target.tonic in range(12) else -1,
         target.mode if target.mode in (0, 1) else -1,
         tempo,
-        clamp(target.spread, 0.0, 1.0) if math.isfinite(target.spread) else 1.0,
+        bool(target.leads),
     )
 
 
