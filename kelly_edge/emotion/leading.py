@@ -36,7 +36,7 @@ what is called calm music has 60 to 80 bpm, what drives has above 120."""
 
 def tempo_at(arousal: float) -> float:
     """Beats per minute that go with an arousal."""
-    return MIDDLE_BPM * BPM_RATIO**arousal
+    return MIDDLE_BPM * math.pow(BPM_RATIO, arousal)
 
 
 def arousal_at(tempo_bpm: float) -> float:
