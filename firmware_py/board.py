@@ -3,6 +3,7 @@
 audio ══capture══▶ dsp ══playback══▶ audio        dsp ══heard══▶ composer, ──heard──▶ control
 composer ══notes, bars══▶ midi                          control ──knobs──▶ dsp, composer, midi
 composer ──target──▶ control, ──alive──▶ midi     midi ══played══▶ control
+composer ──composing──▶ composer, should it start again
 every process ──telemetry_<process>, times_<process>──▶ control
 midi ──send_error──▶ control                      midi ──sounding──▶ guardian, should midi die
 guardian ──panic──▶ audio, midi, control          control ──knobs──▶ guardian: panics and resumes
@@ -65,6 +66,36 @@ COMMANDS: Final = ("panic", "resume", "session")
 """What the command line may ask of a running box."""
 COMMAND_DTYPE: Final = np.dtype([("what", "<u4")])
 """An index into ``COMMANDS``: the ``panic`` ring (the first two) and the ``commands`` ring (the last)."""
+COMPOSING_VERSION: Final = 1
+"""Of ``COMPOSING_DTYPE``: raised when a field changes its meaning."""
+COMPOSING_DTYPE: Final = np.dtype(
+    [
+        ("version", "<u4"),
+        ("n_sessions", "<u4"),  # of the knobs, as far as they were obeyed
+        # steering.SteeringState
+        ("valence", "<f8"),
+        ("arousal", "<f8"),
+        ("programme", "<i1"),  # index into PROGRAMMES, -1 none
+        ("own_valence", "<f8"),
+        ("own_arousal", "<f8"),
+        ("heard_s", "<f8"),
+        ("led", "<f8"),
+        # following.Following
+        ("tonic", "<i1"),
+        ("mode", "<i1"),
+        ("tempo_bpm", "<f8"),
+        # leading.Leading
+        ("matched_mode", "<i1"),
+        ("matched_tempo_bpm", "<f8"),
+        ("asked_mode", "<i1"),
+        ("asks_tempo", "?"),
+        # the music
+        ("presence", "<f8"),  # smoothed
+        ("is_resting", "?"),
+        ("played_tempo_bpm", "<f8"),  # of the last bar committed, 0 none
+    ]
+)
+"""What the next composer goes on from, should this one end: the ``composing`` cell."""
 
 SAMPLE_DTYPE: Final = np.dtype("<f4")
 
@@ -109,6 +140,7 @@ CELLS: Final[Mapping[str, CellSpec]] = {
     **{f"times_{p}": CellSpec(TIMES_DTYPE, p, ("control",)) for p in TELEMETRY_DTYPES},
     "send_error": CellSpec(TIMES_DTYPE, "midi", ("control",)),
     "alive": CellSpec(ALIVE_DTYPE, "composer", ("midi",)),
+    "composing": CellSpec(COMPOSING_DTYPE, "composer", ("composer",)),
     "sounding": CellSpec(SOUNDING_DTYPE, "midi", ("guardian",)),
 }
 

@@ -139,6 +139,9 @@ class EmotionSettings:
     iso_rate_per_min: float = _setting(0.25, "iso: fastest change in leading", "per minute", limits=(0.01, 2))
     goal_valence: float = _setting(0.6, "iso: valence led to", limits=UNIT_RANGE)
     goal_arousal: float = _setting(0.2, "iso: arousal led to", limits=UNIT_RANGE)
+    slew_per_s: float = _setting(
+        0.5, "fastest change of the target, but for a hand on a knob", "per second", limits=(0.05, 2)
+    )
     hold_valence: float = _setting(0.4, "hold: valence", limits=UNIT_RANGE)
     hold_arousal: float = _setting(-0.2, "hold: arousal", limits=UNIT_RANGE)
 

@@ -14,8 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from firmware_py.board import ALIVE_DTYPE, BAR_DTYPE, TARGET_DTYPE, Board
+from firmware_py.board import ALIVE_DTYPE, BAR_DTYPE, COMPOSING_DTYPE, TARGET_DTYPE, Board
 from firmware_py.devices.ports import Clock
+from firmware_py.processes.composing import Composing, fill_record, read_composing
 from firmware_py.telemetry import new_counters
 from kelly_edge.config import Settings
 from kelly_edge.contract import (
@@ -26,7 +27,8 @@ from kelly_edge.contract import (
     PROGRAMMES,
     RUNGS,
 )
-from kelly_edge.emotion.steering import SteeringState, steer, target_emotion
+from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_music, tempo_to_play
+from kelly_edge.emotion.steering import lead_of, new_session, steer, target_emotion
 from kelly_edge.music.envelope import Envelope
 from kelly_edge.music.fitting import EVERY_CLASS, Fitting
 from kelly_edge.music.following import Following, fold_tempo, follow
@@ -82,18 +84,28 @@ class ComposerStage:
         self._settings = settings
         self._generator = generator
         self._clock = clock
-        self._steering = SteeringState()
-        self._following = Following()
+        self._composing_cell = board.cells["composing"]
+        self._composing = np.zeros((), COMPOSING_DTYPE)
+        before = read_composing(self._composing_cell)
+        self._steering = before.steering
+        self._following = before.following
+        self._leading = before.leading
+        self._n_sessions = before.n_sessions
         self._fitting = Fitting()
-        self._presence = 0.0
-        self._resting = True
+        self._presence = before.presence
+        self._resting = before.is_resting
         self._cost_s = {FULL: 0.0, SHORT: 0.0}
-        self._plan = Plan(settings.envelope, commit_s=COMMIT_S + settings.midi.latency_ms / 1_000.0)
+        self._plan = Plan(
+            settings.envelope,
+            commit_s=COMMIT_S + settings.midi.latency_ms / 1_000.0,
+            tempo_bpm=before.played_tempo_bpm,
+        )
         self._envelope = Envelope(settings.envelope)
         self._heard = np.zeros((), HEARD_DTYPE)
         self._group_time = GroupTime()
         self._turned_s = math.inf
         self._knobs = np.zeros((), KNOBS_DTYPE)
+        self._knobs["programme"] = PROGRAMMES.index(settings.emotion.programme)
         self._note = np.zeros((), NOTE_DTYPE)
         self._target_record = np.zeros((), TARGET_DTYPE)
         self._alive_cell = board.cells["alive"]
@@ -112,18 +124,21 @@ class ComposerStage:
         self.beat()
         heard = self._heard
         while self._heard_ring.read(heard):
+            self._knobs_cell.read(self._knobs)
             self._listen()
             group_s = self._group_time.date(int(heard["group"]), float(heard["time_s"]))
             now_s = self._clock.now_s()
             self._turn(group_s if abs(now_s - group_s) < BEHIND_S else now_s)
         if self._clock.now_s() > self._turned_s + DEAF_S:
+            self._knobs_cell.read(self._knobs)
+            # A programme or a hand is obeyed by the clock too.
+            self._steer(0.0, 0.0, 0.0)
             self._turn(self._clock.now_s())
 
     def _turn(self, now_s: float) -> None:
         """Keep the music planned up to ``now_s`` plus the look-ahead."""
         self.beat()
         self._turned_s = now_s
-        self._knobs_cell.read(self._knobs)
         target = self._target()
         self._publish(target, now_s)
         reopened = self._plan.take_back(target, self._resting)
@@ -141,9 +156,24 @@ class ComposerStage:
             self._compose(target, now_s)
         self.counters["n_replanned"] = self._plan.n_replanned
         self._telemetry.write(self.counters)
+        self._keep()
+
+    def _keep(self) -> None:
+        """Leave on the board what the next composer goes on from."""
+        now = Composing(
+            self._steering,
+            self._following,
+            self._leading,
+            self._presence,
+            self._resting,
+            self._n_sessions,
+            self._plan.tempo_bpm,
+        )
+        fill_record(self._composing, now)
+        self._composing_cell.write(self._composing)
 
     def _listen(self) -> None:
-        heard, knobs = self._heard, self._knobs
+        heard = self._heard
         presence = float(heard["presence"])
         self._presence += (presence - self._presence) / (PRESENCE_S * EMOTION_RATE_HZ)
         # Who begins to play is answered soon; who stops is given time.
@@ -156,34 +186,55 @@ class ComposerStage:
         else:
             self._fitting.hear(heard["chroma"], presence)
         self._resting = silent or not self._fitting.is_open
-        self._steering = steer(
-            self._steering,
-            self._settings.emotion,
-            PROGRAMMES[int(knobs["programme"])],
-            float(heard["valence"]),
-            float(heard["arousal"]),
-            float(heard["confidence"]) * presence,
-        )
         if presence > PLAYING:
             self._following = follow(
                 self._following, int(heard["tonic"]), int(heard["mode"]), float(heard["tempo_bpm"])
             )
+        trust = float(heard["confidence"]) * presence
+        self._steer(float(heard["valence"]), float(heard["arousal"]), trust)
+
+    def _steer(self, valence: float, arousal: float, trust: float) -> None:
+        """One hop group of the programme, with the knobs as they are."""
+        composer, limits = self._settings.composer, self._settings.envelope
+        n_sessions = int(self._knobs["n_sessions"])
+        if self._n_sessions not in (None, n_sessions):
+            self._steering = new_session(self._steering)
+            self._following, self._leading = Following(), Leading()
+            self._fitting.forget()
+        self._n_sessions = n_sessions
+        programme = PROGRAMMES[int(self._knobs["programme"])]
+        self._steering = steer(self._steering, self._settings.emotion, programme, valence, arousal, trust)
+        following = self._following
+        mode = following.key[1] if composer.key_lock else -1
+        tempo = fold_tempo(following.tempo_bpm, limits.tempo_min_bpm, limits.tempo_max_bpm)
+        self._leading = lead(self._leading, mode, tempo if composer.follow_tempo else 0.0, self._wish())
+
+    def _wish(self) -> Wish:
+        knobs, emotion = self._knobs, self._settings.emotion
+        return Wish(
+            self._steering.valence,
+            self._steering.arousal,
+            float(knobs["valence"]),
+            float(knobs["arousal"]),
+            lead_of(self._steering, emotion, PROGRAMMES[int(knobs["programme"])]),
+        )
 
     def _target(self) -> Target:
-        knobs, composer, limits = self._knobs, self._settings.composer, self._settings.envelope
+        knobs, limits = self._knobs, self._settings.envelope
         valence, arousal = target_emotion(self._steering, float(knobs["valence"]), float(knobs["arousal"]))
         thinning = round((1.0 - min(1.0, self._presence / PLAYING)) / DENSITY_STEP) * DENSITY_STEP
-        following = self._following
-        tonic, mode = following.key if composer.key_lock else (-1, -1)
-        tempo = fold_tempo(following.tempo_bpm, limits.tempo_min_bpm, limits.tempo_max_bpm)
+        wish = self._wish()
+        tempo = tempo_to_play(self._leading, wish)
+        mode = mode_to_play(self._leading, wish)
         return Target(
             valence=valence,
             arousal=arousal,
             density=clamp(float(knobs["density"]) - thinning, -1.0, 1.0),
-            tonic=tonic,
+            tonic=self._following.key[0] if self._settings.composer.key_lock else -1,
             mode=mode,
-            tempo_bpm=tempo if composer.follow_tempo else 0.0,
+            tempo_bpm=clamp(tempo, limits.tempo_min_bpm, limits.tempo_max_bpm) if tempo else 0.0,
             classes=self._classes(mode),
+            leads=sets_music(self._leading, wish),
         )
 
     def _classes(self, mode: int) -> int:

@@ -51,6 +51,7 @@ from kelly_edge.music.compound_word import (
 from kelly_edge.music.fitting import N_TO_OPEN
 from kelly_edge.music.known_runs import N_INTERVALS
 from kelly_edge.music.sampling import (
+    CHORD_BRIGHTNESS,
     CHORDS_IN_KEY,
     MAX_TOGETHER,
     PIANO_HIGH,
@@ -99,6 +100,11 @@ OVERSHOOT: Final = 0.43
 """Levels that the network plays denser than asked."""
 CLIP_DENSITY_SD, BAR_DENSITY_SD = 1.1, 0.9
 """How far clips lie from that mean, and bars from that of their clip."""
+LEADING_DENSITY_SD: Final = 0.3
+"""How far bars lie from that mean where the music leads: enough that it breathes."""
+LEADING_HARMONY: Final = 2.5
+"""Log odds added to chords with a major third, times the valence, where the music leads, and taken from those
+with a minor third."""
 DENSITY_REACH: Final = 3
 """Density levels that ``Target.density`` = 1 adds."""
 TOGETHER_DELAY_S, NOTE_DELAY_S, LATEST_S = 0.0065, 0.004, 0.025
@@ -286,7 +292,8 @@ class Generator:
         shift = self._shift(target)
         fit = classes_above(target.classes, shift)
         chords = nearest_chords(fit, chords)
-        sampler.decide(contexts, row, CHORD, chords)
+        brightness = LEADING_HARMONY * target.valence * CHORD_BRIGHTNESS if target.leads else None
+        sampler.decide(contexts, row, CHORD, chords, brightness)
         n_rows = self._read(row, window, n_rows, contexts)
         head, tempo = row, int(row[TEMPO])
 
@@ -337,9 +344,13 @@ class Generator:
     def _condition(self, target: Target, mode: int) -> Condition:
         arousal = graded_level(target.arousal, self._dither[1])
         bar = float(np.random.default_rng([self._seed, 4, self._now.number]).normal())
-        level = MEAN_DENSITY[arousal - 1] - OVERSHOOT + CLIP_DENSITY_SD * self._texture + BAR_DENSITY_SD * bar
-        if target.tempo_bpm:
-            # Levels count notes a bar. At another pace as many notes a second shall come.
+        deviation = CLIP_DENSITY_SD * self._texture + BAR_DENSITY_SD * bar
+        if target.leads:
+            deviation = LEADING_DENSITY_SD * bar
+        level = MEAN_DENSITY[arousal - 1] - OVERSHOOT + deviation
+        if target.tempo_bpm and not target.leads:
+            # Levels count notes a bar. At another pace as many notes a second shall come, unless the pace was
+            # chosen for its effect.
             level -= LEVELS_PER_OCTAVE * math.log2(target.tempo_bpm / USUAL_TEMPO_BPM)
         density = int(clamp(round(level + target.density * DENSITY_REACH), 1, N_DENSITIES))
         return Condition(graded_level(target.valence, self._dither[0]), arousal, density, mode)

@@ -51,6 +51,7 @@ MAX_TOGETHER: Final = 6
 """Notes that may begin on one position."""
 SCALES: Final = {True: (0, 2, 4, 5, 7, 9, 11), False: (0, 2, 3, 5, 7, 8, 10)}
 """Scale on C when the mode is major, and when it is minor."""
+MINOR_THIRD, MAJOR_THIRD = 3, 4
 LEADING_TONE: Final = 11
 """In minor it belongs to the key where the chord holds it."""
 NUCLEUS: Final = {
@@ -183,6 +184,17 @@ def chord_classes(chord: int) -> tuple[int, ...]:
         return ()
     root, quality = divmod(chord - 1, len(CHORD_QUALITIES))
     return tuple((root + step) % 12 for step in list(CHORD_QUALITIES.values())[quality])
+
+
+def _brightness(chord: int) -> float:
+    if not 1 <= chord < NO_CHORD:
+        return 0.0
+    steps = list(CHORD_QUALITIES.values())[(chord - 1) % len(CHORD_QUALITIES)]
+    return float(MAJOR_THIRD in steps) - float(MINOR_THIRD in steps)
+
+
+CHORD_BRIGHTNESS: Final = np.array([_brightness(token) for token in range(NO_CHORD + 1)], np.float32)
+"""1 for chord tokens with a major third, -1 with a minor third, else 0: [n_chords]."""
 
 
 def _pitch_classes(chord: int, major: bool) -> set[int]:

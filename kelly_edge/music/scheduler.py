@@ -57,7 +57,7 @@ def differs(a: Target, b: Target) -> bool:
         abs(a.valence - b.valence) > REPLAN_DISTANCE
         or abs(a.arousal - b.arousal) > REPLAN_DISTANCE
         or abs(a.density - b.density) > REPLAN_DISTANCE
-        or (a.tonic, a.mode) != (b.tonic, b.mode)
+        or (a.tonic, a.mode, a.leads) != (b.tonic, b.mode, b.leads)
         or abs(a.tempo_bpm - b.tempo_bpm) > 0.08 * max(a.tempo_bpm, b.tempo_bpm)
     )
 
@@ -75,16 +75,21 @@ class Plan:
     start_s: where the first begins; without it where ``begin_at_the_earliest`` first says.
     commit_s: how long before it begins a bar is committed. An instrument that answers late is sent its notes
     sooner (``midi.latency_ms``), so its bars must be committed sooner by as much.
+    tempo_bpm: of the bar played before the first, whose tempo stays near it; 0 for none.
     """
 
     def __init__(
-        self, envelope: EnvelopeSettings, start_s: float = -math.inf, commit_s: float = COMMIT_S
+        self,
+        envelope: EnvelopeSettings,
+        start_s: float = -math.inf,
+        commit_s: float = COMMIT_S,
+        tempo_bpm: float = 0.0,
     ) -> None:
         self.commit_s = commit_s
         self._envelope = envelope
         self._bars: deque[PlannedBar] = deque()
         self._committed_end_s = start_s
-        self._committed_tempo_bpm = 0.0
+        self._committed_tempo_bpm = tempo_bpm
         self._committed_rest = False
         self._opens = False
         self.n_replanned = 0
@@ -93,6 +98,11 @@ class Plan:
     def end_s(self) -> float:
         """Up to when the music is planned."""
         return self._bars[-1].end_s if self._bars else self._committed_end_s
+
+    @property
+    def tempo_bpm(self) -> float:
+        """Tempo of the last bar committed; 0 for none."""
+        return self._committed_tempo_bpm
 
     def begin_at_the_earliest(self, start_s: float) -> bool:
         """Move the end of the committed music to ``start_s`` when it has passed; whether music had begun."""

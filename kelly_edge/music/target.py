@@ -30,6 +30,9 @@ class Target:
     """0 free."""
     classes: int = EVERY_CLASS
     """Pitch classes that fit what is played, a set as in ``fitting``; never empty."""
+    leads: bool = False
+    """Whether the music leads: density and harmony then say this emotion as plainly as they can, rather than
+    vary as people's performances do."""
 
 
 def sane(target: Target) -> Target:
@@ -48,6 +51,7 @@ def sane(target: Target) -> Target:
         target.mode if target.mode in (0, 1) else -1,
         tempo,
         target.classes & EVERY_CLASS or EVERY_CLASS,
+        bool(target.leads),
     )
 
 

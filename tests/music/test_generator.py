@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from kelly_edge.music import compound_word as cw
 from kelly_edge.music.generator import Bar, Generator, SamplingSettings, Target
 from kelly_edge.music.known_runs import KnownRuns, interval_hashes
-from kelly_edge.music.sampling import Floats, HeadTables, KvCache
+from kelly_edge.music.sampling import CHORD_BRIGHTNESS, Floats, HeadTables, KvCache, Mask, Sampler
 from kelly_edge.music.target import graded_level
 
 N_HEADS, WIDTH, CONTEXT = len(cw.SAMPLED), 8, 128
@@ -336,3 +337,53 @@ def test_the_mean_level_is_continuous_in_the_value() -> None:
     dithers = np.linspace(0, 0.999, 200)
     means = [np.mean([graded_level(value, d) for d in dithers]) for value in np.linspace(-0.8, 0.8, 33)]
     assert np.all(np.diff(means) > 0.1)
+
+
+LEADING = Target(0.6, -0.2, 0.0, 9, 1, 88.0, leads=True)
+
+
+def chords_drawn(target: Target, monkeypatch: pytest.MonkeyPatch, n_bars: int = 60) -> list[int]:
+    """Chord tokens of the bars composed for ``target``."""
+    drawn: list[int] = []
+    decide = Sampler.decide
+
+    def noted(
+        self: Sampler, contexts: Floats, row: cw.Rows, column: int, legal: Mask, bias: Floats | None = None
+    ) -> None:
+        decide(self, contexts, row, column, legal, bias)
+        if column == cw.CHORD:
+            drawn.append(int(row[cw.CHORD]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sampler, "decide", noted)
+        generator = new_generator()
+        for _ in range(n_bars):
+            generator.compose_bar(target)
+    return drawn
+
+
+def test_music_that_leads_has_the_harmony_of_its_valence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def brightness(target: Target) -> float:
+        return float(np.mean(CHORD_BRIGHTNESS[chords_drawn(target, monkeypatch)]))
+
+    pleasant, neutral, unpleasant = (brightness(replace(LEADING, valence=v)) for v in (0.8, 0.0, -0.8))
+    assert unpleasant + 0.3 < neutral < pleasant - 0.3
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_a_slow_tempo_has_fewer_notes_a_second_only_where_it_was_chosen(leads: bool) -> None:
+    def levels(bpm: float) -> float:
+        target = replace(LEADING, tempo_bpm=bpm, leads=leads)
+        generators = (new_generator(seed) for seed in range(40))
+        return float(np.mean([g._condition(target, cw.MAJOR).density for g in generators]))
+
+    # Levels count notes a bar.
+    assert levels(64.0) - levels(128.0) == pytest.approx(0.0 if leads else 2.0, abs=0.4)
+
+
+def test_music_that_leads_is_as_dense_as_its_arousal_says_whatever_the_seed() -> None:
+    def spread(target: Target) -> float:
+        return float(np.std([new_generator(s)._condition(target, cw.MAJOR).density for s in range(60)]))
+
+    assert spread(LEADING) < 0.6
+    assert spread(replace(LEADING, leads=False)) > 1.0
