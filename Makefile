@@ -30,7 +30,7 @@ SYSTEM_STAMP := $(VENV)/.system-packages
 STAMP := $(VENV)/.installed
 LOCK := requirements.lock
 
-.PHONY: demo lint quick test coverage docs release faults rehearse soak test-workshop bench appliance bundle deploy-test fuzz lock clean
+.PHONY: demo lint quick test coverage docs release faults rehearse soak test-workshop bench appliance bundle wheel deploy-test fuzz lock clean
 
 demo: $(STAMP)
 	$(BIN)/kelly-edge demo --out out/demo
@@ -92,10 +92,18 @@ BOX_PYTHON ?= 3.13
 bundle: $(STAMP)
 	$(BIN)/python -m deploy build --python $(BOX_PYTHON) --out out/bundle
 
+# The last commit's wheel in out/wheel/: the same bytes each time.
+wheel: $(STAMP)
+	$(BIN)/python -m deploy wheel --out out/wheel
+
 # Real boxes over real SSH: Debian trees under systemd-nspawn. Needs root, and for ARCH=arm64 qemu-user-static.
+# SUITE: trixie or bookworm.
+SUITE ?= trixie
 ARCH ?= $(shell dpkg --print-architecture)
-TREE := $(HOME)/.cache/kelly-edge-deploy/tree-$(ARCH).tar
-TREE_PACKAGES := systemd,systemd-sysv,dbus,udev,adduser,python3,openssh-server,libasound2,libportaudio2,libsystemd0,procps
+TREE := $(HOME)/.cache/kelly-edge-deploy/tree-$(SUITE)-$(ARCH).tar
+TREE_PACKAGES := systemd,systemd-sysv,dbus,udev,adduser,python3,openssh-server,libportaudio2,procps,$(SOUND_$(SUITE))
+SOUND_bookworm := libasound2
+SOUND_trixie := libasound2t64,libjack-jackd2-0
 deploy-test: $(STAMP) $(TREE)
 	@$(call install,$(DEPLOY_PACKAGES))
 	$(BIN)/pip install --quiet --require-hashes -r requirements-deploy.lock
@@ -105,7 +113,7 @@ $(TREE):
 	@$(call install,$(DEPLOY_PACKAGES))
 	@mkdir -p $(@D)
 	mmdebstrap --quiet --variant=minbase --architectures=$(ARCH) --dpkgopt=force-unsafe-io \
-	  --aptopt='Apt::Install-Recommends "false"' --include=$(TREE_PACKAGES) bookworm $@.new && mv $@.new $@
+	  --aptopt='Apt::Install-Recommends "false"' --include=$(TREE_PACKAGES) $(SUITE) $@.new && mv $@.new $@
 
 # 100,000 damaged manifests, indexes and layers through the verifier. N: another number.
 N ?= 100000

@@ -45,6 +45,16 @@ def _build(args: argparse.Namespace) -> int:
     return 0
 
 
+def _wheel(args: argparse.Namespace) -> int:
+    from deploy.project import Project
+    from deploy.wheel import make_wheel
+    from deploy.wheelhouse import build_tools
+
+    args.cache.mkdir(parents=True, exist_ok=True)
+    print(make_wheel(Project(CHECKOUT), args.out, [build_tools(args.cache)]))
+    return 0
+
+
 def _keys(args: argparse.Namespace) -> int:
     from deploy.bundle import make_keys
     from deploy.keyring import change_keys
@@ -174,6 +184,10 @@ def _parser() -> argparse.ArgumentParser:
         "--cache", type=path_argument, default=CACHE, help="downloads and layers (default: %(default)s)"
     )
     sub.add_argument("--counter", type=int, help="anti-downgrade counter (default: number of commits)")
+    sub = commands.add_parser("wheel", help="build the last commit's wheel: the same bytes each time")
+    sub.set_defaults(run=_wheel)
+    sub.add_argument("--out", type=Path, required=True, help="folder for the wheel")
+    sub.add_argument("--cache", type=Path, default=CACHE, help="setuptools (default: %(default)s)")
     sub = commands.add_parser("image", help="make an SD image for Raspberry Pi 3 and 4 (as root)")
     sub.set_defaults(run=_image)
     sub.add_argument("--out", type=path_argument, required=True, help="the image to write")

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,11 +28,13 @@ from deploy.commands import run
 from deploy.errors import DeployError
 from deploy.interpreter import interpreter_for
 from deploy.layers import wheel_layer
-from deploy.project import Project
+from deploy.project import SHIPPED, Project
+from deploy.sbom import bill_of_materials
 from deploy.target import Target
 from deploy.wheelhouse import wheelhouse
 
 SBOM: Final = "sbom.json"
+"""A copy of what the manifest says, for programs that read it."""
 TOOL: Final = "kelly-edge-release"
 TOOL_SHARES: Final = ("kelly_edge_text/__init__.py", "kelly_edge_text/printed.py")
 """What the box's program shares with the rest of the project."""
@@ -74,9 +76,20 @@ def open_bundle(folder: Path) -> Bundle:
 
 
 def describe(
-    layers: Sequence[Layer], project: Project, counter: int, source_date: int, machine: str, python: str
+    layers: Sequence[Layer],
+    project: Project,
+    counter: int,
+    source_date: int,
+    machine: str,
+    python: str,
+    licences: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The manifest as it is signed; the release's name follows from what is in it."""
+    """The manifest as it is signed; the release's name follows from what is in it.
+
+    Parameters
+    ----------
+    licences: library → SPDX expression.
+    """
     content: dict[str, Any] = {
         "format": FORMAT,
         "product": PRODUCT,
@@ -86,32 +99,11 @@ def describe(
         "python": python,
         "source_date": source_date,
         "layers": [asdict(layer) for layer in sorted(layers, key=lambda layer: layer.name)],
+        "sbom": bill_of_materials(layers, project.version, licences or {}, project.folder / SHIPPED),
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     content["release"] = f"{project.version}-{counter}-{digest[:12]}"
     return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
-
-
-def sbom(manifest: Manifest) -> bytes:
-    """What is inside, as CycloneDX 1.5."""
-    components = [
-        {
-            "type": "library" if layer.into == "site-packages" else "data",
-            "name": layer.name,
-            "version": layer.version,
-            "hashes": [{"alg": "SHA-256", "content": layer.source_sha256}],
-            **({"purl": f"pkg:pypi/{layer.name}@{layer.version}"} if layer.checked_by == "size" else {}),
-        }
-        for layer in manifest.layers
-    ]
-    document = {
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.5",
-        "version": 1,
-        "metadata": {"component": {"type": "firmware", "name": PRODUCT, "version": manifest.release}},
-        "components": components,
-    }
-    return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
 
 
 def sign(manifest: Path, key: Path) -> None:
@@ -157,7 +149,8 @@ def write_bundle(out: Path, layers: Iterable[tuple[Layer, bytes]], manifest: byt
         for layer, archive in layers:
             (beside / OBJECTS / layer.sha256).write_bytes(archive)
         (beside / MANIFEST).write_bytes(manifest)
-        (beside / SBOM).write_bytes(sbom(described))
+        sbom = json.loads(manifest).get("sbom", {})
+        (beside / SBOM).write_text(json.dumps(sbom, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         sign(beside / MANIFEST, key)
         assert (beside / SIGNATURE).is_file(), "ssh-keygen wrote it"
         write_tool(beside / TOOL)
@@ -210,7 +203,8 @@ def build(project: Project, target: Target, out: Path, cache: Path, key: Path, c
     layers = [*(wheel_layer(wheel, cache, python) for wheel in wheels), *project.layers(python)]
     number = project.counter() if counter is None else counter
     described = [layer for layer, _ in layers]
-    manifest = describe(described, project, number, source_date, "aarch64", target.python)
+    licences = {wheel.name: wheel.licence for wheel in wheels}
+    manifest = describe(described, project, number, source_date, "aarch64", target.python, licences)
     return write_bundle(out, layers, manifest, key)
 
 

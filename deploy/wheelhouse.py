@@ -14,6 +14,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from email.message import Message
 from email.parser import BytesParser
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,7 @@ from deploy.cross import cross_build
 from deploy.debian import download, unpack_packages
 from deploy.errors import DeployError
 from deploy.interpreter import Interpreter, here
+from deploy.licences import licence_of
 from deploy.target import Target
 
 UNUSED: Final = {
@@ -50,12 +52,16 @@ class Pin:
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel for the box; ``source_sha256`` is what the lock vouches for (its own, or its sdist's)."""
+    """A wheel for the box; ``source_sha256`` is what the lock vouches for (its own, or its sdist's).
+
+    ``licence``: an SPDX expression.
+    """
 
     name: str
     version: str
     path: Path
     source_sha256: str
+    licence: str = ""
 
 
 def read_lock(lock: Path) -> dict[str, Pin]:
@@ -139,10 +145,12 @@ def _fetch(pins: Sequence[Pin], folder: Path, target: Target) -> None:
                 run([*pip, *how, "--require-hashes", "-r", listing], remedy=NETWORK)
 
 
-def _requires(wheel: Path) -> list[str]:
+def _metadata(wheel: Path) -> Message:
+    """What a wheel says of itself; Debian's packages may have it in an ``egg-info``."""
     with zipfile.ZipFile(wheel) as archive:
-        name = next(n for n in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", n))
-        return BytesParser().parsebytes(archive.read(name)).get_all("Requires-Dist", [])
+        names = re.compile(r"[^/]+\.(dist-info/METADATA|egg-info(/PKG-INFO)?)")
+        name = next((n for n in archive.namelist() if names.fullmatch(n)), None)
+        return BytesParser().parsebytes(archive.read(name) if name is not None else b"")
 
 
 def wheelhouse(
@@ -161,9 +169,9 @@ def wheelhouse(
     downloads = cache / "downloads"
     downloads.mkdir(parents=True, exist_ok=True)
     pins = read_lock(project / target.lock)
-    metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
     wheels: dict[str, Wheel] = {}
-    project_table = metadata["project"]
+    project_table = settings["project"]
     extra = project_table["optional-dependencies"][BOX_EXTRA]
     todo = _wanted([*project_table["dependencies"], *extra], target)
     while todo := sorted({name for name in todo if name not in wheels}):
@@ -185,8 +193,9 @@ def wheelhouse(
             source_sha = _sha256(path)
             if path.suffix != ".whl":
                 path = _cross_built(path, source_sha, target, python, cache, source_date)
-            wheels[name] = Wheel(name, pins[name].version, path, source_sha)
-            found += _wanted(_requires(path), target)
+            metadata = _metadata(path)
+            wheels[name] = Wheel(name, pins[name].version, path, source_sha, licence_of(name, metadata))
+            found += _wanted(metadata.get_all("Requires-Dist", []), target)
         todo = found
     return [wheels[name] for name in sorted(wheels)]
 
@@ -198,12 +207,13 @@ def _cross_built(
     if not (kept := list(folder.glob("*.whl"))):
         folder.mkdir(parents=True, exist_ok=True)
         sysroot = unpack_packages(cache / f"headers-{target.suite}", target.suite, "arm64", target.headers)
-        tools = [] if python == here() else [_build_tools(cache)]
+        tools = [] if python == here() else [build_tools(cache)]
         kept = [cross_build(sdist, target, python, sysroot, tools, folder, source_date)]
     return kept[0]
 
 
-def _build_tools(cache: Path) -> Path:
+def build_tools(cache: Path) -> Path:
+    """Where the pinned setuptools lies; it is fetched once."""
     folder = cache / "build-tools"
     if not folder.is_dir():
         words = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -229,4 +239,4 @@ def _from_debian(pin: Pin, target: Target, cache: Path) -> Wheel:
             for path in sorted(p for p in modules.rglob("*") if p.is_file()):
                 # A date of its own would make each build another one.
                 archive.writestr(zipfile.ZipInfo(path.relative_to(modules).as_posix()), path.read_bytes())
-    return Wheel(pin.name, pin.version, wheel, _sha256(kept[0]))
+    return Wheel(pin.name, pin.version, wheel, _sha256(kept[0]), licence_of(pin.name, _metadata(wheel)))

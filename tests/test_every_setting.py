@@ -123,6 +123,15 @@ def led_per_minute(settings: Settings) -> float:
     return Composing(settings).hear(seconds)["valence"] * 60.0 / seconds
 
 
+def moved_per_s(settings: Settings) -> float:
+    """How fast the target goes where a programme is chosen."""
+    n_groups = int(0.8 / settings.emotion.slew_per_s * EMOTION_RATE_HZ)
+    rig = Composing(settings)
+    for _ in range(n_groups):
+        target = rig.turn()
+    return target["valence"] / (n_groups * GROUP_S)
+
+
 def after(seconds: float, name: str) -> Callable[[Settings], float]:
     return lambda settings: Composing(settings).hear(seconds)[name]
 
@@ -479,6 +488,7 @@ ROWS: dict[str, Row] = {
     "audio.n_periods": Row(asked("n_periods"), values=(2, 3, 4)),
     "emotion.iso_match_s": near(matched_s, 1.0, also=ISO),
     "emotion.iso_rate_per_min": Row(led_per_minute, lambda v: 0.97 * v, lambda v: 1.001 * v, also=ISO),
+    "emotion.slew_per_s": near(moved_per_s, 1e-3, also=(*HOLD, "emotion.hold_valence=1")),
     "emotion.goal_valence": near(after(40.0, "valence"), 1e-3, also=ISO),
     "emotion.goal_arousal": near(after(40.0, "arousal"), 1e-3, also=ISO),
     "emotion.hold_valence": near(after(30.0, "valence"), 1e-3, also=HOLD),

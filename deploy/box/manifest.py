@@ -117,6 +117,7 @@ _MANIFEST: Final[Mapping[str, Callable[[object], bool]]] = {
     "python": _text(re.compile(r"3\.[0-9]{1,2}")),
     "source_date": _whole(0, 2**33),
     "layers": lambda value: isinstance(value, list) and 1 <= len(value) <= MAX_LAYERS,
+    "sbom": lambda value: value is None or isinstance(value, dict),
 }
 
 
@@ -157,6 +158,9 @@ def parse_manifest(content: bytes) -> Manifest:
         raise ReleaseError(
             f"{MANIFEST} is not JSON ({printed(str(error))}); fetch the bundle again"
         ) from None
+    if isinstance(raw, dict):
+        # Releases of before 0.2, which a box may go back to, have none.
+        raw.setdefault("sbom", None)
     top = _check(raw, _MANIFEST, "manifest")
     layers = []
     for number, layer in enumerate(top["layers"]):
@@ -165,7 +169,7 @@ def parse_manifest(content: bytes) -> Manifest:
     if len(set(names)) < len(names):
         twin = next(name for name in names if names.count(name) > 1)
         raise ReleaseError(f"{MANIFEST}: layer {twin} is there twice; build the bundle again")
-    rest = {key: top[key] for key in _MANIFEST if key not in ("format", "product", "layers")}
+    rest = {key: top[key] for key in _MANIFEST if key not in ("format", "product", "layers", "sbom")}
     return Manifest(layers=tuple(layers), **rest)
 
 

@@ -12,8 +12,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from deploy_standin import PYTHON, build_standin
-from nspawn import Machine, slowness
+from deploy_standin import build_standin
+from nspawn import Machine, base_tree, python_of, slowness
 
 from deploy.bundle import Bundle
 
@@ -61,11 +61,13 @@ class Courier:
         self._work, self._key, self._hosts, self._machine = work, key, hosts, machine
         self._counter = count(5)
 
-    def bundle(self, behaviour: str = "good", counter: int | None = None, python: str = PYTHON) -> Bundle:
+    def bundle(self, behaviour: str = "good", counter: int | None = None, python: str = "") -> Bundle:
         """A new release: the next counter, and code that no other has."""
         number = next(self._counter) if counter is None else counter
         machine, note = self._machine, f"n{number}"
-        return build_standin(self._work, self._key, behaviour, number, machine, note, python)
+        return build_standin(
+            self._work, self._key, behaviour, number, machine, note, python or python_of(base_tree())
+        )
 
     def words(
         self, command: str, *words: str, bundle: Bundle | None = None, hosts: Path | None = None

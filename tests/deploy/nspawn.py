@@ -1,7 +1,7 @@
 """Boxes to push to: Debian trees booted by systemd-nspawn (arm64 under qemu-user), reached over real SSH.
 
 Each box is an overlay over one unpacked tree, so a box costs a second. Set KELLY_DEPLOY_TREE to the tree
-(a folder or a tar of Debian 12 with systemd, openssh-server, python3); `make deploy-test` makes one.
+(a folder or a tar of Debian 12 or 13 with systemd, openssh-server, python3); `make deploy-test` makes one.
 """
 
 import os
@@ -56,9 +56,14 @@ def base_tree() -> Path:
     return place
 
 
+def python_of(tree: Path) -> str:
+    """The version of its Python: 3.11 in bookworm, 3.13 in trixie."""
+    return (tree / "usr/bin/python3").readlink().name.removeprefix("python")
+
+
 def machine_of(tree: Path) -> str:
     """``aarch64`` or ``x86_64``, from the header of a program in it."""
-    header = (tree / "usr/bin/python3.11").read_bytes()[:20]
+    header = (tree / f"usr/bin/python{python_of(tree)}").read_bytes()[:20]
     return {0xB7: "aarch64", 0x3E: "x86_64"}[int.from_bytes(header[18:20], "little")]
 
 
