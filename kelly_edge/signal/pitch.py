@@ -58,8 +58,8 @@ LOWEST_HZ: Final = 27.0
 """Down to here (A0, a piano's lowest) the period of what is too low is looked for: the long window
 holds two. Further down noise makes peaks of its own."""
 BELOW: Final = 0.8
-"""A peak below this share of the highest one behind the range is a part of a longer period. Above it, noise
-may have made the difference: a steady hum must stay one."""
+"""A peak below this share of the highest one behind the range is a part of a longer period. Above it,
+noise may have made the difference: a steady hum must stay one."""
 IN_BAND: Final = 1e-4
 """Share of the power that must lie in the band: filters and windows let through less of a tone above."""
 
