@@ -73,7 +73,7 @@ def _component(
 
 def _models(folder: Path) -> dict[str, Mapping[str, Any]]:
     """Model, as its layer is named, → its description."""
-    described = {}
+    described: dict[str, Mapping[str, Any]] = {}
     for path in sorted(folder.glob("*.yaml")):
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
