@@ -1,4 +1,4 @@
-"""What is inside a release, as CycloneDX 1.5: libraries and models, their licences, the models' training data.
+"""What is inside a release, as CycloneDX 1.5: libraries and models, licences, training data.
 
 It stands in the manifest, so that the signature covers it. Written by hand: the format's own library
 describes the Python that runs it, and this is another machine's.
@@ -73,7 +73,7 @@ def _component(
 
 def _models(folder: Path) -> dict[str, Mapping[str, Any]]:
     """Model, as its layer is named, → its description."""
-    described = {}
+    described: dict[str, Mapping[str, Any]] = {}
     for path in sorted(folder.glob("*.yaml")):
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
