@@ -101,9 +101,9 @@ wheel: $(STAMP)
 SUITE ?= trixie
 ARCH ?= $(shell dpkg --print-architecture)
 TREE := $(HOME)/.cache/kelly-edge-deploy/tree-$(SUITE)-$(ARCH).tar
-TREE_PACKAGES := systemd,systemd-sysv,dbus,udev,adduser,python3,openssh-server,libportaudio2,procps,$(SOUND_$(SUITE))
 SOUND_bookworm := libasound2
 SOUND_trixie := libasound2t64,libjack-jackd2-0
+TREE_PACKAGES := systemd,systemd-sysv,dbus,udev,adduser,python3,openssh-server,libportaudio2,procps,$(SOUND_$(SUITE))
 deploy-test: $(STAMP) $(TREE)
 	@$(call install,$(DEPLOY_PACKAGES))
 	$(BIN)/pip install --quiet --require-hashes -r requirements-deploy.lock

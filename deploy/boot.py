@@ -34,7 +34,7 @@ EARLIER: Final = (DEVICE_PORT, "dtparam=spi=on", "disable_splash=1")
 """What provisioning appended to every board's file, in this order, before 0.2."""
 SPI_PINS: Final = (7, 8, 9, 10, 11)
 LOOK: Final = f"""
-echo "model=$(tr -d '\\000' </proc/device-tree/model 2>/dev/null)"
+echo "model=$(cat /proc/device-tree/model 2>/dev/null | tr -d '\\000')"
 for f in {CONFIG} {CUSTOM} {SETTINGS}; do test -f $f && echo "file:$f=$(base64 -w0 $f)"; done
 test -f {DEBIANS} && echo debian=yes
 for n in /sys/class/net/*; do
@@ -131,6 +131,17 @@ def plan_boot(seen: Seen, default_settings: str) -> BootPlan:
         tuple(sorted(after - before)),
         tuple(sorted(before - after)),
         tuple(notes),
+    )
+
+
+def write_command(place: str, text: str) -> str:
+    """The shell command that writes a file of a box.
+
+    It is written beside its place, then renamed: after a power cut the box boots from the old or the new one.
+    """
+    content, beside = base64.b64encode(text.encode("latin-1")).decode(), f"{place}.kelly-edge"
+    return (
+        f"echo {content} | base64 -d >{beside} && sync {beside} && mv -f {beside} {place} && sync -f {place}"
     )
 
 

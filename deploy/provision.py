@@ -3,7 +3,6 @@
 A table of pyinfra operations; each looks first and changes only what differs: a second run changes nothing.
 """
 
-import base64
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,7 +19,7 @@ from pyinfra.facts.files import File
 from pyinfra.facts.server import Command
 from pyinfra.operations import apt, files, server, systemd
 
-from deploy.boot import LOOK, plan_boot, read_look
+from deploy.boot import LOOK, plan_boot, read_look, write_command
 from deploy.bundle import TOOL, allowed_signers, write_tool
 from deploy.errors import DeployError
 from deploy.fleet import Outcome, connect, lost, make_state
@@ -153,14 +152,8 @@ def _operations(
     seen = read_look(connection.get_fact(Command, command=LOOK, _sudo=sudo) or "")
     boot = plan_boot(seen, config.decode())
     for place, text in boot.files:
-        # Beside its place, then renamed: after a power cut the box boots from the old file or the new one.
-        content, beside = base64.b64encode(text.encode("latin-1")).decode(), f"{place}.kelly-edge"
-        written = f"echo {content} | base64 -d >{beside} && sync {beside} && mv -f {beside} {place}"
-        op(
-            f"{boot.text()} (in {place}, from the next start on)",
-            server.shell,
-            commands=[f"{written} && sync -f {place}"],
-        )
+        what = f"{boot.text()} (in {place}, from the next start on)"
+        op(what, server.shell, commands=[write_command(place, text)])
     return done
 
 

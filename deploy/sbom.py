@@ -1,4 +1,4 @@
-"""What is in a release, as CycloneDX 1.5: libraries and models, their licences, the models' training data.
+"""What is inside a release, as CycloneDX 1.5: libraries and models, licences, training data.
 
 It stands in the manifest, so that the signature covers it. Written by hand: the format's own library
 describes the Python that runs it, and this is another machine's.

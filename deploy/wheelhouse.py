@@ -27,7 +27,7 @@ from deploy.commands import run
 from deploy.cross import cross_build
 from deploy.debian import download, unpack_packages
 from deploy.errors import DeployError
-from deploy.interpreter import Interpreter, here
+from deploy.interpreter import Interpreter
 from deploy.licences import licence_of
 from deploy.target import Target
 
@@ -37,8 +37,10 @@ UNUSED: Final = {
 BOX_EXTRA: Final = "box"
 """The extra with what drives a board's devices."""
 NETWORK: Final = "give this machine a network, or the downloads of another"
-BUILD_TOOLS: Final = ("setuptools==80.9.0",)
-"""What compiles for a Python that is not this one."""
+BUILD_TOOLS: Final = (
+    "setuptools==80.9.0 --hash=sha256:062d34222ad13e0cc312a4c02d73f059e86a4acbfbdea8f8f76b28c99f306922"
+)
+"""What compiles for the box: pinned, as what it makes depends on it; a new venv of Python 3.13 has none."""
 
 
 @dataclass(frozen=True)
@@ -207,17 +209,22 @@ def _cross_built(
     if not (kept := list(folder.glob("*.whl"))):
         folder.mkdir(parents=True, exist_ok=True)
         sysroot = unpack_packages(cache / f"headers-{target.suite}", target.suite, "arm64", target.headers)
-        tools = [] if python == here() else [build_tools(cache)]
-        kept = [cross_build(sdist, target, python, sysroot, tools, folder, source_date)]
+        kept = [cross_build(sdist, target, python, sysroot, [build_tools(cache)], folder, source_date)]
     return kept[0]
 
 
 def build_tools(cache: Path) -> Path:
     """Where the pinned setuptools lies; it is fetched once."""
-    folder = cache / "build-tools"
+    folder = cache / f"build-tools-{hashlib.sha256(BUILD_TOOLS.encode()).hexdigest()[:12]}"
     if not folder.is_dir():
+        beside = folder.with_suffix(".new")
+        shutil.rmtree(beside, ignore_errors=True)
         words = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        run([*words, "--target", folder, *BUILD_TOOLS], remedy=NETWORK)
+        with tempfile.TemporaryDirectory() as scratch:
+            listing = Path(scratch) / "requirements.txt"
+            listing.write_text(BUILD_TOOLS)
+            run([*words, "--require-hashes", "--target", beside, "-r", listing], remedy=NETWORK)
+        beside.rename(folder)
     return folder
 
 

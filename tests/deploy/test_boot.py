@@ -1,6 +1,8 @@
 """Boot settings: a row of the table of boards each, files as they are found, and nothing twice."""
 
 import base64
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -11,12 +13,14 @@ from deploy.boot import (
     CUSTOM,
     DEVICE_PORT,
     EITHER_PORT,
+    LOOK,
     SETTINGS,
     SPI,
     Seen,
     active,
     plan_boot,
     read_look,
+    write_command,
 )
 from deploy.errors import DeployError
 from firmware_py.devices.gpio import HEADERS
@@ -236,3 +240,22 @@ def test_a_machine_without_a_boot_file_has_nothing_to_set() -> None:
         plan_boot(Seen(), NO_SETTINGS).text()
         == "boot settings of a board without config.txt: nothing to change"
     )
+
+
+def test_the_question_is_shell_that_runs_anywhere_and_changes_nothing() -> None:
+    done = subprocess.run(["sh", "-euc", LOOK], capture_output=True, text=True, check=True)
+    assert done.stderr == "" and done.stdout.startswith("model=")
+    assert plan_boot(read_look(done.stdout), NO_SETTINGS).text().startswith("boot settings of a ")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_file_is_written_beside_its_place_and_renamed(tmp_path: Path, is_there: bool) -> None:
+    place, text = tmp_path / "config.txt", PI_OS + "# Läufer 'x' $HOME `y`\n"
+    if is_there:
+        place.write_text("old\n")
+    subprocess.run(["sh", "-euc", write_command(str(place), text)], check=True, capture_output=True)
+    assert place.read_bytes() == text.encode("latin-1")
+    assert [path.name for path in tmp_path.iterdir()] == ["config.txt"]
+    blocked = tmp_path / "absent/config.txt"
+    done = subprocess.run(["sh", "-c", write_command(str(blocked), text)], check=False, capture_output=True)
+    assert done.returncode, "a file that was not written is no success"

@@ -1,5 +1,6 @@
 """What a box is given: what the lock vouches for, and everything that runs there."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -16,7 +17,7 @@ from deploy.inventory import find_hosts
 from deploy.layers import is_kept
 from deploy.phrase import phrase_wav
 from deploy.target import TARGETS, Target, find_target
-from deploy.wheelhouse import Pin, read_lock, wheelhouse
+from deploy.wheelhouse import Pin, build_tools, read_lock, wheelhouse
 
 ROOT = Path(__file__).resolve().parents[2]
 LOADED = """
@@ -146,3 +147,22 @@ def test_everything_that_signs_and_sends_is_locked_by_hash() -> None:
     documented = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
     assert "pip install --require-hashes -r requirements-deploy.lock" in documented
     assert "-r requirements-deploy.lock" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def test_what_compiles_for_the_box_is_pinned_by_hash_and_not_taken_from_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A new venv of Python 3.13, which a laptop with trixie makes, has no setuptools."""
+    ran: list[list[str]] = []
+
+    def run(words: list[str | Path], remedy: str) -> bytes:
+        ran.append([str(word) for word in words])
+        listing = Path(ran[-1][ran[-1].index("-r") + 1]).read_text()
+        assert re.fullmatch(r"setuptools==[\d.]+ --hash=sha256:[0-9a-f]{64}", listing)
+        Path(ran[-1][ran[-1].index("--target") + 1]).mkdir()
+        return b""
+
+    monkeypatch.setattr("deploy.wheelhouse.run", run)
+    folder = build_tools(tmp_path)
+    assert folder.is_dir() and "--require-hashes" in ran[0]
+    assert build_tools(tmp_path) == folder and len(ran) == 1, "it is fetched once"
