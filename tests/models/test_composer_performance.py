@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from firmware_py.runtimes.artefacts import load
 from firmware_py.runtimes.onnx import OnnxComposer, open_composer
-from kelly_edge.config import EnvelopeSettings, Settings
+from kelly_edge.config import EmotionSettings, EnvelopeSettings, Settings
 from kelly_edge.contract import NOTE_DTYPE
 from models.composer.performance import (
     bars_of,
@@ -27,7 +27,8 @@ def network() -> OnnxComposer:
 
 
 def ahead(look_ahead_s: float) -> Settings:
-    settings = Settings()
+    """The target is at its place before the music begins: one that moves is heard sooner with less ahead."""
+    settings = Settings(emotion=EmotionSettings(slew_per_s=2.0))
     return replace(settings, composer=replace(settings.composer, look_ahead_s=look_ahead_s))
 
 

@@ -1,0 +1,60 @@
+"""The documents name what is there: files, commands, targets and settings."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from firmware_py.__main__ import _parser
+from firmware_py.devices.config_file import load_settings
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+COMMANDS = next(a.choices for a in _parser()._actions if isinstance(a.choices, dict))
+
+
+def found(pattern: str) -> list[tuple[str, str]]:
+    """Page and what ``pattern`` captures in its code (between backticks or in a fence)."""
+    rows = []
+    for page in PAGES:
+        text = page.read_text()
+        code = [*re.findall(r"^```\n(.*?)^```", text, re.M | re.S), *re.findall(r"`([^`\n]+)`", text)]
+        rows += [(page.name, match) for part in code for match in re.findall(pattern, part)]
+    return sorted(set(rows))
+
+
+def test_the_pages_hold_what_is_looked_for() -> None:
+    assert len(found(r"\bmake ([a-z-]+)")) > 10
+    assert len(found(r"\bkelly-edge ([a-z]+)")) > 15
+    assert len(found(r"--set[ =](\S+)")) > 3
+
+
+@pytest.mark.parametrize(("page", "target"), found(r"^make ([a-z-]+)"))
+def test_a_make_target_exists(page: str, target: str) -> None:
+    assert target in TARGETS
+
+
+@pytest.mark.parametrize(("page", "command"), found(r"(?:^|/|\n)kelly-edge ([a-z]+)"))
+def test_a_command_exists(page: str, command: str) -> None:
+    assert command in COMMANDS
+
+
+@pytest.mark.parametrize(("page", "line"), found(r"(.*--set[ =]'?[a-z].*)"))
+def test_the_settings_of_an_example_are_taken(page: str, line: str) -> None:
+    overrides = re.findall(r"--set[ =]('[^']+'|[a-z_.]+=[^\s`]+)", line)
+    # A word in capitals stands for a value of the reader's; brackets, for what may be left out.
+    texts = [shlex.split(o)[0].replace("FILE", "file") for o in overrides]
+    texts = [t for t in texts if "NAME" not in t and "mine" not in t]
+    load_settings(None, [t.rstrip("]") if "[" not in t else t for t in texts])
+    assert overrides
+
+
+def test_every_place_of_the_architecture_exists() -> None:
+    table = (
+        (ROOT / "docs/architecture.md").read_text().partition("## Where things are")[2].partition("\n## ")[0]
+    )
+    places = re.findall(r"`((?:kelly_edge|firmware_py|models|deploy|systemd)[\w/]*(?:\.py|\.yaml|/))`", table)
+    assert len(places) > 20
+    assert [place for place in places if not (ROOT / place).exists()] == []
