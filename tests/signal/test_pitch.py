@@ -217,8 +217,8 @@ def test_above_the_range_nothing_is_believed(timbre: str) -> None:
 def test_below_the_range_nothing_is_believed(timbre: str) -> None:
     """Nor is a harmonic taken for it, down to a piano's lowest octave.
 
-    Not told: an octave that is 10 dB louder than its fundamental, which ears take for the note too, and a train
-    of pulses further apart than the quick window is long.
+    Not told: an octave that is 10 dB louder than its fundamental, which ears take for the note too, and
+    pulses further apart than the quick window is long.
     """
     for f0_hz in (27.5, 30.9, 34.6, 36.7, 39.0, 39.8)[1 if timbre == "weak fundamental" else 0 :]:
         assert not heard_of(f0_hz, TIMBRES[timbre])[1].any(), f0_hz
