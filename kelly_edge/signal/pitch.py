@@ -57,9 +57,10 @@ LAG_MIN: Final = int(SHORTEST)
 LOWEST_HZ: Final = 27.0
 """Down to here (A0, a piano's lowest) the period of what is too low is looked for: the long window
 holds two. Further down noise makes peaks of its own."""
-BELOW: Final = 0.8
-"""A peak below this share of the highest one behind the range is a part of a longer period. Above it,
-noise may have made the difference: a steady hum must stay one."""
+BELOW: Final = 0.4
+"""A peak below this share of the highest one behind the range is a part of a longer period. No more is asked:
+the notes of a chord have a long period together too, and a voice goes on following its lowest.
+"""
 IN_BAND: Final = 1e-4
 """Share of the power that must lie in the band: filters and windows let through less of a tone above."""
 
