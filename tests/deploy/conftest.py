@@ -69,7 +69,7 @@ def copy_of(tmp_path: Path) -> Callable[[Bundle], Path]:
     return copy
 
 
-READY_S = 35.0
+READY_S = 30.0
 STEADY_S = 3.0
 """The stand-in's: a box of its own has 35 s and 30 s."""
 

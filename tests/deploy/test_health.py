@@ -227,3 +227,19 @@ def test_a_limit_that_is_no_finite_number_is_a_fault(tmp_path: Path, number: str
     path.write_text(path.read_text().replace("150.0", number))
     with pytest.raises(ReleaseError, match="limit"):
         limits_of(tmp_path)
+
+
+@pytest.mark.parametrize(("share", "is_heard"), [(1.0, True), (0.5, True), (0.3, False), (0.0, False)])
+def test_a_status_is_a_glance(
+    box: Layout, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, share: float, is_heard: bool
+) -> None:
+    """Short, so that a late period or one xrun is no fault, and a deaf box is one all the same."""
+    programs = FakePrograms(box)
+    switch.switch(box, programs, install(box, bundle), Patience())
+    before, after = reading_at(100.0), reading_at(101.0, n_xruns=1)
+    n_hops = round(187.5 * share)
+    risen(before, after, "processes", "dsp", "counters", "n_hops", by=n_hops)
+    readings = iter((before, after))
+    monkeypatch.setattr(programs, "reading", lambda release: next(readings))
+    fault = switch.silence(box, programs)
+    assert fault == ("" if is_heard else f"dsp heard {n_hops} hops in 1 s")
