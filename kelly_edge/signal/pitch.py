@@ -276,7 +276,8 @@ def _age(window: int) -> int:
 class PitchTracker:
     """``push`` a hop, read ``f0_hz`` (the last one found; 0 before any) and ``confidence``.
 
-    ``age_samples`` is how old the middle of what ``f0_hz`` was measured on is.
+    ``age_samples`` is how old the middle of what ``f0_hz`` was measured on is. The high-pass adds .05 ms at
+    500 Hz, .45 ms at 200 Hz and more below.
     """
 
     delay_samples: Final = _age(SHORT)
