@@ -28,7 +28,7 @@ from kelly_edge.contract import (
     RUNGS,
 )
 from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_music, tempo_to_play
-from kelly_edge.emotion.steering import lead_of, new_session, steer, target_emotion
+from kelly_edge.emotion.steering import first_state, lead_of, new_session, steer, target_emotion
 from kelly_edge.music.envelope import Envelope
 from kelly_edge.music.fitting import EVERY_CLASS, Fitting
 from kelly_edge.music.following import Following, fold_tempo, follow
@@ -196,13 +196,15 @@ class ComposerStage:
     def _steer(self, valence: float, arousal: float, trust: float) -> None:
         """One hop group of the programme, with the knobs as they are."""
         composer, limits = self._settings.composer, self._settings.envelope
+        programme = PROGRAMMES[int(self._knobs["programme"])]
         n_sessions = int(self._knobs["n_sessions"])
-        if self._n_sessions not in (None, n_sessions):
+        if self._n_sessions is None:
+            self._steering = first_state(self._settings.emotion, programme)
+        elif self._n_sessions != n_sessions:
             self._steering = new_session(self._steering)
             self._following, self._leading = Following(), Leading()
             self._fitting.forget()
         self._n_sessions = n_sessions
-        programme = PROGRAMMES[int(self._knobs["programme"])]
         self._steering = steer(self._steering, self._settings.emotion, programme, valence, arousal, trust)
         following = self._following
         mode = following.key[1] if composer.key_lock else -1

@@ -101,6 +101,13 @@ PROGRAMME_STEPS: Final[dict[str, Programme]] = {"mirror": mirror, "iso": iso, HO
 """A function per entry of ``contract.PROGRAMMES``."""
 
 
+def first_state(settings: EmotionSettings, programme: str) -> SteeringState:
+    """Where a box that has just started stands: at once where ``hold`` is, for nothing was played yet."""
+    if programme == HOLD:
+        return SteeringState(settings.hold_valence, settings.hold_arousal)
+    return SteeringState()
+
+
 def new_session(state: SteeringState) -> SteeringState:
     """Forget the listener: the next programme begins from the middle of the plane.
 

@@ -139,6 +139,12 @@ def test_hold_plays_in_the_mode_and_at_the_tempo_of_what_it_holds() -> None:
     assert target["tempo_bpm"] == pytest.approx(tempo_at(therapy.settings.emotion.hold_arousal), abs=0.1)
 
 
+def test_a_box_that_starts_with_hold_starts_there() -> None:
+    therapy = Therapy(programme="hold")
+    target = therapy.group()
+    assert (target["valence"], target["arousal"]) == (pytest.approx(0.4), pytest.approx(-0.2))
+
+
 ISO = {"iso_match_s": 20.0, "iso_rate_per_min": 2.0, "goal_valence": 0.6, "goal_arousal": -0.2}
 
 
