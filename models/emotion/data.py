@@ -1,8 +1,9 @@
 """Renderings of labelled MIDI and their features, cached: ``python -m models.emotion.data prepare``.
 
-A *condition* is a sound font, a General MIDI programme and a treatment (what happens between piano and
-microphone). Every clip of a condition gives one ``.npz`` (features, presence), so an interrupted run goes
-on where it stopped. Fonts TimGM6mb and OPL-3 are for evaluation only: no training condition names them.
+A *condition* is a sound font, a General MIDI programme or an arrangement for other players, and a treatment
+(what happens between instrument and microphone). Every clip of a condition gives one ``.npz`` (features,
+presence), so an interrupted run goes on where it stopped. Fonts TimGM6mb and OPL-3 are for evaluation only:
+no training condition names them.
 """
 
 import csv
@@ -11,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +26,8 @@ from kelly_edge.emotion.features import LIMIT, FeatureExtractor
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge_commands import Parser, command, path_argument
 from models.emotion import strings
-from models.emotion.acoustics import Treatment, add_noise, microphone, read_audio
+from models.emotion.acoustics import Treatment, add_noise, microphone, place, read_audio, wet
+from models.emotion.arrange import ARRANGEMENTS, arrange
 
 Float32 = NDArray[np.float32]
 REPO: Final = Path(__file__).resolve().parents[2]
@@ -49,17 +51,21 @@ QUADRANT_SIGNS: Final = {"Q1": (1, 1), "Q2": (-1, 1), "Q3": (-1, -1), "Q4": (1, 
 
 @dataclass(frozen=True)
 class Condition:
-    """How a clip sounds: font, programme (0 based), treatment (a key of ``TREATMENTS``)."""
+    """How a clip sounds: font, programme (0 based), treatment (a key of ``TREATMENTS``), and its players (a key
+    of ``ARRANGEMENTS``; none: all notes by ``programme``)."""
 
     font: str
     programme: int = 0
     treatment: str = "clean"
+    arrangement: str = ""
 
     @property
     def name(self) -> str:
         """Folder name in the cache."""
         programme = "mixed" if self.programme == MIXED else self.programme
-        return f"{self.font}-{programme}" + ("" if self.treatment == "clean" else f"-{self.treatment}")
+        return f"{self.font}-{self.arrangement or programme}" + (
+            "" if self.treatment == "clean" else f"-{self.treatment}"
+        )
 
 
 @dataclass(frozen=True)
@@ -84,16 +90,20 @@ class Clip:
 
 
 def parse_condition(name: str) -> Condition:
-    """``fluid-0``, ``fluid-mixed`` or ``fluid-0-microphone``."""
+    """``fluid-0``, ``fluid-mixed``, ``fluid-band`` or ``fluid-0-microphone``."""
     font, _, rest = name.partition("-")
     programme, _, treatment = rest.partition("-")
     known = font in SOUNDS and (treatment or "clean") in TREATMENTS
-    if not known or not (programme == "mixed" or programme.isdecimal()):
+    if not known or not (programme in ("mixed", *ARRANGEMENTS) or programme.isdecimal()):
         raise DataError(
             f"no condition {name}; give font-programme or font-programme-treatment with a font of "
-            f"{', '.join(SOUNDS)} and a treatment of {', '.join(TREATMENTS)}"
+            f"{', '.join(SOUNDS)}, a number, mixed, {', '.join(ARRANGEMENTS)} and a treatment of "
+            f"{', '.join(TREATMENTS)}"
         )
-    return Condition(font, MIXED if programme == "mixed" else int(programme), treatment or "clean")
+    treatment = treatment or "clean"
+    if programme in ARRANGEMENTS:
+        return Condition(font, 0, treatment, programme)
+    return Condition(font, MIXED if programme == "mixed" else int(programme), treatment)
 
 
 TRAIN_CONDITIONS: Final = (
@@ -103,6 +113,11 @@ TRAIN_CONDITIONS: Final = (
     Condition("fluid", 0, "microphone"),
     Condition("fluid", MIXED),
     Condition(RANDOM),
+    *(Condition(font, 0, "place") for font in ("fluid", "csound", "muse", RANDOM)),
+    *(Condition("fluid", 0, "clean", a) for a in ("band", "strings", "guitar")),
+    *(Condition("csound", 0, "clean", a) for a in ("winds", "band")),
+    *(Condition("muse", 0, "clean", a) for a in ("strings", "choir", "band")),
+    *(Condition("muse", 0, "place", a) for a in ("band", "strings")),
 )
 EVALUATION_CONDITIONS: Final = (
     Condition("fluid"),
@@ -114,6 +129,9 @@ EVALUATION_CONDITIONS: Final = (
     Condition("timgm", 0, "noise_20db"),
     Condition("timgm", 0, "noise_10db"),
     Condition("timgm", 0, "room"),
+    Condition("timgm", 0, "wet"),
+    Condition("timgm", 0, "wet_10db"),
+    *(Condition("timgm", 0, "clean", a) for a in ("band", "strings", "guitar")),
 )
 
 
@@ -203,10 +221,13 @@ def _room(audio: Float32) -> Float32:
 TREATMENTS: Final[dict[str, Treatment]] = {
     "clean": lambda audio, _rng: audio,
     "microphone": microphone,
+    "place": place,
     "quiet": lambda audio, _rng: np.asarray(audio * np.float32(10.0 ** (-12.0 / 20.0)), np.float32),
     "noise_20db": lambda audio, _rng: _room_noise(20.0, audio),
     "noise_10db": lambda audio, _rng: _room_noise(10.0, audio),
     "room": lambda audio, _rng: _room(audio),
+    "wet": wet,
+    "wet_10db": lambda audio, rng: _room_noise(10.0, wet(audio, rng)),
 }
 
 
@@ -233,6 +254,10 @@ def _rendered(clip: Clip, i: int, condition: Condition, scratch: Path) -> NDArra
     """The ``i``-th clip as ``condition`` sounds before any treatment."""
     if condition.font == RANDOM:
         return strings.play(clip.path, np.random.default_rng([i, condition.programme]))
+    if condition.arrangement:
+        rng = np.random.default_rng([i, *condition.name.encode()])
+        score = arrange(clip.path, condition.arrangement, scratch / f"arranged-{os.getpid()}.mid", rng)
+        return render(score, condition.font)
     # Each font begins elsewhere in the palette: a clip is heard with several timbres.
     at = (i + list(FONTS).index(condition.font)) % len(PALETTE)
     programme = PALETTE[at] if condition.programme == MIXED else condition.programme
@@ -242,7 +267,7 @@ def _rendered(clip: Clip, i: int, condition: Condition, scratch: Path) -> NDArra
 def prepare(cache: Path, condition: Condition, clips: list[Clip], keep_audio: bool) -> Iterator[int]:
     """Render and extract what is not cached yet; yields the number of clips done."""
     extractor = FeatureExtractor()
-    audio_folder = cache / "audio" / Condition(condition.font, condition.programme).name
+    audio_folder = cache / "audio" / replace(condition, treatment="clean").name
     audio_folder.mkdir(parents=True, exist_ok=True)
     for i, clip in enumerate(clips):
         target = feature_path(cache, condition, clip)

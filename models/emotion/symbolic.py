@@ -46,7 +46,7 @@ def read_notes(path: Path) -> NDArray[np.float64]:
     return np.array(sorted(rows), np.float64)
 
 
-def _tempo_octaves(onsets: NDArray[np.float64]) -> float:
+def tempo_octaves(onsets: NDArray[np.float64]) -> float:
     """log2 of the tempo over 120, folded into 80 .. 160: the best lag of the onsets' autocorrelation."""
     rate = 50.0
     train = np.bincount((onsets * rate).round().astype(int))
@@ -72,7 +72,7 @@ def describe(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     n_onsets, length = first.sum(), max(onset[-1] - onset[0], 1.0)
     targets = [
         1.0 if key < 12 else 0.0,
-        _tempo_octaves(onset - onset[0]),
+        tempo_octaves(onset - onset[0]),
         np.log2(max(n_onsets / length, 0.1) / 2.0),
         np.log2(len(notes) / n_onsets / 2.0),
         (pitch.mean() - 60.0) / 12.0,
