@@ -1,7 +1,7 @@
 """What lies between an instrument and the box: a room, an equaliser, gain and noise, all at random.
 
 Real rooms have a direct-to-reverberant ratio (DRR) below 0 dB at a microphone a few metres away.
-``response`` draws one: the direct sound, echoes that thicken within 80 ms, and a tail whose treble dies sooner
+``response`` draws one: the direct sound, echoes that thicken within 80 ms, a tail whose treble dies sooner
 (statistical room acoustics: Kuttruff, Room Acoustics, chapters 4 and 5). No measured room is in it, nor
 recorded noise: those are kept for evaluation.
 """

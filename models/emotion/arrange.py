@@ -1,9 +1,10 @@
 """A piano piece for other players: the same notes as a band with drums, strings, winds, guitars or a choir.
 
-There is far less annotated music for ensembles than for the piano; a piece that is only orchestrated keeps its
-mood nearly enough to learn from. The notes are dealt by where they lie: the highest of what is struck together
-is the melody, the lowest up to E3 the bass, the rest lies between. Drums follow the piece's own onsets or its
-tempo, with a level drawn at random, so that they carry nothing of the label that the notes do not.
+There is far less annotated music for ensembles than for the piano; a piece that is only orchestrated keeps
+its mood nearly enough to learn from. The notes are dealt by where they lie: the highest of what is struck
+together is the melody, the lowest up to E3 the bass, the rest lies between. Drums follow the piece's own
+onsets or its tempo, with a level drawn at random, so that they carry nothing of the label that the notes do
+not.
 """
 
 from collections.abc import Callable

@@ -51,8 +51,8 @@ QUADRANT_SIGNS: Final = {"Q1": (1, 1), "Q2": (-1, 1), "Q3": (-1, -1), "Q4": (1, 
 
 @dataclass(frozen=True)
 class Condition:
-    """How a clip sounds: font, programme (0 based), treatment (a key of ``TREATMENTS``), and its players (a key
-    of ``ARRANGEMENTS``; none: all notes by ``programme``)."""
+    """How a clip sounds: font, programme (0 based), treatment (a key of ``TREATMENTS``), players (a key of
+    ``ARRANGEMENTS``; none: all notes by ``programme``)."""
 
     font: str
     programme: int = 0
