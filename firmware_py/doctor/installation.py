@@ -14,7 +14,7 @@ from firmware_py.wiring import open_models
 from kelly_edge.errors import KellyError
 
 OLDEST_PYTHON: Final = (3, 11)
-PACKAGES: Final = {"numpy": (1, 26), "numba": (0, 60), "onnxruntime": (1, 20), "pyyaml": (6,), "soxr": (0, 5)}
+PACKAGES: Final = {"numpy": (1, 26), "numba": (0, 62), "onnxruntime": (1, 20), "pyyaml": (6,), "soxr": (0, 5)}
 """Packages the live box cannot do without, and the oldest version that works."""
 TFLITE_RUNTIMES: Final = ("ai-edge-litert", "tflite-runtime")
 DEVICE_PACKAGES: Final = {
