@@ -34,7 +34,15 @@ from firmware_py.processes.midi import MidiStage
 from firmware_py.processes.panel import PanelStage, panel_pins
 from firmware_py.wiring import Models
 from kelly_edge.config import Settings, Value, rules
-from kelly_edge.contract import EMOTION_RATE_HZ, GROUP_S, HEARD_DTYPE, HOP_SIZE, NOTE_DTYPE, SAMPLE_RATE_HZ
+from kelly_edge.contract import (
+    EMOTION_RATE_HZ,
+    GROUP_S,
+    HEARD_DTYPE,
+    HOP_SIZE,
+    NOTE_DTYPE,
+    PROGRAMMES,
+    SAMPLE_RATE_HZ,
+)
 from kelly_edge.music.envelope import Envelope, TimedNote, bound_tempo
 from kelly_edge.music.following import fold_tempo
 from kelly_edge.music.generator import Bar, BarNote
@@ -127,6 +135,10 @@ def moved_per_s(settings: Settings) -> float:
     """How fast the target goes where a programme is chosen."""
     n_groups = int(0.8 / settings.emotion.slew_per_s * EMOTION_RATE_HZ)
     rig = Composing(settings)
+    rig.turn()
+    knobs = initial_knobs(settings)
+    knobs["programme"] = PROGRAMMES.index("hold")
+    rig.board.cells["knobs"].write(knobs)
     for _ in range(n_groups):
         target = rig.turn()
     return target["valence"] / (n_groups * GROUP_S)
@@ -488,7 +500,7 @@ ROWS: dict[str, Row] = {
     "audio.n_periods": Row(asked("n_periods"), values=(2, 3, 4)),
     "emotion.iso_match_s": near(matched_s, 1.0, also=ISO),
     "emotion.iso_rate_per_min": Row(led_per_minute, lambda v: 0.97 * v, lambda v: 1.001 * v, also=ISO),
-    "emotion.slew_per_s": near(moved_per_s, 1e-3, also=(*HOLD, "emotion.hold_valence=1")),
+    "emotion.slew_per_s": near(moved_per_s, 1e-3, also=("emotion.hold_valence=1",)),
     "emotion.goal_valence": near(after(40.0, "valence"), 1e-3, also=ISO),
     "emotion.goal_arousal": near(after(40.0, "arousal"), 1e-3, also=ISO),
     "emotion.hold_valence": near(after(30.0, "valence"), 1e-3, also=HOLD),
