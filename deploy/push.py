@@ -171,6 +171,7 @@ def push(
     facts = status_of(remote, deep=True)
     if facts["current"] == manifest.release and facts["is_healthy"]:
         return Outcome(name, True, changed, f"{manifest.release} runs already")
+    was_good = manifest.release in facts.get("good", ())
     older = " --allow-older" if allow_older else ""
     with upload_folder(remote, manifest.release) as folder:
         sent = _send(remote, bundle, folder, older, progress)
@@ -180,7 +181,9 @@ def push(
         changed += sent + 1
     progress(name, "switching, proving")
     facts = run_apart(remote, f"{PROGRAM} switch {IN_TURN} {manifest.release}")
-    is_good = facts["current"] == manifest.release and facts["is_healthy"]
+    runs = facts["current"] == manifest.release and facts["is_healthy"]
+    # Another push may have had its turn since, or be at it: this release was proved all the same.
+    is_good = runs or (not was_good and manifest.release in facts.get("good", ()))
     # On a full disk it could not write down how it ended.
     how = facts["last"] if manifest.release in facts["last"] else f"{facts['said']}; on {facts['current']}"
     return Outcome(name, is_good, changed + 1, "; ".join([how, *seen.warnings]))
