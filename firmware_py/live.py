@@ -83,7 +83,9 @@ def build_dsp(settings: Settings, board: Board, clock: StreamClock) -> Part:
     """Emotion and voice."""
     from firmware_py.devices.compiled import forget_damaged
 
-    if cache := os.environ.get("NUMBA_CACHE_DIR"):
+    # The sealed cache of a box compiles again what is damaged, and cannot be written here.
+    cache = os.environ.get("NUMBA_CACHE_DIR")
+    if cache and "NUMBA_CACHE_LOCATOR_CLASSES" not in os.environ:
         forget_damaged(Path(cache), warn)
     from firmware_py.dsp_models import new_voice, open_decoders, open_emotion
     from firmware_py.processes.dsp import DspStage

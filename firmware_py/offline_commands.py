@@ -21,7 +21,7 @@ from firmware_py.devices.ports import Journal
 from firmware_py.devices.session_format import header
 from firmware_py.picture import draw_session, refuse_without_matplotlib
 from firmware_py.runtimes.artefacts import files_in_use
-from firmware_py.wiring import Models, Offline, Progress, open_models
+from firmware_py.wiring import Offline, Progress, open_models
 from kelly_edge.config import Settings
 from kelly_edge.contract import QUADRANTS, SAMPLE_RATE_HZ
 from kelly_edge.emotion.features import SOUNDING_DB
@@ -193,10 +193,3 @@ def speak(
         "files": [str(out)],
         "notices": notices,
     }
-
-
-def speak_samples(
-    samples: NDArray[np.float32], settings: Settings, models: Models, progress: Progress | None = None
-) -> NDArray[np.float32]:
-    """The voice's answer to ``samples`` (float32 [n], 48 kHz), as long as they are (whole hops)."""
-    return Offline(settings, models, samples, composer=False).run(progress).voice

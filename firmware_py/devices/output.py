@@ -217,13 +217,6 @@ class WavWriter:
             self._file.close()
 
 
-def write_wav(output: OutputFolder, name: str, samples: NDArray[np.float32], rate_hz: int) -> None:
-    """Mono float32 [n] at once; see ``WavWriter``."""
-    with WavWriter(output, name, rate_hz) as file:
-        for start in range(0, len(samples), BLOCK_SAMPLES):
-            file.write(samples[start : start + BLOCK_SAMPLES])
-
-
 class JsonLines:
     """A ``Journal`` into a file, one JSON object a line; to be used in a ``with`` statement."""
 
@@ -239,13 +232,6 @@ class JsonLines:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-
-
-def write_json_lines(output: OutputFolder, name: str, entries: Iterable[Mapping[str, Any]]) -> None:
-    """One JSON object a line."""
-    with JsonLines(output, name) as file:
-        for entry in entries:
-            file.record(entry)
 
 
 class Spool:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from deploy_box import AT_ONCE, install
 from deploy_courier import Courier
+from deploy_programs import FakePrograms
 from deploy_standin import build_standin, signing_key
 from nspawn import Machine, absent, base_tree, inventory, machine_of, slowness
 
-from deploy.box import store
+from deploy.box import store, switch
 from deploy.box.layout import Layout
 from deploy.bundle import Bundle
 
@@ -46,6 +48,22 @@ def bundle(work: Path, key: Path) -> Bundle:
 def newer(work: Path, key: Path) -> Bundle:
     """A good release with counter 6: only its code differs."""
     return build_standin(work, key, counter=6, note="newer")
+
+
+@pytest.fixture
+def programs(box: Layout) -> FakePrograms:
+    """What runs on the box that is only a folder."""
+    return FakePrograms(box)
+
+
+@pytest.fixture
+def both(box: Layout, bundle: Bundle, newer: Bundle, programs: FakePrograms) -> tuple[str, str]:
+    """Two good releases with counters 5 and 6 that share the library; the second runs."""
+    names = []
+    for one in (bundle, newer):
+        names.append(install(box, one))
+        switch.switch(box, programs, names[-1], AT_ONCE)
+    return names[0], names[1]
 
 
 @pytest.fixture

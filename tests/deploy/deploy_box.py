@@ -10,9 +10,12 @@ import pytest
 
 from deploy.box import __main__ as program
 from deploy.box import store
+from deploy.box.health import Patience
 from deploy.box.layout import Layout
 from deploy.box.trust import verify_bundle
 from deploy.bundle import Bundle
+
+AT_ONCE = Patience(ready_s=0.0, steady_s=0.0)
 
 
 def install(box: Layout, bundle: Bundle) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from deploy_box import AT_ONCE, install
 from deploy_programs import FakePrograms
-from test_switch import AT_ONCE, install
 
 from deploy.box import store, switch
 from deploy.box.faults import ReleaseError

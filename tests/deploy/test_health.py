@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deploy_box import install
 from deploy_programs import FakePrograms, reading_at
 from deploy_standin import build_standin
 from deploy_systemd import PROCESSES, FakeUnit, PlayedPrograms, box_units
-from test_switch import install
 
 from deploy.box import switch
 from deploy.box.faults import ReleaseError

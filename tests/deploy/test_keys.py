@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from deploy_box import ask, call, install
+from deploy_box import AT_ONCE, ask, call, install
 from deploy_programs import FakePrograms
 from deploy_standin import build_standin, signing_key
-from test_switch import AT_ONCE
 
 from deploy.box import switch
 from deploy.box.faults import ReleaseError

@@ -5,10 +5,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from deploy_box import ask, call, flip_byte, install
+from deploy_box import AT_ONCE, ask, call, flip_byte, install
 from deploy_programs import FakePrograms
 from deploy_standin import build_standin
-from test_switch import AT_ONCE
 
 from deploy.box import store, switch
 from deploy.box.faults import ReleaseError
@@ -18,21 +17,6 @@ from deploy.bundle import Bundle
 
 LIBRARY = "venv/lib/python3.11/site-packages/library/data.bin"
 OURS = "venv/lib/python3.11/site-packages/kelly_edge/__init__.py"
-
-
-@pytest.fixture
-def programs(box: Layout) -> FakePrograms:
-    return FakePrograms(box)
-
-
-@pytest.fixture
-def both(box: Layout, bundle: Bundle, newer: Bundle, programs: FakePrograms) -> tuple[str, str]:
-    """Two good releases that share the library; the second runs."""
-    names = []
-    for one in (bundle, newer):
-        names.append(install(box, one))
-        switch.switch(box, programs, names[-1], AT_ONCE)
-    return names[0], names[1]
 
 
 def send(box: Layout, bundle: Bundle, copy_of: Callable[[Bundle], Path], layers: list[str]) -> Path:

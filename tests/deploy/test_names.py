@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from deploy_box import call, install
+from deploy_box import AT_ONCE, call, install
 from deploy_programs import FakePrograms
-from test_switch import AT_ONCE
 
 from deploy.box import store, switch
 from deploy.box.faults import ReleaseError

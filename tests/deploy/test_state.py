@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from deploy_box import ask, call, install
+from deploy_box import AT_ONCE, ask, call, install
 from deploy_programs import FakePrograms
 from deploy_standin import build_standin
-from test_switch import AT_ONCE
 
 from deploy.box import layout as layout_module
 from deploy.box import store, switch
@@ -18,21 +17,6 @@ from deploy.box.layout import Layout, State, flip, read_state, write_state
 from deploy.bundle import Bundle
 
 HOUR_S = 3600.0
-
-
-@pytest.fixture
-def programs(box: Layout) -> FakePrograms:
-    return FakePrograms(box)
-
-
-@pytest.fixture
-def both(box: Layout, bundle: Bundle, newer: Bundle, programs: FakePrograms) -> tuple[str, str]:
-    """Two good releases with counters 5 and 6; the second runs."""
-    names = []
-    for one in (bundle, newer):
-        names.append(install(box, one))
-        switch.switch(box, programs, names[-1], AT_ONCE)
-    return names[0], names[1]
 
 
 def _put_on_trial(box: Layout, both: tuple[str, str]) -> None:

@@ -4,28 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from deploy_box import AT_ONCE, install
 from deploy_programs import FakePrograms
 from deploy_standin import build_standin
 
 from deploy.box import store, switch
 from deploy.box.faults import ReleaseError
-from deploy.box.health import Patience
 from deploy.box.layout import Layout, flip, read_state, write_state
-from deploy.box.trust import verify_bundle
 from deploy.bundle import Bundle
-
-AT_ONCE = Patience(ready_s=0.0, steady_s=0.0)
-
-
-def install(box: Layout, bundle: Bundle) -> str:
-    manifest = verify_bundle(bundle.folder, box.allowed_signers)
-    store.install(box, bundle.folder, manifest, margin_bytes=0)
-    return manifest.release
-
-
-@pytest.fixture
-def programs(box: Layout) -> FakePrograms:
-    return FakePrograms(box)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from firmware_py.devices.output import OutputFolder, write_json_lines, write_midi, write_npz, write_wav
+from firmware_py.devices.output import JsonLines, OutputFolder, WavWriter, write_midi, write_npz
 from kelly_edge.contract import NOTE_DTYPE
 from kelly_edge.errors import OutputError
 
@@ -27,6 +27,17 @@ def some_notes() -> np.ndarray:
         (1.0, 1.0, 2.0, 67, 70, 3, 0, 1),
     ]
     return np.array(rows, NOTE_DTYPE)
+
+
+def write_wav(output: OutputFolder, name: str, samples: np.ndarray, rate_hz: int) -> None:
+    with WavWriter(output, name, rate_hz) as file:
+        file.write(samples)
+
+
+def write_json_lines(output: OutputFolder, name: str, entries: list[dict[str, str]]) -> None:
+    with JsonLines(output, name) as file:
+        for entry in entries:
+            file.record(entry)
 
 
 RAMP = np.linspace(-0.5, 0.5, 70_000, dtype=np.float32)

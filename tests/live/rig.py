@@ -26,6 +26,7 @@ from firmware_py.realtime import may_rise
 
 ROOT = Path(__file__).resolve().parents[2]
 STANDINS = Path(__file__).with_name("standins.py")
+PORTAUDIO_CLIENT = Path(__file__).with_name("portaudio_client.py")
 PERIOD = 128
 SILENT_WITHIN_S = 0.25
 BACK_WITHIN_S = 3.0
@@ -458,3 +459,27 @@ def assert_nothing_is_left(box: Box, pids: dict[str, int]) -> None:
     assert not box.run_dir.exists()
     assert not [name for name, pid in pids.items() if Path(f"/proc/{pid}").exists()]
     wait_until(lambda: not box.receiver.sounding, SILENT_WITHIN_S)
+
+
+def portaudio_client(scenario: str, argument: str = "", meanwhile: Callable[[], None] | None = None) -> Any:
+    """The outcome of a scenario of ``portaudio_client.py``; ``meanwhile`` is done when it is ready."""
+    popen = subprocess.Popen(
+        [sys.executable, str(PORTAUDIO_CLIENT), scenario, argument],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert popen.stdin is not None and popen.stdout is not None
+    try:
+        if meanwhile is not None:
+            assert popen.stdout.readline() == "ready\n"
+            meanwhile()
+        out, errors = popen.communicate("go\n", timeout=PATIENCE_S)
+    except BaseException:
+        popen.kill()
+        popen.communicate()
+        raise
+    assert popen.returncode == 0, errors
+    return json.loads(out.splitlines()[-1])

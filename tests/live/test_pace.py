@@ -4,10 +4,7 @@ Other work on the machine may spoil a measurement, so each is taken several time
 must hold on a busy machine too is in the other files.
 """
 
-import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rig import Box, DummyServer, absent, wait_until
+from rig import portaudio_client as client
 
 pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
 
@@ -30,7 +28,6 @@ from kelly_edge.contract import SAMPLE_RATE_HZ
 
 pytestmark = pytest.mark.faults
 ROOT = Path(__file__).resolve().parents[2]
-CLIENT = Path(__file__).with_name("portaudio_client.py")
 PERIOD = 128
 PERIOD_S = PERIOD / SAMPLE_RATE_HZ
 N_TRIES = 5
@@ -127,23 +124,6 @@ def test_a_card_at_44100_runs_in_step_at_the_instrument_s_pace(
     assert alsa.n_out_of_step <= 3 * N_TRIES
     card.close()
     dummy.stop()
-
-
-def client(scenario: str, argument: str = "", meanwhile: Callable[[], None] | None = None) -> Any:
-    """The outcome of a scenario of ``portaudio_client.py``."""
-    popen = subprocess.Popen(
-        [sys.executable, str(CLIENT), scenario, argument],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert popen.stdin is not None and popen.stdout is not None
-    if meanwhile is not None:
-        assert popen.stdout.readline() == "ready\n"
-        meanwhile()
-    out, _ = popen.communicate("go\n", timeout=60)
-    return json.loads(out.splitlines()[-1])
 
 
 def test_portaudio_keeps_pace_and_counts_no_xrun_but_those_of_stalls(server: Any) -> None:

@@ -1,15 +1,13 @@
 """The sound card through PortAudio: the claims of ``test_alsa.py``, on the same server."""
 
-import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rig import portaudio_client as client
 
 try:
     import sounddevice  # noqa: F401
@@ -20,35 +18,8 @@ from firmware_py.devices.portaudio import Rings
 from kelly_edge.contract import SAMPLE_RATE_HZ
 
 ROOT = Path(__file__).resolve().parents[2]
-CLIENT = Path(__file__).with_name("portaudio_client.py")
 PERIOD_S = 128 / SAMPLE_RATE_HZ
 N_STALLS = 3
-PATIENCE_S = 60.0
-"""Only a fault takes this long."""
-
-
-def client(scenario: str, argument: str = "", meanwhile: Callable[[], None] | None = None) -> Any:
-    """The outcome of a scenario of ``portaudio_client.py``; ``meanwhile`` is done when it is ready."""
-    popen = subprocess.Popen(
-        [sys.executable, str(CLIENT), scenario, argument],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert popen.stdin is not None and popen.stdout is not None
-    try:
-        if meanwhile is not None:
-            assert popen.stdout.readline() == "ready\n"
-            meanwhile()
-        out, errors = popen.communicate("go\n", timeout=PATIENCE_S)
-    except BaseException:
-        popen.kill()
-        popen.communicate()
-        raise
-    assert popen.returncode == 0, errors
-    return json.loads(out.splitlines()[-1])
 
 
 @pytest.fixture
