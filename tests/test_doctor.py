@@ -64,7 +64,7 @@ FILES = {
 """A Raspberry Pi 4 as it should be."""
 PACKAGES = {
     "numpy": "1.26.4",
-    "numba": "0.60.0",
+    "numba": "0.62.0",
     "onnxruntime": "1.20.0",
     "PyYAML": "6.0.3",
     "soxr": "0.5.0",
