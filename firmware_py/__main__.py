@@ -214,8 +214,6 @@ def _learn(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    import os
-
     from firmware_py.devices.config_file import load_settings
     from firmware_py.devices.session_store import sessions_folder
     from firmware_py.picture import draw_session
