@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from deploy.commands import run
+from deploy.commands import run, unpack
 from deploy.interpreter import Interpreter
 from deploy.target import Target
 
@@ -39,7 +39,7 @@ def cross_build(
     """
     with tempfile.TemporaryDirectory() as scratch:
         with tarfile.open(sdist) as archive:
-            archive.extractall(scratch, filter="data")
+            unpack(archive, Path(scratch))
         source = next(p for p in Path(scratch).iterdir() if p.is_dir())
         env = _environment(target, sysroot, tools, source_date)
         # Compilers write paths into what they make; this one is another each time.

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.commands import run
+from deploy.commands import run, unpack
 from deploy.project import Project
 
 
@@ -34,7 +34,7 @@ def make_wheel(project: Project, out: Path, tools: Sequence[Path]) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         source, built = Path(scratch) / "source", Path(scratch) / "built"
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(source, filter="data")
+            unpack(tar, source)
         for path in sorted(source.rglob("*")):
             # The modes go into the wheel, and come from this user's umask otherwise.
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
