@@ -1,7 +1,7 @@
 """``kelly-edge``: the command line. Results go to stdout, progress and faults to stderr.
 
-Exit codes: 0 done, 1 ``check`` found a fault, else as in ``kelly_edge_commands``: whatever goes wrong is one
-line on stderr.
+Exit codes: 0 done, 1 ``check`` found a fault, else as in ``kelly_edge.shared.command_line``: whatever
+goes wrong is one line on stderr.
 """
 
 import argparse
@@ -13,12 +13,12 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from firmware_py.devices.kept import state_root
-from firmware_py.release import use_compiled
+from firmware_py.devices.files.kept import state_root
+from firmware_py.devices.files.release import use_compiled
 from kelly_edge.config import Settings
 from kelly_edge.errors import ConfigError, KellyError
-from kelly_edge_commands import Parser, path_argument, run_command, seconds_argument
-from kelly_edge_text.printed import printed
+from kelly_edge.shared.command_line import Parser, path_argument, run_command, seconds_argument
+from kelly_edge.shared.printed import printed
 
 
 class _Bar(AbstractContextManager["_Bar"]):
@@ -89,8 +89,8 @@ def _print(summary: dict[str, Any], as_json: bool) -> None:
 
 def _as_owner(settings: Settings) -> None:
     """Root, for a command that reads or writes what the service keeps: be the service's user from here on."""
-    from firmware_py.devices.owner import become_owner_of
-    from firmware_py.monitor import run_dir_of
+    from firmware_py.commands.monitor import run_dir_of
+    from firmware_py.devices.files.owner import become_owner_of
 
     become_owner_of(state_root(settings.runtime.state_dir, os.environ), run_dir_of(settings))
 
@@ -99,8 +99,8 @@ def _as_owner(settings: Settings) -> None:
 
 
 def _play(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.offline_commands import play
+    from firmware_py.commands.offline_commands import play
+    from firmware_py.devices.files.config_file import load_settings
 
     overrides = list(args.set) + ([f"composer.seed={args.seed}"] if args.seed is not None else [])
     settings = load_settings(args.config, overrides)
@@ -111,8 +111,8 @@ def _play(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.offline_commands import demo_recording, play
+    from firmware_py.commands.offline_commands import demo_recording, play
+    from firmware_py.devices.files.config_file import load_settings
 
     with _Bar("playing the demo") as bar:
         settings = load_settings(args.config, args.set)
@@ -122,8 +122,8 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _analyse(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.offline_commands import analyse
+    from firmware_py.commands.offline_commands import analyse
+    from firmware_py.devices.files.config_file import load_settings
 
     with _Bar("analysing") as bar:
         settings = load_settings(args.config, args.set)
@@ -133,8 +133,8 @@ def _analyse(args: argparse.Namespace) -> int:
 
 
 def _voice(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.offline_commands import speak
+    from firmware_py.commands.offline_commands import speak
+    from firmware_py.devices.files.config_file import load_settings
 
     overrides = list(args.set) + ([f"voice.selected={args.voice}"] if args.voice else [])
     with _Bar("speaking") as bar:
@@ -145,31 +145,31 @@ def _voice(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from firmware_py.checking import check
+    from firmware_py.commands.check import check
 
     return check(args.settings_file, args.set, args.json)
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
+    from firmware_py.devices.files.config_file import load_settings
 
     settings = load_settings(args.config, args.set)
     # Before numba is loaded: it keeps compiled functions where the user may write.
     _as_owner(settings)
-    from firmware_py.bench import bench
+    from firmware_py.commands.bench import bench
 
     return bench(settings, args.seconds, args.json, args.store)
 
 
 def _compile(args: argparse.Namespace) -> int:
     from firmware_py import compiled
-    from firmware_py.devices.config_file import load_settings
+    from firmware_py.devices.files.config_file import load_settings
 
     folder = compiled.release_folder()
     if compiled.is_compiled(folder):
         _print({"compiled": "was done for this release and processor"}, args.json)
         return 0
-    from firmware_py.live import compile_functions
+    from firmware_py.wiring.live import compile_functions
 
     compiled.begin(folder)
     compile_functions(load_settings(args.config, args.set))
@@ -178,8 +178,8 @@ def _compile(args: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.doctor import doctor
+    from firmware_py.commands.doctor import doctor
+    from firmware_py.devices.files.config_file import load_settings
 
     with suppress(ConfigError):  # the doctor says what is wrong with them
         _as_owner(load_settings(args.config, args.set))
@@ -187,8 +187,8 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _monitor(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.monitor import monitor
+    from firmware_py.commands.monitor import monitor
+    from firmware_py.devices.files.config_file import load_settings
 
     settings = load_settings(args.config, args.set)
     _as_owner(settings)
@@ -196,8 +196,8 @@ def _monitor(args: argparse.Namespace) -> int:
 
 
 def _learn(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.learning import forget, learn, learned_controls
+    from firmware_py.commands.learn import forget, learn, learned_controls
+    from firmware_py.devices.files.config_file import load_settings
 
     settings = load_settings(args.config, args.set)
     if args.control is None and args.forget:
@@ -214,9 +214,9 @@ def _learn(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.devices.session_store import sessions_folder
-    from firmware_py.picture import draw_session
+    from firmware_py.commands.picture import draw_session
+    from firmware_py.devices.files.config_file import load_settings
+    from firmware_py.devices.session.store import sessions_folder
 
     session = args.session
     if session is None:
@@ -238,8 +238,8 @@ def _settings_arguments(args: argparse.Namespace) -> list[str]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.supervisor import Supervisor
+    from firmware_py.commands.run import Supervisor
+    from firmware_py.devices.files.config_file import load_settings
 
     given = _settings_arguments(args)
 
@@ -256,8 +256,8 @@ def _process(args: argparse.Namespace) -> int:
     for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(pool, "1")
 
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.live import run_process
+    from firmware_py.devices.files.config_file import load_settings
+    from firmware_py.wiring.live import run_process
 
     settings = load_settings(args.config, args.set)
     _as_owner(settings)
@@ -265,11 +265,11 @@ def _process(args: argparse.Namespace) -> int:
 
 
 def _silence(args: argparse.Namespace) -> int:
-    from firmware_py.board import file_board
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.devices.run_dir import make_run_dir
-    from firmware_py.devices.session_log import warn
-    from firmware_py.guardian import silence_outputs
+    from firmware_py.board.map import file_board
+    from firmware_py.devices.files.config_file import load_settings
+    from firmware_py.devices.files.run_dir import make_run_dir
+    from firmware_py.devices.session.log import warn
+    from firmware_py.wiring.guardian import silence_outputs
 
     settings = load_settings(args.config, args.set)
     _as_owner(settings)
@@ -280,21 +280,21 @@ def _silence(args: argparse.Namespace) -> int:
 
 
 def _panic(args: argparse.Namespace) -> int:
-    from firmware_py.commanding import ask_for_panic
+    from firmware_py.commands.requests import ask_for_panic
 
     _print(ask_for_panic(args.config, args.set, is_on=True), args.json)
     return 0
 
 
 def _resume(args: argparse.Namespace) -> int:
-    from firmware_py.commanding import ask_for_panic
+    from firmware_py.commands.requests import ask_for_panic
 
     _print(ask_for_panic(args.config, args.set, is_on=False), args.json)
     return 0
 
 
 def _session(args: argparse.Namespace) -> int:
-    from firmware_py.commanding import begin_session
+    from firmware_py.commands.requests import begin_session
 
     _print(begin_session(args.config, args.set), args.json)
     return 0
@@ -316,8 +316,8 @@ LEARNABLE: Final = (
 
 
 def _safe(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.safe_mode import safe
+    from firmware_py.commands.safe import safe
+    from firmware_py.devices.files.config_file import load_settings
 
     settings = load_settings(args.config, args.set)
     _as_owner(settings)
@@ -325,9 +325,9 @@ def _safe(args: argparse.Namespace) -> int:
 
 
 def _gadget(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.devices.configfs import RealTree
-    from firmware_py.gadget import Gadget, board_serial
+    from firmware_py.commands.gadget import Gadget, board_serial
+    from firmware_py.devices.files.config_file import load_settings
+    from firmware_py.devices.machine.configfs import RealTree
 
     root = Path("/")
     gadget = Gadget(RealTree(root), load_settings(args.config, args.set).gadget, board_serial(root))
