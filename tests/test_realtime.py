@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware_py.wiring.offline import realtime
+from firmware_py.wiring import realtime
 from firmware_py.wiring.realtime import POLICIES, cores, may_rise, throttling
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,7 +14,7 @@ from firmware_py.devices.offline import VirtualClock
 from firmware_py.devices.systemd import service_manager
 from firmware_py.devices.systemd.service_manager import ALIVE, FEEDS_PER_TIMEOUT, READY, ServiceManager
 from firmware_py.wiring.loop import Stop, run_live
-from firmware_py.wiring.offline import loop
+from firmware_py.wiring import loop
 
 
 @pytest.fixture
