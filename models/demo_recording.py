@@ -18,7 +18,7 @@ import mido
 import soundfile
 import soxr
 
-from firmware_py.commands.offline_commands import demo_recording
+from firmware_py.commands.demo import demo_recording
 from firmware_py.devices.files.output import refuse_to_overwrite
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument

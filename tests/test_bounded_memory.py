@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from firmware_py.commands.analyse import analyse
 from firmware_py.commands.analysis import HOP, Analysis
-from firmware_py.commands.offline_commands import analyse, play, speak
+from firmware_py.commands.play import play
+from firmware_py.commands.voice import speak
 from firmware_py.devices.files.output import OutputFolder, Rows, write_npz
 from kelly_edge.config import Settings
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ

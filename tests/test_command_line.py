@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from firmware_py.__main__ import main
-from firmware_py.commands.offline_commands import demo_recording
+from firmware_py.commands.demo import demo_recording
 from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.runtimes import artefacts
 from kelly_edge.contract import SAMPLE_RATE_HZ

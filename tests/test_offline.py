@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from firmware_py.commands.offline_commands import demo_recording
+from firmware_py.commands.demo import demo_recording
 from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.wiring.offline import Models, Offline, Performance
 from kelly_edge.config import Settings

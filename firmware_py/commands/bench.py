@@ -6,6 +6,7 @@ included. ``models.bench`` adds peers that need the workshop, ``models.instructi
 in Cortex-A72 instructions.
 """
 
+import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from firmware_py.commands.common import settings_of
 from firmware_py.runtimes import artefacts
 from firmware_py.runtimes.emotion_network import TfliteEmotion
 from firmware_py.runtimes.rtneural import open_rtneural
@@ -278,3 +280,8 @@ def bench(settings: Settings, seconds_each: float, as_json: bool, store: bool) -
     if path:
         print(f"kept in {path}; runtime.tflite=auto takes it")
     return 0
+
+
+def run(args: argparse.Namespace) -> int:
+    """The sub-command."""
+    return bench(settings_of(args), args.seconds, args.json, args.store)

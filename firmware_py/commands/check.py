@@ -1,5 +1,6 @@
 """``kelly-edge check``: the settings, the computed latency and where each model was found."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,3 +92,8 @@ def _print_table(console: Console, title: str, rows: Sequence[dict[str, Any]]) -
         # Text, for a setting's meaning may hold what rich would take for markup.
         table.add_row(*(Text(str(value)) for value in row.values()))
     console.print(table)
+
+
+def run(args: argparse.Namespace) -> int:
+    """The sub-command."""
+    return check(args.settings_file, args.set, args.json)

@@ -3,12 +3,14 @@
 It listens by itself and keeps the map; a running box reads it within a second.
 """
 
+import argparse
 import os
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Final
 
+from firmware_py.commands.common import print_summary, settings_of
 from firmware_py.devices.files.learned_controls import (
     controls_path,
     kept_controls,
@@ -22,7 +24,7 @@ from firmware_py.processes.controller_values import Selection
 from firmware_py.processes.controllers import CONTROLS, Inputs
 from firmware_py.processes.feedback import FeedbackGuard
 from kelly_edge.config import Settings
-from kelly_edge.errors import DeviceError
+from kelly_edge.errors import ConfigError, DeviceError
 from kelly_edge.shared.printed import printed
 
 LOOK_EVERY_S: Final = 0.05
@@ -181,3 +183,18 @@ def forget(settings: Settings, control: str) -> dict[str, Any]:
     path = controls_path(settings.runtime.state_dir, os.environ)
     store_controls(path, [c for c in kept_controls(path, warn) if c.control != control])
     return learned_controls(settings)
+
+
+def run(args: argparse.Namespace) -> int:
+    """The sub-command."""
+    settings = settings_of(args)
+    if args.control is None and args.forget:
+        raise ConfigError(f"learn --forget: name the knob to forget: {', '.join(CONTROLS)}")
+    if args.control is None:
+        learned = learned_controls(settings)
+    elif args.forget:
+        learned = forget(settings, args.control)
+    else:
+        learned = learn(settings, args.control, args.seconds)
+    print_summary(learned, args.json)
+    return 0

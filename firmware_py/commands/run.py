@@ -4,9 +4,11 @@ On the box systemd does this. When the run directory is lost under them (``run_d
 in a new one; what hands had set, and a panic, go on there.
 """
 
+import argparse
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from firmware_py.board.map import CELLS, Board, file_board
 from firmware_py.board.pipes import PipeRing
 from firmware_py.board.telemetry import TIMES_DTYPE
+from firmware_py.commands.common import settings_of
 from firmware_py.devices.box_packages import need_packages
 from firmware_py.devices.files.clock import shared_clock
 from firmware_py.devices.files.run_dir import HeldRunDir, RunDirWatch
@@ -195,3 +198,14 @@ def _all_step(board: Board) -> bool:
     """Whether every process took a step: it is built and warm."""
     times: NDArray[Any] = np.zeros((), TIMES_DTYPE)
     return all(board.cells[f"times_{name}"].read(times) for name in BUILDERS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """The sub-command."""
+    config = ["--config", str(args.config.resolve())] if args.config is not None else []
+    given = [*config, *(f"--set={override}" for override in args.set)]
+
+    def command(process: str, run_dir: str) -> list[str]:
+        return [sys.executable, "-m", "firmware_py", process, *given, f"--set=runtime.run_dir={run_dir}"]
+
+    return Supervisor(settings_of(args), command).run()

@@ -5,6 +5,7 @@ systemd tries the box again: not before a minute has passed, for until then syst
 StartLimitIntervalSec). The lamp turns white to say so. A card or a panel that is not there is no fault here.
 """
 
+import argparse
 import os
 import signal
 import time
@@ -15,6 +16,7 @@ import numpy as np
 
 from firmware_py.board.channels import MemoryCell
 from firmware_py.board.telemetry import TIMES_DTYPE
+from firmware_py.commands.common import settings_of
 from firmware_py.devices.files.run_dir import make_run_dir
 from firmware_py.devices.gpio.pins import Pins, open_factory
 from firmware_py.devices.midi.outputs import MidiPorts
@@ -134,3 +136,8 @@ def safe(settings: Settings) -> int:
             hands[0].close()
         manager.close()
     return 0
+
+
+def run(args: argparse.Namespace) -> int:
+    """The sub-command."""
+    return safe(settings_of(args))

@@ -1,7 +1,7 @@
 """The live wiring: each stage in a process of its own, between the run directory and real devices.
 
-With ``wiring`` the only module that names a concrete device or process. Each builder imports what its
-process needs and no more, so that ``audio`` stays small and far from the models.
+Each builder imports what its process needs and no more, so that ``audio`` stays small and far from the
+models.
 """
 
 import ctypes

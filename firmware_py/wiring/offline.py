@@ -1,6 +1,6 @@
-"""The composition root: the only place that names concrete devices, runtimes and processes.
+"""The offline wiring: all stages in one process, on a virtual clock and recorded devices.
 
-Live, offline and tests are wirings of the same stages; this module holds the offline ones.
+Live, offline and tests are wirings of the same stages; ``live`` holds the other.
 """
 
 from collections.abc import Callable, Sequence

@@ -38,7 +38,7 @@ from firmware_py.board.channels import Ring
 from firmware_py.board.map import ALIVE_DTYPE
 from firmware_py.board.pipes import CellView
 from firmware_py.board.telemetry import TIMES_DTYPE, as_dict, new_counters, summary_ms
-from firmware_py.commands.offline_commands import demo_recording
+from firmware_py.commands.demo import demo_recording
 from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.wiring.loop import Stage
 from firmware_py.wiring.offline import Offline, open_models

@@ -14,7 +14,7 @@ import numpy as np
 from rig import Box, DummyServer, Tape, children, n_descriptors, rss_mb, wait_until
 
 from firmware_py.board.telemetry import as_dict, new_counters
-from firmware_py.commands.offline_commands import demo_recording
+from firmware_py.commands.demo import demo_recording
 from firmware_py.devices.files.audio_file import read_audio
 from kelly_edge.contract import SAMPLE_RATE_HZ
 

@@ -4,6 +4,7 @@ A check is a pure function of a ``Machine``: a root folder, the settings and a f
 answers. It starts no program and changes nothing.
 """
 
+import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -73,3 +74,8 @@ def _print(rows: list[dict[str, str]]) -> None:
     console.print(table)
     counts = {level: sum(row["level"] == level for row in rows) for level in COLOURS}
     console.print(", ".join(f"{n} {level}" for level, n in counts.items() if n))
+
+
+def run(args: argparse.Namespace) -> int:
+    """The sub-command."""
+    return doctor(args.config, args.set, args.json)

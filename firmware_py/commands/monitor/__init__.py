@@ -3,6 +3,7 @@
 It reads cells and sysfs, at low priority, and writes nothing: the box plays as if it were not there.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.live import Live
 
+from firmware_py.commands.common import settings_of
 from firmware_py.commands.monitor.reading import Reader, lives, nothing_runs, open_cells
 from firmware_py.commands.monitor.screen import draw
 from firmware_py.devices.files.run_dir import SERVICE_RUN_DIR
@@ -90,3 +92,8 @@ def _watch(run_dir: Path, console: Console) -> None:
             title = str(run_dir) if now_s - lived_s <= STEPS_WITHIN_S else f"{run_dir}: stopped"
             view.update(draw(reading, title), refresh=True)
             time.sleep(LOOK_EVERY_S)
+
+
+def run(args: argparse.Namespace) -> int:
+    """The sub-command."""
+    return monitor(settings_of(args), args.once, args.json)

@@ -50,7 +50,7 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600, is_lasting: bool
     Raises
     ------
     OSError: it cannot be written; the old content stands and nothing is left beside it. Root is refused
-        (EPERM) in another user's folder: see ``devices.owner``.
+        (EPERM) in another user's folder: see ``devices.files.owner``.
     """
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

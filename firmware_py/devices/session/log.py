@@ -88,7 +88,7 @@ class _Part:
 class SessionLog:
     """A ``Journal`` in the folder ``folder``; None keeps nothing.
 
-    Entries that tell nothing new are left out (``session_format.Changes``).
+    Entries that tell nothing new are left out (``session.format.Changes``).
 
     Parameters
     ----------
