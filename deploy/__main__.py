@@ -1,7 +1,7 @@
 """``python -m deploy``: the courier's command line.
 
-Exit codes: 0 done (and every host is good), 1 a host is not good, else as in ``kelly_edge_commands``:
-all that goes wrong is one line on stderr.
+Exit codes: 0 done (and every host is good), 1 a host is not good, else as in
+``kelly_edge.shared.command_line``: all that goes wrong is one line on stderr.
 """
 
 import argparse
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from deploy.box.faults import ReleaseError
 from deploy.errors import DeployError
-from kelly_edge_commands import Parser, path_argument, run_command
-from kelly_edge_text.printed import printed
+from kelly_edge.shared.command_line import Parser, path_argument, run_command
+from kelly_edge.shared.printed import printed
 
 if TYPE_CHECKING:
     from deploy.fleet import Outcome

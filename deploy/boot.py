@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import yaml
 
-from deploy.boards import Board, find_board
 from deploy.errors import DeployError
+from kelly_edge.shared.boards import Board, find_board
 
 CONFIG: Final = "/boot/firmware/config.txt"
 DEBIANS: Final = "/etc/default/raspi-firmware"
@@ -184,7 +184,7 @@ def _wanted(
     """The lines of the block, and what a person should know."""
     lines, notes = [], []
     if board is None:
-        return [], ["no board of ours (firmware_py/boards.yaml): nothing is set"]
+        return [], ["no board of ours (kelly_edge/shared/boards.yaml): nothing is set"]
     usb = [line for line in theirs if re.match(r"dtoverlay=(dwc2|dwc-otg)\b|otg_mode=", line)]
     if usb:
         notes.append(f"its own {usb[-1]} stays")

@@ -36,7 +36,11 @@ from deploy.wheelhouse import wheelhouse
 SBOM: Final = "sbom.json"
 """A copy of what the manifest says, for programs that read it."""
 TOOL: Final = "kelly-edge-release"
-TOOL_SHARES: Final = ("kelly_edge_text/__init__.py", "kelly_edge_text/printed.py")
+TOOL_SHARES: Final = (
+    "kelly_edge/__init__.py",
+    "kelly_edge/shared/__init__.py",
+    "kelly_edge/shared/printed.py",
+)
 """What the box's program shares with the rest of the project."""
 EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
 """The first time a zip can hold."""

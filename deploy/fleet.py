@@ -27,7 +27,7 @@ from pyinfra.api.state import State
 
 from deploy.errors import DeployError
 from deploy.inventory import Host
-from kelly_edge_text.printed import printed
+from kelly_edge.shared.printed import printed
 
 LONGEST_LINE: Final = 1_000
 """Characters of a line of a box that are shown."""

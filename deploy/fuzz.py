@@ -25,7 +25,7 @@ from deploy.box.layout import Layout
 from deploy.box.manifest import Layer, parse_index, parse_manifest
 from deploy.box.tree import TREE, layer_files
 from deploy.layers import Member, make_layer, pack_index
-from kelly_edge_commands import Parser, command
+from kelly_edge.shared.command_line import Parser, command
 
 ODD: Final[tuple[Any, ...]] = (
     None, True, -1, 0, 2**64, 1.5, float("nan"), "", "x" * 300, "../../etc/passwd", "a\nb",

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from kelly_edge.contract import PERIOD_SIZES, PROGRAMMES, SAMPLE_RATE_HZ
 from kelly_edge.panel import LAST_PIN, SPI_PINS, pin_conflict, read_encoder, read_pot
-from kelly_edge_text.printed import printed
+from kelly_edge.shared.printed import printed
 
 Value = bool | int | float | str | tuple[str, ...]
 _KEY: Final = "setting"

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from firmware_py.devices.output import refuse_to_overwrite
+from firmware_py.devices.files.output import refuse_to_overwrite
 from firmware_py.runtimes.artefacts import MANIFEST
 from firmware_py.runtimes.tflite import RUNTIME_MODULES, TfliteStep
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from firmware_py.bench import Cost, Subject, choose, measure, subjects
-from firmware_py.devices.config_file import load_settings
-from firmware_py.dsp_models import board_choice
-from firmware_py.runtimes.choice import Choice, choice_path, store_choice, stored_choice
+from firmware_py.commands.bench import Cost, Subject, choose, measure, subjects
+from firmware_py.devices.files.config_file import load_settings
+from firmware_py.wiring.choice import Choice, choice_path, store_choice, stored_choice
+from firmware_py.wiring.dsp_models import board_choice
 from kelly_edge.config import Settings
 
 STAGES = {

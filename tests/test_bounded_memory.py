@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from firmware_py.analysis import HOP, Analysis
-from firmware_py.devices.output import OutputFolder, Rows, write_npz
-from firmware_py.offline_commands import analyse, play, speak
+from firmware_py.commands.analyse import analyse
+from firmware_py.commands.analysis import HOP, Analysis
+from firmware_py.commands.play import play
+from firmware_py.commands.voice import speak
+from firmware_py.devices.files.output import OutputFolder, Rows, write_npz
 from kelly_edge.config import Settings
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 

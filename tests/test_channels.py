@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware_py.board import CELLS, RINGS, file_board
-from firmware_py.channels import Cell, MemoryCell, MemoryRing, Ring
-from firmware_py.pipes import HEADER, FileCell, PipeRing, record_kind
+from firmware_py.board.channels import Cell, MemoryCell, MemoryRing, Ring
+from firmware_py.board.map import CELLS, RINGS, file_board
+from firmware_py.board.pipes import HEADER, FileCell, PipeRing, record_kind
 from kelly_edge.contract import HEARD_DTYPE, NOTE_DTYPE
 from kelly_edge.errors import OutputError
 

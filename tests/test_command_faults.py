@@ -13,7 +13,7 @@ import soundfile
 from firmware_py.__main__ import PROCESSES, main
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import KellyError
-from kelly_edge_commands import EXIT_BUG, EXIT_FAULT, EXIT_INTERRUPTED, run_command
+from kelly_edge.shared.command_line import EXIT_BUG, EXIT_FAULT, EXIT_INTERRUPTED, run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 LONE_CLICK_S = 3
@@ -232,13 +232,13 @@ def test_a_result_is_not_written_into_a_closed_output(recording: Path, tmp_path:
 def test_the_demo_misses_matplotlib_before_it_plays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    import firmware_py.wiring
+    import firmware_py.wiring.offline
 
     def fail(*_: object) -> None:
         pytest.fail("it has begun to play")
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr(firmware_py.wiring.Offline, "__init__", fail)
+    monkeypatch.setattr(firmware_py.wiring.offline.Offline, "__init__", fail)
     assert run("demo", "--out", tmp_path / "out") == EXIT_FAULT
     assert "kelly-edge[report]" in one_line(capfd)
     assert not (tmp_path / "out").exists()

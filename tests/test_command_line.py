@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 from firmware_py.__main__ import main
-from firmware_py.devices.audio_file import read_audio
-from firmware_py.offline_commands import demo_recording
+from firmware_py.commands.demo import demo_recording
+from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.runtimes import artefacts
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.latency import algorithmic_latency, total_samples

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from firmware_py import compiled
-from firmware_py.release import MADE_FOR, release_name, use_compiled
+from firmware_py.devices.files.release import MADE_FOR, release_name, use_compiled
 from kelly_edge.errors import OutputError
 
 MODULE = """

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from firmware_py.devices.config_file import entries_from, load_settings, read_override
+from firmware_py.devices.files.config_file import entries_from, load_settings, read_override
 from kelly_edge.config import Rule, Settings, Value, describe, rules
 from kelly_edge.config_check import MAX_FAULTS, settings_from
 from kelly_edge.errors import ConfigError

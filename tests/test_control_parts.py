@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware_py.board import memory_board
-from firmware_py.control_parts import METRICS_EVERY_S, open_control
-from firmware_py.devices.learned_controls import Learned, store_controls
+from firmware_py.board.map import memory_board
+from firmware_py.devices.files.learned_controls import store_controls
 from firmware_py.devices.offline import VirtualClock
-from firmware_py.devices.session_store import DAY_S
+from firmware_py.devices.session.store import DAY_S
+from firmware_py.ports.learned import Learned
+from firmware_py.wiring.control import METRICS_EVERY_S, open_control
 from kelly_edge.config import MidiSettings, PanelSettings, RuntimeSettings, SessionSettings, Settings
 from kelly_edge.contract import KNOBS_DTYPE
 

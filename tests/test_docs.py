@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from firmware_py.__main__ import _parser
-from firmware_py.devices.config_file import load_settings
+from firmware_py.devices.files.config_file import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))

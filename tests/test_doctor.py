@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from firmware_py.__main__ import main
-from firmware_py.doctor import CHECKS, _print, examine
-from firmware_py.doctor.machine import FAULT, MB, NOTE, OK, WARNING, Machine, denormals_flushed
+from firmware_py.commands.doctor import CHECKS, _print, examine
+from firmware_py.commands.doctor.machine import FAULT, MB, NOTE, OK, WARNING, Machine, denormals_flushed
 from kelly_edge.config import (
     AudioSettings,
     MidiSettings,

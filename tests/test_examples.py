@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from firmware_py.__main__ import main
-from firmware_py.devices.config_file import load_settings
-from firmware_py.offline_commands import demo_recording
+from firmware_py.commands.demo import demo_recording
+from firmware_py.devices.files.config_file import load_settings
 from kelly_edge.config import Settings, rules
 from kelly_edge.contract import SAMPLE_RATE_HZ
 

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from firmware_py.__main__ import main
-from firmware_py.devices.configfs import CONTROLLERS, GADGETS, HOME, MIDI2, OFFICIAL_TOOL
-from firmware_py.gadget import ECM, MIDI, Gadget, board_serial, mac
+from firmware_py.devices.machine.configfs import CONTROLLERS, GADGETS, HOME, MIDI2, OFFICIAL_TOOL
+from firmware_py.devices.machine.usb_gadget import ECM, MIDI, Gadget, board_serial, mac
 from kelly_edge.config import GadgetSettings
 from kelly_edge.errors import DeviceError
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware_py.board import file_board
-from firmware_py.devices.clock import shared_clock
-from firmware_py.live import EXIT_LOST, BoardWatch
+from firmware_py.board.map import file_board
+from firmware_py.devices.files.clock import shared_clock
+from firmware_py.wiring.live import EXIT_LOST, BoardWatch
 from kelly_edge.contract import NOTE_DTYPE
 
 LONG_START = """
 import sys, time
-from firmware_py.live import run_process
+from firmware_py.wiring.live import run_process
 from kelly_edge.config import RuntimeSettings, Settings
 
 def build(settings, board, clock):
@@ -54,9 +54,9 @@ def test_who_is_asked_to_stop_while_it_is_built_leaves_at_once_and_is_no_failure
 
 MOVED = """
 import sys
-from firmware_py.live import run_process
-from firmware_py.live import Part
-from firmware_py.pacing import every, nothing
+from firmware_py.wiring.live import run_process
+from firmware_py.wiring.live import Part
+from firmware_py.wiring.pacing import every, nothing
 from kelly_edge.config import RuntimeSettings, Settings
 
 class Stage:

@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from firmware_py.__main__ import main
-from firmware_py.board import CELLS, Board, file_board, memory_board
-from firmware_py.monitor import read_once, run_dir_of
-from firmware_py.monitor.reading import PROCESSES, Reader, lives, open_cells
-from firmware_py.monitor.screen import bar, draw, note_name
-from firmware_py.telemetry import Times, new_counters
+from firmware_py.board.map import CELLS, Board, file_board, memory_board
+from firmware_py.board.telemetry import Times, new_counters
+from firmware_py.commands.monitor import read_once, run_dir_of
+from firmware_py.commands.monitor.reading import PROCESSES, Reader, lives, open_cells
+from firmware_py.commands.monitor.screen import bar, draw, note_name
 from kelly_edge.config import RuntimeSettings, Settings
 from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE
 from kelly_edge.errors import DeviceError, OutputError

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from firmware_py.devices.audio_file import read_audio
-from firmware_py.offline_commands import demo_recording
-from firmware_py.wiring import Models, Offline, Performance
+from firmware_py.commands.demo import demo_recording
+from firmware_py.devices.files.audio_file import read_audio
+from firmware_py.wiring.offline import Models, Offline, Performance
 from kelly_edge.config import Settings
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.music.envelope import DENSITY_WINDOW_S

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from firmware_py import realtime
-from firmware_py.realtime import POLICIES, cores, may_rise, throttling
+from firmware_py.wiring import realtime
+from firmware_py.wiring.realtime import POLICIES, cores, may_rise, throttling
 
 ROOT = Path(__file__).resolve().parents[1]
 RISE = """
 import gc, os, sys
-from firmware_py.realtime import become_realtime
+from firmware_py.wiring.realtime import become_realtime
 process = sys.argv[1]
 granted = become_realtime(process, lambda text: print(text, file=sys.stderr))
 locked = next(l for l in open("/proc/self/status") if l.startswith("VmLck")).split()[1]

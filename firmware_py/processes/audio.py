@@ -10,10 +10,10 @@ A panic fades what leaves the box, behind the limiter: whatever dsp does, it is 
 
 import numpy as np
 
-from firmware_py.board import Board
-from firmware_py.devices.ports import SoundCard
+from firmware_py.board.map import Board
+from firmware_py.board.telemetry import new_counters
+from firmware_py.ports import SoundCard
 from firmware_py.processes.panic_watch import PanicWatch
-from firmware_py.telemetry import new_counters
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.signal.fade import Fade
 from kelly_edge.signal.limiter import Limiter

@@ -4,8 +4,8 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from firmware_py.board import COMMAND_DTYPE, COMMANDS, Board
-from firmware_py.devices.ports import Clock
+from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, Board
+from firmware_py.ports import Clock
 
 SESSION: Final = COMMANDS.index("session")
 

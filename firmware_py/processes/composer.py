@@ -14,10 +14,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from firmware_py.board import ALIVE_DTYPE, BAR_DTYPE, COMPOSING_DTYPE, TARGET_DTYPE, Board
-from firmware_py.devices.ports import Clock
+from firmware_py.board.map import ALIVE_DTYPE, BAR_DTYPE, COMPOSING_DTYPE, TARGET_DTYPE, Board
+from firmware_py.board.telemetry import new_counters
+from firmware_py.ports import Clock
 from firmware_py.processes.composing import Composing, fill_record, read_composing
-from firmware_py.telemetry import new_counters
 from kelly_edge.config import Settings
 from kelly_edge.contract import (
     EMOTION_RATE_HZ,

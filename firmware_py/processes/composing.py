@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import COMPOSING_DTYPE, COMPOSING_VERSION
-from firmware_py.channels import Cell
+from firmware_py.board.channels import Cell
+from firmware_py.board.map import COMPOSING_DTYPE, COMPOSING_VERSION
 from kelly_edge.contract import PROGRAMMES
 from kelly_edge.emotion.leading import Leading
 from kelly_edge.emotion.steering import SteeringState

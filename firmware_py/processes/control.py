@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import PANIC_DTYPE, TARGET_DTYPE, Board
-from firmware_py.devices.ports import Journal
-from firmware_py.telemetry import COUNTERS, as_dict, new_counters
+from firmware_py.board.map import PANIC_DTYPE, TARGET_DTYPE, Board
+from firmware_py.board.telemetry import COUNTERS, as_dict, new_counters
+from firmware_py.ports import Journal
 from kelly_edge.config import Settings
 from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, PROGRAMMES, RUNGS
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from firmware_py.devices.learned_controls import (
+from firmware_py.ports.learned import (
     CC,
     INCREMENTS,
     LSB_FIRST,

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final, NamedTuple, Protocol
 
-from firmware_py.devices.learned_controls import (
+from firmware_py.ports.learned import (
     BINARY_OFFSET,
     CC,
     INCREMENTS,

@@ -9,14 +9,14 @@ from typing import Any, Final, Protocol
 
 from numpy.typing import NDArray
 
-from firmware_py.devices.learned_controls import Learned
-from firmware_py.devices.ports import Clock
+from firmware_py.ports import Clock
+from firmware_py.ports.learned import Learned
 from firmware_py.processes.controller_values import At, By, Receivers
 from firmware_py.processes.feedback import FeedbackGuard
 from kelly_edge.contract import PROGRAMMES
 from kelly_edge.errors import KellyError
+from kelly_edge.shared.printed import printed
 from kelly_edge.units import clamp
-from kelly_edge_text.printed import printed
 
 HIGHEST: Final = 127
 MIDDLE: Final = 64

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from firmware_py.board import Board
-from firmware_py.devices.ports import Clock
-from firmware_py.telemetry import new_counters
+from firmware_py.board.map import Board
+from firmware_py.board.telemetry import new_counters
+from firmware_py.ports import Clock
 from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, KNOBS_DTYPE
 from kelly_edge.emotion.circumplex import Circumplex
 from kelly_edge.emotion.features import FeatureExtractor

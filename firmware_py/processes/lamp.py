@@ -13,9 +13,9 @@ from typing import Final
 
 import numpy as np
 
-from firmware_py.board import PANIC_DTYPE, Board
-from firmware_py.devices.ports import Clock
-from firmware_py.telemetry import COUNTERS, TIMES_DTYPE, new_counters
+from firmware_py.board.map import PANIC_DTYPE, Board
+from firmware_py.board.telemetry import COUNTERS, TIMES_DTYPE, new_counters
+from firmware_py.ports import Clock
 
 RED, GREEN, BLUE = (True, False, False), (False, True, False), (False, False, True)
 COLOURS: Final[Mapping[str, tuple[bool, bool, bool]]] = {

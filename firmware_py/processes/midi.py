@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import ALIVE_DTYPE, Board
-from firmware_py.devices.ports import Clock, MidiOut
+from firmware_py.board.map import ALIVE_DTYPE, Board
+from firmware_py.board.telemetry import new_counters
+from firmware_py.ports import Clock, MidiOut
 from firmware_py.processes.panic_watch import PanicWatch
-from firmware_py.telemetry import new_counters
 from kelly_edge.contract import NOTE_DTYPE
 
 STALE_S = 0.1

@@ -13,9 +13,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import BAR_DTYPE
-from firmware_py.channels import Ring
-from firmware_py.devices.ports import Clock
+from firmware_py.board.channels import Ring
+from firmware_py.board.map import BAR_DTYPE
+from firmware_py.ports import Clock
 
 TIMING_CLOCK, START, STOP = 0xF8, 0xFA, 0xFC
 PULSES_PER_BEAT: Final = 24

@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.devices.contacts import Button, Edge, Encoder, Faults
-from firmware_py.devices.ports import Clock
+from firmware_py.ports import Clock, Edge
+from firmware_py.processes.contacts import Button, Encoder, Faults
 from kelly_edge.config import PanelSettings
 from kelly_edge.contract import PROGRAMMES
 from kelly_edge.panel import KNOB_RANGES, WHOLE, Page, PotLine, read_encoder, read_pot

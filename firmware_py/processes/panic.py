@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import COMMAND_DTYPE, COMMANDS, PANIC_DTYPE, Board
-from firmware_py.devices.learned_controls import Learned
-from firmware_py.devices.ports import Clock
+from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, PANIC_DTYPE, Board
+from firmware_py.ports import Clock
+from firmware_py.ports.learned import Learned
 from firmware_py.processes.controller_values import At, Receivers
 from firmware_py.processes.controllers import SCAN_EVERY_S, Edges, Inputs
 from firmware_py.processes.feedback import CONTROL_CHANGE, MESSAGE_BYTES

@@ -4,8 +4,8 @@ from typing import Final
 
 import numpy as np
 
-from firmware_py.board import PANIC_DTYPE
-from firmware_py.channels import Cell
+from firmware_py.board.channels import Cell
+from firmware_py.board.map import PANIC_DTYPE
 
 GUARDIAN_STALLED_S: Final = 0.2
 """A guardian that gave no sign for so long stands still; its steps are 10 ms apart."""

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from firmware_py.board import Board
-from firmware_py.devices.ports import Clock
+from firmware_py.board.map import Board
+from firmware_py.ports import Clock
 from kelly_edge.contract import HEARD_DTYPE
 from kelly_edge.emotion.features import SOUNDING_DB
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import CELLS, Board
-from firmware_py.devices.ports import Clock, Outlet
-from firmware_py.telemetry import COUNTERS, TIMES_DTYPE, Report, as_dict, new_counters
+from firmware_py.board.map import CELLS, Board
+from firmware_py.board.telemetry import COUNTERS, TIMES_DTYPE, Report, as_dict, new_counters
+from firmware_py.ports import Clock, Outlet
 
 TIMES = tuple(name for name, spec in CELLS.items() if spec.dtype == TIMES_DTYPE)
 

@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from firmware_py.board import Board
-from firmware_py.devices.ports import Clock, Journal
-from firmware_py.telemetry import COUNTERS, TIMES_DTYPE, new_counters, summary_ms
+from firmware_py.board.map import Board
+from firmware_py.board.telemetry import COUNTERS, TIMES_DTYPE, new_counters, summary_ms
+from firmware_py.ports import Clock, Journal
 
 LOOK_EVERY_S: Final = 1.0
 LOG_EVERY_S: Final = 10.0

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from firmware_py.runtimes.tflite import TfliteStep
 from kelly_edge.errors import ArtefactError
-from kelly_edge_text.printed import printed
+from kelly_edge.shared.printed import printed
 
 MANIFEST: Final = "manifest.yaml"
 REMEDY: Final = "install the shipped models again"

@@ -21,7 +21,7 @@ from firmware_py.runtimes.rtneural import RtneuralEmotion, weights_in
 from firmware_py.runtimes.tflite import RUNTIME_MODULES
 from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.errors import DataError, KellyError
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion.data import default_cache, emopia, feature_path, load, parse_condition
 from models.emotion.evaluate import state_pairs
 from models.emotion.network import N_HIDDEN, EmotionLstm, calibrated, load_run, rtneural

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from firmware_py.runtimes.tflite import RUNTIME_MODULES
 from kelly_edge.errors import DataError, KellyError
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.shipping import (
     SHIPPED,
     refuse_to_ship_onto,

@@ -26,8 +26,8 @@ from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from kelly_edge.contract import F0_MAX_HZ, F0_MIN_HZ, HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.errors import DataError, KellyError
+from kelly_edge.shared.command_line import Parser, command
 from kelly_edge.signal.pitch import LONG, PitchTracker
-from kelly_edge_commands import Parser, command
 from models.timbre.pitch_sounds import CURVES, PLAYERS, KnownSound, known_sounds, noisy
 
 Float64 = NDArray[np.float64]

@@ -213,6 +213,6 @@ def test_the_wheel_says_both_licences_and_holds_models_boards_and_licence_files(
         said = Parser().parsestr(archive.read(info).decode())
     assert said["License-Expression"] == licence_expression()
     assert set(said.get_all("License-File", [])) == {"LICENSE", "LICENSE-MODELS"}
-    assert {"firmware_py/boards.yaml", "models/shipped/emotion_model.tflite"} <= names
+    assert {"kelly_edge/shared/boards.yaml", "models/shipped/emotion_model.tflite"} <= names
     assert any(name.endswith("licenses/LICENSE-MODELS") for name in names)
     assert "kelly_edge/gone.py" not in names

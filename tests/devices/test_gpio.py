@@ -15,18 +15,18 @@ import pytest
 from gpiozero import Device
 from gpiozero.pins.mock import MockFactory, MockPin, MockSPIDevice
 
-from firmware_py.board import Board, memory_board
-from firmware_py.devices import gpio
-from firmware_py.devices.config_file import load_settings
-from firmware_py.devices.gpio import HOLD_BACK_S, Pins, Pots, find_chip, line_users, open_factory
+from firmware_py.board.map import Board, memory_board
+from firmware_py.board.telemetry import TIMES_DTYPE, new_counters
+from firmware_py.commands.safe import SafeStage
+from firmware_py.devices.files.config_file import load_settings
+from firmware_py.devices.gpio import pins as gpio
+from firmware_py.devices.gpio.pins import HOLD_BACK_S, Pins, Pots, find_chip, line_users, open_factory
 from firmware_py.devices.offline import ListJournal, VirtualClock
-from firmware_py.panel_parts import PanelParts, claim_pins, lamp_on, new_panel, open_panel
-from firmware_py.panic_parts import PanicButton
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.lamp import COLOURS, WATCHED, XRUN_S
 from firmware_py.processes.panel import control_pins
-from firmware_py.safe_mode import SafeStage
-from firmware_py.telemetry import TIMES_DTYPE, new_counters
+from firmware_py.wiring.panel import PanelParts, claim_pins, lamp_on, new_panel, open_panel
+from firmware_py.wiring.panic import PanicButton
 from kelly_edge.config import Settings
 from kelly_edge.contract import KNOBS_DTYPE, PROGRAMMES
 from kelly_edge.errors import DeviceError

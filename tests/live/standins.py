@@ -15,12 +15,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from firmware_py import realtime
-from firmware_py.board import ALIVE_DTYPE, Board
-from firmware_py.devices.clock import StreamClock
-from firmware_py.live import BUILDERS, Builder, Part, run_process
-from firmware_py.pacing import every, nothing, wait_for
-from firmware_py.telemetry import new_counters
+from firmware_py.board.map import ALIVE_DTYPE, Board
+from firmware_py.board.telemetry import new_counters
+from firmware_py.devices.files.clock import StreamClock
+from firmware_py.wiring import realtime
+from firmware_py.wiring.live import BUILDERS, Builder, Part, run_process
+from firmware_py.wiring.pacing import every, nothing, wait_for
 from kelly_edge.config import AudioSettings, MidiSettings, RuntimeSettings, Settings
 from kelly_edge.contract import NOTE_DTYPE
 
@@ -131,7 +131,7 @@ if __name__ == "__main__":
     if os.environ.get("KELLY_TEST_ORDINARY"):
         realtime.POLICIES = dict.fromkeys(realtime.POLICIES, realtime.Policy())
     if sys.argv[1] == "run":
-        from firmware_py.supervisor import Supervisor
+        from firmware_py.commands.run import Supervisor
 
         os._exit(Supervisor(settings_for(*sys.argv[2:]), command(sys.argv[3])).run())
     os._exit(

@@ -11,13 +11,13 @@ import pytest
 
 pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
 
-from firmware_py.board import SOUNDING_DTYPE, Board, memory_board
-from firmware_py.channels import Cell
-from firmware_py.devices.midi_ports import MidiPorts
+from firmware_py.board.channels import Cell
+from firmware_py.board.map import SOUNDING_DTYPE, Board, memory_board
+from firmware_py.devices.midi.outputs import MidiPorts
+from firmware_py.devices.midi.watched import WatchedMidi
 from firmware_py.devices.offline import VirtualClock
-from firmware_py.devices.watched_midi import WatchedMidi
-from firmware_py.guardian import silence_outputs
 from firmware_py.processes.midi import MidiStage
+from firmware_py.wiring.guardian import silence_outputs
 from kelly_edge.contract import KNOBS_DTYPE, NOTE_DTYPE
 
 N_TRIALS = 1_000
@@ -128,7 +128,7 @@ class Trial:
             return write(fd, data)
 
         with self._patch.context() as patch:
-            patch.setattr("firmware_py.devices.midi_ports.os.write", fused_write)
+            patch.setattr("firmware_py.devices.midi.outputs.os.write", fused_write)
             while self.clock.time_s < LONGEST_S + 2.5:
                 self.clock.time_s += STEP_S * self._chance.choice((1, 1, 1, 1, 30))
                 self.stage.step()

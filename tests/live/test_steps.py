@@ -15,14 +15,14 @@ pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
 
 from rig import ROOT, Box
 
-from firmware_py.board import SOUNDING_DTYPE, file_board
-from firmware_py.devices.midi_ports import MidiPorts
+from firmware_py.board.map import SOUNDING_DTYPE, file_board
+from firmware_py.board.pipes import CellView
+from firmware_py.board.telemetry import new_counters
+from firmware_py.devices.midi.outputs import MidiPorts
+from firmware_py.devices.midi.watched import WatchedMidi
 from firmware_py.devices.offline import RecordingCard, VirtualClock
-from firmware_py.devices.watched_midi import WatchedMidi
-from firmware_py.pipes import CellView
 from firmware_py.processes.audio import AudioStage
 from firmware_py.processes.midi import MidiStage
-from firmware_py.telemetry import new_counters
 from kelly_edge.contract import NOTE_DTYPE
 from kelly_edge.signal.limiter import Limiter
 

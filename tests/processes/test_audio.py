@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from firmware_py.board import Board, memory_board
+from firmware_py.board.map import Board, memory_board
 from firmware_py.devices.offline import RecordingCard
 from firmware_py.processes.audio import AudioStage
 from kelly_edge.contract import HOP_SIZE

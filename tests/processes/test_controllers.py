@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_py.__main__ import LEARNABLE
-from firmware_py.board import memory_board
-from firmware_py.devices.learned_controls import SWITCH, Learned
+from firmware_py.board.map import memory_board
+from firmware_py.commands.learn import Chooser, listen
 from firmware_py.devices.offline import ListJournal, VirtualClock
-from firmware_py.learning import Chooser, listen
+from firmware_py.ports.learned import SWITCH, Learned
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.controllers import CONTROLS, SCAN_EVERY_S, ControllerStage, turned
 from firmware_py.processes.feedback import LOOP_S, WINDOW_S, FeedbackGuard

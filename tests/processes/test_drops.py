@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from firmware_py.board import RINGS, memory_board
-from firmware_py.devices.config_file import load_settings
+from firmware_py.board.map import RINGS, memory_board
+from firmware_py.board.telemetry import COUNTERS, new_counters
+from firmware_py.commands.monitor.reading import Reader
+from firmware_py.commands.monitor.screen import draw
+from firmware_py.devices.files.config_file import load_settings
 from firmware_py.devices.offline import ListJournal, VirtualClock
-from firmware_py.monitor.reading import Reader
-from firmware_py.monitor.screen import draw
 from firmware_py.processes.watch import WatchStage
-from firmware_py.telemetry import COUNTERS, new_counters
-from firmware_py.wiring import Models, Offline
+from firmware_py.wiring.offline import Models, Offline
 from kelly_edge.config import Settings
 from kelly_edge.contract import SAMPLE_RATE_HZ
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from firmware_py.board import BAR_DTYPE, PANIC_DTYPE, memory_board
+from firmware_py.board.map import BAR_DTYPE, PANIC_DTYPE, memory_board
 from firmware_py.devices.offline import RecordingMidi, VirtualClock
 from firmware_py.processes.midi import MidiStage
 from firmware_py.processes.midi_clock import (

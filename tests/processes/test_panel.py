@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from firmware_py.board import PANIC_DTYPE, memory_board
-from firmware_py.devices.config_file import load_settings
-from firmware_py.devices.contacts import Edge
+from firmware_py.board.map import PANIC_DTYPE, memory_board
+from firmware_py.devices.files.config_file import load_settings
 from firmware_py.devices.offline import VirtualClock
+from firmware_py.ports import Edge
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.controllers import CONTROLS
 from firmware_py.processes.panel import N_JUMPS, PanelStage, panel_pins

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from firmware_py.board import COMMAND_DTYPE, COMMANDS, PANIC_DTYPE, Board, memory_board
-from firmware_py.devices.learned_controls import Learned
+from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, PANIC_DTYPE, Board, memory_board
 from firmware_py.devices.offline import ListJournal, RecordingCard, VirtualClock
+from firmware_py.ports.learned import Learned
 from firmware_py.processes.audio import AudioStage
 from firmware_py.processes.commands import CommandStage
 from firmware_py.processes.control import ControlStage

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from firmware_py.board import memory_board
+from firmware_py.board.map import memory_board
 from firmware_py.devices.offline import VirtualClock
 from firmware_py.processes.quiet_input import LONGEST_PAUSE_S, QUIET_FOR_S, QuietInput
 from kelly_edge.contract import HEARD_DTYPE
