@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from firmware_py.commands.common import become_owner
 from firmware_py.commands.examples import example_names
@@ -112,7 +112,9 @@ def parser_of_commands() -> argparse.ArgumentParser:
         name: str, text: str, module: str | None = None, as_owner: bool = False
     ) -> argparse.ArgumentParser:
         # What systemd and `run` start has a page of its own, and no line on the first one.
-        shown = {"epilog": f"Example: {EXAMPLES[name]}", "help": text} if name in EXAMPLES else {}
+        shown: dict[str, Any] = (
+            {"epilog": f"Example: {EXAMPLES[name]}", "help": text} if name in EXAMPLES else {}
+        )
         sub = commands.add_parser(name, description=text, **shown)
         sub.set_defaults(module=module or name, as_owner=as_owner)
         return sub
