@@ -18,7 +18,7 @@ class Knobs(Protocol):
 
 
 class CommandStage:
-    """One ``step()`` obeys what was asked since the last one; anything else is passed over."""
+    """One ``step()`` obeys the requests made since the last one and ignores anything else."""
 
     def __init__(self, board: Board, knobs: Knobs, clock: Clock) -> None:
         self._ring = board.rings["commands"]

@@ -94,7 +94,7 @@ def build_dsp(settings: Settings, board: Board, clock: StreamClock) -> Part:
     _warm_dsp(settings, emotion, decoders, clock)
     stage = DspStage(board, emotion, new_voice(settings, decoders), period, clock)
     block = np.zeros(period, np.float32)
-    # What was heard while no dsp was there is too old to answer.
+    # Sound captured while there was no dsp is too old to answer.
     while board.rings["capture"].read(block):
         continue
     return Part(stage, wait_for(board.rings["capture"], 0.1), HOP_SIZE / SAMPLE_RATE_HZ, nothing)
@@ -185,7 +185,7 @@ def build_composer(settings: Settings, board: Board, clock: StreamClock) -> Part
     stage = ComposerStage(board, settings, new_generator(settings, network), clock)
     network.beat = stage.beat
     heard, ring = np.zeros((), HEARD_DTYPE), board.rings["heard"]
-    # What was heard while no composer was there is past.
+    # Hop groups heard while there was no composer are past.
     while ring.read(heard):
         continue
     return Part(stage, wait_for(ring, 0.05), 1.0, nothing)

@@ -123,7 +123,7 @@ class Offline:
         if composer:
             generator = new_generator(settings, models.composer)
             self.composer = ComposerStage(self.board, settings, generator, self.clock, tells_bars=True)
-            # Before whoever obeys it.
+            # Before the processes that obey it.
             self.turns.insert(0, Turn(PanicStage(self.board, self.clock), HOP_SIZE))
             self.turns += [
                 Turn(self.composer, GROUP_SIZE),

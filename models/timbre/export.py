@@ -105,7 +105,7 @@ def _loss(raw: Float32, f0_hz: Float32, sound: Float32) -> float:
 
 
 def _credit(voice: str, audio: Path | None) -> tuple[str, str]:
-    """Licence of what a voice was learned from, and what that was."""
+    """Licence of a voice's training data, and what that was."""
     if audio is not None or voice not in SOURCES:
         return "that of the recordings", "recordings of its maker's own"
     source = SOURCES[voice]
