@@ -100,7 +100,7 @@ wheel: $(STAMP)
 # SUITE: trixie or bookworm.
 SUITE ?= trixie
 ARCH ?= $(shell dpkg --print-architecture)
-TREE := $(HOME)/.cache/kelly-edge-deploy/tree-$(SUITE)-$(ARCH).tar
+TREE := $(HOME)/.cache/kelly-edge-deploy/tree-$(SUITE)-$(ARCH)
 SOUND_bookworm := libasound2
 SOUND_trixie := libasound2t64,libjack-jackd2-0
 TREE_PACKAGES := systemd,systemd-sysv,dbus,udev,adduser,python3,openssh-server,libportaudio2,procps,$(SOUND_$(SUITE))
@@ -111,8 +111,8 @@ deploy-test: $(STAMP) $(TREE)
 
 $(TREE):
 	@$(call install,$(DEPLOY_PACKAGES))
-	@mkdir -p $(@D)
-	mmdebstrap --quiet --variant=minbase --architectures=$(ARCH) --dpkgopt=force-unsafe-io \
+	@mkdir -p $(@D) && rm -rf $@.new
+	mmdebstrap --quiet --format=directory --variant=minbase --architectures=$(ARCH) --dpkgopt=force-unsafe-io \
 	  --aptopt='Apt::Install-Recommends "false"' --include=$(TREE_PACKAGES) $(SUITE) $@.new && mv $@.new $@
 
 # 100,000 damaged manifests, indexes and layers through the verifier. N: another number.
