@@ -24,7 +24,9 @@ WORDS: Final = {
 }
 READ_FROM_FILE: Final = {
     "mpmath": "BSD-3-Clause",
-    "numba": "BSD-2-Clause",
+    # Its own, and what it has taken in: appdirs; NetworkX, cloudpickle, NumPy; CPython; pythoncapi_compat.
+    # The headers of NVIDIA's that its wheel holds are left out of a release (deploy/layers.py).
+    "numba": "BSD-2-Clause AND MIT AND BSD-3-Clause AND Python-2.0 AND HPND AND 0BSD",
     "numpy": "BSD-3-Clause",
     "python-rtmidi": "MIT",
     "sympy": "BSD-3-Clause",
