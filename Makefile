@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SYSTEM_PACKAGES := build-essential pkg-config python3-dev python3-venv libasound2-dev libportaudio2 swig libsndfile1
+SYSTEM_PACKAGES := build-essential pkg-config python3-dev python3-venv libasound2-dev libsystemd-dev libportaudio2 swig libsndfile1
 # For the tests alone: a sound server that paces and xruns like a card, without one.
 SYSTEM_PACKAGES += jackd2 libasound2-plugins
 # For Python 3.13 (trixie) lgpio comes without a wheel and is built.

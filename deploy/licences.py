@@ -30,6 +30,7 @@ READ_FROM_FILE: Final = {
     "numpy": "BSD-3-Clause",
     "python-rtmidi": "MIT",
     "sympy": "BSD-3-Clause",
+    "systemd-python": "LGPL-2.1-or-later",
 }
 """Package → licence, where the metadata says "BSD" or the licence's whole text."""
 
