@@ -5,10 +5,6 @@ BIN := $(VENV)/bin
 SYSTEM_PACKAGES := build-essential pkg-config python3-dev python3-venv libasound2-dev libsystemd-dev libportaudio2 swig libsndfile1
 # For the tests alone: a sound server that paces and xruns like a card, without one.
 SYSTEM_PACKAGES += jackd2 libasound2-plugins
-# For Python 3.13 (trixie) lgpio comes without a wheel and is built.
-ifneq ($(shell $(PYTHON) -c 'import sys; print(sys.version_info[1])' 2>/dev/null),11)
-SYSTEM_PACKAGES += liblgpio-dev
-endif
 # For `make appliance` alone: an emulator, and what builds an arm64 Debian for it.
 APPLIANCE_PACKAGES := qemu-system-arm qemu-utils qemu-user-static binfmt-support mmdebstrap arch-test e2fsprogs cpio kmod \
   device-tree-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross make rsync openssh-client socat python3-venv
@@ -126,12 +122,13 @@ $(SYSTEM_STAMP): Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# The lock is for Python 3.11; a later Python resolves for itself.
+# The lock is for Python 3.11; a later Python resolves for itself. PYPI=1: lgpio, which has no wheel after 3.11, is
+# compiled with the C library in its own source, as Debian has no package of it.
 $(STAMP): pyproject.toml $(LOCK) | $(SYSTEM_STAMP)
 	$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 	  && $(BIN)/pip install --quiet --require-hashes -r $(LOCK) \
 	  || $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] == (3, 11))'
-	$(BIN)/pip install --quiet -e '.[box,test]'
+	PYPI=1 $(BIN)/pip install --quiet -e '.[box,test]'
 	@touch $@
 
 # Needs pip-tools; the lock is for Python 3.11, on any machine its wheels exist for. The second one is what a box with
