@@ -34,6 +34,8 @@ midi:
   outputs: ["f_midi*"]
   inputs: ["f_midi*"]
 """
+BOX_PYTHON: Final = "3.11"
+"""Of bookworm, which the virtual box runs."""
 PATIENCE: Final = {"ready_s": 180, "steady_s": 5}
 """Seconds the installer waits: one core of 1,000 MIPS loads five processes in turn."""
 
@@ -46,7 +48,8 @@ def build_bundle() -> Path:
     if not key.exists():
         run(*deploy, "keys", cwd=PROJECT)
     shutil.rmtree(cache_folder() / "bundle", ignore_errors=True)
-    text = run(*deploy, "build", "--out", cache_folder() / "bundle", "--cache", cache, cwd=PROJECT)
+    out = cache_folder() / "bundle"
+    text = run(*deploy, "build", "--python", BOX_PYTHON, "--out", out, "--cache", cache, cwd=PROJECT)
     return Path(text.splitlines()[-1])
 
 
