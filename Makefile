@@ -10,6 +10,8 @@ APPLIANCE_PACKAGES := qemu-system-arm qemu-utils qemu-user-static binfmt-support
   device-tree-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross make rsync openssh-client socat python3-venv
 # For `make deploy-test` alone: what builds and boots a Debian tree.
 DEPLOY_PACKAGES := mmdebstrap systemd-container openssh-client ca-certificates iproute2 genimage mtools dosfstools e2fsprogs
+# For `make bundle` alone: what compiles for a Pi, and signs.
+BUNDLE_PACKAGES := gcc-aarch64-linux-gnu pkg-config swig openssh-client ca-certificates git
 # For `make test-workshop` and `make faults` alone.
 WORKSHOP_PACKAGES := fluidsynth timgm6mb-soundfont
 FAULTS_PACKAGES := stress-ng strace gcc
@@ -86,6 +88,7 @@ appliance: $(STAMP)
 # A signed release for Raspberry Pis in out/bundle/; the key is made once (docs/deploy.md). BOX_PYTHON: 3.13 (trixie) or 3.11 (bookworm).
 BOX_PYTHON ?= 3.13
 bundle: $(STAMP)
+	@$(call install,$(BUNDLE_PACKAGES))
 	$(BIN)/python -m deploy build --python $(BOX_PYTHON) --out out/bundle
 
 # The last commit's wheel in out/wheel/: the same bytes each time.
