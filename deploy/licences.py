@@ -57,6 +57,7 @@ INSIDE: Final = {
     "libscipy_openblas": _OPENBLAS,
     "libopenblas": _OPENBLAS,
     "libgfortran": (_GFORTRAN,),
+    "libjack": (Part("libjack", "LGPL-2.1-or-later"),),
     "libquadmath": (Part("libquadmath", "LGPL-2.1-or-later"),),
     "libsndfile": (
         Part("libsndfile", "LGPL-2.1-or-later"),
@@ -69,8 +70,8 @@ INSIDE: Final = {
     ),
 }
 """How a shared library's file name begins → what is in it, as numpy's and soundfile's licence files say."""
-BROUGHT: Final = re.compile(r"(?:[^/]+\.libs|_soundfile_data)/(?P<file>lib[^/]+\.so[^/]*)")
-"""Where wheels keep libraries that are not their own (auditwheel's folder, soundfile's)."""
+BROUGHT: Final = re.compile(r"(?:[^/]+\.(?:libs)?|_soundfile_data)/(?P<file>lib[^/]+\.so[^/]*)")
+"""Where wheels keep libraries of others: auditwheel's folder (python-rtmidi's ends in a dot), soundfile's."""
 
 
 def parts_of(name: str, wheel: Path) -> tuple[Part, ...]:

@@ -109,6 +109,7 @@ def test_every_package_of_a_box_that_is_installed_here_has_a_licence() -> None:
             ],
             ["OpenBLAS", "LAPACK", "libgfortran", "libquadmath"],
         ),
+        (["python_rtmidi./libjack-e686.so.0.1.0", "rtmidi/_rtmidi.so"], ["libjack"]),
         (["onnxruntime/capi/libonnxruntime.so.1", "a/_core.cpython-313-aarch64-linux-gnu.so"], []),
     ],
 )
