@@ -72,10 +72,10 @@ PROCESSES: Final = {
 
 def _run(args: argparse.Namespace) -> int:
     """Run ``commands/MODULE.py``, the only one loaded: ``--help`` and ``panic`` stay quick on a Pi."""
+    command = import_module(f"firmware_py.commands.{args.module}")
     if args.as_owner:
-        # Before numba is loaded: it keeps compiled functions where the user may write.
         become_owner(args)
-    return int(import_module(f"firmware_py.commands.{args.module}").run(args))
+    return int(command.run(args))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,7 +4,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, Board
+from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, Ends
 from firmware_py.ports import Clock
 
 SESSION: Final = COMMANDS.index("session")
@@ -20,8 +20,8 @@ class Knobs(Protocol):
 class CommandStage:
     """One ``step()`` obeys what was asked since the last one; anything else is passed over."""
 
-    def __init__(self, board: Board, knobs: Knobs, clock: Clock) -> None:
-        self._ring = board.rings["commands"]
+    def __init__(self, ends: Ends, knobs: Knobs, clock: Clock) -> None:
+        self._ring = ends.ring_to_read("commands")
         self._knobs = knobs
         self._clock = clock
         self._command = np.zeros((), COMMAND_DTYPE)

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board.channels import Ring
+from firmware_py.board.channels import RingReader
 from firmware_py.board.map import BAR_DTYPE
 from firmware_py.ports import Clock
 
@@ -51,7 +51,7 @@ class MidiClock:
     latency_s: sent earlier by this, as the notes are.
     """
 
-    def __init__(self, bars: Ring, out: RealTimeOut, clock: Clock, latency_s: float) -> None:
+    def __init__(self, bars: RingReader, out: RealTimeOut, clock: Clock, latency_s: float) -> None:
         self._bars = bars
         self._out = out
         self._clock = clock

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, PANIC_DTYPE, Board
+from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, PANIC_DTYPE, Ends
 from firmware_py.ports import Clock
 from firmware_py.ports.learned import Learned
 from firmware_py.processes.controller_values import At, Receivers
@@ -45,11 +45,11 @@ class PanicStage:
     """
 
     def __init__(
-        self, board: Board, clock: Clock, button: Hand | None = None, controller: Hand | None = None
+        self, ends: Ends, clock: Clock, button: Hand | None = None, controller: Hand | None = None
     ) -> None:
-        self._ring = board.rings["panic"]
-        self._knobs_cell = board.cells["knobs"]
-        self._cell = board.cells["panic"]
+        self._ring = ends.ring_to_read("panic")
+        self._knobs_cell = ends.cell_to_read("knobs")
+        self._cell = ends.cell_to_write("panic")
         self._clock = clock
         self._button = button
         self._controller = controller
@@ -57,7 +57,7 @@ class PanicStage:
         self._knobs = np.zeros((), KNOBS_DTYPE)
         self._record: NDArray[Any] = np.zeros((), PANIC_DTYPE)
         # Of a guardian before this one: a panic goes on, and what was asked meanwhile is obeyed.
-        self._cell.read(self._record)
+        ends.cell_to_read("panic").read(self._record)
         self.n_panics = 0
 
     @property

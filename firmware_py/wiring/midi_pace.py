@@ -3,7 +3,7 @@
 import select
 from typing import Final, Protocol
 
-from firmware_py.board.channels import Cell
+from firmware_py.board.channels import CellWriter
 from firmware_py.board.pipes import PipeRing
 from firmware_py.devices.midi.outputs import MidiPorts
 from firmware_py.devices.midi.watched import WatchedMidi
@@ -48,7 +48,7 @@ class MidiPace:
         out: WatchedMidi,
         ports: MidiPorts,
         clock: Clock,
-        errors_cell: Cell,
+        errors_cell: CellWriter,
         quiet_s: float = QUIET_S,
     ) -> None:
         assert isinstance(notes, PipeRing)

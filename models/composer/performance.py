@@ -33,7 +33,7 @@ def perform(
 ) -> NDArray[Any]:
     """Notes (NOTE_DTYPE [n], by onset) of ``seconds`` of play to somebody who plays on and on in C."""
     board, clock = memory_board(), VirtualClock()
-    stage = ComposerStage(board, settings, new_generator(settings, network), clock)
+    stage = ComposerStage(board.ends("composer"), settings, new_generator(settings, network), clock)
     heard, knobs, note = (np.zeros((), dtype) for dtype in (HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE))
     heard["presence"] = heard["confidence"] = 1.0
     heard["tonic"], heard["mode"] = 0, -1

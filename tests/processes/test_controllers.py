@@ -52,7 +52,7 @@ class Rig:
         self.board, self.hand, self.time = memory_board(), Hand(), VirtualClock(1.0)
         self.guard = FeedbackGuard()
         self.journal = ListJournal()
-        self.control = ControlStage(self.board, Settings(), self.journal, self.guard.played)
+        self.control = ControlStage(self.board.ends("control"), Settings(), self.journal, self.guard.played)
         self.map: tuple[Learned, ...] | None = learned
         self.warnings: list[str] = []
         self.stage = ControllerStage(
@@ -144,7 +144,7 @@ def test_a_control_process_started_again_is_no_panic() -> None:
     rig.control.press_panic(1.0)
     rig.control.begin_session(1.0)
     rig.control.turn(1.0, valence=0.5, programme=1)
-    again = ControlStage(rig.board, Settings(), ListJournal())
+    again = ControlStage(rig.board.ends("control"), Settings(), ListJournal())
     assert again.knobs == rig.control.knobs
     assert (again.knobs["n_panics"], again.knobs["n_sessions"], again.knobs["programme"]) == (1, 1, 1)
 

@@ -5,7 +5,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board.channels import Cell
+from firmware_py.board.channels import CellWriter
 from firmware_py.board.telemetry import Times
 from firmware_py.ports import Clock, MidiOut
 
@@ -31,7 +31,7 @@ class WatchedMidi:
     reads it after this process died knows at least what must be silenced.
     """
 
-    def __init__(self, out: QueuedOut, sounding: Cell, clock: Clock, record: NDArray[Any]) -> None:
+    def __init__(self, out: QueuedOut, sounding: CellWriter, clock: Clock, record: NDArray[Any]) -> None:
         self.errors = Times(ON_TIME_S)
         self._out = out
         self._cell = sounding
