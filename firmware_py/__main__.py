@@ -15,6 +15,7 @@ from typing import Final
 from firmware_py.commands.common import become_owner
 from firmware_py.devices.files.release import use_compiled
 from kelly_edge.errors import KellyError
+from kelly_edge.panel import LEARNABLE
 from kelly_edge.shared.command_line import Parser, path_argument, run_command, seconds_argument
 
 
@@ -43,21 +44,6 @@ class _Version(argparse.Action):
             known = "of unknown version (not installed)"
         print(f"kelly-edge {known}")
         parser.exit()
-
-
-LEARNABLE: Final = (
-    "valence",
-    "arousal",
-    "density",
-    "dry_wet",
-    "brightness",
-    "octave",
-    "voice",
-    "programme",
-    "panic",
-    "resume",
-    "session",
-)
 
 
 PROCESSES: Final = {

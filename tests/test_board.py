@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from firmware_py.__main__ import PROCESSES as HELP
 from firmware_py.board import map as board_map
 from firmware_py.board.map import CELLS, PROCESSES, RINGS, Board, Ends, NotOnTheMap, file_board, memory_board
 from firmware_py.devices.files.clock import StreamClock
@@ -16,6 +17,7 @@ from firmware_py.devices.offline import RecordingCard
 from firmware_py.processes.lamp import LampStage
 from firmware_py.wiring import cards
 from firmware_py.wiring.live import BUILDERS
+from firmware_py.wiring.realtime import POLICIES
 from kelly_edge.contract import HEARD_DTYPE
 
 End = tuple[str, str, str, str]
@@ -145,6 +147,10 @@ def test_a_process_has_no_end_of_another(process: str) -> None:
             else:
                 with pytest.raises(NotOnTheMap, match=f"{process} does not {verb} the {kind} {name}"):
                     method(ends, name)
+
+
+def test_every_table_of_processes_holds_the_same() -> None:
+    assert set(BUILDERS) == set(POLICIES) == set(HELP) == set(PROCESSES)
 
 
 def test_there_are_no_ends_of_an_unknown_process() -> None:

@@ -53,7 +53,7 @@ BAR_DTYPE: Final = np.dtype(
         ("n_beats", "<u4"),
         ("number", "<u4"),
         ("tonic", "<i1"),  # pitch class 0..11 of the key it was written in, -1 unknown
-        ("mode", "<i1"),  # 1 major, 0 minor, -1 unknown
+        ("mode", "<i1"),  # Mode
     ]
 )
 """A bar that was committed: the ``bars`` ring, for MIDI clock and the tempo map of performance.mid."""
@@ -87,7 +87,7 @@ COMPOSING_DTYPE: Final = np.dtype(
         # steering.SteeringState
         ("valence", "<f8"),
         ("arousal", "<f8"),
-        ("programme", "<i1"),  # index into PROGRAMMES, -1 none
+        ("programme", "<i1"),  # Programme, -1 none
         ("own_valence", "<f8"),
         ("own_arousal", "<f8"),
         ("heard_s", "<f8"),

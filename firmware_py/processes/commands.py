@@ -1,20 +1,13 @@
 """Part of ``control``: what the command line asks of the running box. (Panics go to ``guardian``.)"""
 
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
 from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, Ends
-from firmware_py.ports import Clock
+from firmware_py.ports import Clock, Knobs
 
 SESSION: Final = COMMANDS.index("session")
-
-
-class Knobs(Protocol):
-    """What is moved: the ``control`` process's knobs."""
-
-    def begin_session(self, time_s: float) -> None:
-        """Begin a new session."""
 
 
 class CommandStage:

@@ -26,6 +26,7 @@ from kelly_edge.contract import (
     NOTE_DTYPE,
     PROGRAMMES,
     RUNGS,
+    Rung,
 )
 from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_music, tempo_to_play
 from kelly_edge.emotion.steering import first_state, lead_of, new_session, steer, target_emotion
@@ -36,9 +37,6 @@ from kelly_edge.music.generator import Generator, Target
 from kelly_edge.music.scheduler import COMMIT_S, GroupTime, Plan, PlannedBar
 from kelly_edge.units import clamp
 
-FULL, SHORT, CONTINUATION, REST = (
-    RUNGS.index(rung) for rung in ("full", "short_context", "continuation", "rest")
-)
 MARGIN = 1.5
 """A rung is taken when this many times what it cost lately fits into the time left."""
 FORGET = 0.85
@@ -95,7 +93,7 @@ class ComposerStage:
         self._fitting = Fitting()
         self._presence = before.presence
         self._resting = before.is_resting
-        self._cost_s = {FULL: 0.0, SHORT: 0.0}
+        self._cost_s: dict[int, float] = {Rung.FULL: 0.0, Rung.SHORT_CONTEXT: 0.0}
         self._plan = Plan(
             settings.envelope,
             commit_s=COMMIT_S + settings.midi.latency_ms / 1_000.0,
@@ -260,15 +258,15 @@ class ComposerStage:
     def _rung(self, margin_s: float) -> int:
         """The best rung whose work fits into ``margin_s``, judged by what it cost lately."""
         if margin_s < LATE_CONTINUATION_S:
-            return REST
+            return Rung.REST
         for rung, cost_s in self._cost_s.items():
             if margin_s >= MARGIN * cost_s:
                 return rung
-        return CONTINUATION
+        return Rung.CONTINUATION
 
     def _compose(self, target: Target, now_s: float) -> None:
         begin_s = self._clock.now_s()
-        rung = REST if self._resting else self._rung(self._plan.end_s - max(begin_s, now_s))
+        rung = Rung.REST if self._resting else self._rung(self._plan.end_s - max(begin_s, now_s))
         bar = self._generator.compose_bar(target, rung)
         if self._resting:
             # Silence is counted in beats, so that the music begins soon after somebody plays.

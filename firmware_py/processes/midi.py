@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from firmware_py.board.map import ALIVE_DTYPE, Ends
 from firmware_py.board.telemetry import new_counters
 from firmware_py.ports import Clock, MidiOut
+from firmware_py.ports.midi import ALL_NOTES_OFF, ALL_SOUND_OFF, CONTROL_CHANGE, N_CHANNELS, NOTE_OFF, NOTE_ON
 from firmware_py.processes.panic_watch import PanicWatch
 from kelly_edge.contract import NOTE_DTYPE
 
@@ -26,9 +27,7 @@ LATE_S = 0.01
 """From here on a note sent counts as late."""
 COMPOSER_STALLED_S = 0.2
 """A composer that gave no sign for so long stands still."""
-NOTE_OFF, NOTE_ON, CONTROL_CHANGE = 0x80, 0x90, 0xB0
-ALL_SOUND_OFF, ALL_NOTES_OFF = 120, 123
-EVERY_CHANNEL = range(16)
+EVERY_CHANNEL = range(N_CHANNELS)
 
 
 class MidiStage:

@@ -7,27 +7,13 @@ from typing import Final
 import numpy as np
 
 from firmware_py.board.map import Ends
-from firmware_py.board.telemetry import COUNTERS, TIMES_DTYPE, new_counters, summary_ms
+from firmware_py.board.telemetry import COUNTERS, FAULTS, TIMES_DTYPE, new_counters, summary_ms
 from firmware_py.ports import Clock, Journal
 
 LOOK_EVERY_S: Final = 1.0
 LOG_EVERY_S: Final = 10.0
 LONGEST_PAUSE_S: Final = 60.0
 """A fault that goes on is told of after twice as long each time, up to this: the journal is no flood."""
-FAULTS: Final = {
-    "audio": ("n_capture_xruns", "n_playback_xruns", "n_late_blocks", "n_capture_dropped"),
-    "dsp": ("n_blocks_dropped", "n_heard_dropped"),
-    "composer": (
-        "n_short_context",
-        "n_continuation",
-        "n_rest",
-        "n_late_bars",
-        "n_notes_dropped",
-        "n_bars_dropped",
-    ),
-    "midi": ("n_late", "n_stale", "n_panics", "n_guardian_stalls", "n_played_dropped"),
-}
-"""Counters a person is told of when they rise."""
 TIMES: Final = (*(f"times_{process}" for process in COUNTERS), "send_error")
 
 

@@ -16,9 +16,10 @@ import numpy as np
 from firmware_py.board.map import SOUNDING_DTYPE, Ends
 from firmware_py.board.pipes import FileCell
 from firmware_py.board.telemetry import new_counters
-from firmware_py.devices.midi.outputs import ALL_SOUND_OFF, MidiPorts, Port
+from firmware_py.devices.midi.outputs import SILENCE, MidiPorts, Port
 from firmware_py.devices.midi.port_names import JACK
 from firmware_py.devices.midi.watched import silence
+from firmware_py.ports.midi import SCAN_EVERY_S
 from firmware_py.processes.panic import PanicStage
 
 STALLED_S: Final = 0.1
@@ -35,10 +36,6 @@ def deliver(ports: MidiPorts, within_s: float) -> None:
         time.sleep(0.002)
         ports.flush()
     ports.close()
-
-
-SCAN_EVERY_S: Final = 1.0
-"""Instruments on JACK that come and go are noticed so often."""
 
 
 class StandbyPorts(MidiPorts):
@@ -116,7 +113,7 @@ class GuardianStage:
 
     def _silence_all(self) -> None:
         """In place of ``midi``: tell a panic to every channel, whatever is known to sound."""
-        for message in ALL_SOUND_OFF:
+        for message in SILENCE:
             self._standby.send(0.0, *message)
         # Ports are told the same as they are opened.
         deliver(MidiPorts(self._outputs, _nobody), SEND_WITHIN_S)

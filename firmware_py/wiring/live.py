@@ -134,9 +134,9 @@ def build_midi(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     from firmware_py.devices.midi.outputs import MidiPorts
     from firmware_py.devices.midi.watched import ON_TIME_S, WatchedMidi
     from firmware_py.processes.midi import MidiStage
-    from firmware_py.processes.midi_clock import ClockedMidi, MidiClock
+    from firmware_py.processes.midi_clock import ClockedMidi, MidiClock, NoteStage
     from firmware_py.wiring.guardian import silence_outputs
-    from firmware_py.wiring.midi_pace import QUIET_S, MidiPace, NoteStage
+    from firmware_py.wiring.midi_pace import QUIET_S, MidiPace
 
     _warm_midi()
     # What one before it left sounding, should the guardian be gone too.

@@ -7,17 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_py.__main__ import LEARNABLE
 from firmware_py.board.map import memory_board
 from firmware_py.commands.learn import Chooser, listen
 from firmware_py.devices.offline import ListJournal, VirtualClock
 from firmware_py.ports.learned import SWITCH, Learned
+from firmware_py.ports.midi import SCAN_EVERY_S
 from firmware_py.processes.control import ControlStage
-from firmware_py.processes.controllers import CONTROLS, SCAN_EVERY_S, ControllerStage, turned
+from firmware_py.processes.controllers import CONTROLS, ControllerStage, turned
 from firmware_py.processes.feedback import LOOP_S, WINDOW_S, FeedbackGuard
 from kelly_edge.config import Settings
 from kelly_edge.contract import KNOBS_DTYPE
 from kelly_edge.errors import DeviceError, OutputError
+from kelly_edge.panel import LEARNABLE
 
 PORT = "alsa:nanoKONTROL2"
 N_VOICES = 5
