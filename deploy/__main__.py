@@ -166,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(run=_keys)
     for option, text in (
         ("--add", "trust this public key too"),
-        ("--retire", "take nothing new of this key; what it signed and is installed stays"),
+        ("--retire", "accept nothing new signed with this key; installed releases that it signed stay"),
         ("--revoke", "take nothing of this key ever again"),
     ):
         sub.add_argument(

@@ -1,4 +1,4 @@
-"""Boot settings: which lines a board's ``config.txt`` needs for what the settings ask for, and no other.
+"""Boot settings: exactly the lines that a board's ``config.txt`` needs for the settings.
 
 What is written stands in a block of its own, between two comments, so that the next run finds it, changes it
 or takes it out. Before there was a block, every board was given the same three lines; they are taken out too.
@@ -86,7 +86,7 @@ def read_look(output: str) -> Seen:
                 content = base64.b64decode(value, validate=True)
             except binascii.Error:
                 raise DeployError(f"{key[5:]} came back damaged; try again") from None
-            # Latin-1: every byte is kept, whatever somebody wrote into it.
+            # Latin-1 keeps every byte of a file that others write too.
             files.append((key[5:], content.decode("latin-1")))
     single = {key: value for key, value in answers if key in ("model", "debian")}
     networks = tuple(value for key, value in answers if key.startswith("net:") and key != "net:lo")
@@ -263,7 +263,7 @@ def _without_earlier(lines: Sequence[str], seen: Seen) -> str:
         kept = [line for line in kept if line.strip() != EARLIER[1]]
     board = find_board(seen.model)
     if board is not None and board.device_port == "none":
-        # It takes every wired connection away, whoever wrote it.
+        # It takes every wired connection away, also when somebody else wrote it.
         kept = [line for line in kept if line.strip() != DEVICE_PORT]
     return "".join(kept)
 

@@ -34,7 +34,7 @@ from deploy.target import Target
 from deploy.wheelhouse import wheelhouse
 
 SBOM: Final = "sbom.json"
-"""A copy of what the manifest says, for programs that read it."""
+"""A copy of the manifest's contents, for programs that read it."""
 TOOL: Final = "kelly-edge-release"
 TOOL_SHARES: Final = (
     "kelly_edge/__init__.py",
@@ -88,7 +88,7 @@ def describe(
     python: str,
     licences: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The manifest as it is signed; the release's name follows from what is in it.
+    """The manifest as it is signed; the release's name follows from its contents.
 
     Parameters
     ----------

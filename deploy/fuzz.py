@@ -152,7 +152,7 @@ def _sha(content: bytes) -> str:
 
 def _manifest_case(content: bytes) -> None:
     manifest = parse_manifest(content)
-    # What was taken cannot lead out of its folder or make a path of control characters.
+    # An accepted member cannot lead out of its folder or make a path of control characters.
     for text in (manifest.release, *(layer.name for layer in manifest.layers)):
         assert "/" not in text and text.isprintable() and not text.startswith(".")
 

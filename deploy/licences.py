@@ -1,4 +1,4 @@
-"""Under which licence a package may be passed on: an SPDX expression, from what it says of itself.
+"""Under which licence a package may be passed on: an SPDX expression, from its own metadata.
 
 Older packages say it in words. Words that mean one licence are translated; for the few packages that say too
 little, the answer was read from the licence file in the package.

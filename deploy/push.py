@@ -1,4 +1,4 @@
-"""What the courier does with a connected box: look, send what it lacks, install, switch, ask how it went.
+"""The steps of a push to a connected box: look, send the missing parts, install, switch, ask how it went.
 
 The box decides: it verifies, switches and goes back on its own, in a unit of systemd's that outlives the
 connection. The courier asks how it ended.
@@ -43,7 +43,7 @@ KNOWN_FACTS: Final = frozenset({"current", "is_healthy", "installed", "last"})
 """What every box's account of itself holds."""
 
 Progress = Callable[[str, str], None]
-"""Called with the host's name and what it is at."""
+"""Called with the host's name and the present step."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def push(
 
     Raises
     ------
-    DeployError: before the switch; the box runs what it ran.
+    DeployError: before the switch; the box runs the same release as before.
     """
     name, manifest = remote.host.name, bundle.manifest
     progress(name, "looking")

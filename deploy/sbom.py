@@ -60,7 +60,7 @@ def _component(
     elif model := described.get(layer.name.removeprefix(MODEL)) if layer.name.startswith(MODEL) else None:
         licence = str(model["licence"])
         component["type"] = "machine-learning-model"
-        # A sentence, for what it was learned from has licences of several kinds.
+        # A sentence, since its training data has licences of several kinds.
         component["licenses"] = [{"license": {"name": licence}}]
         is_free = NON_COMMERCIAL.search(licence) is None
         component["properties"] = [{"name": "kelly-edge:commercial-use", "value": "yes" if is_free else "no"}]

@@ -1,4 +1,4 @@
-"""What a bundle is built for: a Debian release, its Python, and what comes from where for them."""
+"""The target of a bundle: a Debian release, its Python, and the sources of their packages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -35,7 +35,7 @@ UNUSED: Final = {
     "setuptools": "colorzero names it; it only ran its setup.py",
 }
 BOX_EXTRA: Final = "box"
-"""The extra with what drives a board's devices."""
+"""The extra with the packages that drive a board's devices."""
 NETWORK: Final = "give this machine a network, or the downloads of another"
 BUILD_TOOLS: Final = (
     "setuptools==80.9.0 --hash=sha256:062d34222ad13e0cc312a4c02d73f059e86a4acbfbdea8f8f76b28c99f306922"
@@ -162,7 +162,7 @@ def wheelhouse(
 
     Parameters
     ----------
-    cache: folder for downloads, headers and what was cross-built; kept between builds.
+    cache: folder for downloads, headers and cross-built wheels; kept between builds.
 
     Raises
     ------

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from firmware_py.commands.common import become_owner
+from firmware_py.commands.examples import example_names
 from firmware_py.devices.files.release import use_compiled
 from kelly_edge.errors import KellyError
 from kelly_edge.panel import LEARNABLE
@@ -56,6 +57,27 @@ PROCESSES: Final = {
 }
 
 
+EXAMPLES: Final = {
+    "play": "kelly-edge play song.wav --out answer --set emotion.programme=iso",
+    "demo": "kelly-edge demo --out out/demo",
+    "init": "kelly-edge init my-box --example quiet-room",
+    "analyse": "kelly-edge analyse song.wav --out song.npz",
+    "voice": "kelly-edge voice song.wav --voice cello --out cello.wav",
+    "check": "kelly-edge check my-box/config.yaml",
+    "run": "kelly-edge run --config my-box/config.yaml",
+    "panic": "kelly-edge panic",
+    "resume": "kelly-edge resume",
+    "session": "kelly-edge session start",
+    "bench": "kelly-edge bench --seconds 2 --store",
+    "doctor": "kelly-edge doctor --config /etc/kelly-edge/config.yaml",
+    "monitor": "kelly-edge monitor --once --json",
+    "learn": "kelly-edge learn valence --seconds 20",
+    "gadget": "kelly-edge gadget status",
+    "report": "kelly-edge report answer --out pictures",
+}
+"""The commands that people type, each with one way to."""
+
+
 def _run(args: argparse.Namespace) -> int:
     """Run ``commands/MODULE.py``, the only one loaded: ``--help`` and ``panic`` stay quick on a Pi."""
     command = import_module(f"firmware_py.commands.{args.module}")
@@ -64,17 +86,22 @@ def _run(args: argparse.Namespace) -> int:
     return int(command.run(args))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_of_commands() -> argparse.ArgumentParser:
+    """The parser of every command and option."""
     parser = Parser(
         prog="kelly-edge", description="A music-therapy box: it listens, feels, composes and speaks."
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
 
     def command(
         name: str, text: str, module: str | None = None, as_owner: bool = False
     ) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
+        # What systemd and `run` start has a page of its own, and no line on the first one.
+        shown: dict[str, Any] = (
+            {"epilog": f"Example: {EXAMPLES[name]}", "help": text} if name in EXAMPLES else {}
+        )
+        sub = commands.add_parser(name, description=text, **shown)
         sub.set_defaults(module=module or name, as_owner=as_owner)
         return sub
 
@@ -82,10 +109,20 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("recording", type=path_argument)
     sub.add_argument("--out", type=path_argument, required=True, help="folder for the results")
     sub.add_argument("--seed", type=int, help="seed of the composer (composer.seed)")
+    sub.add_argument(
+        "--mix",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also mix.wav, all that sounds together (where fluidsynth and a sound font are installed)",
+    )
     _add_common(sub)
     sub = command("demo", "Play to the recording that comes with Kelly Edge.")
     sub.add_argument("--out", type=path_argument, default=Path("out/demo"))
     _add_common(sub)
+    sub = command("init", "Write settings to start from into a folder.")
+    sub.add_argument("folder", type=path_argument)
+    sub.add_argument("--example", choices=example_names(), help="those of an example, not the defaults")
+    sub.add_argument("--json", action="store_true", help="print the summary as JSON")
     sub = command("analyse", "Write what is heard in a recording: f0, loudness, features, emotion.")
     sub.add_argument("recording", type=path_argument)
     sub.add_argument("--out", type=path_argument, required=True, help="the .npz file to write")
@@ -156,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begun: list[argparse.Namespace] = []
 
     def work() -> int:
-        begun.append(_parser().parse_args(words))
+        begun.append(parser_of_commands().parse_args(words))
         return _run(begun[0])
 
     says = f"kelly-edge: {name}" if name in PROCESSES else "kelly-edge"

@@ -179,7 +179,7 @@ class VoiceSettings:
 
 @dataclass(frozen=True)
 class EnvelopeSettings:
-    """The safety envelope: bounds of every note, whatever the model says."""
+    """The safety envelope: bounds of every note, independent of the model."""
 
     velocity_max: int = _setting(100, "loudest note", "MIDI velocity", limits=(1, 127))
     velocity_slew_per_s: float = _setting(40.0, "fastest rise of velocity", "per second", limits=(1, 1_000))

@@ -18,9 +18,9 @@ SAMPLE_RATE_HZ: Final = 48_000
 PERIOD_SIZES: Final = (64, 128, 256)
 """ALSA periods the box may be set to, in frames; each divides ``HOP_SIZE``."""
 HOP_SIZE: Final = 256
-"""One hop: 5.33 ms. Pitch, loudness and the voice's controls advance once a hop."""
+"""One hop: 5.33 ms. Pitch, loudness and the voice's controls advance once per hop."""
 HOPS_PER_EMOTION_STEP: Final = 16
-"""One hop group: 85.3 ms. Features and the emotion network advance once a group."""
+"""One hop group: 85.3 ms. Features and the emotion network advance once per group."""
 HOP_RATE_HZ: Final = SAMPLE_RATE_HZ / HOP_SIZE
 EMOTION_RATE_HZ: Final = HOP_RATE_HZ / HOPS_PER_EMOTION_STEP
 GROUP_S: Final = 1.0 / EMOTION_RATE_HZ
@@ -98,7 +98,7 @@ HEARD_DTYPE: Final = np.dtype(
         ("f0_confidence", "<f4"),
     ]
 )
-"""What the instrument hears, once a hop group: the ``heard`` ring and cell."""
+"""What the instrument hears, once per hop group: the ``heard`` ring and cell."""
 
 KNOBS_DTYPE: Final = np.dtype(
     [

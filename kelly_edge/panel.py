@@ -52,7 +52,7 @@ class EncoderLine:
 
 @dataclass(frozen=True)
 class PotLine:
-    """A pot: its channel, what it drives, and the values at its ends."""
+    """A pot: its channel, the knob it drives, and the values at its ends."""
 
     name: str
     low: float

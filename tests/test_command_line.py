@@ -1,9 +1,12 @@
 """The command line: results where they belong; one line and exit 2 for every fault, nothing half-written."""
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import mido
@@ -11,12 +14,18 @@ import numpy as np
 import pytest
 import soundfile
 
-from firmware_py.__main__ import main
+from firmware_py.__main__ import EXAMPLES, PROCESSES, main, parser_of_commands
+from firmware_py.commands import mix
 from firmware_py.commands.demo import demo_recording
+from firmware_py.commands.examples import example_names, example_text
+from firmware_py.commands.mix import font
 from firmware_py.devices.files.audio_file import read_audio
+from firmware_py.devices.files.config_file import settings_text
 from firmware_py.runtimes import artefacts
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.latency import algorithmic_latency, total_samples
+from kelly_edge.shared.command_line import EXIT_FAULT
+from kelly_edge.signal.limiter import Limiter
 from kelly_edge.timbre.voice import Voice
 from kelly_edge.units import db_to_gain
 
@@ -37,7 +46,7 @@ def run(*arguments: str | Path) -> int:
 def test_play_writes_performance_voice_and_log_the_same_every_time(clip: Path, tmp_path: Path) -> None:
     for folder in ("one", "two"):
         assert run("play", clip, "--out", tmp_path / folder, "--seed", "3", "--json") == 0
-    names = ["performance.mid", "session.jsonl", "voice.wav"]
+    names = [*(["mix.wav"] if font() else []), "performance.mid", "session.jsonl", "voice.wav"]
     assert sorted(p.name for p in (tmp_path / "one").iterdir()) == names
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
@@ -165,3 +174,89 @@ def test_the_command_is_installed() -> None:
         pytest.skip("kelly-edge is not installed in this environment")
     done = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
     assert "music-therapy" in done.stdout
+
+
+def test_a_mix_holds_the_player_the_answer_and_the_voice(clip: Path, tmp_path: Path) -> None:
+    if font() is None:
+        pytest.skip("needs fluidsynth and a sound font (apt-get install fluidsynth timgm6mb-soundfont)")
+    assert run("play", clip, "--out", tmp_path, "--set", "limiter.ceiling_db=-6") == 0
+    mixed, rate_hz = soundfile.read(tmp_path / "mix.wav", dtype="float32")
+    voice, _ = soundfile.read(tmp_path / "voice.wav", dtype="float32")
+    player = read_audio(clip).samples
+    assert rate_hz == SAMPLE_RATE_HZ and len(mixed) >= max(len(voice), len(player))
+    assert 0.3 < np.max(np.abs(mixed)) <= db_to_gain(-6.0)
+    # What is left without the player (the limiter's delay aside) is the answer and the voice.
+    n, late = len(player), Limiter.delay_samples
+    rest = mixed[late : n + late] - db_to_gain(-3.0) * player
+    onsets = [m.time for m in mido.MidiFile(tmp_path / "performance.mid") if m.type == "note_on"]
+    assert onsets and np.sqrt(np.mean(rest**2)) > 1e-3
+
+
+def test_no_mix_is_written_where_it_is_not_wanted_or_cannot_be_rendered(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("play", clip, "--out", tmp_path / "unwanted", "--no-mix") == 0
+    monkeypatch.setattr(mix, "FONTS", ())
+    assert run("play", clip, "--out", tmp_path / "no font") == 0
+    for folder in ("unwanted", "no font"):
+        assert not (tmp_path / folder / "mix.wav").exists()
+        assert (tmp_path / folder / "performance.mid").exists()
+
+
+def test_a_synthesiser_that_fails_is_one_line_and_leaves_nothing(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    synth = tmp_path / "bin" / "fluidsynth"
+    synth.parent.mkdir()
+    synth.write_text("#!/bin/sh\nexit 3\n")
+    synth.chmod(0o755)
+    monkeypatch.setenv("PATH", str(synth.parent))
+    monkeypatch.setattr(mix, "FONTS", (clip,))
+    assert run("play", clip, "--out", tmp_path / "out") == EXIT_FAULT
+    assert "fluidsynth rendered nothing" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+# --- the first steps ----------------------------------------------------------------------
+@pytest.mark.parametrize("example", [None, *example_names()])
+def test_init_writes_settings_that_are_clean(example: str | None, tmp_path: Path) -> None:
+    more = [] if example is None else ["--example", example]
+    assert run("init", tmp_path / "new", *more) == 0
+    assert run("check", tmp_path / "new" / "config.yaml", "--json") == 0
+    text = (tmp_path / "new" / "config.yaml").read_text()
+    assert text == (settings_text() if example is None else example_text(example))
+
+
+@pytest.mark.parametrize("kind", ["file", "link to nothing"])
+def test_init_leaves_settings_that_are_there(
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "config.yaml"
+    if kind == "file":
+        mine.write_text("composer: {seed: 4}\n")
+    else:
+        mine.symlink_to(tmp_path / "nowhere")
+    assert run("init", tmp_path) == EXIT_FAULT
+    said = capfd.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and "is there already" in said[0]
+    assert not (tmp_path / "nowhere").exists()
+    assert mine.is_symlink() or mine.read_text() == "composer: {seed: 4}\n"
+
+
+def test_the_first_help_page_holds_what_people_type_and_nothing_else(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with suppress(SystemExit):
+        run("--help")
+    page = capfd.readouterr().out
+    listed = set(re.findall(r"^    (\w+)  ", page, re.MULTILINE))
+    assert listed == set(EXAMPLES)
+    internal = {*PROCESSES, "silence", "compile", "safe"}
+    assert len(internal) == 9 and not internal & listed
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_example_of_a_command_is_taken(name: str) -> None:
+    program, *words = shlex.split(EXAMPLES[name])
+    assert program == "kelly-edge" and words[0] == name
+    assert parser_of_commands().parse_args(words).command == name

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from firmware_py.__main__ import _parser
+from firmware_py.__main__ import parser_of_commands
 from firmware_py.devices.files.config_file import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-COMMANDS = next(a.choices for a in _parser()._actions if isinstance(a.choices, dict))
+COMMANDS = next(a.choices for a in parser_of_commands()._actions if isinstance(a.choices, dict))
 
 
 def found(pattern: str) -> list[tuple[str, str]]:

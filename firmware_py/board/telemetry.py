@@ -71,7 +71,7 @@ FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "midi": ("n_late", "n_stale", "n_panics", "n_guardian_stalls", "n_played_dropped"),
 }
-"""Counters that a person wants to stay at 0: ``control`` tells of them when they rise, ``monitor`` shows them."""
+"""Counters that a person wants to stay at 0: ``control`` tells when they rise, ``monitor`` shows them."""
 
 ROUTINE_COUNTERS: Final = frozenset(
     ("n_periods", "n_hops", "n_emotion_steps", "n_bars", "n_full", "n_silent_bars", "n_pulses")

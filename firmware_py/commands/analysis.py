@@ -36,7 +36,7 @@ ORDER: Final = (
 class Analysis:
     """A ``Journal`` for the targets, told after each hop; ``arrays()`` at the end.
 
-    What advances once a hop group is kept once a group, and repeated for its hops when it is written.
+    Values that advance once per hop group are kept once per group, and repeated for its hops when written.
     """
 
     def __init__(self, output: OutputFolder) -> None:

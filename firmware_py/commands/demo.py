@@ -10,7 +10,8 @@ from firmware_py.commands.play import play
 def run(args: argparse.Namespace) -> int:
     """The sub-command."""
     with Bar("playing the demo") as bar:
-        summary = play(demo_recording(), args.out, settings_of(args), bar, picture=True, config=args.config)
+        settings, config = settings_of(args), args.config
+        summary = play(demo_recording(), args.out, settings, bar, picture=True, with_mix=True, config=config)
     print_summary(summary, args.json)
     return 0
 

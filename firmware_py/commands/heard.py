@@ -1,4 +1,4 @@
-"""What was heard in a recording, in a few numbers for its summary."""
+"""The summary of a recording: how loud it was, and which moods were heard in it."""
 
 from array import array
 from collections import Counter
@@ -22,7 +22,7 @@ PRESENT: Final = 0.5
 
 
 class Heard:
-    """A ``Journal`` that remembers in a few numbers what was heard, and passes each entry on."""
+    """A ``Journal`` that sums up the emotions heard, and passes each entry on."""
 
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal
@@ -41,7 +41,7 @@ class Heard:
             self._journal.record(entry)
 
     def moods(self) -> list[dict[str, Any]]:
-        """What was heard in each half of what was played; nothing where nobody played."""
+        """The mood heard in each half of the time in which somebody played; empty where nobody did."""
         played = np.flatnonzero(np.frombuffer(self._rows["presence"]) > PRESENT)
         halves = (played[: len(played) // 2], played[len(played) // 2 :])
         return [self._mood(half) for half in halves if len(half)]

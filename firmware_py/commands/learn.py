@@ -38,7 +38,7 @@ from kelly_edge.shared.printed import printed
 
 LOOK_EVERY_S: Final = 0.05
 RESTS_AFTER_S: Final = 0.7
-"""A hand that sent nothing for so long has finished a turn or a press."""
+"""After this time without a message a hand has finished a turn or a press."""
 PEDALS: Final = range(64, 70)
 """Control changes that MIDI defines as pedals: from 64 on they are down, whether or not they send what lies
 between."""
@@ -127,7 +127,7 @@ def listen(
 
     Parameters
     ----------
-    tell: told, once each, of what is turned and cannot serve.
+    tell: told once of each controller that is turned and cannot serve.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""``kelly-edge play``: a recording in; MIDI, voice, session log and perhaps a picture out.
+"""``kelly-edge play``: a recording in; MIDI, voice, session log, and perhaps a mix and a picture out.
 
 Every result is written beside its place and renamed when all of them are complete. Sound, log and arrays
 are streamed: no offline command needs more memory for a longer recording.
@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from firmware_py.commands import mix
 from firmware_py.commands.common import Bar, print_summary, settings_of, sources_of
 from firmware_py.commands.heard import DIGITS, Heard
 from firmware_py.commands.picture import draw_session, refuse_without_matplotlib
@@ -18,6 +19,7 @@ from firmware_py.devices.session.format import header
 from firmware_py.wiring.offline import Offline, Progress, open_models
 from kelly_edge.config import Settings
 from kelly_edge.contract import SAMPLE_RATE_HZ
+from kelly_edge.signal.limiter import Limiter
 from kelly_edge.units import gain_to_db
 
 FILES: Final = ("performance.mid", "voice.wav", "session.jsonl")
@@ -27,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """The sub-command."""
     settings = settings_of(args, [f"composer.seed={args.seed}"] if args.seed is not None else [])
     with Bar("playing") as bar:
-        summary = play(args.recording, args.out, settings, bar, config=args.config)
+        summary = play(args.recording, args.out, settings, bar, with_mix=args.mix, config=args.config)
     print_summary(summary, args.json)
     return 0
 
@@ -38,17 +40,21 @@ def play(
     settings: Settings,
     progress: Progress,
     picture: bool = False,
+    with_mix: bool = False,
     config: Path | None = None,
 ) -> dict[str, Any]:
-    """``performance.mid``, ``voice.wav`` and ``session.jsonl`` in ``folder``; ``picture``: a picture too.
+    """``performance.mid``, ``voice.wav`` and ``session.jsonl`` in ``folder``.
 
     Parameters
     ----------
+    picture: ``session.png`` too.
+    with_mix: ``mix.wav`` too, where it can be rendered.
     config: the settings file, which no result may overwrite.
     """
     if picture:
         refuse_without_matplotlib()
-    files = [*FILES, "session.png"] if picture else list(FILES)
+    font = mix.font() if with_mix else None
+    files = [*FILES, *([mix.NAME] if font else []), *(["session.png"] if picture else [])]
     sources = sources_of(path, settings, config)
     recording = read_audio(path)
     with OutputFolder(folder, files, sources) as output:
@@ -62,6 +68,10 @@ def play(
             performance = offline.run(progress)
         took_s = time.perf_counter() - started_s
         write_midi(output, "performance.mid", performance.notes, settings.composer.program, performance.bars)
+        if font:
+            mix.mix(
+                output, recording, font, Limiter(settings.limiter.ceiling_db, settings.limiter.release_ms)
+            )
     if picture:
         draw_session(folder)
     n_notes = len(performance.notes)

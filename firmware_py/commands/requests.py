@@ -44,7 +44,7 @@ def say(run_dir: Path, word: str) -> None:
 
 
 def ask_for_panic(config: Path | None, overrides: Sequence[str], is_on: bool) -> dict[str, Any]:
-    """Silence the box, or let it go on; returns what it is now.
+    """Silence the box, or let it go on; returns its state.
 
     Raises
     ------

@@ -37,7 +37,7 @@ STOP_WITHIN_S: Final = 3.0
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
 STEADY_S: Final = 10.0
-"""A process that ran so long is started again at once."""
+"""A process that ran for at least this time is started again at once."""
 EXIT_FAULT: Final = 2
 LIVE_MODULES: Final = ("rtmidi", "alsaaudio")
 """Of the extra ``box``: what no live box does without."""

@@ -11,7 +11,7 @@ SESSION: Final = COMMANDS.index("session")
 
 
 class CommandStage:
-    """One ``step()`` obeys what was asked since the last one; anything else is passed over."""
+    """One ``step()`` obeys the requests made since the last one and ignores anything else."""
 
     def __init__(self, ends: Ends, knobs: Knobs, clock: Clock) -> None:
         self._ring = ends.ring_to_read("commands")

@@ -38,7 +38,7 @@ from kelly_edge.music.scheduler import COMMIT_S, GroupTime, Plan, PlannedBar
 from kelly_edge.units import clamp
 
 MARGIN = 1.5
-"""A rung is taken when this many times what it cost lately fits into the time left."""
+"""A rung is taken when this many times its recent cost fits into the time left."""
 FORGET = 0.85
 """With each bar a cost is believed less, so that a better rung is tried again."""
 PRESENCE_S = 1.0
@@ -51,7 +51,7 @@ LATE_CONTINUATION_S = 0.05
 BEHIND_S = 0.1
 """A turn for a group heard longer ago than this is taken at the clock's time: it has been late."""
 DEAF_S = 0.3
-"""With nothing heard for so long (dsp is away) the music goes on by the clock."""
+"""After this time with nothing heard (dsp is away) the music goes on by the clock."""
 
 
 class ComposerStage:
@@ -114,7 +114,7 @@ class ComposerStage:
         self.beat()
 
     def beat(self) -> None:
-        """A sign of life, for ``midi``: whoever works long within a step gives one now and then."""
+        """A sign of life, for ``midi``; to be given now and then during long work within a step."""
         self._alive["time_s"] = self._clock.now_s()
         self._alive_cell.write(self._alive)
 
@@ -144,7 +144,7 @@ class ComposerStage:
         if reopened is not None:
             self._generator.rewind(reopened)
             if not (self._resting or self._settings.midi.clock):
-                # Who begins to play is answered at once; a sequencer on our clock keeps its beat.
+                # Answer at once when someone begins to play; a sequencer on our clock keeps its beat.
                 self._plan.cut_rest(now_s + self._plan.commit_s)
         while (planned := self._plan.commit(now_s)) is not None:
             self._send(planned)
@@ -176,11 +176,11 @@ class ComposerStage:
         heard = self._heard
         presence = float(heard["presence"])
         self._presence += (presence - self._presence) / (PRESENCE_S * EMOTION_RATE_HZ)
-        # Who begins to play is answered soon; who stops is given time.
+        # React quickly when someone begins to play, and slowly when they stop.
         self._presence = max(presence, self._presence)
         silent = self._presence < (PLAYING if self._resting else SILENT)
         if silent:
-            # Whoever plays next may play something else.
+            # The next player may play something else.
             self._fitting.forget()
             self._following = self._following.without_key()
         else:
@@ -256,7 +256,7 @@ class ComposerStage:
         self._target_cell.write(record)
 
     def _rung(self, margin_s: float) -> int:
-        """The best rung whose work fits into ``margin_s``, judged by what it cost lately."""
+        """The best rung whose work fits into ``margin_s``, judged by its recent cost."""
         if margin_s < LATE_CONTINUATION_S:
             return Rung.REST
         for rung, cost_s in self._cost_s.items():

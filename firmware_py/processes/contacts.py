@@ -14,7 +14,7 @@ DEBOUNCE_S: Final = 0.02
 LONG_S: Final = 1.0
 VERY_LONG_S: Final = 3.0
 STUCK_S: Final = 30.0
-"""Nobody holds a button for so long."""
+"""Longer than anybody holds a button."""
 ONE_SIDED_EDGES: Final = 24
 """Edges of one contact of an encoder while the other never moved."""
 FASTEST_EDGES_PER_S: Final = 1_000
@@ -153,7 +153,7 @@ class Button:
         self._is_high, self._changed_s = edge.is_high, edge.time_s
 
     def look(self, now_s: float) -> Push:
-        """What it did since the last look."""
+        """Its changes since the last call."""
         self._settle(now_s)
         held_s = now_s - self._pressed_s if self._is_pressed and not self._is_high else 0.0
         is_new_long = held_s >= LONG_S and not self._is_long

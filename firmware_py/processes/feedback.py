@@ -31,7 +31,7 @@ class FeedbackGuard:
             self._played.popleft()
 
     def is_looping(self, port: str, now_s: float) -> bool:
-        """Whether ``port`` returned what the box played, lately."""
+        """Whether ``port`` has recently returned the notes the box played."""
         return now_s < self._loops_until.get(port, 0.0)
 
     def admits(self, port: str, message: bytes, now_s: float) -> bool:

@@ -27,7 +27,7 @@ COLOURS: Final[Mapping[str, tuple[bool, bool, bool]]] = {
     "xrun": (True, True, False),
     "fault": RED,
 }
-"""What there is to say → red, green, blue."""
+"""State of the box → red, green, blue."""
 COMPOSING_S: Final = 3.0
 XRUN_S: Final = 2.0
 PAGE_S: Final = 0.2

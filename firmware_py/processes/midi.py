@@ -26,7 +26,7 @@ STALE_S = 0.1
 LATE_S = 0.01
 """From here on a note sent counts as late."""
 COMPOSER_STALLED_S = 0.2
-"""A composer that gave no sign for so long stands still."""
+"""After this time without a sign of life the composer counts as hung."""
 EVERY_CHANNEL = range(N_CHANNELS)
 
 
@@ -87,7 +87,7 @@ class MidiStage:
         was_panic, self._was_panic = self._was_panic, self._panic.is_on
         if self._was_panic and not was_panic:
             self.counters["n_panics"] += 1
-            # Whatever the instruments hold, and not only what is known here.
+            # All notes of the instruments, not only those known here.
             self.release_all(now_s, EVERY_CHANNEL)
             for channel in EVERY_CHANNEL:
                 self._out.send(now_s, CONTROL_CHANGE | channel, ALL_SOUND_OFF, 0)

@@ -36,7 +36,7 @@ class Hand(Protocol):
 
 
 class PanicStage:
-    """One ``step()`` takes in what was asked and says whether the box must be silent.
+    """One ``step()`` reads the requests and decides whether the box must be silent.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class PanicStage:
         self._command = np.zeros((), COMMAND_DTYPE)
         self._knobs = np.zeros((), KNOBS_DTYPE)
         self._record: NDArray[Any] = np.zeros((), PANIC_DTYPE)
-        # Of a guardian before this one: a panic goes on, and what was asked meanwhile is obeyed.
+        # Left by an earlier guardian: its panic goes on, and requests made meanwhile are obeyed.
         ends.cell_to_read("panic").read(self._record)
         self.n_panics = 0
 
@@ -66,7 +66,7 @@ class PanicStage:
         return bool(self._record["is_on"])
 
     def step(self) -> None:
-        """Take in what was asked."""
+        """Read the requests."""
         now_s, record = self._clock.now_s(), self._record
         while self._ring.read(self._command):
             if self._command["what"] in (PANIC, RESUME):

@@ -8,7 +8,7 @@ from firmware_py.board.channels import CellReader
 from firmware_py.board.map import PANIC_DTYPE
 
 GUARDIAN_STALLED_S: Final = 0.2
-"""A guardian that gave no sign for so long stands still; its steps are 10 ms apart."""
+"""After this time without a sign of life the guardian counts as hung; its steps are 10 ms apart."""
 
 
 class PanicWatch:

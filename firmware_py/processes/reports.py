@@ -1,6 +1,6 @@
 """Part of ``control``: reports what every process counted, each outlet at its own pace.
 
-The real-time processes only count; whatever may wait for a disk or a daemon happens here.
+The real-time processes only count; all work that may wait for a disk or a daemon happens here.
 """
 
 from collections.abc import Sequence

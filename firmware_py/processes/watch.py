@@ -13,7 +13,7 @@ from firmware_py.ports import Clock, Journal
 LOOK_EVERY_S: Final = 1.0
 LOG_EVERY_S: Final = 10.0
 LONGEST_PAUSE_S: Final = 60.0
-"""A fault that goes on is told of after twice as long each time, up to this: the journal is no flood."""
+"""A fault that goes on is told of after twice as long each time, up to this: no flood in the journal."""
 TIMES: Final = (*(f"times_{process}" for process in COUNTERS), "send_error")
 
 
@@ -43,7 +43,7 @@ class WatchStage:
             self._log_times(now_s)
 
     def close(self) -> None:
-        """Tell what was not told yet, and log the times once more."""
+        """Report the remaining faults, and log the times once more."""
         self._tell_faults(math.inf)
         self._log_times(self._clock.now_s())
 

@@ -35,7 +35,7 @@ def choice_path(state_dir: str = "", environment: Mapping[str, str] = os.environ
 
 
 def stored_choice(path: Path, warn: Callable[[str], None] = warn_person) -> Choice:
-    """What was chosen for this board; the default where nothing is kept.
+    """The runtimes chosen for this board; the default where nothing is kept.
 
     What cannot be read is set aside, which is told: without the file the board is measured again at its next
     start.
@@ -54,7 +54,7 @@ def stored_choice(path: Path, warn: Callable[[str], None] = warn_person) -> Choi
 
 
 def store_choice(choice: Choice, measured: Mapping[str, Any], path: Path) -> None:
-    """Keep ``choice`` and what it rests on.
+    """Keep ``choice`` and the measurements it rests on.
 
     Raises
     ------

@@ -22,6 +22,7 @@ from firmware_py.processes.commands import CommandStage
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.controllers import ControllerStage
 from firmware_py.processes.feedback import FeedbackGuard
+from firmware_py.processes.quiet_input import QuietInput
 from firmware_py.processes.reports import ReportStage
 from firmware_py.processes.watch import WatchStage
 from firmware_py.wiring.pacing import every
@@ -63,6 +64,7 @@ class ControlParts:
     control: ControlStage
     commands: CommandStage
     watch: WatchStage
+    quiet_input: QuietInput
     reports: ReportStage
     log: SessionLog
     controllers: ControllerStage | None = None
@@ -73,6 +75,7 @@ class ControlParts:
         self.commands.step()
         self.control.step()
         self.watch.step()
+        self.quiet_input.step()
         if self.controllers is not None:
             self.controllers.step()
         if self.panel is not None:
@@ -111,7 +114,8 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
     control = ControlStage(ends, settings, log, guard.played)
     reports = ReportStage(ends, clock, open_outlets(settings, log))
     commands = CommandStage(ends, control, clock)
-    parts = ControlParts(control, commands, WatchStage(ends, log, warn, clock), reports, log)
+    watch, quiet_input = WatchStage(ends, log, warn, clock), QuietInput(ends, warn, clock)
+    parts = ControlParts(control, commands, watch, quiet_input, reports, log)
     if settings.midi.inputs:
         from firmware_py.devices.midi.inputs import MidiInputs
 

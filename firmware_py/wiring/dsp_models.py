@@ -12,7 +12,7 @@ from kelly_edge.timbre.voice import Decoder, Voice
 
 
 def board_choice(settings: Settings) -> Choice:
-    """The configured runtime, or with ``auto`` what was measured to be fastest on this board."""
+    """The configured runtime, or with ``auto`` the one measured to be fastest on this board."""
     runtime = settings.runtime.tflite
     if runtime != AUTO:
         return Choice(tflite=runtime)

@@ -23,10 +23,10 @@ from firmware_py.ports.midi import SCAN_EVERY_S
 from firmware_py.processes.panic import PanicStage
 
 STALLED_S: Final = 0.1
-"""A ``midi`` that has written nothing for so long stands still; its steps are 5 ms apart."""
+"""After this time without a sign of life ``midi`` counts as hung; its steps are 5 ms apart."""
 LOOK_EVERY_S: Final = 0.01
 SEND_WITHIN_S: Final = 1.0
-"""So long a slow receiver may take to hear what must end."""
+"""Longest time a slow receiver may take to hear which notes must end."""
 
 
 def deliver(ports: MidiPorts, within_s: float) -> None:

@@ -94,7 +94,7 @@ def build_dsp(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     _warm_dsp(settings, emotion, decoders, clock)
     stage = DspStage(ends, emotion, new_voice(settings, decoders), period, clock)
     block = np.zeros(period, np.float32)
-    # What was heard while no dsp was there is too old to answer.
+    # Sound captured while there was no dsp is too old to answer.
     capture = ends.ring_to_read("capture")
     while capture.read(block):
         continue
@@ -190,7 +190,7 @@ def build_composer(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     stage = ComposerStage(ends, settings, new_generator(settings, network), clock)
     network.beat = stage.beat
     heard, ring = np.zeros((), HEARD_DTYPE), ends.ring_to_read("heard")
-    # What was heard while no composer was there is past.
+    # Hop groups heard while there was no composer are past.
     while ring.read(heard):
         continue
     return Part(stage, wait_for(ring, 0.05), 1.0, nothing)

@@ -16,7 +16,7 @@ QUIET_S: Final = 0.01
 WAKE_EARLY_S: Final = 5e-4
 LOOK_AT_KNOBS_EVERY_S: Final = 5e-3
 SEND_WITHIN_S: Final = 0.5
-"""So long a slow receiver may take to hear the last note-offs."""
+"""Longest time a slow receiver may take to hear the last note-offs."""
 
 
 class MidiPace:

@@ -129,7 +129,7 @@ class Offline:
             self.composer = ComposerStage(
                 self.board.ends("composer"), settings, generator, self.clock, tells_bars=True
             )
-            # Before whoever obeys it.
+            # Before the processes that obey it.
             self.turns.insert(0, Turn(PanicStage(self.board.ends("guardian"), self.clock), HOP_SIZE))
             self.turns += [
                 Turn(self.composer, GROUP_SIZE),

@@ -23,7 +23,7 @@ def wait_for(ring: object, longest_s: float) -> Callable[[], None]:
 
 
 def every(period_s: float) -> Callable[[], None]:
-    """On a grid of ``period_s``; a step that took longer skips what it missed."""
+    """On a grid of ``period_s``; after a step that took longer the missed turns are skipped."""
     next_s = time.monotonic()
 
     def wait() -> None:

@@ -85,7 +85,7 @@ def shared_inputs(settings: Settings) -> list[str]:
 
 
 def open_panic(settings: Settings, ends: Ends, clock: Clock, warn: Warn) -> PanicStage:
-    """The stage, with what this machine has of button and inputs."""
+    """The stage, with the panic button and MIDI inputs this machine has."""
     controller = None
     if patterns := shared_inputs(settings):
         learned = ControlsFile(controls_path(settings.runtime.state_dir, os.environ))

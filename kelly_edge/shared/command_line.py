@@ -134,7 +134,7 @@ def _told(error: BaseException, faults: tuple[type[Exception], ...]) -> tuple[in
     where = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(where[-1].filename).name} line {where[-1].lineno})" if where else ""
     fault = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    return EXIT_BUG, f"a fault of the program: {fault}{place}; please report it with what --debug prints"
+    return EXIT_BUG, f"a fault of the program: {fault}{place}; please report it with the output of --debug"
 
 
 def _hold_standard_files() -> None:
@@ -149,7 +149,7 @@ def _hold_standard_files() -> None:
 
 
 def _drop_output() -> None:
-    """Let go of what was not printed: Python would try again at its end, and print a traceback."""
+    """Drop unprinted output: Python would try again at its end, and print a traceback."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):

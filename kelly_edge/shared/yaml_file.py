@@ -34,7 +34,7 @@ _UNTAGGED: Final = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"
 
 
 class YamlFault(Exception):
-    """A file that is not what it should be: one line with the fault, the place and the remedy."""
+    """A file with a fault: one line with the fault, the place and the remedy."""
 
 
 def read_entries(path: Path, what: str, as_text: bool = False) -> tuple[Entry, ...]:

@@ -134,7 +134,7 @@ class Judged:
 
 def judge(known: KnownSound, sound: Float64, tracker: Callable[[NDArray[np.float32]], Heard]) -> Judged:
     """``sound`` (``known``'s, maybe in noise) heard, and laid on the reference."""
-    # Silence after, for what a tracker that looks back says late; none of it is judged.
+    # Silence after it, for trackers that look back and answer late; none of it is judged.
     padded = np.concatenate([sound, np.zeros(2 * WINDOW)]).astype(np.float32)
     heard = tracker(padded)
     at = np.arange(SETTLED, len(sound), HOP_SIZE)

@@ -50,7 +50,7 @@ def this_machine(settings_file: Path | None, overrides: Sequence[str]) -> Machin
 
 
 def doctor(settings_file: Path | None, overrides: Sequence[str], as_json: bool) -> int:
-    """Print what was found; 1 where something does not work, 0 otherwise."""
+    """Print the findings; 1 where something does not work, 0 otherwise."""
     rows = examine(this_machine(settings_file, overrides))
     n_faults = sum(row["level"] == FAULT for row in rows)
     if as_json:
@@ -68,7 +68,7 @@ def _print(rows: list[dict[str, str]]) -> None:
     for name in ("check", "", "found", "remedy"):
         table.add_column(name, overflow="fold")
     for row in rows:
-        # As Text: what was found holds names from outside, and brackets in them are no markup.
+        # As Text: findings hold names from outside, and brackets in them are no markup.
         cells = (row["check"], row["level"], row["found"], row["remedy"])
         table.add_row(*map(Text, cells), style=COLOURS[row["level"]])
     console.print(table)

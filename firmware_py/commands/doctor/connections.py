@@ -1,4 +1,4 @@
-"""Checks of what is connected: sound card, USB gadget, GPIO."""
+"""Checks of the connections: sound card, USB gadget, GPIO."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""Checks of what is installed and where it keeps things: settings, models, packages, folders."""
+"""Checks of the installation: settings, models, packages, folders."""
 
 import importlib.metadata
 import os

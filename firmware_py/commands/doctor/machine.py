@@ -1,4 +1,4 @@
-"""What a check looks at, and what it says: the machine below a root folder, the settings, a finding."""
+"""Input and output of a check: the machine below a root folder, the settings, a finding."""
 
 import os
 import shutil

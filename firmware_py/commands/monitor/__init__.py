@@ -25,7 +25,7 @@ from kelly_edge.errors import DeviceError
 
 LOOK_EVERY_S: Final = 0.25
 STEPS_WITHIN_S: Final = 1.0
-"""A box in which no process stepped for so long has stopped."""
+"""A box in which no process has stepped for this time has stopped."""
 LOW_PRIORITY: Final = 10
 
 

@@ -103,9 +103,7 @@ def _faults(reading: Mapping[str, Any]) -> Text:
     xruns = reading["xruns"]
     counts = [(f"{name} xruns", xruns[name]) for name in ("capture", "playback")]
     counts.append(("late blocks", xruns["late_blocks"]))
-    for process, name in (
-        (p, name) for p, names in FAULTS.items() for name in names if name not in SHOWN_APART
-    ):
+    for process, name in SHOWN:
         if n := reading["processes"][process]["counters"].get(name, 0):
             counts.append((f"{process} {name.removeprefix('n_').replace('_', ' ')}", n))
     text = Text()

@@ -110,7 +110,7 @@ class Recording:
 
     @property
     def samples(self) -> NDArray[np.float32]:
-        """All of it at once, for what is known to be short: float32 [n_samples]."""
+        """All samples at once, for recordings known to be short: float32 [n_samples]."""
         return np.concatenate(list(self.blocks()))
 
 
@@ -229,7 +229,7 @@ def _refuse_what_cannot_be_heard(name: str, file: soundfile.SoundFile) -> None:
 
 
 class _Survey:
-    """Reads a file to its end, or to damage; counts what it meets."""
+    """Reads a file to its end, or to damage; counts the faults it meets."""
 
     def __init__(self, path: Path, account: Account) -> None:
         self._path = path
@@ -289,6 +289,6 @@ class _Survey:
         return int(np.argmax(self._power))
 
     def level_db(self, channel: int) -> float:
-        """RMS of what is heard, dBFS."""
+        """RMS of the sound that is heard, dBFS."""
         power = self._mean_power if channel < 0 else float(self._power[channel])
         return gain_to_db(math.sqrt(power / max(1, self.n_frames)))

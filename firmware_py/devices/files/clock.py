@@ -1,6 +1,6 @@
 """The live clock: seconds since the stream began, the same in every process.
 
-The beginning is a CLOCK_MONOTONIC time in the run directory, put there once by whoever comes first;
+The beginning is a CLOCK_MONOTONIC time in the run directory, put there by the first process that needs it;
 wall-clock time is never asked, so setting the clock moves no note.
 """
 

@@ -1,6 +1,6 @@
 """numba's cache of compiled functions: a file that a power cut left half-written must not stop ``dsp``.
 
-numba replaces the files whole but does not wait for the disk, and raises whatever unpickling raises.
+numba replaces the files whole but does not wait for the disk, and passes on any exception of unpickling.
 """
 
 import contextlib

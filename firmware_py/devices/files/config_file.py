@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from kelly_edge.config import Settings, rules
+from kelly_edge.config import Settings, Value, rules
 from kelly_edge.config_check import Override, settings_from
 from kelly_edge.errors import ConfigError
 from kelly_edge.shared import yaml_file
@@ -106,3 +106,29 @@ def entries_from(text: str, name: str) -> tuple[Entry, ...]:
         return yaml_file.entries_from(text, name, WHAT)
     except YamlFault as error:
         raise ConfigError(str(error)) from None
+
+
+HEAD: Final = """\
+# Kelly Edge: every setting at its default. Each line says what the setting means, its limits and its unit.
+# Leave out what you do not change. `kelly-edge check config.yaml` reports every fault of this file at once.
+"""
+
+
+def settings_text() -> str:
+    """``config.yaml``: every setting at its default, with its meaning, limits and unit beside it."""
+    lines, last = [HEAD.rstrip()], ""
+    for section, name, rule, default in rules():
+        if section != last:
+            lines += ["", f"{section}:"]
+            last = section
+        lines.append(f"  {name}: {setting_text(default)}  # {rule.documentation}")
+    return "\n".join(lines) + "\n"
+
+
+def setting_text(value: Value) -> str:
+    """``value`` as YAML that is read back as the same."""
+    if isinstance(value, tuple):
+        return "[" + ", ".join(v if v.isidentifier() else f'"{v}"' for v in value) + "]"
+    if isinstance(value, str):
+        return value if value.isidentifier() else f'"{value}"'
+    return str(value).lower()

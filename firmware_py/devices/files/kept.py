@@ -45,7 +45,7 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600, is_lasting: bool
 
     Parameters
     ----------
-    is_lasting: wait until it is on the disk, for what must survive a power cut.
+    is_lasting: wait until it is on the disk, so that it survives a power cut.
 
     Raises
     ------

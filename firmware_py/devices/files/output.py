@@ -34,7 +34,7 @@ SNDFILE_SYSTEM_ERROR: Final = 2
 
 
 def refuse_to_overwrite(outputs: Iterable[Path], sources: Iterable[Path]) -> None:
-    """Nothing may be written onto what a command reads, by whatever name (links, case, ``..``).
+    """No command may write onto a file that it reads, under any name (links, case, ``..``).
 
     Raises
     ------

@@ -18,7 +18,7 @@ def release_name(prefix: str = sys.prefix) -> str:
 
 
 def use_compiled(environment: MutableMapping[str, str], root: Path = COMPILED) -> None:
-    """Let numba read what was compiled for this release, and write nothing; before numba is imported.
+    """Let numba read the functions compiled for this release, and write nothing; before numba is imported.
 
     A unit says so itself; a command by hand, as root too, must leave no compiled code in the release.
     """

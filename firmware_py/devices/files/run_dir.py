@@ -1,7 +1,7 @@
 """The run directory: where the processes of one box meet. One box at a time holds it.
 
 It may go while they run: logind removes a user's at logout. A process started after that would meet no
-other; so each looks whether what it opened still stands there (``RunDirWatch``), and all of them start again.
+other; so each checks whether its files still stand there (``RunDirWatch``), and all of them start again.
 """
 
 import array
@@ -118,7 +118,7 @@ class RunDirWatch:
 
 
 class HeldRunDir:
-    """``path`` for one box: emptied of what a killed one left, and emptied again at the end.
+    """``path`` for one box: emptied of the remains of a killed one, and emptied again at the end.
 
     Raises
     ------

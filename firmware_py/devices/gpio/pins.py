@@ -37,7 +37,7 @@ LINE_IS_USED: Final = 1
 
 
 class Queued(NamedTuple):
-    """An edge as it came: when it arrived here, the kernel's stamp (of whatever clock), pin and level."""
+    """An edge as it came: when it arrived here, the kernel's stamp (of the clock it uses), pin and level."""
 
     arrived_s: float
     stamp: float
@@ -183,7 +183,7 @@ class Pins:
         return tuple(self._levels)
 
     def ignore(self, pins: Iterable[int]) -> None:
-        """Hear nothing more of these contacts."""
+        """Stop listening to these contacts."""
         for pin in pins:
             if self._levels.pop(pin, None) is not None:
                 self._release(pin)

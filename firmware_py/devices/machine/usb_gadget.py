@@ -55,7 +55,7 @@ REFUSED: Final = (errno.ENOENT, errno.ENODEV, errno.EINVAL)
 
 @dataclass(frozen=True)
 class Status:
-    """What is there. ``controller`` is "" where it is not bound; ``state`` is the controller's word."""
+    """The gadget now. ``controller`` is "" where it is not bound; ``state`` is the controller's word."""
 
     functions: tuple[str, ...]
     controller: str
@@ -102,7 +102,7 @@ class Gadget:
         self._serial = serial
 
     def status(self) -> Status:
-        """What is there now."""
+        """The gadget as it is now."""
         tree = self._tree
         if not tree.exists(HOME):
             return Status((), "", "")
@@ -172,7 +172,7 @@ class Gadget:
         return {"serialnumber": self._serial, "manufacturer": PRODUCT, "product": PRODUCT}
 
     def _is_composed(self) -> bool:
-        """Whether what is there is what the settings ask for, complete."""
+        """Whether the gadget is complete and as the settings ask."""
         tree, linked = self._tree, set(self.status().functions)
         if (ECM in linked) != self._settings.ecm or not linked & set(ATTEMPTS[self._settings.function]):
             return False
@@ -227,7 +227,7 @@ class Gadget:
             self._tree.write(folder / name, value)
 
     def _remove(self) -> None:
-        """Whatever of it is there: after a fault it may be a part."""
+        """Its existing parts: after a fault it may be incomplete."""
         tree = self._tree
         if not tree.exists(HOME):
             return

@@ -1,7 +1,7 @@
 """MIDI inputs by name, for controllers: ALSA and JACK ports through python-rtmidi, and raw devices.
 
 Patterns are those of ``midi.inputs`` (see ``named_ports``). Ports of our own are never opened: what the box
-sends must not turn its knobs. ``receive`` is asked by ``control``, ten times a second.
+sends must not turn its knobs. ``receive`` is called by ``control``, ten times per second.
 """
 
 import os
@@ -37,7 +37,7 @@ class InputPort(Protocol):
 
 
 class RtMidiInput:
-    """A port of the ALSA sequencer or of JACK; rtmidi's own thread queues what comes."""
+    """A port of the ALSA sequencer or of JACK; rtmidi's own thread queues the messages."""
 
     def __init__(self, client: Any, name: str) -> None:
         self._in = client

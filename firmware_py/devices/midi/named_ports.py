@@ -3,7 +3,7 @@
 A pattern of ``midi.outputs`` or ``midi.inputs`` names ALSA ports (``*USB*``); ``jack:PATTERN`` names JACK
 ports and ``raw:/dev/snd/midiC1D0`` a device file or pipe (``port_names``). Ports of our own are never opened.
 
-ALSA takes a connection away when the other end goes, and says nothing to who writes to it. One that was
+ALSA takes a connection away when the other end goes, and says nothing to the writer. One that was
 unplugged and is back before anybody looked has its old name and number: that it was gone is read from
 /proc/asound/seq/clients.
 
@@ -61,7 +61,7 @@ class NamedPorts(Generic[P]):
     Parameters
     ----------
     patterns: as in the settings.
-    warn: told what comes and goes.
+    warn: told which ports come and go.
     """
 
     KIND: ClassVar[str]
@@ -132,7 +132,7 @@ class NamedPorts(Generic[P]):
     def _opened(self, port: P) -> None:
         """A port was opened, and that was said."""
 
-    # --- what is there ---------------------------------------------------------------------
+    # --- the ports at present ---------------------------------------------------------------------
 
     def _there(self) -> dict[str, Callable[[], P]]:
         found: dict[str, Callable[[], P]] = {}

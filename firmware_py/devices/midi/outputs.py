@@ -1,7 +1,7 @@
 """MIDI outputs by name: ALSA and JACK ports through python-rtmidi, and raw devices.
 
 Every port that matches ``midi.outputs`` (see ``named_ports``) is played to. ALSA accepts writes to
-a port that has gone, so that what is there is looked up by name: ``scan`` opens what came and closes
+a port that has gone, so ports are looked up by name: ``scan`` opens those that came and closes
 what went. It is called between notes, never while one is due.
 """
 

@@ -1,6 +1,6 @@
 """Which of the MIDI ports there are a pattern of ``midi.outputs`` or ``midi.inputs`` means.
 
-A pattern that is the name of a port means that port, whatever characters it is made of; ALSA's client and
+A pattern that is the name of a port means that port, whatever characters it holds; ALSA's client and
 port numbers, which change from one boot to the next, may be left out. Only where no port has that name is it
 read as a pattern of file names, first with brackets that stand for themselves, as in ``*Synth [A]*``.
 """

@@ -66,7 +66,7 @@ class WatchedMidi:
             self._cell.write(self._record)
 
     def all_arrived(self) -> None:
-        """Everything was released, and whoever listens has heard it."""
+        """Everything was released, and the receivers have heard it."""
         self._released.clear()
         self._is_on[:] = False
         self._cell.write(self._record)

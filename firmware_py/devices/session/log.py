@@ -37,7 +37,7 @@ CLOSE_WITHIN_S: Final = 2.0
 
 
 def warn(text: str) -> None:
-    """One line for a person, whatever names and messages from outside it holds."""
+    """One line for a person; names and messages from outside are made printable."""
     print(f"kelly-edge: {printed(text, LONGEST_LINE)}", file=sys.stderr, flush=True)
 
 
@@ -268,7 +268,7 @@ class _Writer:
 
 
 class LoggedReports:
-    """An ``Outlet`` into the session log: what was counted stands there though the box dies."""
+    """An ``Outlet`` into the session log: the counts are there even if the box dies."""
 
     n_lost = 0
 

@@ -32,7 +32,7 @@ except ImportError as error:
 XRUN: Final = -32
 """-EPIPE, as pyalsaaudio's read and write report it."""
 HANGS_AFTER_S: Final = 0.25
-"""A card that gave no period for so long is gone."""
+"""A card that delivers no period for this time is gone."""
 BYTES_PER_FRAME: Final = 4
 SURELY: Final = 3
 """Periods in a row after which a difference between the directions is no accident of looking."""
@@ -257,7 +257,7 @@ class AlsaCard:
             self._lose(str(error))
 
     def _align(self, capture: alsaaudio.PCM, playback: alsaaudio.PCM) -> None:
-        """Make up for what was played before the capture began: as much room here as is heard there."""
+        """Compensate for the sound played before the capture began, so that both streams are level."""
         for _ in range(ALIGN_ATTEMPTS):
             n_heard = capture.avail()
             n_room = playback.avail()

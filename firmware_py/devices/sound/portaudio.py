@@ -3,10 +3,10 @@
 PortAudio calls back from a thread of its own once a period; two short rings and an eventfd carry periods to
 and from the process's loop. (Its blocking calls were tried first: over JACK they corrupt the heap in
 PortAudio 19.6.) After an xrun of either direction the callback empties both rings and fills the playback
-ring with silence again, so that the latency stays what it was.
+ring with silence again, so that the latency stays the same.
 
 PortAudio lists devices once, when it is initialised, and cannot leave a server that died: a card that is
-lost ends the process, and whoever watches it (systemd, ``kelly-edge run``) starts it anew.
+lost ends the process, and its supervisor (systemd or ``kelly-edge run``) starts it anew.
 """
 
 # ruff: noqa: E402  (sounddevice asks every sound system as it is imported, and they must be quiet by then)
@@ -33,7 +33,7 @@ from kelly_edge.errors import DeviceError
 PREFIX: Final = "portaudio:"
 DEFAULT: Final = "default"
 HANGS_AFTER_S: Final = 0.25
-"""A card that gave no period for so long is gone."""
+"""A card that delivers no period for this time is gone."""
 MOST_CHANNELS: Final = 2
 """The mono sound goes to both ears."""
 

@@ -28,7 +28,7 @@ class Card(Protocol):
 
     @property
     def n_capture_xruns(self) -> int:
-        """Times that what was heard was lost."""
+        """Number of times that captured sound was lost."""
 
     @property
     def n_playback_xruns(self) -> int:
