@@ -42,7 +42,7 @@ lint: $(STAMP)
 # Under a minute once it is installed: what most changes break first.
 quick: lint
 	$(BIN)/python -m pytest -q -m "not slow and not faults" tests/signal tests/music tests/systemd tests/test_config.py \
-	  tests/test_channels.py tests/test_tests.py
+	  tests/board/test_channels.py tests/test_contracts.py tests/test_tests.py
 
 # T: only these tests, for instance T=tests/music.
 test: lint

@@ -16,6 +16,7 @@ from firmware_py.commands.common import become_owner
 from firmware_py.commands.examples import example_names
 from firmware_py.devices.files.release import use_compiled
 from kelly_edge.errors import KellyError
+from kelly_edge.panel import LEARNABLE
 from kelly_edge.shared.command_line import Parser, path_argument, run_command, seconds_argument
 
 
@@ -44,21 +45,6 @@ class _Version(argparse.Action):
             known = "of unknown version (not installed)"
         print(f"kelly-edge {known}")
         parser.exit()
-
-
-LEARNABLE: Final = (
-    "valence",
-    "arousal",
-    "density",
-    "dry_wet",
-    "brightness",
-    "octave",
-    "voice",
-    "programme",
-    "panic",
-    "resume",
-    "session",
-)
 
 
 PROCESSES: Final = {
@@ -94,10 +80,10 @@ EXAMPLES: Final = {
 
 def _run(args: argparse.Namespace) -> int:
     """Run ``commands/MODULE.py``, the only one loaded: ``--help`` and ``panic`` stay quick on a Pi."""
+    command = import_module(f"firmware_py.commands.{args.module}")
     if args.as_owner:
-        # Before numba is loaded: it keeps compiled functions where the user may write.
         become_owner(args)
-    return int(import_module(f"firmware_py.commands.{args.module}").run(args))
+    return int(command.run(args))
 
 
 def parser_of_commands() -> argparse.ArgumentParser:

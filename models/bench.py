@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.commands.bench import Subject, emotion_subject, measure, print_costs, subjects
+from firmware_py.commands.costs import Subject, emotion_subject, measure, print_costs, subjects
 from firmware_py.runtimes.artefacts import load
 from firmware_py.runtimes.rtneural import weights_in
 from kelly_edge.config import Settings

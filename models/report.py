@@ -14,7 +14,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from firmware_py.commands.bench import Cost, measure, subjects
+from firmware_py.commands.costs import Cost, measure, subjects
 from firmware_py.runtimes.artefacts import load, names_of_kind
 from kelly_edge.config import Settings
 from kelly_edge.errors import KellyError

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,12 @@ def test_every_place_of_the_architecture_exists() -> None:
     places = re.findall(r"`((?:kelly_edge|firmware_py|models|deploy|systemd)[\w/]*(?:\.py|\.yaml|/))`", table)
     assert len(places) > 20
     assert [place for place in places if not (ROOT / place).exists()] == []
+
+
+@pytest.mark.parametrize("package", ["kelly_edge", "firmware_py"])
+def test_the_layers_of_the_architecture_are_those_of_the_contracts(package: str) -> None:
+    [line] = re.findall(rf"^{package}: +(.*)$", (ROOT / "docs/architecture.md").read_text(), re.M)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [layers] = [c["layers"] for c in contracts if c.get("containers") == [package]]
+    told = [{word.strip() for word in layer.split("|")} for layer in line.split("─▶")]
+    assert told == [{word.strip() for word in layer.split("|")} for layer in layers]

@@ -95,8 +95,10 @@ class Composing:
     def __init__(self, settings: Settings) -> None:
         self.clock, self.board, self.out = VirtualClock(), memory_board(), RecordingMidi()
         generator: Any = PlainGenerator()
-        self.stage = ComposerStage(self.board, settings, generator, self.clock, tells_bars=True)
-        self.midi = MidiStage(self.board, self.out, self.clock)
+        self.stage = ComposerStage(
+            self.board.ends("composer"), settings, generator, self.clock, tells_bars=True
+        )
+        self.midi = MidiStage(self.board.ends("midi"), self.out, self.clock)
         self.board.cells["knobs"].write(initial_knobs(settings))
         self.heard = np.zeros((), HEARD_DTYPE)
         self.heard["presence"] = self.heard["confidence"] = 1.0
@@ -249,7 +251,11 @@ def spoken(settings: Settings, n_harmonics: int) -> np.ndarray:
     board, clock, period = memory_board(), VirtualClock(), settings.audio.period
     voice = new_voice(settings, [Harmonics(n_harmonics)])
     board.cells["knobs"].write(initial_knobs(settings))
-    stage, out, block = DspStage(board, MODELS[0].emotion, voice, period, clock), [], np.zeros(period, "f4")
+    stage, out, block = (
+        DspStage(board.ends("dsp"), MODELS[0].emotion, voice, period, clock),
+        [],
+        np.zeros(period, "f4"),
+    )
     for start in range(0, len(TONE) - period + 1, period):
         board.rings["capture"].write(TONE[start : start + period])
         stage.step()

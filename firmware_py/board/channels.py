@@ -1,9 +1,9 @@
 """Rings carry what flows, cells hold what is: the only ways processes meet.
 
-A ring has one writer and one reader, records of one dtype and shape, and a writer that never
-blocks: full means drop and count. A cell holds the latest value for any number of readers. Both are
-Protocols here; the in-memory ones serve the offline and test wirings, where one loop steps every
-stage in turn, and those of ``pipes`` meet the same contract between processes.
+A ring has one reader, records of one dtype and shape, and a writer that never blocks: full means drop and
+count. A cell holds the latest value for any number of readers. The ends of both are Protocols here; the
+in-memory ones serve the offline and test wirings, where one loop steps every stage in turn, and those of
+``pipes`` meet the same contract between processes.
 """
 
 from collections import deque
@@ -13,13 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Ring(Protocol):
-    """A bounded queue of records."""
+class RingWriter(Protocol):
+    """The end of a ring where records go in."""
 
     n_dropped: int
+    """Records that found the ring full; whoever writes may begin to count again."""
 
     def write(self, record: NDArray[Any]) -> bool:
         """Append a copy of ``record``; False (and counted) when the ring is full."""
+
+    def n_waiting(self) -> int:
+        """Records not yet read."""
+
+
+class RingReader(Protocol):
+    """The end of a ring where records come out."""
 
     def read(self, out: NDArray[Any]) -> bool:
         """Move the oldest record into ``out``; False when the ring is empty."""
@@ -28,14 +36,26 @@ class Ring(Protocol):
         """Records not yet read."""
 
 
-class Cell(Protocol):
-    """The latest value of a record."""
+class Ring(RingWriter, RingReader, Protocol):
+    """A bounded queue of records, both ends of it."""
+
+
+class CellWriter(Protocol):
+    """The end of a cell that sets its value."""
 
     def write(self, record: NDArray[Any]) -> None:
         """Replace the value by a copy of ``record``."""
 
+
+class CellReader(Protocol):
+    """The end of a cell that looks at its value."""
+
     def read(self, out: NDArray[Any]) -> bool:
         """Copy the value into ``out``; False when nothing was ever written."""
+
+
+class Cell(CellWriter, CellReader, Protocol):
+    """The latest value of a record, both ends of it."""
 
 
 class MemoryRing:

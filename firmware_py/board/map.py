@@ -1,5 +1,7 @@
 """The board: every ring and cell, its record, its writer and its readers. The map of the box.
 
+``Board.ends`` gives a process the ends that the map gives it and no others, live, offline and in tests.
+
 audio ══capture══▶ dsp ══playback══▶ audio        dsp ══heard══▶ composer, ──heard──▶ control
 composer ══notes, bars══▶ midi                          control ──knobs──▶ dsp, composer, midi
 composer ──target──▶ control, ──alive──▶ midi     midi ══played══▶ control
@@ -10,16 +12,26 @@ guardian ──panic──▶ audio, midi, control          control ──knobs�
 command line ══panic══▶ guardian, ══commands══▶ control
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from firmware_py.board.channels import Cell, MemoryCell, MemoryRing, Ring
+from firmware_py.board.channels import (
+    Cell,
+    CellReader,
+    CellWriter,
+    MemoryCell,
+    MemoryRing,
+    Ring,
+    RingReader,
+    RingWriter,
+)
 from firmware_py.board.pipes import FileCell, PipeRing
-from firmware_py.board.telemetry import TELEMETRY_DTYPES, TIMES_DTYPE
+from firmware_py.board.telemetry import COUNTERS, TELEMETRY_DTYPES, TIMES_DTYPE
 from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE
 
 TARGET_DTYPE: Final = np.dtype(
@@ -41,7 +53,7 @@ BAR_DTYPE: Final = np.dtype(
         ("n_beats", "<u4"),
         ("number", "<u4"),
         ("tonic", "<i1"),  # pitch class 0..11 of the key it was written in, -1 unknown
-        ("mode", "<i1"),  # 1 major, 0 minor, -1 unknown
+        ("mode", "<i1"),  # Mode
     ]
 )
 """A bar that was committed: the ``bars`` ring, for MIDI clock and the tempo map of performance.mid."""
@@ -75,7 +87,7 @@ COMPOSING_DTYPE: Final = np.dtype(
         # steering.SteeringState
         ("valence", "<f8"),
         ("arousal", "<f8"),
-        ("programme", "<i1"),  # index into PROGRAMMES, -1 none
+        ("programme", "<i1"),  # Programme, -1 none
         ("own_valence", "<f8"),
         ("own_arousal", "<f8"),
         ("heard_s", "<f8"),
@@ -102,13 +114,19 @@ SAMPLE_DTYPE: Final = np.dtype("<f4")
 
 @dataclass(frozen=True)
 class RingSpec:
-    """A row of the map: ``capacity`` records from one writer to one reader."""
+    """A row of the map: ``capacity`` records from one writer to one reader.
+
+    ``drops`` is the writer's counter of records that found the ring full. ``primer`` fills the ring before
+    its writer begins.
+    """
 
     record: str
     dtype: np.dtype[Any]
     capacity: int
     writer: str
     reader: str
+    drops: str = ""
+    primer: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,13 +139,17 @@ class CellSpec:
 
 
 RINGS: Final[Mapping[str, RingSpec]] = {
-    "capture": RingSpec("float32 [period]", SAMPLE_DTYPE, 64, "audio", "dsp"),
-    "playback": RingSpec("float32 [period]", SAMPLE_DTYPE, 64, "dsp", "audio"),
-    "heard": RingSpec("HEARD_DTYPE, every hop group", HEARD_DTYPE, 64, "dsp", "composer"),
-    "notes": RingSpec(f"NOTE_DTYPE, {NOTE_DTYPE.itemsize} bytes", NOTE_DTYPE, 1_024, "composer", "midi"),
-    "played": RingSpec("NOTE_DTYPE", NOTE_DTYPE, 1_024, "midi", "control"),
-    "bars": RingSpec("BAR_DTYPE, where they are asked for", BAR_DTYPE, 64, "composer", "midi"),
-    # A ring each, so that a panic is heard though control stands still.
+    "capture": RingSpec("float32 [period]", SAMPLE_DTYPE, 64, "audio", "dsp", "n_capture_dropped"),
+    # audio begins with a hop of silence: dsp needs a whole one before it answers.
+    "playback": RingSpec("float32 [period]", SAMPLE_DTYPE, 64, "dsp", "audio", "n_blocks_dropped", "audio"),
+    "heard": RingSpec("HEARD_DTYPE, every hop group", HEARD_DTYPE, 64, "dsp", "composer", "n_heard_dropped"),
+    "notes": RingSpec("NOTE_DTYPE", NOTE_DTYPE, 1_024, "composer", "midi", "n_notes_dropped"),
+    "played": RingSpec("NOTE_DTYPE", NOTE_DTYPE, 1_024, "midi", "control", "n_played_dropped"),
+    "bars": RingSpec(
+        "BAR_DTYPE, where they are asked for", BAR_DTYPE, 64, "composer", "midi", "n_bars_dropped"
+    ),
+    # A ring each, so that a panic is heard though control stands still. A full one holds more of the same
+    # words than will ever be obeyed.
     "panic": RingSpec("COMMAND_DTYPE", COMMAND_DTYPE, 64, "command line", "guardian"),
     "commands": RingSpec("COMMAND_DTYPE", COMMAND_DTYPE, 64, "command line", "control"),
 }
@@ -137,6 +159,8 @@ CELLS: Final[Mapping[str, CellSpec]] = {
     "panic": CellSpec(PANIC_DTYPE, "guardian", ("audio", "midi", "control")),
     "target": CellSpec(TARGET_DTYPE, "composer", ("control",)),
     **{f"telemetry_{p}": CellSpec(dtype, p, ("control",)) for p, dtype in TELEMETRY_DTYPES.items()},
+    # The guardian sees that midi lives.
+    "telemetry_midi": CellSpec(TELEMETRY_DTYPES["midi"], "midi", ("control", "guardian")),
     **{f"times_{p}": CellSpec(TIMES_DTYPE, p, ("control",)) for p in TELEMETRY_DTYPES},
     "send_error": CellSpec(TIMES_DTYPE, "midi", ("control",)),
     "alive": CellSpec(ALIVE_DTYPE, "composer", ("midi",)),
@@ -145,12 +169,70 @@ CELLS: Final[Mapping[str, CellSpec]] = {
 }
 
 
+PROCESSES: Final = tuple(COUNTERS)
+
+
+class NotOnTheMap(LookupError):
+    """A process asked for an end that the map does not give it: a fault of the program."""
+
+
 @dataclass(frozen=True)
 class Board:
-    """The channels of one wiring, by the names of the map."""
+    """The channels of one wiring, by the names of the map; whoever lays it out sees all of them."""
 
     rings: Mapping[str, Ring]
     cells: Mapping[str, Cell]
+
+    def ends(self, process: str) -> "Ends":
+        """The ends of ``process``. Raises ``NotOnTheMap`` where the box has no such process."""
+        if process not in PROCESSES:
+            raise NotOnTheMap(f"there is no process {process}, but {', '.join(PROCESSES)}")
+        return Ends(self, process)
+
+
+class Ends:
+    """What one process has of the board: the ends that the map gives it, and no others.
+
+    Each method raises ``NotOnTheMap`` for any other end.
+    """
+
+    def __init__(self, board: Board, process: str) -> None:
+        self.process = process
+        self._board = board
+        self._drops = [
+            (name, spec.drops) for name, spec in RINGS.items() if spec.drops and spec.writer == process
+        ]
+
+    def ring_to_write(self, name: str) -> RingWriter:
+        """Where records of the ring ``name`` go in."""
+        spec = RINGS[name]
+        self._see_that_it_may("write", "ring", name, (spec.writer, spec.primer))
+        return self._board.rings[name]
+
+    def ring_to_read(self, name: str) -> RingReader:
+        """Where records of the ring ``name`` come out."""
+        self._see_that_it_may("read", "ring", name, (RINGS[name].reader,))
+        return self._board.rings[name]
+
+    def cell_to_write(self, name: str) -> CellWriter:
+        """Where the value of the cell ``name`` is set."""
+        self._see_that_it_may("write", "cell", name, (CELLS[name].writer,))
+        return self._board.cells[name]
+
+    def cell_to_read(self, name: str) -> CellReader:
+        """Where the value of the cell ``name`` is seen; who sets it may see it too."""
+        spec = CELLS[name]
+        self._see_that_it_may("read", "cell", name, (spec.writer, *spec.readers))
+        return self._board.cells[name]
+
+    def count_drops(self, counters: NDArray[Any]) -> None:
+        """Put into this process's ``counters`` what found its rings full."""
+        for name, counter in self._drops:
+            counters[counter] = self._board.rings[name].n_dropped
+
+    def _see_that_it_may(self, verb: str, kind: str, name: str, processes: Sequence[str]) -> None:
+        if self.process not in processes:
+            raise NotOnTheMap(f"{self.process} does not {verb} the {kind} {name}, says the map")
 
 
 def memory_board() -> Board:

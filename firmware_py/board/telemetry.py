@@ -58,6 +58,21 @@ COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Process → names of its counters. Counters only rise while a process lives."""
 
+FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "audio": ("n_capture_xruns", "n_playback_xruns", "n_late_blocks", "n_capture_dropped"),
+    "dsp": ("n_blocks_dropped", "n_heard_dropped"),
+    "composer": (
+        "n_short_context",
+        "n_continuation",
+        "n_rest",
+        "n_late_bars",
+        "n_notes_dropped",
+        "n_bars_dropped",
+    ),
+    "midi": ("n_late", "n_stale", "n_panics", "n_guardian_stalls", "n_played_dropped"),
+}
+"""Counters that a person wants to stay at 0: ``control`` tells when they rise, ``monitor`` shows them."""
+
 ROUTINE_COUNTERS: Final = frozenset(
     ("n_periods", "n_hops", "n_emotion_steps", "n_bars", "n_full", "n_silent_bars", "n_pulses")
 )

@@ -13,6 +13,7 @@ from firmware_py.ports import Journal
 from kelly_edge.contract import QUADRANTS
 from kelly_edge.emotion.features import SOUNDING_DB
 from kelly_edge.shared.printed import printed
+from kelly_edge.units import SILENCE_DB
 
 DIGITS: Final = 3
 """Of the numbers in a summary."""
@@ -25,7 +26,7 @@ class Heard:
 
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal
-        self.loudest_db = -120.0
+        self.loudest_db = SILENCE_DB
         self._rows = {name: array("d") for name in ("time_s", "valence", "arousal", "presence")}
         self._quadrants = array("b")
 
@@ -63,7 +64,11 @@ class Heard:
             if n_notes == 0:
                 yield f"{name}: too little music was heard for an answer: no note was played"
         elif self.loudest_db < SOUNDING_DB:
-            level = "silence" if self.loudest_db <= -119.0 else f"{self.loudest_db:.0f} dBFS at its loudest"
+            level = (
+                "silence"
+                if self.loudest_db <= SILENCE_DB + 1.0
+                else f"{self.loudest_db:.0f} dBFS at its loudest"
+            )
             yield (
                 f"{name}: too quiet to be heard as music ({level}; {SOUNDING_DB:.0f} is needed), so no "
                 "emotion is told; raise the gain of the microphone"

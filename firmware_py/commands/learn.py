@@ -19,6 +19,15 @@ from firmware_py.devices.files.learned_controls import (
 )
 from firmware_py.devices.session.log import warn
 from firmware_py.ports.learned import CC, N_COARSE, SEVEN_BIT, SWITCH, Learned, described
+from firmware_py.ports.midi import (
+    CHANNEL_PRESSURE,
+    KEY_PRESSURE,
+    KIND,
+    NOTE_ON,
+    PITCH_BEND,
+    PROGRAM_CHANGE,
+    SCAN_SOON_S,
+)
 from firmware_py.processes.controller_kinds import Source, Verdict
 from firmware_py.processes.controller_values import Selection
 from firmware_py.processes.controllers import CONTROLS, Inputs
@@ -28,18 +37,17 @@ from kelly_edge.errors import ConfigError, DeviceError
 from kelly_edge.shared.printed import printed
 
 LOOK_EVERY_S: Final = 0.05
-SCAN_EVERY_S: Final = 0.5
 RESTS_AFTER_S: Final = 0.7
 """After this time without a message a hand has finished a turn or a press."""
 PEDALS: Final = range(64, 70)
 """Control changes that MIDI defines as pedals: from 64 on they are down, whether or not they send what lies
 between."""
 OTHER_MESSAGES: Final = {
-    0x90: "notes",
-    0xA0: "key pressure",
-    0xC0: "program changes",
-    0xD0: "channel pressure",
-    0xE0: "pitch bend",
+    NOTE_ON: "notes",
+    KEY_PRESSURE: "key pressure",
+    PROGRAM_CHANGE: "program changes",
+    CHANNEL_PRESSURE: "channel pressure",
+    PITCH_BEND: "pitch bend",
 }
 
 
@@ -59,7 +67,7 @@ class Chooser:
         """Take in one message."""
         channel = message[0] & 0x0F
         if not self._guard.admits(port, message, now_s):
-            if (kind := OTHER_MESSAGES.get(message[0] & 0xF0)) is not None:
+            if (kind := OTHER_MESSAGES.get(message[0] & KIND)) is not None:
                 self._others[port, channel, kind] = self._others.get((port, channel, kind), 0) + 1
             return
         number, value = message[1], message[2]
@@ -128,7 +136,7 @@ def listen(
     chooser, end_s, scan_s, told = Chooser(control), now_s() + seconds, 0.0, set[str]()
     while not (is_over := now_s() >= end_s):
         if now_s() >= scan_s:
-            scan_s = now_s() + SCAN_EVERY_S
+            scan_s = now_s() + SCAN_SOON_S
             inputs.scan()
         for port, message in inputs.receive():
             chooser.hear(port, message, now_s())

@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 from firmware_py.devices.files.output import OutputFolder
 from firmware_py.devices.session.reader import PLAYED, SessionReader, find_session
+from kelly_edge.contract import RUNGS, Rung
 from kelly_edge.errors import OutputError
 
 RUNG_COLOURS: Final = {
-    "full": "#30507a",
-    "short_context": "#6b8f3a",
-    "continuation": "#b07020",
-    "rest": "#999999",
+    Rung.FULL: "#30507a",
+    Rung.SHORT_CONTEXT: "#6b8f3a",
+    Rung.CONTINUATION: "#b07020",
+    Rung.REST: "#999999",
 }
 CURVES: Final = (("valence", "#c0392b"), ("arousal", "#2471a3"))
 EMOTION_COLUMNS: Final = ("time_s", "valence", "arousal", "target valence", "target arousal")
 NOTE_COLUMNS: Final = ("onset_s", "duration_s", "pitch", "velocity", "rung")
 LONGEST_S: Final = 1e9
 """Thirty years: no time in a session is later."""
-RUNGS: Final = tuple(RUNG_COLOURS)
 
 
 @dataclass

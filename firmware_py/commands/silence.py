@@ -13,5 +13,6 @@ def run(args: argparse.Namespace) -> int:
     """The sub-command."""
     settings = settings_of(args)
     board = file_board(make_run_dir(settings.runtime.run_dir), settings.audio.period)
-    print_summary({"notes released": silence_outputs(board, settings.midi.outputs, warn)}, args.json)
+    n_notes = silence_outputs(board.ends("guardian"), settings.midi.outputs, warn)
+    print_summary({"notes released": n_notes}, args.json)
     return 0

@@ -69,3 +69,28 @@ class Edge(NamedTuple):
     time_s: float
     pin: int
     is_high: bool
+
+
+class Knobs(Protocol):
+    """What hands move, at the panel, at a controller and on the command line: ``control``'s knobs."""
+
+    knobs: NDArray[Any]
+    """A 0-d KNOBS_DTYPE array: where they are."""
+    start: NDArray[Any]
+    """Where the settings put them."""
+
+    @property
+    def is_panic(self) -> bool:
+        """Whether the box is silent until somebody resumes."""
+
+    def turn(self, time_s: float, **values: float) -> None:
+        """Set knobs by name."""
+
+    def press_panic(self, time_s: float) -> None:
+        """Silence everything that sounds, until somebody resumes."""
+
+    def resume(self, time_s: float) -> None:
+        """End the silence of a panic."""
+
+    def begin_session(self, time_s: float) -> None:
+        """Begin a new session: the programme's clock starts again."""

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
+from firmware_py.ports.midi import FIRST_MODE_MESSAGE, N_CHANNELS
 from kelly_edge.shared.printed import printed
 
-N_CHANNELS, N_NUMBERS = 16, 120
-"""Control changes from 120 on are mode messages, no controllers."""
+N_NUMBERS: Final = FIRST_MODE_MESSAGE
 N_COARSE: Final = 32
 """Control changes below are the coarse halves (MSB) of 14-bit ones, whose fine halves (LSB) are 32 higher."""
 NO_PARAMETER: Final = 0x3FFF

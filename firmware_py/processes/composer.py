@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from firmware_py.board.map import ALIVE_DTYPE, BAR_DTYPE, COMPOSING_DTYPE, TARGET_DTYPE, Board
+from firmware_py.board.map import ALIVE_DTYPE, BAR_DTYPE, COMPOSING_DTYPE, TARGET_DTYPE, Ends
 from firmware_py.board.telemetry import new_counters
 from firmware_py.ports import Clock
 from firmware_py.processes.composing import Composing, fill_record, read_composing
@@ -26,6 +26,7 @@ from kelly_edge.contract import (
     NOTE_DTYPE,
     PROGRAMMES,
     RUNGS,
+    Rung,
 )
 from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_music, tempo_to_play
 from kelly_edge.emotion.steering import first_state, lead_of, new_session, steer, target_emotion
@@ -36,9 +37,6 @@ from kelly_edge.music.generator import Generator, Target
 from kelly_edge.music.scheduler import COMMIT_S, GroupTime, Plan, PlannedBar
 from kelly_edge.units import clamp
 
-FULL, SHORT, CONTINUATION, REST = (
-    RUNGS.index(rung) for rung in ("full", "short_context", "continuation", "rest")
-)
 MARGIN = 1.5
 """A rung is taken when this many times its recent cost fits into the time left."""
 FORGET = 0.85
@@ -67,26 +65,27 @@ class ComposerStage:
 
     def __init__(
         self,
-        board: Board,
+        ends: Ends,
         settings: Settings,
         generator: Generator,
         clock: Clock,
         tells_bars: bool = False,
     ) -> None:
-        self._heard_ring = board.rings["heard"]
-        self._knobs_cell = board.cells["knobs"]
-        self._target_cell = board.cells["target"]
-        self._telemetry = board.cells["telemetry_composer"]
-        self._notes = board.rings["notes"]
-        self._bars = board.rings["bars"]
+        self._ends = ends
+        self._heard_ring = ends.ring_to_read("heard")
+        self._knobs_cell = ends.cell_to_read("knobs")
+        self._target_cell = ends.cell_to_write("target")
+        self._telemetry = ends.cell_to_write("telemetry_composer")
+        self._notes = ends.ring_to_write("notes")
+        self._bars = ends.ring_to_write("bars")
         self._bar = np.zeros((), BAR_DTYPE)
         self._tells_bars = tells_bars or settings.midi.clock
         self._settings = settings
         self._generator = generator
         self._clock = clock
-        self._composing_cell = board.cells["composing"]
+        self._composing_cell = ends.cell_to_write("composing")
         self._composing = np.zeros((), COMPOSING_DTYPE)
-        before = read_composing(self._composing_cell)
+        before = read_composing(ends.cell_to_read("composing"))
         self._steering = before.steering
         self._following = before.following
         self._leading = before.leading
@@ -94,7 +93,7 @@ class ComposerStage:
         self._fitting = Fitting()
         self._presence = before.presence
         self._resting = before.is_resting
-        self._cost_s = {FULL: 0.0, SHORT: 0.0}
+        self._cost_s: dict[int, float] = {Rung.FULL: 0.0, Rung.SHORT_CONTEXT: 0.0}
         self._plan = Plan(
             settings.envelope,
             commit_s=COMMIT_S + settings.midi.latency_ms / 1_000.0,
@@ -108,7 +107,7 @@ class ComposerStage:
         self._knobs["programme"] = PROGRAMMES.index(settings.emotion.programme)
         self._note = np.zeros((), NOTE_DTYPE)
         self._target_record = np.zeros((), TARGET_DTYPE)
-        self._alive_cell = board.cells["alive"]
+        self._alive_cell = ends.cell_to_write("alive")
         self._alive = np.zeros((), ALIVE_DTYPE)
         self._alive["born_s"] = clock.now_s()
         self.counters = new_counters("composer")
@@ -155,6 +154,7 @@ class ComposerStage:
         if self._plan.end_s < now_s + self._settings.composer.look_ahead_s + self._plan.commit_s:
             self._compose(target, now_s)
         self.counters["n_replanned"] = self._plan.n_replanned
+        self._ends.count_drops(self.counters)
         self._telemetry.write(self.counters)
         self._keep()
 
@@ -258,15 +258,15 @@ class ComposerStage:
     def _rung(self, margin_s: float) -> int:
         """The best rung whose work fits into ``margin_s``, judged by its recent cost."""
         if margin_s < LATE_CONTINUATION_S:
-            return REST
+            return Rung.REST
         for rung, cost_s in self._cost_s.items():
             if margin_s >= MARGIN * cost_s:
                 return rung
-        return CONTINUATION
+        return Rung.CONTINUATION
 
     def _compose(self, target: Target, now_s: float) -> None:
         begin_s = self._clock.now_s()
-        rung = REST if self._resting else self._rung(self._plan.end_s - max(begin_s, now_s))
+        rung = Rung.REST if self._resting else self._rung(self._plan.end_s - max(begin_s, now_s))
         bar = self._generator.compose_bar(target, rung)
         if self._resting:
             # Silence is counted in beats, so that the music begins soon after somebody plays.
@@ -284,7 +284,7 @@ class ComposerStage:
         bar["start_s"], bar["beat_s"] = planned.start_s, 60.0 / planned.tempo_bpm
         bar["n_beats"], bar["number"] = planned.bar.n_beats, planned.bar.number
         bar["tonic"], bar["mode"] = planned.bar.tonic, planned.bar.mode
-        self.counters["n_bars_dropped"] += not self._bars.write(bar)
+        self._bars.write(bar)
 
     def _send(self, planned: PlannedBar) -> None:
         if self._tells_bars:
@@ -303,7 +303,7 @@ class ComposerStage:
             note["channel"] = channel
             note["rung"] = planned.bar.rung
             note["bar"] = planned.bar.number
-            self.counters["n_notes" if self._notes.write(note) else "n_notes_dropped"] += 1
+            self.counters["n_notes"] += self._notes.write(note)
         counts = self._envelope.counts
         self.counters["n_bound_register"] = counts.register
         self.counters["n_bound_velocity"] = counts.velocity

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from firmware_py.board.channels import Cell
+from firmware_py.board.channels import CellReader
 from firmware_py.board.map import PANIC_DTYPE
 
 GUARDIAN_STALLED_S: Final = 0.2
@@ -14,7 +14,7 @@ GUARDIAN_STALLED_S: Final = 0.2
 class PanicWatch:
     """What the ``panic`` cell asks of a process that sounds."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: CellReader) -> None:
         self._cell = cell
         self._record = np.zeros((), PANIC_DTYPE)
         self._n_beats = 0

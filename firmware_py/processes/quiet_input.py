@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from firmware_py.board.map import Board
+from firmware_py.board.map import Ends
 from firmware_py.ports import Clock
 from kelly_edge.contract import HEARD_DTYPE
 from kelly_edge.emotion.features import SOUNDING_DB
@@ -29,8 +29,8 @@ class QuietInput:
         each time, up to ``LONGEST_PAUSE_S``.
     """
 
-    def __init__(self, board: Board, warn: Callable[[str], None], clock: Clock) -> None:
-        self._cell = board.cells["heard"]
+    def __init__(self, ends: Ends, warn: Callable[[str], None], clock: Clock) -> None:
+        self._cell = ends.cell_to_read("heard")
         self._warn = warn
         self._clock = clock
         self._heard = np.zeros((), HEARD_DTYPE)

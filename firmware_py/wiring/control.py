@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from firmware_py.board.map import Board
+from firmware_py.board.map import Ends
 from firmware_py.devices.files.clock import StreamClock
 from firmware_py.devices.files.learned_controls import ControlsFile, controls_path
 from firmware_py.devices.files.prometheus import PrometheusFile
@@ -107,14 +107,14 @@ class ControlParts:
         self.control.publish()
 
 
-def open_control(settings: Settings, board: Board, clock: StreamClock) -> ControlParts:
+def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlParts:
     """The parts the settings ask for."""
     log = open_log(settings)
     guard = FeedbackGuard()
-    control = ControlStage(board, settings, log, guard.played)
-    reports = ReportStage(board, clock, open_outlets(settings, log))
-    commands = CommandStage(board, control, clock)
-    watch, quiet_input = WatchStage(board, log, warn, clock), QuietInput(board, warn, clock)
+    control = ControlStage(ends, settings, log, guard.played)
+    reports = ReportStage(ends, clock, open_outlets(settings, log))
+    commands = CommandStage(ends, control, clock)
+    watch, quiet_input = WatchStage(ends, log, warn, clock), QuietInput(ends, warn, clock)
     parts = ControlParts(control, commands, watch, quiet_input, reports, log)
     if settings.midi.inputs:
         from firmware_py.devices.midi.inputs import MidiInputs
@@ -130,7 +130,5 @@ def open_control(settings: Settings, board: Board, clock: StreamClock) -> Contro
             clock,
         )
     if settings.panel.chip != "none":
-        parts.panel = open_panel(
-            settings, make_run_dir(settings.runtime.run_dir), board, control, warn, clock
-        )
+        parts.panel = open_panel(settings, make_run_dir(settings.runtime.run_dir), ends, control, warn, clock)
     return parts

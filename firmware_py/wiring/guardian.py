@@ -13,12 +13,13 @@ from typing import Final
 
 import numpy as np
 
-from firmware_py.board.map import SOUNDING_DTYPE, Board
+from firmware_py.board.map import SOUNDING_DTYPE, Ends
 from firmware_py.board.pipes import FileCell
 from firmware_py.board.telemetry import new_counters
-from firmware_py.devices.midi.outputs import ALL_SOUND_OFF, MidiPorts, Port
+from firmware_py.devices.midi.outputs import SILENCE, MidiPorts, Port
 from firmware_py.devices.midi.port_names import JACK
 from firmware_py.devices.midi.watched import silence
+from firmware_py.ports.midi import SCAN_EVERY_S
 from firmware_py.processes.panic import PanicStage
 
 STALLED_S: Final = 0.1
@@ -37,10 +38,6 @@ def deliver(ports: MidiPorts, within_s: float) -> None:
     ports.close()
 
 
-SCAN_EVERY_S: Final = 1.0
-"""Instruments on JACK that come and go are noticed so often."""
-
-
 class StandbyPorts(MidiPorts):
     """Ports held open for the worst case; opening one is heard by nobody."""
 
@@ -48,10 +45,10 @@ class StandbyPorts(MidiPorts):
         pass
 
 
-def silence_outputs(board: Board, outputs: Sequence[str], warn: Callable[[str], None]) -> int:
-    """Release what the ``sounding`` cell of ``board`` holds on ``outputs``; returns how many notes."""
+def silence_outputs(ends: Ends, outputs: Sequence[str], warn: Callable[[str], None]) -> int:
+    """Release what the ``sounding`` cell holds on ``outputs``; returns how many notes."""
     sounding = np.zeros((), SOUNDING_DTYPE)
-    if not board.cells["sounding"].read(sounding) or not sounding["is_on"].any():
+    if not ends.cell_to_read("sounding").read(sounding) or not sounding["is_on"].any():
         return 0
     ports = MidiPorts(outputs, warn)
     n_notes = silence(ports, sounding)
@@ -63,9 +60,9 @@ class GuardianStage:
     """One ``step()`` decides on panics; it looks whether ``midi`` goes on, and acts once when it does not."""
 
     def __init__(
-        self, board: Board, outputs: Sequence[str], warn: Callable[[str], None], panic: PanicStage
+        self, ends: Ends, outputs: Sequence[str], warn: Callable[[str], None], panic: PanicStage
     ) -> None:
-        self._board = board
+        self._ends = ends
         self._panic = panic
         on_jack = [pattern for pattern in outputs if pattern.startswith(JACK)]
         self._outputs = [pattern for pattern in outputs if pattern not in on_jack]
@@ -73,13 +70,13 @@ class GuardianStage:
         self._scanned_s = time.monotonic()
         self._sounding = np.zeros((), SOUNDING_DTYPE)
         self._warn = warn
-        pulse = board.cells["telemetry_midi"]
+        pulse = ends.cell_to_read("telemetry_midi")
         assert isinstance(pulse, FileCell)
         self._pulse = pulse
         self._n_pulses = pulse.n_writes
         self._beat_s = time.monotonic()
         self._has_acted = False
-        self._telemetry = board.cells["telemetry_guardian"]
+        self._telemetry = ends.cell_to_write("telemetry_guardian")
         self.counters = new_counters("guardian")
         self._telemetry.write(self.counters)
 
@@ -105,9 +102,9 @@ class GuardianStage:
         """Release what sounds."""
         if self._panic.is_on:
             self._silence_all()
-        if self._standby.names and self._board.cells["sounding"].read(self._sounding):
+        if self._standby.names and self._ends.cell_to_read("sounding").read(self._sounding):
             silence(self._standby, self._sounding)
-        n_notes = silence_outputs(self._board, self._outputs, _nobody)
+        n_notes = silence_outputs(self._ends, self._outputs, _nobody)
         if n_notes:
             self.counters["n_silences"] += 1
             self.counters["n_released"] += n_notes
@@ -116,7 +113,7 @@ class GuardianStage:
 
     def _silence_all(self) -> None:
         """In place of ``midi``: tell a panic to every channel, whatever is known to sound."""
-        for message in ALL_SOUND_OFF:
+        for message in SILENCE:
             self._standby.send(0.0, *message)
         # Ports are told the same as they are opened.
         deliver(MidiPorts(self._outputs, _nobody), SEND_WITHIN_S)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from firmware_py.board.map import SOUNDING_DTYPE, Board, file_board, memory_board
+from firmware_py.board.map import SOUNDING_DTYPE, Board, Ends, file_board, memory_board
 from firmware_py.board.pipes import PipeRing
 from firmware_py.devices.files.clock import StreamClock, shared_clock
 from firmware_py.devices.files.run_dir import RunDirWatch, make_run_dir
@@ -50,10 +50,10 @@ class Part:
     close: Callable[[], None]
 
 
-Builder = Callable[[Settings, Board, StreamClock], Part]
+Builder = Callable[[Settings, Ends, StreamClock], Part]
 
 
-def build_audio(settings: Settings, board: Board, clock: StreamClock) -> Part:
+def build_audio(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     """The sound card and the limiter."""
     from firmware_py.devices.offline import RecordingCard
     from firmware_py.processes.audio import AudioStage
@@ -68,18 +68,18 @@ def build_audio(settings: Settings, board: Board, clock: StreamClock) -> Part:
     # Loud, so that the limiter works.
     loud = np.resize(np.array([2.0, -2.0], np.float32), N_WARM_PERIODS * audio.period)
     card = RecordingCard(loud, N_WARM_PERIODS, audio.period)
-    warm = AudioStage(memory_board(), card, new_limiter(), audio.period)
+    warm = AudioStage(memory_board().ends("audio"), card, new_limiter(), audio.period)
     for _ in range(N_WARM_PERIODS):
         warm.step()
     live_card = open_card(audio, warn)
-    stage = AudioStage(board, live_card, new_limiter(), audio.period)
+    stage = AudioStage(ends, live_card, new_limiter(), audio.period)
     return Part(stage, live_card.wait, audio.period / SAMPLE_RATE_HZ, live_card.close)
 
 
 N_WARM_PERIODS: Final = 16
 
 
-def build_dsp(settings: Settings, board: Board, clock: StreamClock) -> Part:
+def build_dsp(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     """Emotion and voice."""
     from firmware_py.devices.files.compiled_cache import forget_damaged
 
@@ -92,12 +92,13 @@ def build_dsp(settings: Settings, board: Board, clock: StreamClock) -> Part:
 
     emotion, decoders, period = open_emotion(settings), open_decoders(settings), settings.audio.period
     _warm_dsp(settings, emotion, decoders, clock)
-    stage = DspStage(board, emotion, new_voice(settings, decoders), period, clock)
+    stage = DspStage(ends, emotion, new_voice(settings, decoders), period, clock)
     block = np.zeros(period, np.float32)
     # Sound captured while there was no dsp is too old to answer.
-    while board.rings["capture"].read(block):
+    capture = ends.ring_to_read("capture")
+    while capture.read(block):
         continue
-    return Part(stage, wait_for(board.rings["capture"], 0.1), HOP_SIZE / SAMPLE_RATE_HZ, nothing)
+    return Part(stage, wait_for(capture, 0.1), HOP_SIZE / SAMPLE_RATE_HZ, nothing)
 
 
 def _warm_dsp(
@@ -109,7 +110,7 @@ def _warm_dsp(
     from firmware_py.wiring.dsp_models import new_voice
 
     warm, period = memory_board(), settings.audio.period
-    stage = DspStage(warm, emotion, new_voice(settings, decoders), period, clock)
+    stage = DspStage(warm.ends("dsp"), emotion, new_voice(settings, decoders), period, clock)
     n_samples = 2 * HOPS_PER_EMOTION_STEP * HOP_SIZE
     tone = 0.3 * np.sin(2.0 * np.pi * 440.0 / SAMPLE_RATE_HZ * np.arange(n_samples))
     knobs = initial_knobs(settings)
@@ -128,28 +129,30 @@ def compile_functions(settings: Settings) -> None:
     _warm_dsp(settings, open_emotion(settings), open_decoders(settings), StreamClock(time.monotonic()))
 
 
-def build_midi(settings: Settings, board: Board, clock: StreamClock) -> Part:
+def build_midi(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     """The MIDI outputs."""
     from firmware_py.devices.midi.outputs import MidiPorts
     from firmware_py.devices.midi.watched import ON_TIME_S, WatchedMidi
     from firmware_py.processes.midi import MidiStage
-    from firmware_py.processes.midi_clock import ClockedMidi, MidiClock
+    from firmware_py.processes.midi_clock import ClockedMidi, MidiClock, NoteStage
     from firmware_py.wiring.guardian import silence_outputs
-    from firmware_py.wiring.midi_pace import QUIET_S, MidiPace, NoteStage
+    from firmware_py.wiring.midi_pace import QUIET_S, MidiPace
 
     _warm_midi()
     # What one before it left sounding, should the guardian be gone too.
-    silence_outputs(board, settings.midi.outputs, lambda text: None)
+    silence_outputs(ends, settings.midi.outputs, lambda text: None)
     ports = MidiPorts(settings.midi.outputs, warn)
-    out = WatchedMidi(ports, board.cells["sounding"], clock, np.zeros((), SOUNDING_DTYPE))
-    notes = MidiStage(board, out, clock)
+    out = WatchedMidi(ports, ends.cell_to_write("sounding"), clock, np.zeros((), SOUNDING_DTYPE))
+    notes = MidiStage(ends, out, clock)
     stage: NoteStage = notes
     quiet_s = QUIET_S
     if settings.midi.clock:
         latency_s = 1e-3 * settings.midi.latency_ms
-        stage = ClockedMidi(notes, MidiClock(board.rings["bars"], ports, clock, latency_s))
+        stage = ClockedMidi(notes, MidiClock(ends.ring_to_read("bars"), ports, clock, latency_s))
         quiet_s = QUIET_BETWEEN_PULSES_S
-    pace = MidiPace(stage, board.rings["notes"], out, ports, clock, board.cells["send_error"], quiet_s)
+    pace = MidiPace(
+        stage, ends.ring_to_read("notes"), out, ports, clock, ends.cell_to_write("send_error"), quiet_s
+    )
     return Part(stage, pace.wait, ON_TIME_S, pace.close)
 
 
@@ -165,8 +168,10 @@ def _warm_midi() -> None:
     from firmware_py.processes.midi import MidiStage
 
     board, clock, note = memory_board(), VirtualClock(), np.zeros((), NOTE_DTYPE)
-    out = WatchedMidi(RecordingMidi(), board.cells["sounding"], clock, np.zeros((), SOUNDING_DTYPE))
-    stage = MidiStage(board, out, clock)
+    ends = board.ends("midi")
+    sounding = ends.cell_to_write("sounding")
+    out = WatchedMidi(RecordingMidi(), sounding, clock, np.zeros((), SOUNDING_DTYPE))
+    stage = MidiStage(ends, out, clock)
     for n in range(N_WARM_NOTES):
         note["due_s"], note["duration_s"], note["pitch"], note["velocity"] = 0.1 * n, 0.05, 60 + n, 64
         board.rings["notes"].write(note)
@@ -176,35 +181,35 @@ def _warm_midi() -> None:
     stage.release_all(clock.time_s)
 
 
-def build_composer(settings: Settings, board: Board, clock: StreamClock) -> Part:
+def build_composer(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     """The composing model."""
     from firmware_py.processes.composer import ComposerStage
     from firmware_py.wiring.composer_models import BeatingNetwork, new_generator, open_composer_network
 
     network = BeatingNetwork(open_composer_network(settings))
-    stage = ComposerStage(board, settings, new_generator(settings, network), clock)
+    stage = ComposerStage(ends, settings, new_generator(settings, network), clock)
     network.beat = stage.beat
-    heard, ring = np.zeros((), HEARD_DTYPE), board.rings["heard"]
+    heard, ring = np.zeros((), HEARD_DTYPE), ends.ring_to_read("heard")
     # Hop groups heard while there was no composer are past.
     while ring.read(heard):
         continue
     return Part(stage, wait_for(ring, 0.05), 1.0, nothing)
 
 
-def build_control(settings: Settings, board: Board, clock: StreamClock) -> Part:
+def build_control(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     """Knobs, session log, reports and controllers."""
     from firmware_py.wiring.control import open_control
 
-    parts = open_control(settings, board, clock)
+    parts = open_control(settings, ends, clock)
     return Part(parts, parts.pace(0.1), 0.1, parts.close)
 
 
-def build_guardian(settings: Settings, board: Board, clock: StreamClock) -> Part:
+def build_guardian(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     """Who decides on panics, and releases the notes of a ``midi`` that is gone."""
     from firmware_py.wiring.guardian import LOOK_EVERY_S, GuardianStage
     from firmware_py.wiring.panic import open_panic
 
-    stage = GuardianStage(board, settings.midi.outputs, warn, open_panic(settings, board, clock, warn))
+    stage = GuardianStage(ends, settings.midi.outputs, warn, open_panic(settings, ends, clock, warn))
     return Part(stage, every(LOOK_EVERY_S), SILENT_WITHIN_S, stage.act)
 
 
@@ -302,7 +307,8 @@ def run_process(process: str, settings: Settings, builders: Mapping[str, Builder
         run_dir = make_run_dir(settings.runtime.run_dir)
         board, clock = file_board(run_dir, settings.audio.period), shared_clock(run_dir)
         watch = BoardWatch(board, run_dir)
-        part = builders[process](settings, board, clock)
+        ends = board.ends(process)
+        part = builders[process](settings, ends, clock)
         for number in STOPPING_SIGNALS:
             signal.signal(number, stop.ask)
     manager = ServiceManager(os.environ)
@@ -315,7 +321,7 @@ def run_process(process: str, settings: Settings, builders: Mapping[str, Builder
             part.stage,
             part.wait,
             part.deadline_s,
-            board.cells[f"times_{process}"],
+            ends.cell_to_write(f"times_{process}"),
             stop,
             manager.alive,
             watch.is_whole,

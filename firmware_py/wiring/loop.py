@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from firmware_py.board.channels import Cell
+from firmware_py.board.channels import CellWriter
 from firmware_py.board.telemetry import Times
 from firmware_py.devices.offline import VirtualClock
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
@@ -74,7 +74,7 @@ def run_live(
     stage: Stage,
     wait: Callable[[], None],
     deadline_s: float,
-    times_cell: Cell,
+    times_cell: CellWriter,
     stop: Stop,
     alive: Callable[[], None] = _nobody,
     is_whole: Callable[[], bool] = _always,

@@ -1,34 +1,22 @@
 """What ``midi`` waits for: the moment the next note is due."""
 
 import select
-from typing import Final, Protocol
+from typing import Final
 
-from firmware_py.board.channels import Cell
+from firmware_py.board.channels import CellWriter
 from firmware_py.board.pipes import PipeRing
 from firmware_py.devices.midi.outputs import MidiPorts
 from firmware_py.devices.midi.watched import WatchedMidi
 from firmware_py.ports import Clock
+from firmware_py.ports.midi import SCAN_SOON_S
+from firmware_py.processes.midi_clock import NoteStage
 from firmware_py.wiring.guardian import deliver
 
-SCAN_EVERY_S: Final = 0.5
 QUIET_S: Final = 0.01
 WAKE_EARLY_S: Final = 5e-4
 LOOK_AT_KNOBS_EVERY_S: Final = 5e-3
 SEND_WITHIN_S: Final = 0.5
 """Longest time a slow receiver may take to hear the last note-offs."""
-
-
-class NoteStage(Protocol):
-    """What plays notes at their times."""
-
-    def step(self) -> None:
-        """Send what is due."""
-
-    def next_due_s(self) -> float:
-        """When something must be sent next."""
-
-    def release_all(self, now_s: float) -> None:
-        """Release what sounds."""
 
 
 class MidiPace:
@@ -48,7 +36,7 @@ class MidiPace:
         out: WatchedMidi,
         ports: MidiPorts,
         clock: Clock,
-        errors_cell: Cell,
+        errors_cell: CellWriter,
         quiet_s: float = QUIET_S,
     ) -> None:
         assert isinstance(notes, PipeRing)
@@ -71,7 +59,7 @@ class MidiPace:
                 self._ports.flush()
             self._out.settle()
             if left_s > self._quiet_s and now_s > self._scan_s:
-                self._scan_s = now_s + SCAN_EVERY_S
+                self._scan_s = now_s + SCAN_SOON_S
                 self._ports.scan()
                 self._errors_cell.write(self._out.errors.record)
             left_s = stage.next_due_s() - clock.now_s()

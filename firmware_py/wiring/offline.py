@@ -113,18 +113,24 @@ class Offline:
         self._entries = ListJournal()
         self.journal = journal or self._entries
         limiter = Limiter(settings.limiter.ceiling_db, settings.limiter.release_ms)
-        self.control = ControlStage(self.board, settings, self.journal)
-        self.audio = AudioStage(self.board, self.card, limiter, self.period)
+        self.control = ControlStage(self.board.ends("control"), settings, self.journal)
+        self.audio = AudioStage(self.board.ends("audio"), self.card, limiter, self.period)
         self.dsp = DspStage(
-            self.board, models.emotion, new_voice(settings, models.decoders), self.period, self.clock
+            self.board.ends("dsp"),
+            models.emotion,
+            new_voice(settings, models.decoders),
+            self.period,
+            self.clock,
         )
-        self.midi = MidiStage(self.board, self.midi_out, self.clock)
+        self.midi = MidiStage(self.board.ends("midi"), self.midi_out, self.clock)
         self.turns = [Turn(self.audio, self.period), Turn(self.dsp, HOP_SIZE)]
         if composer:
             generator = new_generator(settings, models.composer)
-            self.composer = ComposerStage(self.board, settings, generator, self.clock, tells_bars=True)
+            self.composer = ComposerStage(
+                self.board.ends("composer"), settings, generator, self.clock, tells_bars=True
+            )
             # Before the processes that obey it.
-            self.turns.insert(0, Turn(PanicStage(self.board, self.clock), HOP_SIZE))
+            self.turns.insert(0, Turn(PanicStage(self.board.ends("guardian"), self.clock), HOP_SIZE))
             self.turns += [
                 Turn(self.composer, GROUP_SIZE),
                 Turn(self.midi, HOP_SIZE),
@@ -142,9 +148,10 @@ class Offline:
         """Play the recording from its beginning to its end; what sounds there ends as it would have."""
         n_hops = self.n_samples // HOP_SIZE
         bars, bar = [], np.zeros((), BAR_DTYPE)
+        committed = self.board.ends("midi").ring_to_read("bars")
 
         def hop_done(n_done: int) -> None:
-            while self.board.rings["bars"].read(bar):
+            while committed.read(bar):
                 bars.append(bar.copy())
             if after_hop is not None:
                 after_hop(n_done)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from firmware_py.board.map import Board
+from firmware_py.board.map import Ends
 from firmware_py.devices.gpio.pins import Pins, Pots, no_pin, open_factory
-from firmware_py.ports import Clock
+from firmware_py.ports import Clock, Knobs
 from firmware_py.processes.lamp import LampStage
-from firmware_py.processes.panel import Knobs, PanelStage, control_pins, panel_pins
+from firmware_py.processes.panel import PanelStage, control_pins, panel_pins
 from kelly_edge.config import PanelSettings, Settings
 from kelly_edge.errors import DeviceError
 from kelly_edge.panel import read_pot
@@ -72,7 +72,7 @@ class PanelParts:
 
 
 def new_panel(
-    settings: Settings, factory: Any, board: Board, knobs: Knobs, warn: Warn, clock: Clock
+    settings: Settings, factory: Any, ends: Ends, knobs: Knobs, warn: Warn, clock: Clock
 ) -> PanelParts:
     """The panel on the pins of ``factory``.
 
@@ -86,18 +86,18 @@ def new_panel(
     except DeviceError as error:
         warn(str(error))
         pots = None
-    lamp = LampStage(board, lamp_on(pins, panel), clock)
+    lamp = LampStage(ends, lamp_on(pins, panel), clock)
     stage = PanelStage(panel, pins, pots, knobs, len(settings.voice.names), warn, clock, lamp.flash)
     return PanelParts(pins, pots, stage, lamp)
 
 
 def open_panel(
-    settings: Settings, run_dir: Path, board: Board, knobs: Knobs, warn: Warn, clock: Clock
+    settings: Settings, run_dir: Path, ends: Ends, knobs: Knobs, warn: Warn, clock: Clock
 ) -> PanelParts | None:
     """The panel, or None: a box without one, or with a broken one (which is told), plays on."""
     try:
         factory = open_factory(settings.panel.chip, run_dir)
-        return None if factory is None else new_panel(settings, factory, board, knobs, warn, clock)
+        return None if factory is None else new_panel(settings, factory, ends, knobs, warn, clock)
     except DeviceError as error:
         warn(f"no panel: {error}")
         return None

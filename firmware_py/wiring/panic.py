@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from firmware_py.board.map import Board
+from firmware_py.board.map import Ends
 from firmware_py.devices.box_packages import missing_package
 from firmware_py.devices.files.learned_controls import ControlsFile, controls_path
 from firmware_py.devices.gpio.pins import Pins, no_pin, open_factory
@@ -84,11 +84,11 @@ def shared_inputs(settings: Settings) -> list[str]:
     return [pattern for pattern in settings.midi.inputs if not pattern.startswith(shut)]
 
 
-def open_panic(settings: Settings, board: Board, clock: Clock, warn: Warn) -> PanicStage:
+def open_panic(settings: Settings, ends: Ends, clock: Clock, warn: Warn) -> PanicStage:
     """The stage, with the panic button and MIDI inputs this machine has."""
     controller = None
     if patterns := shared_inputs(settings):
         learned = ControlsFile(controls_path(settings.runtime.state_dir, os.environ))
         inputs = PanicInputs(patterns, lambda text: None)
         controller = PanicController(inputs, learned.changed, clock.now_s)
-    return PanicStage(board, clock, open_panic_button(settings, warn), controller)
+    return PanicStage(ends, clock, open_panic_button(settings, warn), controller)

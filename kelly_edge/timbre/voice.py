@@ -14,8 +14,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from kelly_edge.contract import HOP_RATE_HZ, HOP_SIZE, N_HARMONICS, SAMPLE_RATE_HZ
-from kelly_edge.signal.loudness import LoudnessMeter
-from kelly_edge.timbre.controls import LOUDNESS_FLOOR_DB, Controls
+from kelly_edge.signal.loudness import LOUDNESS_FLOOR_DB, LoudnessMeter
+from kelly_edge.timbre.controls import Controls
 from kelly_edge.timbre.synth import Synth
 
 Float32 = NDArray[np.float32]

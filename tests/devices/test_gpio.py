@@ -91,9 +91,14 @@ class Rig:
         self.settings: Settings = load_settings(None, overrides)
         self.clock, self.board, self.journal = VirtualClock(), memory_board(), ListJournal()
         self.told: list[str] = []
-        self.control = ControlStage(self.board, self.settings, self.journal)
+        self.control = ControlStage(self.board.ends("control"), self.settings, self.journal)
         self.parts: PanelParts = new_panel(
-            self.settings, wires.factory, self.board, self.control, self.told.append, self.clock
+            self.settings,
+            wires.factory,
+            self.board.ends("control"),
+            self.control,
+            self.told.append,
+            self.clock,
         )
 
     def step(self, n: int = 10) -> None:
@@ -571,11 +576,13 @@ def test_a_machine_without_a_header_plays_without_a_panel(
     monkeypatch.setattr(gpio, "DEVICES", tmp_path)
     told: list[str] = []
     board = memory_board()
-    control = ControlStage(board, Settings(), ListJournal())
-    assert open_panel(Settings(), tmp_path, board, control, told.append, VirtualClock()) is None
+    control = ControlStage(board.ends("control"), Settings(), ListJournal())
+    assert (
+        open_panel(Settings(), tmp_path, board.ends("control"), control, told.append, VirtualClock()) is None
+    )
     assert told == []
     asked = load_settings(None, ["panel.chip=gpio-sim.0-node0"])
-    assert open_panel(asked, tmp_path, board, control, told.append, VirtualClock()) is None
+    assert open_panel(asked, tmp_path, board.ends("control"), control, told.append, VirtualClock()) is None
     assert told == [
         "no panel: no GPIO chip is called gpio-sim.0-node0; `gpiodetect` lists them, set panel.chip"
     ]

@@ -50,7 +50,7 @@ class Outlet:
 
 def test_each_outlet_is_told_at_its_own_pace_and_at_the_end() -> None:
     board, clock, often, seldom = memory_board(), VirtualClock(5.0), Outlet(), Outlet()
-    stage = ReportStage(board, clock, ((often, 1.0), (seldom, 10.0)))
+    stage = ReportStage(board.ends("control"), clock, ((often, 1.0), (seldom, 10.0)))
     for n in range(301):
         clock.time_s = 5.0 + n / 10
         stage.step()
@@ -63,7 +63,7 @@ def test_each_outlet_is_told_at_its_own_pace_and_at_the_end() -> None:
 def test_a_report_holds_exactly_what_was_counted() -> None:
     board, clock = memory_board(), VirtualClock()
     outlet = Outlet()
-    stage = ReportStage(board, clock, ((outlet, 1.0),))
+    stage = ReportStage(board.ends("control"), clock, ((outlet, 1.0),))
     for process in COUNTERS:
         counters = new_counters(process)
         for n, name in enumerate(counters.dtype.names or ()):

@@ -114,7 +114,7 @@ class Trial:
         self.ports = MidiPorts((instrument.output,), lambda text: None)
         cell = FusedCell(self.board.cells["sounding"], fuse)
         self.out = WatchedMidi(self.ports, cell, self.clock, np.zeros((), SOUNDING_DTYPE))
-        self.stage = MidiStage(self.board, self.out, self.clock)
+        self.stage = MidiStage(self.board.ends("midi"), self.out, self.clock)
         self._instrument, self._chance, self._patch, self._fuse = instrument, chance, patch, fuse
 
     def play(self, receives: bool) -> None:
@@ -151,7 +151,7 @@ def test_no_note_is_left_when_midi_is_killed_anywhere(
         trial.ports.close()  # The kernel's part of a kill.
         instrument.listen()
         n_with_notes += bool(instrument.sounding)
-        silence_outputs(trial.board, (instrument.output,), lambda text: None)
+        silence_outputs(trial.board.ends("guardian"), (instrument.output,), lambda text: None)
         instrument.listen()
         assert not instrument.sounding, f"trial {seed}"
     print(f"{n_killed} of {N_TRIALS // 2} were killed, {n_with_notes} with notes sounding")
@@ -172,7 +172,7 @@ def test_no_note_is_left_when_the_guardian_steps_in_and_midi_goes_on(
         while trial.clock.time_s < LONGEST_S + 2.5:
             if stop_s < trial.clock.time_s:
                 stop_s = LONGEST_S + 9.0
-                silence_outputs(trial.board, (instrument.output,), lambda text: None)
+                silence_outputs(trial.board.ends("guardian"), (instrument.output,), lambda text: None)
                 instrument.listen()
                 assert not instrument.sounding, f"trial {seed}: the guardian left notes"
                 n_stopped += 1

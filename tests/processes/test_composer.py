@@ -45,9 +45,11 @@ class Rig:
         self.network = SlowNetwork(models.composer, self.clock)
         settings = Settings()
         beating = BeatingNetwork(self.network)
-        self.stage = ComposerStage(self.board, settings, new_generator(settings, beating), self.clock)
+        self.stage = ComposerStage(
+            self.board.ends("composer"), settings, new_generator(settings, beating), self.clock
+        )
         beating.beat = self.stage.beat
-        self.midi = MidiStage(self.board, self.out, self.clock)
+        self.midi = MidiStage(self.board.ends("midi"), self.out, self.clock)
         self.heard = np.zeros((), HEARD_DTYPE)
         self.heard["presence"] = self.heard["confidence"] = 1.0
         self.heard["tonic"] = self.heard["mode"] = -1

@@ -59,7 +59,7 @@ class Therapy:
 
     def restart(self) -> None:
         """The composer dies and another one starts."""
-        self.stage = ComposerStage(self.board, self.settings, Quiet(), self.clock)  # type: ignore[arg-type]
+        self.stage = ComposerStage(self.board.ends("composer"), self.settings, Quiet(), self.clock)  # type: ignore[arg-type]
 
     def turn(self, **values: float) -> None:
         for name, value in values.items():

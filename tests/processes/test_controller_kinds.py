@@ -212,7 +212,7 @@ def driven(learned: Learned, gesture: Gesture, path: Path, control: str = "valen
     """The knob's values while ``gesture`` is played to a control process begun anew from the stored map."""
     store_controls(path, (learned,))
     clock, board = VirtualClock(), memory_board()
-    knobs = ControlStage(board, Settings(), ListJournal())
+    knobs = ControlStage(board.ends("control"), Settings(), ListJournal())
     stage = ControllerStage(
         knobs, Cable(gesture, clock), ControlsFile(path).changed, FeedbackGuard(), N_VOICES, print, clock
     )

@@ -111,7 +111,7 @@ def test_the_longest_look_ahead_of_the_shortest_rests_may_be_taken_back(models: 
     overrides = ("composer.look_ahead_s=8", "midi.latency_ms=500")
     overrides += ("envelope.tempo_max_bpm=300", "envelope.tempo_min_bpm=299")
     settings, clock, board = load_settings(None, overrides), VirtualClock(), memory_board()
-    stage = ComposerStage(board, settings, new_generator(settings, models.composer), clock)
+    stage = ComposerStage(board.ends("composer"), settings, new_generator(settings, models.composer), clock)
     heard: Any = np.zeros((), HEARD_DTYPE)
     heard["tonic"] = heard["mode"] = -1
     for group in range(240):

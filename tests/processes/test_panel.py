@@ -61,7 +61,7 @@ class Rig:
         self.settings = load_settings(None, overrides)
         self.clock, self.board, self.log = VirtualClock(), memory_board(), Entries()
         self.hands = Hands(self.clock)
-        self.control = ControlStage(self.board, self.settings, self.log)
+        self.control = ControlStage(self.board.ends("control"), self.settings, self.log)
         self.told: list[str] = []
         self.n_pages = 0
         self.stage = PanelStage(

@@ -16,7 +16,7 @@ class Rig:
         self.clock = VirtualClock()
         self.told: list[tuple[float, str]] = []
         self.stage = QuietInput(
-            self.board, lambda line: self.told.append((self.clock.time_s, line)), self.clock
+            self.board.ends("control"), lambda line: self.told.append((self.clock.time_s, line)), self.clock
         )
 
     def run(self, seconds: float, level_db: float | None) -> None:

@@ -14,7 +14,7 @@ class Rig:
         self.clock = VirtualClock()
         self.told: list[tuple[float, str]] = []
         self.counters = new_counters("audio")
-        self.watch = WatchStage(self.board, ListJournal(), self.hear, self.clock)
+        self.watch = WatchStage(self.board.ends("control"), ListJournal(), self.hear, self.clock)
 
     def hear(self, text: str) -> None:
         self.told.append((self.clock.time_s, text))

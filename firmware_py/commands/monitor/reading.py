@@ -11,14 +11,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board.map import CELLS
+from firmware_py.board.map import CELLS, PROCESSES
 from firmware_py.board.pipes import CellView
 from firmware_py.board.telemetry import COUNTERS, TIMES_DTYPE, as_dict, quantile_s, summary_ms
 from firmware_py.devices.machine.health import ROOT, governors, temperature_c, throttled_flags
 from kelly_edge.contract import PROGRAMMES, QUADRANTS
 from kelly_edge.errors import DeviceError
 
-PROCESSES: Final = tuple(name.removeprefix("times_") for name in CELLS if name.startswith("times_"))
 RECENT_S: Final = 10.0
 HEARD: Final = (
     "time_s", "valence", "arousal", "confidence", "presence", "level_db", "f0_hz", "f0_confidence",

@@ -8,19 +8,24 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from firmware_py.board.telemetry import FAULTS
 from kelly_edge.shared.printed import printed
 
 BAR_WIDTH: Final = 21
 NOTE_NAMES: Final = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 LEVEL_DB: Final = (-80.0, 0.0)
 HOT_C: Final = 75.0
-FAULTS: Final = (
-    ("midi", "n_late"), ("midi", "n_stale"), ("dsp", "n_blocks_dropped"), ("composer", "n_short_context"),
-    ("composer", "n_continuation"), ("composer", "n_rest"), ("composer", "n_late_bars"),
-    ("audio", "n_capture_dropped"), ("dsp", "n_heard_dropped"), ("composer", "n_notes_dropped"),
-    ("composer", "n_bars_dropped"), ("midi", "n_played_dropped"),
-)  # fmt: skip
-"""Counters that a person wants to stay at 0, beside the xruns."""
+SHOWN_APART: Final = ("n_capture_xruns", "n_playback_xruns", "n_late_blocks", "n_panics")
+"""Faults that the screen always shows, in places of their own."""
+SHOWN: Final = (
+    *((process, name) for process, names in FAULTS.items() for name in names if name not in SHOWN_APART),
+    ("midi", "n_composer_stalls"),
+    ("midi", "n_pulses_skipped"),
+    ("guardian", "n_silences"),
+    ("control", "n_entries_lost"),
+    ("control", "n_reports_lost"),
+)
+"""Process and counter: shown where it is not 0. The last five are told of, if at all, by others."""
 
 
 def note_name(pitch: float) -> str:
@@ -98,7 +103,7 @@ def _faults(reading: Mapping[str, Any]) -> Text:
     xruns = reading["xruns"]
     counts = [(f"{name} xruns", xruns[name]) for name in ("capture", "playback")]
     counts.append(("late blocks", xruns["late_blocks"]))
-    for process, name in FAULTS:
+    for process, name in SHOWN:
         if n := reading["processes"][process]["counters"].get(name, 0):
             counts.append((f"{process} {name.removeprefix('n_').replace('_', ' ')}", n))
     text = Text()

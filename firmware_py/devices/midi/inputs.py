@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from firmware_py.devices.box_packages import missing_package
 from firmware_py.devices.midi.named_ports import NamedPorts
 from firmware_py.devices.midi.port_names import stable_name
+from firmware_py.ports.midi import CHANNEL_PRESSURE, FIRST_REALTIME, KIND, NOTE_OFF, PROGRAM_CHANGE, SYSTEM
 
 try:
     import rtmidi  # type: ignore[import-untyped,unused-ignore]
@@ -21,9 +22,8 @@ CLIENT_NAME: Final = "kelly_edge_controls"
 MAX_MESSAGES: Final = 1_024
 """A controller that sends more between two looks is cut off: the newest positions follow anyway."""
 SHORT_MESSAGE: Final = 3
-FIRST_STATUS, FIRST_SYSTEM, FIRST_REALTIME = 0x80, 0xF0, 0xF8
-ONE_DATA_BYTE: Final = (0xC0, 0xD0)
-"""Program change and channel pressure."""
+FIRST_STATUS: Final = NOTE_OFF
+ONE_DATA_BYTE: Final = (PROGRAM_CHANGE, CHANNEL_PRESSURE)
 
 
 class InputPort(Protocol):
@@ -75,11 +75,11 @@ class ChannelMessages:
                 continue
             if byte >= FIRST_STATUS:
                 # A system message ends running status; its data bytes belong to nobody.
-                self._status = byte if byte < FIRST_SYSTEM else 0
+                self._status = byte if byte < SYSTEM else 0
                 self._data.clear()
             elif self._status:
                 self._data.append(byte)
-                n_data = 1 if self._status & 0xF0 in ONE_DATA_BYTE else 2
+                n_data = 1 if self._status & KIND in ONE_DATA_BYTE else 2
                 if len(self._data) == n_data:
                     messages.append(bytes((self._status, *self._data)))
                     self._data.clear()

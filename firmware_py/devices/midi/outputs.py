@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from firmware_py.devices.box_packages import missing_package
 from firmware_py.devices.midi.named_ports import SEQUENCER, NamedPorts
+from firmware_py.ports.midi import ALL_NOTES_OFF, CONTROL_CHANGE, KIND, N_CHANNELS, NOTE_ON, TIMING_CLOCK
 
 try:
     import rtmidi  # type: ignore[import-untyped,unused-ignore]
@@ -19,10 +20,10 @@ except ImportError as error:
     raise missing_package(error) from None
 
 CLIENT_NAME: Final = "kelly_edge_midi"
-TIMING_CLOCK: Final = 0xF8
 MAX_PENDING_BYTES: Final = 150
-"""A slow receiver gets no further note than this: 50 ms of a MIDI cable (31,250 baud)."""
-ALL_SOUND_OFF: Final = tuple((0xB0 | channel, 123, 0) for channel in range(16))
+"""Beyond this backlog of a slow receiver note-ons are dropped: 50 ms of a MIDI cable (31,250 baud)."""
+SILENCE: Final = tuple((CONTROL_CHANGE | channel, ALL_NOTES_OFF, 0) for channel in range(N_CHANNELS))
+"""What ends every note, of whatever channel."""
 
 
 class Port(Protocol):
@@ -67,7 +68,7 @@ class RawPort:
 
     def send(self, message: bytes) -> bool:
         """See ``Port``."""
-        may_drop = message[0] & 0xF0 == 0x90 or message[0] == TIMING_CLOCK
+        may_drop = message[0] & KIND == NOTE_ON or message[0] == TIMING_CLOCK
         # Dropping a note-on leaves silence, dropping a note-off leaves a note: only the first may happen.
         if not (may_drop and self._n_pending + len(message) > MAX_PENDING_BYTES):
             self._pending.append(message)
@@ -154,7 +155,7 @@ class MidiPorts(NamedPorts[Port]):
         return RawPort(path)
 
     def _opened(self, port: Port) -> None:
-        for message in ALL_SOUND_OFF:
+        for message in SILENCE:
             port.send(bytes(message))
 
     def _close(self, name: str) -> None:

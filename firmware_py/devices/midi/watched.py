@@ -5,11 +5,11 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board.channels import Cell
+from firmware_py.board.channels import CellWriter
 from firmware_py.board.telemetry import Times
 from firmware_py.ports import Clock, MidiOut
+from firmware_py.ports.midi import ALL_NOTES_OFF, CHANNEL, CONTROL_CHANGE, KIND, NOTE_OFF, NOTE_ON
 
-NOTE_OFF, NOTE_ON, CONTROL_CHANGE, ALL_NOTES_OFF = 0x80, 0x90, 0xB0, 123
 ON_TIME_S: Final = 1e-3
 """A send later than this counts as missed in ``send_error``."""
 ARRIVED_AFTER_S: Final = 0.05
@@ -31,7 +31,7 @@ class WatchedMidi:
     reads it after this process died knows at least what must be silenced.
     """
 
-    def __init__(self, out: QueuedOut, sounding: Cell, clock: Clock, record: NDArray[Any]) -> None:
+    def __init__(self, out: QueuedOut, sounding: CellWriter, clock: Clock, record: NDArray[Any]) -> None:
         self.errors = Times(ON_TIME_S)
         self._out = out
         self._cell = sounding
@@ -43,7 +43,7 @@ class WatchedMidi:
 
     def send(self, due_s: float, status: int, data1: int, data2: int) -> None:
         """See ``MidiOut``."""
-        kind, channel = status & 0xF0, status & 0x0F
+        kind, channel = status & KIND, status & CHANNEL
         if kind == NOTE_ON:
             self._released.pop((channel, data1), None)
             self._is_on[channel, data1] = True

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 BOX_MODULES = {
     "python-rtmidi": "rtmidi", "pyalsaaudio": "alsaaudio", "gpiozero": "gpiozero", "lgpio": "lgpio",
     "systemd-python": "systemd",

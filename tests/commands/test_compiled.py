@@ -30,7 +30,7 @@ def call(tmp_path: Path, name: str, locator: str, argument: str = "1", add: int 
         "NUMBA_CACHE_LOCATOR_CLASSES": f"firmware_py.compiled.{locator}",
     }
     code = CALL.format(folder=str(tmp_path), name=name, argument=argument)
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, text=True, check=True
     )

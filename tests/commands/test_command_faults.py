@@ -15,7 +15,7 @@ from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import KellyError
 from kelly_edge.shared.command_line import EXIT_BUG, EXIT_FAULT, EXIT_INTERRUPTED, run_command
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LONE_CLICK_S = 3
 
 

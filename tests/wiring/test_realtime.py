@@ -10,7 +10,7 @@ import pytest
 from firmware_py.wiring import realtime
 from firmware_py.wiring.realtime import POLICIES, cores, may_rise, throttling
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RISE = """
 import gc, os, sys
 from firmware_py.wiring.realtime import become_realtime

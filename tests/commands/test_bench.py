@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware_py.commands.bench import Cost, Subject, choose, measure, subjects
+from firmware_py.commands.costs import Cost, Subject, choose, measure, subjects
 from firmware_py.devices.files.config_file import load_settings
 from firmware_py.wiring.choice import Choice, choice_path, store_choice, stored_choice
 from firmware_py.wiring.dsp_models import board_choice

@@ -28,7 +28,7 @@ def entries(folder: Path) -> list[dict[str, object]]:
 
 def test_the_log_is_kept_in_the_state_folder_and_ends_with_the_counters(tmp_path: Path) -> None:
     settings = Settings(midi=NO_INPUTS, panel=NO_PANEL, runtime=RuntimeSettings(state_dir=str(tmp_path)))
-    parts = open_control(settings, memory_board(), VirtualClock())
+    parts = open_control(settings, memory_board().ends("control"), VirtualClock())
     parts.step()
     parts.close()
     kinds = [(entry["kind"], entry.get("process")) for entry in entries(tmp_path)]
@@ -51,7 +51,7 @@ def test_the_log_is_bounded_by_the_settings(tmp_path: Path) -> None:
         runtime=RuntimeSettings(state_dir=str(tmp_path)),
         session=SessionSettings(keep_mb=1, keep_days=2),
     )
-    parts = open_control(settings, memory_board(), VirtualClock())
+    parts = open_control(settings, memory_board().ends("control"), VirtualClock())
     parts.close()
     names = sorted(path.name for path in folder.iterdir())
     assert len(names) == 2 and names[0] == "20200100-000000-1-0001.jsonl"
@@ -64,7 +64,7 @@ def test_session_log_false_keeps_nothing(tmp_path: Path) -> None:
         runtime=RuntimeSettings(state_dir=str(tmp_path)),
         session=SessionSettings(log=False),
     )
-    parts = open_control(settings, memory_board(), VirtualClock())
+    parts = open_control(settings, memory_board().ends("control"), VirtualClock())
     parts.step()
     parts.close()
     assert list(tmp_path.iterdir()) == []
@@ -79,7 +79,7 @@ def test_the_metrics_are_written_while_it_runs_and_say_when_it_stopped(tmp_path:
         session=SessionSettings(prometheus=str(path)),
     )
     clock = VirtualClock()
-    parts = open_control(settings, memory_board(), clock)
+    parts = open_control(settings, memory_board().ends("control"), clock)
     parts.step()
     assert not path.exists()
     clock.time_s = METRICS_EVERY_S
@@ -99,7 +99,7 @@ def test_a_metrics_folder_that_is_not_there_costs_metrics_and_is_counted(
         session=SessionSettings(prometheus=str(tmp_path / "no" / "kelly.prom")),
     )
     clock = VirtualClock()
-    parts = open_control(settings, memory_board(), clock)
+    parts = open_control(settings, memory_board().ends("control"), clock)
     for n in range(1, 4):
         clock.time_s = n * METRICS_EVERY_S
         parts.step()
@@ -120,7 +120,7 @@ def test_a_controller_on_a_raw_port_turns_the_knob_it_was_taught(tmp_path: Path)
         runtime=RuntimeSettings(state_dir=str(tmp_path)),
     )
     board, clock, knobs = memory_board(), VirtualClock(), np.zeros((), KNOBS_DTYPE)
-    parts = open_control(settings, board, clock)
+    parts = open_control(settings, board.ends("control"), clock)
     fd = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
     os.write(fd, bytes((0xB0, 7, 0)))
     parts.step()

@@ -15,7 +15,7 @@ from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.music.envelope import DENSITY_WINDOW_S
 from kelly_edge.units import db_to_gain
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 CLIPS = sorted((DATA / "clips").glob("*.*")) if DATA.exists() else []
 SHORT_S = 8
 
