@@ -36,11 +36,11 @@ def _build(args: argparse.Namespace) -> int:
 
     target = find_target(args.python)
     bundle = build(Project(args.project), target, args.out, args.cache, args.key, args.counter)
-    print(f"{'part':<24}{'version':<14}{'MB':>8}{'unpacked':>10}")
+    print(f"{'part':<30}{'version':<14}{'MB':>8}{'unpacked':>10}")
     for name, version, size, unpacked in bundle.parts():
-        print(f"{name:<24}{version:<14}{size / 1e6:>8.2f}{unpacked / 1e6:>10.2f}")
+        print(f"{name:<30}{version:<14}{size / 1e6:>8.2f}{unpacked / 1e6:>10.2f}")
     unpacked = sum(layer.unpacked for layer in bundle.manifest.layers)
-    print(f"{'all':<38}{bundle.size / 1e6:>8.2f}{unpacked / 1e6:>10.2f}")
+    print(f"{'all':<44}{bundle.size / 1e6:>8.2f}{unpacked / 1e6:>10.2f}")
     print(bundle.folder)
     return 0
 

@@ -28,7 +28,7 @@ from deploy.cross import cross_build
 from deploy.debian import download, unpack_packages
 from deploy.errors import DeployError
 from deploy.interpreter import Interpreter
-from deploy.licences import licence_of
+from deploy.licences import Part, licence_of, parts_of
 from deploy.target import Target
 
 UNUSED: Final = {
@@ -56,7 +56,7 @@ class Pin:
 class Wheel:
     """A wheel for the box; ``source_sha256`` is what the lock vouches for (its own, or its sdist's).
 
-    ``licence``: an SPDX expression.
+    ``licence``: an SPDX expression. ``parts``: libraries of others that it brings along.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Wheel:
     path: Path
     source_sha256: str
     licence: str = ""
+    parts: tuple[Part, ...] = ()
 
 
 def read_lock(lock: Path) -> dict[str, Pin]:
@@ -196,7 +197,8 @@ def wheelhouse(
             if path.suffix != ".whl":
                 path = _cross_built(path, source_sha, target, python, cache, source_date)
             metadata = _metadata(path)
-            wheels[name] = Wheel(name, pins[name].version, path, source_sha, licence_of(name, metadata))
+            licence, parts = licence_of(name, metadata), parts_of(name, path)
+            wheels[name] = Wheel(name, pins[name].version, path, source_sha, licence, parts)
             found += _wanted(metadata.get_all("Requires-Dist", []), target)
         todo = found
     return [wheels[name] for name in sorted(wheels)]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from firmware_py.__main__ import main
 from firmware_py.commands.doctor import CHECKS, _print, examine
 from firmware_py.commands.doctor.machine import FAULT, MB, NOTE, OK, WARNING, Machine, denormals_flushed
+from firmware_py.devices.systemd.unit_failures import NoJournalError, UnitFailure
 from kelly_edge.config import (
     AudioSettings,
     MidiSettings,
@@ -62,6 +64,7 @@ FILES = {
     "var/lib/node_exporter/x": "",
 }
 """A Raspberry Pi 4 as it should be."""
+NINE = datetime(2026, 11, 30, 9)
 PACKAGES = {
     "numpy": "1.26.4",
     "numba": "0.62.0",
@@ -74,6 +77,7 @@ PACKAGES = {
     "python-rtmidi": "1.5.8",
     "gpiozero": "2.0.1",
     "lgpio": "0.2.2.0",
+    "systemd-python": "235",
 }
 SETTINGS = Settings(
     audio=AudioSettings(card="plughw:CARD=USB"),
@@ -102,6 +106,7 @@ class Tree:
             is_writable=lambda path: True,
             is_flushing=lambda: False,
             line_users=lambda label: {},
+            unit_failures=lambda: [],
         )
 
     def put(self, path: str, text: str) -> None:
@@ -152,6 +157,10 @@ def lacks(path: str) -> Callable[[Tree], object]:
     return lambda tree: tree.remove(path)
 
 
+def no_journal() -> list[UnitFailure]:
+    raise NoJournalError("no journal")
+
+
 def sets(**values: object) -> Callable[[Tree], object]:
     return lambda tree: tree.set(**values)
 
@@ -199,6 +208,9 @@ CASES = (
     Case("free space", WARNING, "100 MB", sets(free_bytes=lambda path: 100 * MB)),
     Case("free space", FAULT, "1 MB", sets(free_bytes=lambda path: MB)),
     Case("journal", NOTE, "stderr", lacks("run/systemd/journal/socket")),
+    Case("failures of units", WARNING, "2 since the machine started, the last: x (watchdog) at 2026-11-30",
+         sets(unit_failures=lambda: [UnitFailure("y", "signal", NINE), UnitFailure("x", "watchdog", NINE)])),
+    Case("failures of units", NOTE, "not known: no journal", sets(unit_failures=no_journal)),
     Case("metrics file", WARNING, "cannot", sets(is_writable=lambda path: path.name != "node_exporter")),
     Case("sound card", FAULT, "not there", puts("proc/asound/cards", "--- no soundcards ---")),
     Case("card in use", WARNING, "firefox holds card0", both(

@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[2]
 BOX_MODULES = {
     "python-rtmidi": "rtmidi", "pyalsaaudio": "alsaaudio", "gpiozero": "gpiozero", "lgpio": "lgpio",
+    "systemd-python": "systemd",
 }  # fmt: skip
 """What the extra installs, and what is imported of it."""
 SCRIPT = """

@@ -129,7 +129,9 @@ def test_the_box_is_given_what_drives_its_devices(monkeypatch: pytest.MonkeyPatc
         asked.clear()
         with pytest.raises(Asked):
             wheelhouse(ROOT, target, here(), tmp_path, 0)
-        drives = {"gpiozero", "lgpio", "pyalsaaudio", "python-rtmidi"} - set(target.from_debian)
+        drives = {"gpiozero", "lgpio", "pyalsaaudio", "python-rtmidi", "systemd-python"} - set(
+            target.from_debian
+        )
         assert {"numpy", "onnxruntime", *drives} <= set(asked)
 
 

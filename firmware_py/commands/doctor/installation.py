@@ -10,6 +10,7 @@ from firmware_py.commands.doctor.machine import FAULT, MB, NOTE, OK, WARNING, Ch
 from firmware_py.devices.files.kept import state_root
 from firmware_py.devices.files.release import COMPILED, MADE_FOR, release_name
 from firmware_py.devices.files.run_dir import default_run_dir
+from firmware_py.devices.systemd.unit_failures import NoJournalError
 from firmware_py.wiring.offline import open_models
 from kelly_edge.errors import KellyError
 
@@ -22,6 +23,7 @@ DEVICE_PACKAGES: Final = {
     "python-rtmidi": "MIDI ports",
     "gpiozero": "knobs and lamp",
     "lgpio": "knobs and lamp",
+    "systemd-python": "failures of units",
 }
 ENOUGH_SPACE: Final = 200 * MB
 LEAST_SPACE: Final = 20 * MB
@@ -156,6 +158,18 @@ def _journal(machine: Machine) -> Finding:
     return Finding(NOTE, "no systemd journal: warnings go to stderr alone")
 
 
+def _failures(machine: Machine) -> Finding:
+    try:
+        failures = machine.unit_failures()
+    except NoJournalError as error:
+        return Finding(NOTE, f"not known: {error}")
+    if not failures:
+        return verdict(True, "no unit failed since the machine started")
+    last = failures[-1]
+    text = f"{len(failures)} since the machine started, the last: {last.unit} ({last.result})"
+    return Finding(WARNING, f"{text} at {last.at:%F %T}")
+
+
 def _metrics(machine: Machine) -> Finding:
     setting = machine.settings.session.prometheus
     if not setting:
@@ -179,5 +193,6 @@ CHECKS: Final = (
     Check("state folder", _state_dir, "set runtime.state_dir to a folder of this user"),
     Check("free space", _space, "lower session.keep_mb, or free space otherwise"),
     Check("journal", _journal, "run it under systemd, or keep its stderr"),
+    Check("failures of units", _failures, "journalctl -b -u 'kelly-edge*' says what went before"),
     Check("metrics file", _metrics, "set session.prometheus below node_exporter's textfile folder"),
 )

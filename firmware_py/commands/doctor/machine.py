@@ -13,6 +13,7 @@ import numpy as np
 from firmware_py.devices.gpio.pins import line_users
 from firmware_py.devices.machine.health import read_text
 from firmware_py.devices.quiet_libraries import hush_libraries
+from firmware_py.devices.systemd.unit_failures import UnitFailure, unit_failures
 from kelly_edge.config import Settings
 
 OK, NOTE, WARNING, FAULT = "ok", "note", "warning", "fault"
@@ -59,6 +60,7 @@ class Machine:
     jack_ports: Callable[[bool], list[str] | None] = ports_on_jack
     line_users: Callable[[str], Mapping[int, str]] = line_users
     """For the label of a GPIO chip: its lines that somebody else holds, and who."""
+    unit_failures: Callable[[], list[UnitFailure]] = unit_failures
 
     def path(self, absolute: str | Path) -> Path:
         """``absolute`` below the root."""
