@@ -22,7 +22,7 @@ from typing import Final
 
 import numpy as np
 
-from kelly_edge.contract import RUNGS
+from kelly_edge.contract import Rung
 from kelly_edge.music.compound_word import (
     BAR,
     CHORD,
@@ -87,7 +87,7 @@ N_WINDOWS: Final = 8
 SHORT_CONTEXT_ROWS: Final = 64
 """Rows read again on the rung ``short_context``."""
 SHORT_MAX_ROWS: Final = 24
-FULL, SHORT, CONTINUATION, REST = range(len(RUNGS))
+FULL, SHORT, CONTINUATION, REST = Rung
 LATEST_BEATS: Final = 0.2
 """Within the step of 0.25, however fast."""
 MEAN_DENSITY: Final = (3.96, 4.89, 5.48, 5.83, 7.09, 7.43)
@@ -131,7 +131,7 @@ class Bar:
     n_beats: int
     notes: tuple[BarNote, ...]
     rung: int
-    """Index in ``contract.RUNGS``: how it was made."""
+    """``contract.Rung``: how it was made."""
     tonic: int = -1
     """Pitch class of the key it is written in; -1 for one without notes while no key is known."""
     mode: int = -1
@@ -205,7 +205,7 @@ class Generator:
         self._snapshots = deque(kept, maxlen=N_SNAPSHOTS)
 
     def compose_bar(self, target: Target, rung: int = FULL) -> Bar:
-        """The next bar for ``target``, made in the way of ``rung`` (``contract.RUNGS``)."""
+        """The next bar for ``target``, made in the way of ``rung`` (``contract.Rung``)."""
         target = sane(target)
         if rung in (FULL, SHORT):
             notes, tempo, after = self._compose(target, rung)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from kelly_edge.config import EnvelopeSettings
-from kelly_edge.contract import GROUP_S, RUNGS
+from kelly_edge.contract import GROUP_S, Rung
 from kelly_edge.music.envelope import TimedNote, bound_tempo
 from kelly_edge.music.generator import Bar, Target
 
-REST: Final = RUNGS.index("rest")
+REST: Final = Rung.REST
 COMMIT_S: Final = 0.25
 """A bar is committed this long before it begins: covers a late wake-up of composer and midi."""
 REPLAN_DISTANCE: Final = 0.12
