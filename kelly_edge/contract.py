@@ -24,6 +24,8 @@ HOP_RATE_HZ: Final = SAMPLE_RATE_HZ / HOP_SIZE
 EMOTION_RATE_HZ: Final = HOP_RATE_HZ / HOPS_PER_EMOTION_STEP
 GROUP_S: Final = 1.0 / EMOTION_RATE_HZ
 N_PITCH_CLASSES: Final = 12
+N_CHORDS: Final = 24
+"""Major and minor triads: 2 * root + (0 major, 1 minor), see ``kelly_edge.harmony.chords``."""
 
 # --- the emotion path ------------------------------------------------------------------
 N_FEATURES: Final = 128
@@ -60,6 +62,9 @@ HEARD_DTYPE: Final = np.dtype(
         ("presence", "<f4"),  # 0 silence or noise .. 1 somebody plays
         ("f0_hz", "<f4"),
         ("f0_confidence", "<f4"),
+        ("chord", "<i1"),  # 2 * root + (0 major, 1 minor), -1 none
+        ("chord_confidence", "<f4"),  # 0..1: probability of that chord
+        ("chord_belief", "<f4", (N_CHORDS + 1,)),  # of every chord and, last, of none; sums to 1
     ]
 )
 """What the instrument hears, once a hop group: the ``heard`` ring and cell."""

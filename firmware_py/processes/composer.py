@@ -10,6 +10,7 @@ same notes, as long as the ladder is not needed.
 """
 
 import math
+from collections import deque
 from dataclasses import replace
 
 import numpy as np
@@ -29,10 +30,12 @@ from kelly_edge.contract import (
 )
 from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_music, tempo_to_play
 from kelly_edge.emotion.steering import first_state, lead_of, new_session, steer, target_emotion
-from kelly_edge.music.envelope import Envelope
+from kelly_edge.music.accompanying import Accompanying
+from kelly_edge.music.compound_word import N_BEATS
+from kelly_edge.music.envelope import Envelope, TimedNote
 from kelly_edge.music.fitting import EVERY_CLASS, Fitting
 from kelly_edge.music.following import Following, fold_tempo, follow
-from kelly_edge.music.generator import Generator, Target
+from kelly_edge.music.generator import USUAL_TEMPO_BPM, Generator, Target
 from kelly_edge.music.scheduler import COMMIT_S, GroupTime, Plan, PlannedBar
 from kelly_edge.units import clamp
 
@@ -92,6 +95,8 @@ class ComposerStage:
         self._leading = before.leading
         self._n_sessions = before.n_sessions
         self._fitting = Fitting()
+        self._accompanying = Accompanying()
+        self._waiting: deque[tuple[TimedNote, PlannedBar]] = deque()
         self._presence = before.presence
         self._resting = before.is_resting
         self._cost_s = {FULL: 0.0, SHORT: 0.0}
@@ -125,8 +130,8 @@ class ComposerStage:
         heard = self._heard
         while self._heard_ring.read(heard):
             self._knobs_cell.read(self._knobs)
-            self._listen()
             group_s = self._group_time.date(int(heard["group"]), float(heard["time_s"]))
+            self._listen(group_s)
             now_s = self._clock.now_s()
             self._turn(group_s if abs(now_s - group_s) < BEHIND_S else now_s)
         if self._clock.now_s() > self._turned_s + DEAF_S:
@@ -148,7 +153,8 @@ class ComposerStage:
                 # Who begins to play is answered at once; a sequencer on our clock keeps its beat.
                 self._plan.cut_rest(now_s + self._plan.commit_s)
         while (planned := self._plan.commit(now_s)) is not None:
-            self._send(planned)
+            self._put(planned)
+        self._send(now_s)
         # After a rest taken back the music begins as soon as it can: that is not late.
         if self._plan.begin_at_the_earliest(now_s + self._plan.commit_s) and reopened is None:
             self.counters["n_late_bars"] += 1
@@ -172,7 +178,7 @@ class ComposerStage:
         fill_record(self._composing, now)
         self._composing_cell.write(self._composing)
 
-    def _listen(self) -> None:
+    def _listen(self, group_s: float) -> None:
         heard = self._heard
         presence = float(heard["presence"])
         self._presence += (presence - self._presence) / (PRESENCE_S * EMOTION_RATE_HZ)
@@ -182,9 +188,11 @@ class ComposerStage:
         if silent:
             # Whoever plays next may play something else.
             self._fitting.forget()
+            self._accompanying.forget()
             self._following = self._following.without_key()
         else:
             self._fitting.hear(heard["chroma"], presence)
+            self._accompanying.hear(heard, group_s)
         self._resting = silent or not self._fitting.is_open
         if presence > PLAYING:
             self._following = follow(
@@ -204,6 +212,7 @@ class ComposerStage:
             self._steering = new_session(self._steering)
             self._following, self._leading = Following(), Leading()
             self._fitting.forget()
+            self._accompanying.forget()
         self._n_sessions = n_sessions
         self._steering = steer(self._steering, self._settings.emotion, programme, valence, arousal, trust)
         following = self._following
@@ -267,6 +276,10 @@ class ComposerStage:
     def _compose(self, target: Target, now_s: float) -> None:
         begin_s = self._clock.now_s()
         rung = REST if self._resting else self._rung(self._plan.end_s - max(begin_s, now_s))
+        if self._follows_harmony() and not self._resting:
+            beat_s = 60.0 / (target.tempo_bpm or self._plan.tempo_bpm or USUAL_TEMPO_BPM)
+            chords = self._accompanying.harmonies(self._plan.end_s, beat_s, N_BEATS)
+            target = replace(target, chords=chords)
         bar = self._generator.compose_bar(target, rung)
         if self._resting:
             # Silence is counted in beats, so that the music begins soon after somebody plays.
@@ -286,13 +299,25 @@ class ComposerStage:
         bar["tonic"], bar["mode"] = planned.bar.tonic, planned.bar.mode
         self.counters["n_bars_dropped"] += not self._bars.write(bar)
 
-    def _send(self, planned: PlannedBar) -> None:
+    def _follows_harmony(self) -> bool:
+        """Whether the chords heard are played; music that leads to the other mode has its own."""
+        leads_away = mode_to_play(self._leading, self._wish()) != self._following.key[1]
+        return self._settings.composer.follow_harmony and not leads_away
+
+    def _put(self, planned: PlannedBar) -> None:
+        """A bar is committed: its notes wait until they must leave."""
         if self._tells_bars:
             self._tell_bar(planned)
+        self._waiting.extend((note, planned) for note in planned.notes())
+
+    def _send(self, now_s: float) -> None:
+        """Notes leave one by one, so that each knows the chord heard last."""
         note, channel = self._note, self._settings.composer.channel
         compensation_s = self._settings.midi.latency_ms / 1_000.0
-        for wanted in planned.notes():
-            admitted = self._envelope.admit(wanted)
+        follows = self._follows_harmony()
+        while self._waiting and self._waiting[0][0].onset_s <= now_s + self._plan.commit_s:
+            wanted, planned = self._waiting.popleft()
+            admitted = self._envelope.admit(self._accompanying.correct(wanted) if follows else wanted)
             if admitted is None:
                 continue
             note["onset_s"] = admitted.onset_s

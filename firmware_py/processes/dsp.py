@@ -9,6 +9,7 @@ from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, KNOBS_DTYPE
 from kelly_edge.emotion.circumplex import Circumplex
 from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.emotion.network import EmotionNetwork
+from kelly_edge.harmony.hearing import ChordTracker
 from kelly_edge.signal.loudness import LoudnessMeter
 from kelly_edge.signal.pitch import PitchTracker
 from kelly_edge.timbre.voice import Voice
@@ -38,6 +39,7 @@ class DspStage:
         self._network = emotion_network
         self._network.reset()
         self.extractor = FeatureExtractor()
+        self.chords = ChordTracker()
         self.tracker = PitchTracker()
         self.meter = LoudnessMeter()
         self.voice = voice
@@ -89,6 +91,10 @@ class DspStage:
         heard["density_hz"] = extractor.density_hz
         heard["level_db"] = extractor.level_db
         heard["presence"] = extractor.presence
+        chords = self.chords
+        chords.push(extractor.notes, extractor.tonic, extractor.mode, extractor.presence)
+        heard["chord"], heard["chord_confidence"] = chords.chord, chords.confidence
+        heard["chord_belief"] = chords.belief
         heard["f0_hz"] = self.tracker.f0_hz
         heard["f0_confidence"] = self.tracker.confidence
         self._heard_cell.write(heard)

@@ -183,6 +183,11 @@ class FeatureExtractor:
         self.flatness = 1.0
 
     @property
+    def notes(self) -> NDArray[np.float32]:
+        """Activations of the 88 keys in the newest hop group, A0 first: float32 ``[88]``."""
+        return self._tonal_state.notes
+
+    @property
     def delay_samples(self) -> int:
         """How far the centre of the analysis lags the newest sample, at 48 kHz."""
         return round(DELAY_SAMPLES + WINDOW * FACTOR / 2)

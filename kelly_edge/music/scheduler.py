@@ -62,9 +62,12 @@ def differs(a: Target, b: Target) -> bool:
     )
 
 
-def is_foreign(bar: Bar, target: Target) -> bool:
-    """Whether a note of the bar is not among the classes that fit by now."""
-    return any(not target.classes >> note.pitch % 12 & 1 for note in bar.notes)
+def is_foreign(planned: PlannedBar, target: Target) -> bool:
+    """Whether a note of the bar is neither among the classes that fit by now nor in a chord it was made for."""
+    classes = target.classes
+    for beat in planned.target.chords:
+        classes |= beat.classes
+    return any(not classes >> note.pitch % 12 & 1 for note in planned.bar.notes)
 
 
 class Plan:
@@ -144,7 +147,7 @@ class Plan:
     def take_back(self, target: Target, resting: bool) -> int | None:
         """Drop the open bars if ``target`` (or a rest) needs others; the number of the first dropped."""
         if not any(
-            differs(p.target, target) or is_foreign(p.bar, target) or (p.bar.rung == REST) != resting
+            differs(p.target, target) or is_foreign(p, target) or (p.bar.rung == REST) != resting
             for p in self._bars
         ):
             return None
