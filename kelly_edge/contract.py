@@ -64,7 +64,8 @@ HEARD_DTYPE: Final = np.dtype(
         ("f0_confidence", "<f4"),
         ("chord", "<i1"),  # 2 * root + (0 major, 1 minor), -1 none
         ("chord_confidence", "<f4"),  # 0..1: probability of that chord
-        ("chord_belief", "<f4", (N_CHORDS + 1,)),  # of every chord and, last, of none; sums to 1
+        ("highest", "<f4"),  # highest key that sounds, MIDI note, mean of 0.4 s; 0 none
+        ("chord_belief", "<f4", (N_CHORDS + 1,)),  # of every chord and, last, of none; sums to 1, or zeros
     ]
 )
 """What the instrument hears, once a hop group: the ``heard`` ring and cell."""

@@ -37,6 +37,7 @@ from kelly_edge.music.fitting import EVERY_CLASS, Fitting
 from kelly_edge.music.following import Following, fold_tempo, follow
 from kelly_edge.music.generator import USUAL_TEMPO_BPM, Generator, Target
 from kelly_edge.music.scheduler import COMMIT_S, GroupTime, Plan, PlannedBar
+from kelly_edge.music.space import Space
 from kelly_edge.units import clamp
 
 FULL, SHORT, CONTINUATION, REST = (
@@ -96,6 +97,7 @@ class ComposerStage:
         self._n_sessions = before.n_sessions
         self._fitting = Fitting()
         self._accompanying = Accompanying()
+        self._space = Space()
         self._waiting: deque[tuple[TimedNote, PlannedBar]] = deque()
         self._presence = before.presence
         self._resting = before.is_resting
@@ -189,10 +191,12 @@ class ComposerStage:
             # Whoever plays next may play something else.
             self._fitting.forget()
             self._accompanying.forget()
+            self._space.forget()
             self._following = self._following.without_key()
         else:
             self._fitting.hear(heard["chroma"], presence)
             self._accompanying.hear(heard, group_s)
+            self._space.hear(heard)
         self._resting = silent or not self._fitting.is_open
         if presence > PLAYING:
             self._following = follow(
@@ -234,6 +238,8 @@ class ComposerStage:
         knobs, limits = self._knobs, self._settings.envelope
         valence, arousal = target_emotion(self._steering, float(knobs["valence"]), float(knobs["arousal"]))
         thinning = round((1.0 - min(1.0, self._presence / PLAYING)) / DENSITY_STEP) * DENSITY_STEP
+        if self._makes_room():
+            thinning -= self._space.density
         wish = self._wish()
         tempo = tempo_to_play(self._leading, wish)
         mode = mode_to_play(self._leading, wish)
@@ -304,6 +310,10 @@ class ComposerStage:
         leads_away = mode_to_play(self._leading, self._wish()) != self._following.key[1]
         return self._settings.composer.follow_harmony and not leads_away
 
+    def _makes_room(self) -> bool:
+        """Whether the music leaves room for what is played; music that leads is as its emotion asks."""
+        return self._settings.composer.make_room and not sets_music(self._leading, self._wish())
+
     def _put(self, planned: PlannedBar) -> None:
         """A bar is committed: its notes wait until they must leave."""
         if self._tells_bars:
@@ -317,7 +327,11 @@ class ComposerStage:
         follows = self._follows_harmony()
         while self._waiting and self._waiting[0][0].onset_s <= now_s + self._plan.commit_s:
             wanted, planned = self._waiting.popleft()
-            admitted = self._envelope.admit(self._accompanying.correct(wanted) if follows else wanted)
+            if self._makes_room():
+                wanted = self._space.place(wanted)
+            if follows:
+                wanted = self._accompanying.correct(wanted, planned.is_on_beat(wanted.onset_s))
+            admitted = self._envelope.admit(wanted)
             if admitted is None:
                 continue
             note["onset_s"] = admitted.onset_s

@@ -94,6 +94,7 @@ class DspStage:
         chords = self.chords
         chords.push(extractor.notes, extractor.tonic, extractor.mode, extractor.presence)
         heard["chord"], heard["chord_confidence"] = chords.chord, chords.confidence
+        heard["highest"] = extractor.highest
         heard["chord_belief"] = chords.belief
         heard["f0_hz"] = self.tracker.f0_hz
         heard["f0_confidence"] = self.tracker.confidence

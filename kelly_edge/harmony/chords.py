@@ -1,8 +1,8 @@
 """The chords one can tell by ear in a room: twelve major and twelve minor triads, and none of them.
 
-A chord is a number, ``2 * root + quality``: its root is a pitch class (C = 0), its quality 0 major or 1 minor;
-``NO_CHORD`` (-1) is none. A *belief* about chords is a float array [25]: a probability for each, the last
-entry for none. Sevenths, sixths and suspensions count as the triad on their root.
+A chord is a number, ``2 * root + quality``: its root is a pitch class (C = 0), its quality 0 major or 1
+minor; ``NO_CHORD`` (-1) is none. A *belief* about chords is a float array [25]: a probability for each, and
+last for none. Sevenths, sixths and suspensions count as the triad on their root.
 """
 
 from typing import Final

@@ -1,6 +1,7 @@
 """Which chord sounds at a time to come: what was heard, its delay made up for, and ``ChordMemory``'s beats.
 
-Without a beat heard, beats of ``DEFAULT_BEAT_S`` are counted: a loop played at a steady tempo is found in them too.
+Without a beat heard, beats of ``DEFAULT_BEAT_S`` are counted: a loop played at a steady tempo is found in
+them too.
 """
 
 import math

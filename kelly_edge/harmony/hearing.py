@@ -69,7 +69,7 @@ RELATIVE_MAJOR: Final = 3
 
 
 def collection_of(tonic: int, mode: int) -> int:
-    """Row of ``TRANSITIONS`` for a key as in ``contract.HEARD_DTYPE``: its (relative) major tonic; 12 unknown."""
+    """Row of ``TRANSITIONS`` for a key (of ``HEARD_DTYPE``): its major or relative major; 12 without."""
     if tonic < 0:
         return N_PITCH_CLASSES
     return tonic if mode == 1 else (tonic + RELATIVE_MAJOR) % N_PITCH_CLASSES

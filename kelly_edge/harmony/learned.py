@@ -44,5 +44,5 @@ PROGRESSIONS: Final = (
     (73, 1, 1, 69, 23, 54, 22, 1, 171, 38, 94, 1, 11, 1, 34, 1, 6, 37, 139, 216, 1, 1, 0, 6),
     (116, 1, 1, 1, 13, 14, 4, 1, 362, 85, 92, 1, 1, 2, 101, 2, 1, 2, 34, 159, 4, 1, 6, 0),
 )
-"""Per mille: the chord (column) that follows a chord (row) where the key is C major or A minor, as numbered in
-``chords``; nothing follows itself."""
+"""Per mille: the chord (column) that follows a chord (row) where the key is C major or A minor, as numbered
+in ``chords``; nothing follows itself."""

@@ -1,10 +1,10 @@
 """Which chords come: a loop recognised while it is played, beside what usually follows in the key.
 
-Time is counted in *beats*; each keeps the mean belief of what was heard in it. Experts predict the next beat,
-and are weighted by how well they predicted the last ones: one for each distance up to ``FARTHEST`` beats, which
-expects what sounded so many beats before (a suffix memory: the longer a repetition has lasted, the more it is
-believed), and one that expects the chord to stay, or to move on as chords do in this key, at the places of the
-bar where chords change.
+Time is counted in *beats*; each keeps the mean belief of what was heard in it. Experts predict the next beat
+and are weighted by how well they predicted the last ones. There is one for each distance up to ``FARTHEST``
+beats, which expects what sounded so many beats before: a suffix memory, for the longer a repetition has
+lasted, the more it is believed. One more expects the chord to stay, or to move on as chords do in this key,
+at the places of the bar where chords change.
 """
 
 import math
@@ -115,8 +115,8 @@ class ChordMemory:
 
     Attributes
     ----------
-    now: belief about the beat that sounds, float32 [25]: what was foretold of it, bent by what was heard in it
-    so far.
+    now: belief about the beat that sounds, float32 [25]: what was foretold of it, bent by what was heard in
+    it so far.
     """
 
     def __init__(self) -> None:

@@ -2,25 +2,32 @@
 
 from typing import Any, Final
 
-
-from kelly_edge.harmony.chords import N_CHORDS
+from kelly_edge.contract import N_PITCH_CLASSES
+from kelly_edge.harmony.chords import N_CHORDS, Floats
 from kelly_edge.harmony.forecast import ChordForecast
 from kelly_edge.harmony.hearing import collection_of
 from kelly_edge.music.envelope import TimedNote
-from kelly_edge.music.harmony import KNOWN, BeatHarmony, beat_harmony, fit_of, refit
+from kelly_edge.music.harmony import KNOWN, SHARED, BeatHarmony, beat_harmony, fit_of, refit
 
 TOGETHER_S: Final = 0.03
 """Notes so near are struck together."""
+SHORT_S: Final = 0.3
+"""A note so short may pass."""
+BEFORE_S: Final = 0.6
+"""A note so long ago is not what one goes on from."""
+A_STEP: Final = 2
+"""Semitones."""
 INTO_BEAT_S: Final = 0.02
 """A beat's chord is asked for so long after it begins."""
 
 
 class Accompanying:
-    """Streaming: ``hear`` per hop group; ``harmonies`` for a bar to compose, ``correct`` for a note to send."""
+    """Streaming: ``hear`` per hop group; ``harmonies`` for a bar, ``correct`` for a note that leaves."""
 
     def __init__(self) -> None:
         self._forecast = ChordForecast()
         self._struck: list[TimedNote] = []
+        self._before: list[TimedNote] = []
 
     def forget(self) -> None:
         """Nothing heard before."""
@@ -29,18 +36,43 @@ class Accompanying:
     def hear(self, heard: Any, time_s: float) -> None:
         """One record of ``HEARD_DTYPE``, of the hop group that ends at ``time_s``."""
         collection = collection_of(int(heard["tonic"]), int(heard["mode"]))
-        self._forecast.hear(time_s, heard["chord_belief"], collection)
+        belief = heard["chord_belief"]
+        if belief.any():
+            self._forecast.hear(time_s, belief, collection)
+        else:
+            self._forecast.forget()
 
     def harmonies(self, start_s: float, beat_s: float, n_beats: int) -> tuple[BeatHarmony, ...]:
         """What may stand on each beat of a bar that begins at ``start_s``."""
         times_s = [start_s + beat * beat_s + INTO_BEAT_S for beat in range(n_beats)]
         return tuple(beat_harmony(belief) for belief in self._forecast.at(times_s))
 
-    def correct(self, note: TimedNote) -> TimedNote:
-        """``note`` in the chord believed at its onset by now; call it by onset, as notes leave."""
+    def correct(self, note: TimedNote, on_beat: bool) -> TimedNote:
+        """``note`` in the chord believed at its onset by now; call it by onset, as notes leave.
+
+        A short note off the beat that goes on by step from those before it may pass through.
+        """
         belief = self._forecast.at([note.onset_s + INTO_BEAT_S])[0]
-        self._struck = [n for n in self._struck if abs(n.onset_s - note.onset_s) < TOGETHER_S]
+        together = [n for n in self._struck if note.onset_s - n.onset_s < TOGETHER_S]
+        if not together:
+            self._before = self._struck
         if 1.0 - float(belief[N_CHORDS]) >= KNOWN:
-            note = refit(note, fit_of(belief), [n.pitch for n in self._struck])
-        self._struck.append(note)
+            fit = fit_of(belief)
+            if on_beat or note.duration_s >= SHORT_S or not self._passes(note, fit):
+                note = refit(note, fit, [n.pitch for n in together])
+        self._struck = [*together, note]
         return note
+
+    def _passes(self, note: TimedNote, fit: Floats) -> bool:
+        """Whether a note goes on by step from a tone of the chord struck before, and grates with none."""
+
+        def belongs(pitch: int) -> bool:
+            return float(fit[pitch % N_PITCH_CLASSES]) >= SHARED
+
+        by_step = any(
+            belongs(n.pitch)
+            and 0 < abs(n.pitch - note.pitch) <= A_STEP
+            and note.onset_s - n.onset_s < BEFORE_S
+            for n in self._before
+        )
+        return by_step and not belongs(note.pitch - 1)

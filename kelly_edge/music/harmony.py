@@ -1,9 +1,9 @@
-"""Playing in another player's chords: what may be struck at each beat, and a last correction before it sounds.
+"""Playing in another player's chords: what may be struck at each beat, and a last correction of each note.
 
 ``beat_harmony`` turns a belief about the chord of a beat into the pitch classes that may stand on it: the
-chord's where it is believed, else those that most candidates share (played *open*). The generator composes for
-the harmonies of a bar's beats (``Target.chords``). ``refit`` moves a note to a tone of the chord believed when it is
-about to leave: a bar is composed seconds ahead, and a chord is known for certain only when it sounds.
+chord's where it is believed, else those that most candidates share (played *open*). The generator composes
+for the harmonies of a bar's beats (``Target.chords``). ``refit`` moves a note that is about to leave to a
+tone of the chord believed by then: a bar is composed seconds ahead, a chord is known when it sounds.
 """
 
 from collections.abc import Sequence
@@ -26,25 +26,23 @@ from kelly_edge.music.compound_word import (
     CHORD,
     CHORD_QUALITIES,
     FAMILIES,
-    N_BEATS,
-    PITCH_LOW,
     STEPS_PER_BEAT,
     chord_token,
 )
 from kelly_edge.music.envelope import TimedNote
 from kelly_edge.music.fitting import EVERY_CLASS, classes_above
-from kelly_edge.music.sampling import Mask, pitches_within, piano_range
+from kelly_edge.music.sampling import Mask, piano_range, pitches_within
 
 SURE: Final = 0.6
 """Probability from which a chord is believed, and its third played."""
-SHARED: Final = 0.5
+SHARED: Final = 0.55
 """Probability of belonging to the chord from which a pitch class is common to the candidates."""
 N_OPEN: Final = 2
 """So many pitch classes stay, however unsure: an open fifth, mostly."""
 KNOWN: Final = 0.5
 """Probability of some chord below which nobody plays one."""
 PASSING: Final = -1.5
-"""Nats added to a pitch off the beat that is no tone of the chord: passing and neighbour notes stay, but few."""
+"""Nats added to a pitch off the beat that is no tone of the chord: there are few passing notes."""
 FARTHEST: Final = 4
 """Semitones a note may be moved: to the next tone of any chord, up or down."""
 STEP_COST: Final = 0.08
@@ -68,7 +66,7 @@ FREE: Final = BeatHarmony()
 
 
 def fit_of(belief: Floats) -> Floats:
-    """Probability of each pitch class [12] to belong to the chord, from a belief [25] about it, if there is one."""
+    """Probability of each pitch class [12] to belong to the chord believed so [25], if there is one."""
     some = max(1.0 - float(belief[N_CHORDS]), 1e-6)
     return np.asarray(belief @ MEMBERS / some, np.float32)
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from kelly_edge.config import EnvelopeSettings
 from kelly_edge.contract import GROUP_S, RUNGS
+from kelly_edge.music.compound_word import STEPS_PER_BEAT
 from kelly_edge.music.envelope import TimedNote, bound_tempo
 from kelly_edge.music.generator import Bar, Target
 
@@ -41,6 +42,11 @@ class PlannedBar:
         """When the next bar begins."""
         return self.start_s + self.bar.n_beats * 60.0 / self.tempo_bpm
 
+    def is_on_beat(self, onset_s: float) -> bool:
+        """Whether a note that begins then is nearer to a beat than to another step of the grid."""
+        beats = (onset_s - self.start_s) * self.tempo_bpm / 60.0
+        return abs(beats - round(beats)) < 0.5 / STEPS_PER_BEAT
+
     def notes(self) -> list[TimedNote]:
         """The bar's notes in time, melody before bass where they begin together."""
         beat_s = 60.0 / self.tempo_bpm
@@ -63,7 +69,7 @@ def differs(a: Target, b: Target) -> bool:
 
 
 def is_foreign(planned: PlannedBar, target: Target) -> bool:
-    """Whether a note of the bar is neither among the classes that fit by now nor in a chord it was made for."""
+    """Whether a note of the bar is neither in the classes that fit by now nor in a chord it was made for."""
     classes = target.classes
     for beat in planned.target.chords:
         classes |= beat.classes

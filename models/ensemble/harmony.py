@@ -1,7 +1,7 @@
 """How far two players agree in harmony: notes in the chord that sounds, and consonances between the parts.
 
-The chords are POP909's annotations (``chord_midi.txt``), sevenths, suspensions and basses included. Both rates
-stand beside *chance*, the same notes moved in time by some seconds, and beside the player's own notes.
+The chords are POP909's annotations (``chord_midi.txt``), sevenths, suspensions and basses included. Both
+rates stand beside *chance*, the same notes moved in time by some seconds, and beside the player's own notes.
 """
 
 import re
@@ -75,7 +75,7 @@ class Played:
 
 
 def parse_chord(name: str) -> tuple[int, tuple[int, ...]]:
-    """Root and pitch classes of a chord's name such as ``Bb:min7/b3``; (-1, ()) of ``N``. Raises ValueError."""
+    """Root and pitch classes of a chord such as ``Bb:min7/b3``; (-1, ()) of ``N``. Raises ValueError."""
     if name == "N":
         return -1, ()
     match = re.fullmatch(r"([A-G])([b#]?):([^/]+)(?:/([b#]?)(\d))?", name)
@@ -103,7 +103,7 @@ def read_chords(path: Path) -> Chords:
 
 
 def in_chord_rate(onset_s: Floats, pitch: Ints, chords: Chords) -> float:
-    """Share of notes [n] that belong to the chord sounding at their onset, of those where one does; NaN: none."""
+    """Share of the notes [n] that belong to the chord at their onset; NaN where no note has one."""
     index = chords.at(onset_s)
     classes = np.where(index >= 0, chords.classes[np.maximum(index, 0)], 0)
     known = classes != 0
@@ -142,7 +142,6 @@ def measure_harmony(
 
     inner = within(box)
 
-    # A hair after the onset: players strike a chord's first notes a little before its annotated beginning.
     def rates(onset_s: Floats) -> tuple[float, float]:
         return in_chord_rate(onset_s, inner.pitch, chords), consonant_rate(onset_s, inner.pitch, player)
 
