@@ -60,6 +60,11 @@ HEARD_DTYPE: Final = np.dtype(
         ("presence", "<f4"),  # 0 silence or noise .. 1 somebody plays
         ("f0_hz", "<f4"),
         ("f0_confidence", "<f4"),
+        ("beat_phase", "<f4"),  # 0..1 within the beat at time_s, 0 on it
+        ("beat_s", "<f4"),  # seconds from beat to beat, 0 where none is believed
+        ("beat_confidence", "<f4"),  # 0..1
+        ("bar_phase", "<f4"),  # 0..1 within the bar at time_s, 0 at the downbeat
+        ("n_beats", "<i1"),  # beats of the bar
     ]
 )
 """What the instrument hears, once a hop group: the ``heard`` ring and cell."""

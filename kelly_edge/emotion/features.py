@@ -147,6 +147,8 @@ class FeatureExtractor:
     tonic, mode: best key (pitch class, 1 major or 0 minor), -1 unknown. tempo_bpm: 0 unknown.
     chroma: float32 ``[12]``, share of each pitch class (C first) in the last 0.4 s, sums to 1; zeros: none.
     density_hz: note onsets (chords count once) a second over 4 s. presence: 0 silence or noise .. 1 music.
+    frames: float32 ``[8, 27]``, log mel of the group's frames, oldest first. notes: ``[88]``, activations of
+    the piano's keys. Both are what the beat is heard by.
     """
 
     def __init__(self) -> None:
@@ -176,6 +178,7 @@ class FeatureExtractor:
         self._groups.reset()
         self._tonal_state = tonal_state()
         self._rhythm_state = rhythm_state()
+        self.frames, self.notes = self._rhythm_state.frames, self._tonal_state.notes
         self.features[:] = self.chroma[:] = 0.0
         self.level_db = -120.0
         self.tonic, self.mode = -1, -1
