@@ -66,6 +66,11 @@ HEARD_DTYPE: Final = np.dtype(
         ("chord_confidence", "<f4"),  # 0..1: probability of that chord
         ("highest", "<f4"),  # highest key that sounds, MIDI note, mean of 0.4 s; 0 none
         ("chord_belief", "<f4", (N_CHORDS + 1,)),  # of every chord and, last, of none; sums to 1, or zeros
+        ("beat_phase", "<f4"),  # 0..1 within the beat at time_s, 0 on it
+        ("beat_s", "<f4"),  # seconds from beat to beat, 0 where none is believed
+        ("beat_confidence", "<f4"),  # 0..1
+        ("bar_phase", "<f4"),  # 0..1 within the bar at time_s, 0 at the downbeat
+        ("n_beats", "<i1"),  # beats of the bar
     ]
 )
 """What the instrument hears, once a hop group: the ``heard`` ring and cell."""

@@ -10,6 +10,7 @@ from kelly_edge.emotion.circumplex import Circumplex
 from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.harmony.hearing import ChordTracker
+from kelly_edge.rhythm.beat import BeatTracker
 from kelly_edge.signal.loudness import LoudnessMeter
 from kelly_edge.signal.pitch import PitchTracker
 from kelly_edge.timbre.voice import Voice
@@ -42,6 +43,7 @@ class DspStage:
         self.chords = ChordTracker()
         self.tracker = PitchTracker()
         self.meter = LoudnessMeter()
+        self.beat = BeatTracker()
         self.voice = voice
         self._circumplex = Circumplex()
         self._hop = np.zeros(HOP_SIZE, np.float32)
@@ -76,6 +78,7 @@ class DspStage:
         extractor, heard = self.extractor, self.heard
         emotion = self._network.step(extractor.features)
         estimate = self._circumplex.update(emotion, extractor.presence)
+        self.beat.push(extractor.frames, extractor.notes)
         heard["group"] = self.counters["n_emotion_steps"]
         self.counters["n_emotion_steps"] += 1
         heard["time_s"] = self._clock.now_s()
@@ -98,6 +101,7 @@ class DspStage:
         heard["chord_belief"] = chords.belief
         heard["f0_hz"] = self.tracker.f0_hz
         heard["f0_confidence"] = self.tracker.confidence
+        self.beat.fill(heard)
         self._heard_cell.write(heard)
         self.counters["n_heard_dropped"] += not self._heard_ring.write(heard)
         if self._knobs_cell.read(self._knobs):

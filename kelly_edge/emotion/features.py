@@ -150,6 +150,8 @@ class FeatureExtractor:
     chroma: float32 ``[12]``, share of each pitch class (C first) in the last 0.4 s, sums to 1; zeros: none.
     density_hz: note onsets (chords count once) a second over 4 s. presence: 0 silence or noise .. 1 music.
     highest: MIDI note of the highest key that sounds, mean of 0.4 s; 0 none.
+    frames: float32 ``[8, 27]``, log mel of the group's frames, oldest first. notes: ``[88]``, activations of
+    the piano's keys. Beat and chord are heard by them.
     """
 
     def __init__(self) -> None:
@@ -179,16 +181,12 @@ class FeatureExtractor:
         self._groups.reset()
         self._tonal_state = tonal_state()
         self._rhythm_state = rhythm_state()
+        self.frames, self.notes = self._rhythm_state.frames, self._tonal_state.notes
         self.features[:] = self.chroma[:] = 0.0
         self.level_db = -120.0
         self.tonic, self.mode = -1, -1
         self.tempo_bpm = self.density_hz = self.presence = self.highest = 0.0
         self.flatness = 1.0
-
-    @property
-    def notes(self) -> NDArray[np.float32]:
-        """Activations of the 88 keys in the newest hop group, A0 first: float32 ``[88]``."""
-        return self._tonal_state.notes
 
     @property
     def delay_samples(self) -> int:
