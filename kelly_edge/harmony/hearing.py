@@ -76,7 +76,7 @@ def collection_of(tonic: int, mode: int) -> int:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _view(notes: Floats, views: Floats) -> None:
+def view(notes: Floats, views: Floats) -> None:
     """Fold activations [88] into the three views [3, 12], each of norm below 1."""
     views[:] = 0.0
     peak, lowest = 0.0, -1
@@ -108,7 +108,7 @@ def hear_chords(
 ) -> None:
     """One hop group of activations [88] into ``state.belief`` [25]; ``transitions`` [24, 24] of the key."""
     belief, views, scores, before = state.belief, state.views, state.scores, state.before
-    _view(notes, views)
+    view(notes, views)
     best = NONE_SCORE
     scores[N_CHORDS] = NONE_SCORE
     for root in range(12):

@@ -26,7 +26,7 @@ PLACES: Final = (0.6, 0.1, 0.35, 0.1)
 ANYWHERE: Final = 0.3
 """The same where the bar is not known."""
 
-TRUSTS: Final = 0.7
+TRUSTS: Final = 0.97
 """How far the filter is taken to assume at a beat that the chord stays."""
 
 

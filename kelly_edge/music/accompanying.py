@@ -38,7 +38,10 @@ class Accompanying:
         collection = collection_of(int(heard["tonic"]), int(heard["mode"]))
         belief = heard["chord_belief"]
         if belief.any():
-            self._forecast.hear(time_s, belief, collection)
+            n_beats = max(int(heard["n_beats"]), 1)
+            phase = float(heard["beat_phase"])
+            place = round(float(heard["bar_phase"]) * n_beats - phase) % n_beats
+            self._forecast.hear(time_s, belief, collection, float(heard["beat_s"]), phase, place, n_beats)
         else:
             self._forecast.forget()
 

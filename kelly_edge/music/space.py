@@ -13,9 +13,9 @@ from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.music.envelope import TimedNote
 from kelly_edge.units import clamp
 
-EASY_HZ: Final = 1.5
+EASY_HZ: Final = 1.0
 """Onsets a second beside which the music is as dense as the emotion asks."""
-BUSY_HZ: Final = 4.5
+BUSY_HZ: Final = 3.5
 """Onsets a second from which it is as thin as it gets."""
 THINNEST: Final = 1.0
 """How far ``Target.density`` goes down for somebody busy."""

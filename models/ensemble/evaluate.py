@@ -23,11 +23,11 @@ from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.rhythm.beat import BeatTracker
 from kelly_edge_commands import Parser, command, path_argument
-from models.ensemble import rhythm
+from models.ensemble import harmony, rhythm
 from models.ensemble.measures import Family, Party, chance_of, player_of, with_interval
 from models.ensemble.songs import CONDITIONS, Song, cache_folder, load_song, song_list, sound_of
 
-FAMILIES: Final[Mapping[str, Family]] = {"rhythm": rhythm.measure}
+FAMILIES: Final[Mapping[str, Family]] = {"rhythm": rhythm.measure, "harmony": harmony.measure}
 PARTIES: Final = ("box", "chance", "player")
 
 
@@ -178,7 +178,8 @@ def evaluate(
             rows.append({"song": name, "condition": condition, "figures": figures_of(song, box)})
             told = rows[-1]["figures"]["box"]
             shown = " ".join(
-                f"{k} {told[k]:.2f}" for k in ("beat_f", "downbeat_f", "grid_share", "bar_lines")
+                f"{k} {told[k]:.2f}"
+                for k in ("beat_f", "downbeat_f", "grid_share", "bar_lines", "in_chord", "consonant")
             )
             print(f"{name} {condition}: {shown}", file=sys.stderr, flush=True)
     by_condition = {c: summary([row for row in rows if row["condition"] == c]) for c in conditions}

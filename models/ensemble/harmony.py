@@ -1,18 +1,25 @@
 """How far two players agree in harmony: notes in the chord that sounds, and consonances between the parts.
 
-The chords are POP909's annotations (``chord_midi.txt``), sevenths, suspensions and basses included. Both
-rates stand beside *chance*, the same notes moved in time by some seconds, and beside the player's own notes.
+- ``in_chord``: share of notes that belong to the chord annotated at their onset, sevenths, suspensions and
+  basses included.
+- ``consonant``: share of notes that are neither a semitone nor a tritone, in any octave, from a note of the
+  player sounding at their onset (StreamMUSE's rate).
+- ``chord_now``, ``chord_late``: share of time in which the triad believed is the one annotated then, and
+  ``LATE_S`` before.
 """
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kelly_edge.errors import DataError
+from kelly_edge.harmony.chords import MAJOR, MINOR, NO_CHORD, chord_of
+from models.composer.data import Notes
+from models.ensemble.measures import EXCERPT_S, SETTLED_S, Party
+from models.ensemble.songs import Song
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -37,10 +44,12 @@ SHORTHANDS: Final = {
     "hdim7": (0, 3, 6, 10),
 }
 """Pitch classes above the root of the chords that POP909 names."""
+LIKE_MINOR: Final = {"min", "min7", "min6", "minmaj7", "dim", "dim7", "hdim7"}
+"""Chords that count as the minor triad on their root; the others count as the major one."""
 DEGREES: Final = (0, 2, 4, 5, 7, 9, 11)
 """Semitones of the degrees 1 to 7 that name a bass."""
-SHIFTS_S: Final = (-11.3, -7.7, -5.1, -3.3, 3.3, 5.1, 7.7, 11.3)
-"""What notes are moved by to find what chance reaches: by no whole number of usual bars."""
+LATE_S: Final = 0.2
+"""A chord is known so long after it is struck: half the window of the spectrum, and some."""
 ROUGH: Final = (1, 6, 11)
 """Semitones (modulo an octave) that clash: StreamMUSE's semitone and tritone, in any octave."""
 
@@ -57,6 +66,8 @@ class Chords:
     """[n] pitch classes; -1 where there is no chord."""
     classes: Ints
     """[n] sets of pitch classes (bit ``p`` is pitch class ``p``); 0 where there is no chord."""
+    triad: Ints
+    """[n] as ``kelly_edge.harmony.chords`` numbers them; -1 where there is no chord."""
 
     def at(self, time_s: Floats) -> Ints:
         """Number of the chord that sounds at each time [m]; -1 outside of all."""
@@ -65,20 +76,11 @@ class Chords:
         return np.where(inside, index, -1)
 
 
-@dataclass(frozen=True)
-class Played:
-    """Notes of one player, by onset."""
-
-    onset_s: Floats
-    end_s: Floats
-    pitch: Ints
-
-
 def parse_chord(name: str) -> tuple[int, tuple[int, ...]]:
     """Root and pitch classes of a chord such as ``Bb:min7/b3``; (-1, ()) of ``N``. Raises ValueError."""
     if name == "N":
         return -1, ()
-    match = re.fullmatch(r"([A-G])([b#]?):([^/]+)(?:/([b#]?)(\d))?", name)
+    match = re.fullmatch(r"([A-G])([b#]?):([^/]+)(?:/([b#]?)([1-7]))?", name)
     if not match or match[3] not in SHORTHANDS:
         raise ValueError(f"unknown chord {name!r}")
     root = (LETTERS[match[1]] + ACCIDENTALS[match[2]]) % 12
@@ -88,18 +90,27 @@ def parse_chord(name: str) -> tuple[int, tuple[int, ...]]:
     return root, tuple(sorted((root + step) % 12 for step in steps))
 
 
-def read_chords(path: Path) -> Chords:
-    """A song's ``chord_midi.txt``. Raises DataError naming file, line and remedy."""
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            start, end, name = line.split()
-            root, classes = parse_chord(name)
-            rows.append((float(start), float(end), root, sum(1 << p for p in classes)))
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: {error}; give POP909's chord_midi.txt") from None
-    table = np.array(rows, np.float64).reshape(-1, 4)
-    return Chords(table[:, 0], table[:, 1], table[:, 2].astype(np.int64), table[:, 3].astype(np.int64))
+def as_triad(name: str) -> int:
+    """The major or minor triad (``kelly_edge.harmony.chords``) that a chord counts as; -1 of ``N``."""
+    root, _ = parse_chord(name)
+    if root < 0:
+        return NO_CHORD
+    return chord_of(root, MINOR if name.split(":")[1].split("/", maxsplit=1)[0] in LIKE_MINOR else MAJOR)
+
+
+def chords_of(song: Song) -> Chords:
+    """A song's annotation. Raises DataError with a chord nobody knows."""
+    try:
+        parsed = [parse_chord(chord.name) for chord in song.chords]
+    except ValueError as error:
+        raise DataError(f"song {song.name}: {error}; give POP909's chord_midi.txt") from None
+    return Chords(
+        np.array([chord.begin_s for chord in song.chords]),
+        np.array([chord.end_s for chord in song.chords]),
+        np.array([root for root, _ in parsed], np.int64),
+        np.array([sum(1 << p for p in classes) for _, classes in parsed], np.int64),
+        np.array([as_triad(chord.name) for chord in song.chords], np.int64),
+    )
 
 
 def in_chord_rate(onset_s: Floats, pitch: Ints, chords: Chords) -> float:
@@ -110,51 +121,42 @@ def in_chord_rate(onset_s: Floats, pitch: Ints, chords: Chords) -> float:
     return float((classes[known] >> pitch[known] % 12 & 1).mean()) if known.any() else float("nan")
 
 
-def consonant_rate(onset_s: Floats, pitch: Ints, others: Played, own: bool = False) -> float:
-    """Share of notes [n] that clash with none of the notes of ``others`` sounding at their onset.
+def consonant_rate(onset_s: Floats, pitch: Ints, others: Notes) -> float:
+    """Share of the notes [n] that clash with none of the notes of ``others`` sounding at their onset.
 
-    Notes struck while nothing sounds do not count; NaN where none is left. ``own``: the notes are those of
-    ``others`` themselves, in the same order, and a note is not held against itself.
+    A note is not held against itself, if it is one of them. Notes struck while nothing else sounds do not
+    count; NaN where no note is left.
     """
     n_heard = n_consonant = 0
-    for i, (onset, note) in enumerate(zip(onset_s, pitch, strict=True)):
+    for onset, note in zip(onset_s, pitch, strict=True):
         sounding = (others.onset_s <= onset) & (others.end_s > onset)
-        if own:
-            sounding[i] = False
-        if not sounding.any():
-            continue
-        n_heard += 1
-        n_consonant += not np.isin(np.abs(others.pitch[sounding] - note) % 12, ROUGH).any()
+        sounding &= (others.onset_s != onset) | (others.pitch != note)
+        if sounding.any():
+            n_heard += 1
+            n_consonant += not np.isin(np.abs(others.pitch[sounding] - note) % 12, ROUGH).any()
     return n_consonant / n_heard if n_heard else float("nan")
 
 
-def measure_harmony(
-    box: Played, player: Played, chords: Chords, from_s: float, to_s: float
-) -> dict[str, float]:
-    """Both rates of the box's notes from ``from_s`` to ``to_s``, of chance and of the player, by name.
+def heard_rate(party: Party, chords: Chords, late_s: float) -> float:
+    """Share of the chords' time in which they were believed ``late_s`` later; NaN: nobody listened."""
+    if not party.heard.size:
+        return float("nan")
+    time_s = party.heard["time_s"].astype(float)
+    measured = (time_s >= SETTLED_S) & (time_s < EXCERPT_S)
+    index = chords.at(time_s[measured] - late_s)
+    triad = np.where(index >= 0, chords.triad[np.maximum(index, 0)], NO_CHORD)
+    known = triad != NO_CHORD
+    return float((party.heard["chord"][measured] == triad)[known].mean()) if known.any() else float("nan")
 
-    Chance is the mean over ``SHIFTS_S``; a note moved out of the passage comes in again at its other end.
-    """
 
-    def within(notes: Played) -> Played:
-        inside = (notes.onset_s >= from_s) & (notes.onset_s < to_s)
-        return Played(notes.onset_s[inside], notes.end_s[inside], notes.pitch[inside])
-
-    inner = within(box)
-
-    def rates(onset_s: Floats) -> tuple[float, float]:
-        return in_chord_rate(onset_s, inner.pitch, chords), consonant_rate(onset_s, inner.pitch, player)
-
-    in_chord, consonant = rates(inner.onset_s)
-    moved = [from_s + (inner.onset_s - from_s + shift) % (to_s - from_s) for shift in SHIFTS_S]
-    chance = np.array([rates(onset_s) for onset_s in moved])
-    own = within(player)
+def measure(song: Song, party: Party) -> dict[str, float]:
+    """A row of figures; see the module's text."""
+    chords = chords_of(song)
+    measured = (party.onset_s >= SETTLED_S) & (party.onset_s < EXCERPT_S)
+    onset_s, pitch = party.onset_s[measured], party.pitch[measured]
     return {
-        "in_chord": in_chord,
-        "in_chord_chance": float(chance[:, 0].mean()),
-        "in_chord_player": in_chord_rate(own.onset_s, own.pitch, chords),
-        "consonant": consonant,
-        "consonant_chance": float(chance[:, 1].mean()),
-        "consonant_player": consonant_rate(own.onset_s, own.pitch, own, own=True),
-        "notes_per_s": len(inner.pitch) / (to_s - from_s),
+        "in_chord": in_chord_rate(onset_s, pitch, chords),
+        "consonant": consonant_rate(onset_s, pitch, song.notes),
+        "chord_now": heard_rate(party, chords, 0.0),
+        "chord_late": heard_rate(party, chords, LATE_S),
     }
