@@ -327,10 +327,14 @@ class ComposerStage:
         follows = self._follows_harmony()
         while self._waiting and self._waiting[0][0].onset_s <= now_s + self._plan.commit_s:
             wanted, planned = self._waiting.popleft()
-            if self._makes_room():
-                wanted = self._space.place(wanted)
+            makes_room = self._makes_room()
+            if makes_room:
+                wanted = self._space.under(self._space.soften(wanted))
             if follows:
                 wanted = self._accompanying.correct(wanted, planned.is_on_beat(wanted.onset_s))
+            if makes_room:
+                # A tone of the chord may have been nearer above.
+                wanted = self._space.under(wanted)
             admitted = self._envelope.admit(wanted)
             if admitted is None:
                 continue

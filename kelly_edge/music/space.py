@@ -75,12 +75,16 @@ class Space:
             self._usual_db += (level_db - self._usual_db) / (USUAL_S * EMOTION_RATE_HZ)
             self._now_db += (level_db - self._now_db) / (NOW_S * EMOTION_RATE_HZ)
 
-    def place(self, note: TimedNote) -> TimedNote:
-        """``note`` as it is about to leave: under the melody, and softer than what is played."""
+    def under(self, note: TimedNote) -> TimedNote:
+        """``note`` under the melody heard, by octaves."""
         pitch = note.pitch
         if self._highest >= MIDDLE:
             while pitch > self._highest - BELOW and pitch - 12 >= LOWEST:
                 pitch -= 12
+        return replace(note, pitch=pitch)
+
+    def soften(self, note: TimedNote) -> TimedNote:
+        """``note`` softer than what is played, as it is about to leave."""
         swell = 0.0 if math.isnan(self._usual_db) else (self._now_db - self._usual_db) / SWELLS_DB
         velocity = note.velocity * SOFTER * clamp(1.0 + swell, LEAST, MOST)
-        return replace(note, pitch=pitch, velocity=int(clamp(round(velocity), 1, 127)))
+        return replace(note, velocity=int(clamp(round(velocity), 1, 127)))
