@@ -145,7 +145,8 @@ class Offline:
 
         def hop_done(n_done: int) -> None:
             while self.board.rings["bars"].read(bar):
-                bars.append(bar.copy())
+                if bar["beat"] == 0:
+                    bars.append(bar.copy())
             if after_hop is not None:
                 after_hop(n_done)
             if progress is not None and n_done % HOPS_PER_EMOTION_STEP == 0:
