@@ -45,7 +45,7 @@ BAR_DTYPE: Final = np.dtype(
         ("mode", "<i1"),  # 1 major, 0 minor, -1 unknown
     ]
 )
-"""A beat that was committed: the ``bars`` ring, for MIDI clock and (bar lines) the tempo map of performance.mid."""
+"""A committed beat: the ``bars`` ring, for MIDI clock; the first of a bar also for performance.mid."""
 SOUNDING_DTYPE: Final = np.dtype([("is_on", "?", (16, 128))])
 """Channel × note: what has been struck and not yet released: the ``sounding`` cell."""
 

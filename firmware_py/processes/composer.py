@@ -163,7 +163,8 @@ class ComposerStage:
                 self._plan.cut_rest(now_s + self._plan.commit_s)
         beat = self._followed(target, now_s)
         if beat is not None and not (self._resting or self._settings.midi.clock):
-            self._plan.enter(beat.next_line_s(now_s + self._plan.commit_s))
+            # A line is committed in the first turn in which it is near enough: it must still be found then.
+            self._plan.enter(beat.next_line_s(now_s + self._plan.commit_s - 1.5 * GROUP_S))
         self._plan.finish(self._silence.finish_s if self._resting else math.inf)
         while (committed := self._plan.commit(now_s, beat)) is not None:
             self._send(committed)

@@ -1,8 +1,8 @@
 """The player's beat as the box counts it, and how the box's own beat is pulled onto it.
 
-People keep together by correcting a share of the asynchrony at every beat, phase and period each (Vorberg and
-Wing 1996; Repp 2005). Here the ears predict the player's beats (``rhythm``), so a beat of ours is made as long
-as theirs less a share of what we would be late by, within a change of tempo nobody minds.
+People keep together by correcting a share of the asynchrony at every beat, phase and period each (Vorberg
+and Wing 1996; Repp 2005). Here the ears predict the player's beats (``rhythm``), so a beat of ours is made as
+long as theirs less a share of what we would be late by, within a change of tempo nobody minds.
 """
 
 import math
@@ -89,7 +89,7 @@ def players_beat(
 
 
 def beats_to_play(start_s: float, beat: PlayersBeat | None) -> int:
-    """Beats of a bar that begins at ``start_s``, so that the next one begins on a bar line of the player's."""
+    """Beats of a bar that begins at ``start_s``, so that the next one begins on the player's bar line."""
     if beat is None:
         return N_BEATS
     return min(beat.n_until_line(start_s), N_BEATS)

@@ -1,7 +1,8 @@
 """Whether the person listened to has stopped, or only pauses.
 
-The level heard is compared with the loudest of late, since a quiet room is not silence. A pause shorter than
-``PAUSE_S`` is part of the music; a longer one is its end, and the box finishes by ``FINISH_S`` after it began.
+The level heard is compared with the loudest of the last while, since a quiet room is not silence. A pause
+shorter than ``PAUSE_S`` is part of the music; a longer one is its end, and the box finishes by ``FINISH_S``
+after it began.
 """
 
 import math

@@ -2,8 +2,8 @@
 
 The plan holds bars composed ahead. A bar is committed beat by beat (the notes leave for ``midi``), each beat
 shortly before it begins, so that the beat of the person listened to is followed within a bar. Until its first
-beat is committed a changed target takes a bar back, so a change is heard at the next bar line, or one bar later
-when that bar had begun. Times are seconds of the stream, never relative sleeps, so nothing drifts.
+beat is committed a changed target takes a bar back, so a change is heard at the next bar line, or one bar
+later when that bar had begun. Times are seconds of the stream, never relative sleeps, so nothing drifts.
 """
 
 import math
@@ -97,7 +97,7 @@ class Plan:
     commit_s: how long before it begins a beat is committed. An instrument that answers late is sent its notes
     sooner (``midi.latency_ms``), so its beats must be committed sooner by as much.
     tempo_bpm: of the bar played before the first, whose tempo stays near it; 0 for none.
-    keeps_tempo: whether the tempo stays near the last bar's over a rest, too; a sequencer on our clock needs it.
+    keeps_tempo: whether the tempo stays near the last bar's over a rest, too, as a sequencer on our clock needs.
     """
 
     def __init__(
