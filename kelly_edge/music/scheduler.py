@@ -97,7 +97,7 @@ class Plan:
     commit_s: how long before it begins a beat is committed. An instrument that answers late is sent its notes
     sooner (``midi.latency_ms``), so its beats must be committed sooner by as much.
     tempo_bpm: of the bar played before the first, whose tempo stays near it; 0 for none.
-    keeps_tempo: whether the tempo stays near the last bar's over a rest, too, as a sequencer on our clock needs.
+    keeps_tempo: whether the tempo stays near the last bar's over a rest, as a sequencer on our clock needs.
     """
 
     def __init__(
