@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numba import njit
 
-from kelly_edge.contract import N_PITCH_CLASSES
-from kelly_edge.harmony.chords import N_CHORDS, N_QUALITIES, N_STATES, NO_CHORD, Floats
+from kelly_edge.contract import N_CHORDS, N_PITCH_CLASSES
+from kelly_edge.harmony.chords import N_QUALITIES, N_STATES, NO_CHORD, Floats
 from kelly_edge.harmony.learned import PROGRESSIONS, TEMPLATE_BIASES, TEMPLATES
 from kelly_edge.signal.spectrum import LOWEST_KEY, N_KEYS
 
@@ -58,7 +58,7 @@ def _transitions() -> Floats:
     keyed = np.stack([np.roll(relative, (2 * k, 2 * k), (0, 1)) for k in range(N_PITCH_CLASSES)])
     anywhere = keyed.mean(0)
     mixed = (1.0 - OUT_OF_KEY) * keyed + OUT_OF_KEY * anywhere
-    return np.concatenate([mixed, anywhere[None]]).astype(np.float32)
+    return np.asarray(np.concatenate([mixed, anywhere[None]]), np.float32)
 
 
 TRANSITIONS: Final = _transitions()

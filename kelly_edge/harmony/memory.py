@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from kelly_edge.harmony.chords import N_CHORDS, N_STATES, Floats
+from kelly_edge.contract import N_CHORDS
+from kelly_edge.harmony.chords import N_STATES, Floats
 
 FARTHEST: Final = 64
 """Beats back that are compared: sixteen bars of four."""

@@ -2,10 +2,11 @@
 
 from typing import Any, Final
 
-from kelly_edge.contract import N_PITCH_CLASSES
-from kelly_edge.harmony.chords import N_CHORDS, Floats
+from kelly_edge.contract import N_CHORDS, N_PITCH_CLASSES
+from kelly_edge.harmony.chords import Floats
 from kelly_edge.harmony.forecast import ChordForecast
 from kelly_edge.harmony.hearing import collection_of
+from kelly_edge.music.compound_word import N_BEATS
 from kelly_edge.music.envelope import TimedNote
 from kelly_edge.music.harmony import KNOWN, SHARED, BeatHarmony, beat_harmony, fit_of, refit
 
@@ -45,9 +46,9 @@ class Accompanying:
         else:
             self._forecast.forget()
 
-    def harmonies(self, start_s: float, beat_s: float, n_beats: int) -> tuple[BeatHarmony, ...]:
+    def harmonies(self, start_s: float, beat_s: float) -> tuple[BeatHarmony, ...]:
         """What may stand on each beat of a bar that begins at ``start_s``."""
-        times_s = [start_s + beat * beat_s + INTO_BEAT_S for beat in range(n_beats)]
+        times_s = [start_s + beat * beat_s + INTO_BEAT_S for beat in range(N_BEATS)]
         return tuple(beat_harmony(belief) for belief in self._forecast.at(times_s))
 
     def correct(self, note: TimedNote, on_beat: bool) -> TimedNote:

@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
+from kelly_edge.contract import N_CHORDS
 from kelly_edge.harmony.chords import (
     MEMBERS,
-    N_CHORDS,
     NO_CHORD,
     TRIADS,
     Floats,

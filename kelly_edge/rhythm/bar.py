@@ -52,8 +52,7 @@ def next_beat(weights: Float32, scratch: Float32, n_beats: int) -> None:
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def weigh(weights: Float32, classes: Float32, place_beats: float, trust: float) -> None:
-    """Take ``classes`` (log likelihoods, see ``evidence``) heard ``place_beats`` after the last beat, or before
-    it where negative."""
+    """Take ``classes`` (see ``evidence``) heard ``place_beats`` after the last beat, or before it."""
     n_before = math.floor(place_beats)
     bin_ = int((place_beats - n_before) * N_BINS + 0.5)
     if bin_ == N_BINS:

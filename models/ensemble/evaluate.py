@@ -93,12 +93,14 @@ def box_of(sound: NDArray[np.float32], models: Models, settings: Settings) -> Pa
     every = np.array(records, HEARD_DTYPE)
     beats_s, downbeats_s = believed(every)
     notes, lines = played.notes, played.bars
-    sounding = np.unique(notes["bar"])
+    lines_s, lasts_s = lines["start_s"].astype(float), lines["n_beats"] * lines["beat_s"]
+    first = np.searchsorted(notes["onset_s"], lines_s)
+    sounds = np.append(notes["onset_s"], np.inf)[first] < lines_s + lasts_s
     return Party(
         notes["onset_s"].astype(float),
         notes["onset_s"] + notes["duration_s"].astype(float),
         notes["pitch"].astype(np.int64),
-        lines["start_s"][np.isin(lines["number"], sounding)].astype(float),
+        lines_s[sounds],
         beats_s,
         downbeats_s,
         every,

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from kelly_edge.errors import DataError
 from kelly_edge.harmony.chords import MAJOR, MINOR, NO_CHORD, chord_of
 from models.composer.data import Notes
-from models.ensemble.measures import EXCERPT_S, SETTLED_S, Party
-from models.ensemble.songs import Song
+from models.ensemble.measures import SETTLED_S, Party
+from models.ensemble.songs import EXCERPT_S, Song
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

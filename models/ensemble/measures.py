@@ -79,7 +79,8 @@ def player_of(song: Song) -> Party:
 def chance_of(family: Family, song: Song, party: Party) -> dict[str, float]:
     """The figures of the same music at the wrong time, means over ``SHIFTS_S``."""
     found = [family(song, party.later(seconds)) for seconds in SHIFTS_S]
-    return {name: float(np.nanmean([f[name] for f in found])) for name in found[0]}
+    known = {name: [f[name] for f in found if np.isfinite(f[name])] for name in found[0]}
+    return {name: float(np.mean(values)) if values else float("nan") for name, values in known.items()}
 
 
 def with_interval(values: Sequence[float]) -> dict[str, float]:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kelly_edge.contract import GROUP_S
-from kelly_edge.harmony.chords import MAJOR, MINOR, N_CHORDS, N_STATES, Floats, chord_of
+from kelly_edge.contract import GROUP_S, N_CHORDS
+from kelly_edge.harmony.chords import MAJOR, MINOR, N_STATES, Floats, chord_of
 from kelly_edge.harmony.forecast import HEARING_DELAY_S, N_BEATS_AHEAD, ChordForecast
 from kelly_edge.harmony.hearing import TRANSITIONS
 

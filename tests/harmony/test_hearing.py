@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kelly_edge.contract import GROUP_S, HOP_SIZE, SAMPLE_RATE_HZ
+from kelly_edge.contract import GROUP_S, HOP_SIZE, N_CHORDS, SAMPLE_RATE_HZ
 from kelly_edge.emotion.features import FeatureExtractor
-from kelly_edge.harmony.chords import MAJOR, MINOR, N_CHORDS, NO_CHORD, chord_of
+from kelly_edge.harmony.chords import MAJOR, MINOR, NO_CHORD, chord_of
 from kelly_edge.harmony.hearing import TRANSITIONS, ChordTracker
 from kelly_edge.music.harmony import beat_harmony
 

@@ -8,12 +8,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small_network import SmallNetwork
 
-from kelly_edge.contract import HEARD_DTYPE
+from kelly_edge.contract import HEARD_DTYPE, N_CHORDS
 from kelly_edge.harmony.chords import (
     MAJOR,
     MEMBERS,
     MINOR,
-    N_CHORDS,
     N_STATES,
     NO_CHORD,
     Floats,
@@ -150,7 +149,7 @@ def test_notes_are_corrected_only_in_a_chord_heard() -> None:
     silent = Accompanying()
     silent.hear(np.zeros((), HEARD_DTYPE), 0.1)
     assert silent.correct(c_sharp, on_beat=True) == c_sharp
-    assert silent.harmonies(2.0, 0.5, 4) == (FREE,) * 4
+    assert silent.harmonies(2.0, 0.5) == (FREE,) * 4
 
 
 def test_a_passing_note_passes_off_the_beat_alone() -> None:

@@ -13,8 +13,16 @@ from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.midi import MidiStage
 from firmware_py.wiring import Models
 from kelly_edge.config import Settings
-from kelly_edge.contract import GROUP_S, HEARD_DTYPE, HOP_SIZE, NOTE_DTYPE, PROGRAMMES, SAMPLE_RATE_HZ
-from kelly_edge.harmony.chords import MAJOR, MINOR, N_CHORDS, chord_of, classes_of
+from kelly_edge.contract import (
+    GROUP_S,
+    HEARD_DTYPE,
+    HOP_SIZE,
+    N_CHORDS,
+    NOTE_DTYPE,
+    PROGRAMMES,
+    SAMPLE_RATE_HZ,
+)
+from kelly_edge.harmony.chords import MAJOR, MINOR, chord_of, classes_of
 from kelly_edge.music.scheduler import COMMIT_S
 
 BEAT_S = 0.5
