@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,7 +140,7 @@ def test_progressions_are_counted_in_the_key(tmp_path: Path) -> None:
 
 
 def test_what_is_written_is_a_module_that_python_reads() -> None:
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(as_module(np.ones((2, 3, 12)), -0.5, np.ones((24, 24), np.int64)), names)
     assert np.shape(names["TEMPLATES"]) == (2, 3, 12)
     assert names["TEMPLATE_BIASES"] == (0.0, -0.5)
