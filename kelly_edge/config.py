@@ -156,6 +156,8 @@ class ComposerSettings:
     top_p: float = _setting(1.0, "most of the probability kept when drawing", limits=(0.05, 1))
     key_lock: bool = _setting(True, "stay in the key heard")
     follow_tempo: bool = _setting(True, "follow the tempo heard")
+    follow_harmony: bool = _setting(True, "play in the chords heard")
+    make_room: bool = _setting(True, "leave room for what is played: thinner, softer, under a melody")
     channel: int = _setting(0, "MIDI channel, counted from 0", limits=(0, 15))
     program: int = _setting(0, "General MIDI program of performance.mid, counted from 0", limits=(0, 127))
 

@@ -25,6 +25,8 @@ HOP_RATE_HZ: Final = SAMPLE_RATE_HZ / HOP_SIZE
 EMOTION_RATE_HZ: Final = HOP_RATE_HZ / HOPS_PER_EMOTION_STEP
 GROUP_S: Final = 1.0 / EMOTION_RATE_HZ
 N_PITCH_CLASSES: Final = 12
+N_CHORDS: Final = 24
+"""Major and minor triads: 2 * root + (0 major, 1 minor), see ``kelly_edge.harmony.chords``."""
 
 # --- words that travel as numbers ------------------------------------------------------
 
@@ -96,6 +98,15 @@ HEARD_DTYPE: Final = np.dtype(
         ("presence", "<f4"),  # 0 silence or noise .. 1 somebody plays
         ("f0_hz", "<f4"),
         ("f0_confidence", "<f4"),
+        ("chord", "<i1"),  # 2 * root + (0 major, 1 minor), -1 none
+        ("chord_confidence", "<f4"),  # 0..1: probability of that chord
+        ("highest", "<f4"),  # highest key that sounds, MIDI note, mean of 0.4 s; 0 none
+        ("chord_belief", "<f4", (N_CHORDS + 1,)),  # of every chord and, last, of none; sums to 1, or zeros
+        ("beat_phase", "<f4"),  # 0..1 within the beat at time_s, 0 on it
+        ("beat_s", "<f4"),  # seconds from beat to beat, 0 where none is believed
+        ("beat_confidence", "<f4"),  # 0..1
+        ("bar_phase", "<f4"),  # 0..1 within the bar at time_s, 0 at the downbeat
+        ("n_beats", "<i1"),  # beats of the bar
     ]
 )
 """What the instrument hears, once per hop group: the ``heard`` ring and cell."""

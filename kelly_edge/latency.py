@@ -6,11 +6,13 @@ late by so much on average, since where in a hop it falls moves it by up to 6 sa
 is not in it: what a voice does with what it hears, as a bow or a breath does, is its sound.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kelly_edge.config import AudioSettings
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
+from kelly_edge.music.generator import LATEST_S, NOTE_DELAY_S, TOGETHER_DELAY_S
 from kelly_edge.signal.limiter import Limiter
 from kelly_edge.signal.resampling import delay_s
 
@@ -54,6 +56,17 @@ def pitch_latency(tracker_delay_samples: int) -> tuple[LatencyPart, ...]:
         LatencyPart("pitch tracker", tracker_delay_samples),
         LatencyPart("limiter", Limiter.delay_samples),
     )
+
+
+def unevenness_s(unevenness: float) -> float:
+    """How late a note is struck on average after the place it is written at, in seconds.
+
+    Parameters
+    ----------
+    unevenness: as in ``SamplingSettings``.
+    """
+    together_s = TOGETHER_DELAY_S * (1.0 - math.exp(-LATEST_S / TOGETHER_DELAY_S))
+    return unevenness * (together_s + NOTE_DELAY_S)
 
 
 def card_latency(audio: AudioSettings) -> LatencyPart:

@@ -50,13 +50,14 @@ BAR_DTYPE: Final = np.dtype(
     [
         ("start_s", "<f8"),
         ("beat_s", "<f8"),
-        ("n_beats", "<u4"),
+        ("n_beats", "<u4"),  # of its bar, as it is played
         ("number", "<u4"),
+        ("beat", "<u4"),  # which beat of the bar it is, from 0 at the bar line
         ("tonic", "<i1"),  # pitch class 0..11 of the key it was written in, -1 unknown
         ("mode", "<i1"),  # Mode
     ]
 )
-"""A bar that was committed: the ``bars`` ring, for MIDI clock and the tempo map of performance.mid."""
+"""A committed beat: the ``bars`` ring, for MIDI clock; the first of a bar also for performance.mid."""
 SOUNDING_DTYPE: Final = np.dtype([("is_on", "?", (16, 128))])
 """Channel × note: what has been struck and not yet released: the ``sounding`` cell."""
 

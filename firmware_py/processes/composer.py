@@ -2,7 +2,8 @@
 
 Steering gives the target emotion, the generator composes bars for it, the plan puts them on the
 time line, the envelope bounds every note, and committed bars go to ``midi`` as notes with absolute
-due times. When it is late it steps down the ladder: shorter context, continuation, rest.
+due times, a beat at a time, on the player's beat. When it is late it steps down the ladder: shorter context,
+continuation, rest.
 
 It turns once for every hop group heard, in order, at the group's own time. So the music depends on
 what was heard and set, not on when the process happened to be awake: live, offline and tests compose the
@@ -10,6 +11,7 @@ same notes, as long as the ladder is not needed.
 """
 
 import math
+from collections import deque
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +23,7 @@ from firmware_py.processes.composing import Composing, fill_record, read_composi
 from kelly_edge.config import Settings
 from kelly_edge.contract import (
     EMOTION_RATE_HZ,
+    GROUP_S,
     HEARD_DTYPE,
     KNOBS_DTYPE,
     NOTE_DTYPE,
@@ -30,11 +33,16 @@ from kelly_edge.contract import (
 )
 from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_music, tempo_to_play
 from kelly_edge.emotion.steering import first_state, lead_of, new_session, steer, target_emotion
-from kelly_edge.music.envelope import Envelope
+from kelly_edge.latency import unevenness_s
+from kelly_edge.music.accompanying import Accompanying
+from kelly_edge.music.envelope import Envelope, TimedNote
 from kelly_edge.music.fitting import EVERY_CLASS, Fitting
 from kelly_edge.music.following import Following, fold_tempo, follow
-from kelly_edge.music.generator import Generator, Target
-from kelly_edge.music.scheduler import COMMIT_S, GroupTime, Plan, PlannedBar
+from kelly_edge.music.generator import USUAL_TEMPO_BPM, Generator, SamplingSettings, Target
+from kelly_edge.music.players_beat import BELIEVED, HOLD_S, NEAR_TEMPO, PlayersBeat, players_beat
+from kelly_edge.music.presence import Silence
+from kelly_edge.music.scheduler import COMMIT_S, CommittedBeat, GroupTime, Plan
+from kelly_edge.music.space import Space
 from kelly_edge.units import clamp
 
 MARGIN = 1.5
@@ -50,6 +58,10 @@ DENSITY_STEP = 0.25
 LATE_CONTINUATION_S = 0.05
 BEHIND_S = 0.1
 """A turn for a group heard longer ago than this is taken at the clock's time: it has been late."""
+BEAT_WAIT_S = 2.5
+"""Music waits so long for a beat to begin on, from when it knows what to play."""
+SOFTLY = (0.7, 0.8, 0.9)
+"""Velocity of the first bars after a rest, as a share: who joins in does not burst in."""
 DEAF_S = 0.3
 """After this time with nothing heard (dsp is away) the music goes on by the clock."""
 
@@ -91,6 +103,9 @@ class ComposerStage:
         self._leading = before.leading
         self._n_sessions = before.n_sessions
         self._fitting = Fitting()
+        self._accompanying = Accompanying()
+        self._space = Space()
+        self._waiting: deque[tuple[TimedNote, CommittedBeat]] = deque()
         self._presence = before.presence
         self._resting = before.is_resting
         self._cost_s: dict[int, float] = {Rung.FULL: 0.0, Rung.SHORT_CONTEXT: 0.0}
@@ -98,7 +113,12 @@ class ComposerStage:
             settings.envelope,
             commit_s=COMMIT_S + settings.midi.latency_ms / 1_000.0,
             tempo_bpm=before.played_tempo_bpm,
+            keeps_tempo=settings.midi.clock,
         )
+        self._beat: PlayersBeat | None = None
+        self._silence = Silence()
+        self._waited_s = 0.0
+        self._n_bars_since_rest = 0
         self._envelope = Envelope(settings.envelope)
         self._heard = np.zeros((), HEARD_DTYPE)
         self._group_time = GroupTime()
@@ -124,8 +144,8 @@ class ComposerStage:
         heard = self._heard
         while self._heard_ring.read(heard):
             self._knobs_cell.read(self._knobs)
-            self._listen()
             group_s = self._group_time.date(int(heard["group"]), float(heard["time_s"]))
+            self._listen(group_s)
             now_s = self._clock.now_s()
             self._turn(group_s if abs(now_s - group_s) < BEHIND_S else now_s)
         if self._clock.now_s() > self._turned_s + DEAF_S:
@@ -146,8 +166,14 @@ class ComposerStage:
             if not (self._resting or self._settings.midi.clock):
                 # Answer at once when someone begins to play; a sequencer on our clock keeps its beat.
                 self._plan.cut_rest(now_s + self._plan.commit_s)
-        while (planned := self._plan.commit(now_s)) is not None:
-            self._send(planned)
+        beat = self._followed(target, now_s)
+        if beat is not None and not (self._resting or self._settings.midi.clock):
+            # A line is committed in the first turn in which it is near enough: it must still be found then.
+            self._plan.enter(beat.next_line_s(now_s + self._plan.commit_s - 1.5 * GROUP_S))
+        self._plan.finish(self._silence.finish_s if self._resting else math.inf)
+        while (committed := self._plan.commit(now_s, beat)) is not None:
+            self._put(committed)
+        self._send(now_s)
         # After a rest taken back the music begins as soon as it can: that is not late.
         if self._plan.begin_at_the_earliest(now_s + self._plan.commit_s) and reopened is None:
             self.counters["n_late_bars"] += 1
@@ -172,26 +198,59 @@ class ComposerStage:
         fill_record(self._composing, now)
         self._composing_cell.write(self._composing)
 
-    def _listen(self) -> None:
+    def _listen(self, now_s: float) -> None:
         heard = self._heard
+        self._silence.hear(float(heard["level_db"]), now_s)
         presence = float(heard["presence"])
         self._presence += (presence - self._presence) / (PRESENCE_S * EMOTION_RATE_HZ)
         # React quickly when someone begins to play, and slowly when they stop.
         self._presence = max(presence, self._presence)
-        silent = self._presence < (PLAYING if self._resting else SILENT)
+        silent = self._presence < (PLAYING if self._resting else SILENT) or self._silence.is_end
         if silent:
             # The next player may play something else.
             self._fitting.forget()
+            self._accompanying.forget()
+            self._space.forget()
             self._following = self._following.without_key()
         else:
             self._fitting.hear(heard["chroma"], presence)
-        self._resting = silent or not self._fitting.is_open
+            self._accompanying.hear(heard, now_s)
+            self._space.hear(heard)
+        self._hear_beat(now_s)
+        knows_notes = not silent and self._fitting.is_open
+        self._waited_s = self._waited_s + GROUP_S if knows_notes and self._resting else 0.0
+        waits = self._resting and self._beat is None and self._waited_s < BEAT_WAIT_S
+        self._resting = not knows_notes or (waits and self._settings.composer.follow_tempo)
         if presence > PLAYING:
-            self._following = follow(
-                self._following, int(heard["tonic"]), int(heard["mode"]), float(heard["tempo_bpm"])
-            )
+            tempo_bpm = self._beat.tempo_bpm if self._beat is not None else float(heard["tempo_bpm"])
+            self._following = follow(self._following, int(heard["tonic"]), int(heard["mode"]), tempo_bpm)
         trust = float(heard["confidence"]) * presence
         self._steer(float(heard["valence"]), float(heard["arousal"]), trust)
+
+    def _hear_beat(self, now_s: float) -> None:
+        """The player's beat: as heard now, as last believed, or none."""
+        heard, limits = self._heard, self._settings.envelope
+        if float(heard["beat_s"]) > 0.0 and float(heard["beat_confidence"]) >= BELIEVED:
+            self._beat = players_beat(
+                # What is written on the beat is struck a little after it.
+                now_s - unevenness_s(SamplingSettings().unevenness),
+                float(heard["bar_phase"]),
+                float(heard["beat_s"]),
+                int(heard["n_beats"]),
+                0.0 if self._resting else self._plan.tempo_bpm,
+                (limits.tempo_min_bpm, limits.tempo_max_bpm),
+            )
+        elif self._beat is not None and now_s > self._beat.heard_s + HOLD_S:
+            self._beat = None
+
+    def _followed(self, target: Target, now_s: float) -> PlayersBeat | None:
+        """The player's beat where the music is on it: not where it leads to another tempo."""
+        beat = self._beat
+        if beat is None or not self._settings.composer.follow_tempo or now_s > beat.heard_s + HOLD_S:
+            return None
+        if target.leads and abs(target.tempo_bpm / beat.tempo_bpm - 1.0) > NEAR_TEMPO:
+            return None
+        return beat
 
     def _steer(self, valence: float, arousal: float, trust: float) -> None:
         """One hop group of the programme, with the knobs as they are."""
@@ -204,6 +263,7 @@ class ComposerStage:
             self._steering = new_session(self._steering)
             self._following, self._leading = Following(), Leading()
             self._fitting.forget()
+            self._accompanying.forget()
         self._n_sessions = n_sessions
         self._steering = steer(self._steering, self._settings.emotion, programme, valence, arousal, trust)
         following = self._following
@@ -225,6 +285,8 @@ class ComposerStage:
         knobs, limits = self._knobs, self._settings.envelope
         valence, arousal = target_emotion(self._steering, float(knobs["valence"]), float(knobs["arousal"]))
         thinning = round((1.0 - min(1.0, self._presence / PLAYING)) / DENSITY_STEP) * DENSITY_STEP
+        if self._makes_room():
+            thinning -= self._space.density
         wish = self._wish()
         tempo = tempo_to_play(self._leading, wish)
         mode = mode_to_play(self._leading, wish)
@@ -267,6 +329,10 @@ class ComposerStage:
     def _compose(self, target: Target, now_s: float) -> None:
         begin_s = self._clock.now_s()
         rung = Rung.REST if self._resting else self._rung(self._plan.end_s - max(begin_s, now_s))
+        if self._follows_harmony() and not self._resting:
+            beat_s = 60.0 / (target.tempo_bpm or self._plan.tempo_bpm or USUAL_TEMPO_BPM)
+            chords = self._accompanying.harmonies(self._plan.end_s, beat_s)
+            target = replace(target, chords=chords)
         bar = self._generator.compose_bar(target, rung)
         if self._resting:
             # Silence is counted in beats, so that the music begins soon after somebody plays.
@@ -279,19 +345,47 @@ class ComposerStage:
         self.counters["n_bars"] += 1
         self.counters["n_silent_bars" if self._resting else f"n_{RUNGS[bar.rung]}"] += 1
 
-    def _tell_bar(self, planned: PlannedBar) -> None:
+    def _tell_beat(self, beat: CommittedBeat) -> None:
         bar = self._bar
-        bar["start_s"], bar["beat_s"] = planned.start_s, 60.0 / planned.tempo_bpm
-        bar["n_beats"], bar["number"] = planned.bar.n_beats, planned.bar.number
-        bar["tonic"], bar["mode"] = planned.bar.tonic, planned.bar.mode
+        bar["start_s"], bar["beat_s"] = beat.start_s, beat.beat_s
+        bar["n_beats"], bar["number"], bar["beat"] = beat.n_beats, beat.bar.number, beat.index
+        bar["tonic"], bar["mode"] = beat.bar.tonic, beat.bar.mode
         self._bars.write(bar)
 
-    def _send(self, planned: PlannedBar) -> None:
+    def _follows_harmony(self) -> bool:
+        """Whether the chords heard are played; music that leads to the other mode has its own."""
+        leads_away = mode_to_play(self._leading, self._wish()) != self._following.key[1]
+        return self._settings.composer.follow_harmony and not leads_away
+
+    def _makes_room(self) -> bool:
+        """Whether the music leaves room for what is played; music that leads is as its emotion asks."""
+        return self._settings.composer.make_room and not sets_music(self._leading, self._wish())
+
+    def _put(self, beat: CommittedBeat) -> None:
+        """A beat is committed: its notes wait until they must leave."""
         if self._tells_bars:
-            self._tell_bar(planned)
+            self._tell_beat(beat)
+        if beat.index == 0:
+            self._n_bars_since_rest = 0 if beat.bar.rung == Rung.REST else self._n_bars_since_rest + 1
+        softness = (*SOFTLY, 1.0)[min(max(self._n_bars_since_rest - 1, 0), len(SOFTLY))]
+        for note in beat.notes():
+            self._waiting.append((replace(note, velocity=max(1, round(note.velocity * softness))), beat))
+
+    def _send(self, now_s: float) -> None:
+        """Notes leave one by one, so that each knows the chord heard last."""
         note, channel = self._note, self._settings.composer.channel
         compensation_s = self._settings.midi.latency_ms / 1_000.0
-        for wanted in planned.notes():
+        follows = self._follows_harmony()
+        while self._waiting and self._waiting[0][0].onset_s <= now_s + self._plan.commit_s:
+            wanted, beat = self._waiting.popleft()
+            makes_room = self._makes_room()
+            if makes_room:
+                wanted = self._space.under(self._space.soften(wanted))
+            if follows:
+                wanted = self._accompanying.correct(wanted, beat.is_on_beat(wanted.onset_s))
+            if makes_room:
+                # A tone of the chord may have been nearer above.
+                wanted = self._space.under(wanted)
             admitted = self._envelope.admit(wanted)
             if admitted is None:
                 continue
@@ -301,8 +395,8 @@ class ComposerStage:
             note["pitch"] = admitted.pitch
             note["velocity"] = admitted.velocity
             note["channel"] = channel
-            note["rung"] = planned.bar.rung
-            note["bar"] = planned.bar.number
+            note["rung"] = beat.bar.rung
+            note["bar"] = beat.bar.number
             self.counters["n_notes"] += self._notes.write(note)
         counts = self._envelope.counts
         self.counters["n_bound_register"] = counts.register

@@ -9,6 +9,8 @@ from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, KNOBS_DTYPE
 from kelly_edge.emotion.circumplex import Circumplex
 from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.emotion.network import EmotionNetwork
+from kelly_edge.harmony.hearing import ChordTracker
+from kelly_edge.rhythm.beat import BeatTracker
 from kelly_edge.signal.loudness import LoudnessMeter
 from kelly_edge.signal.pitch import PitchTracker
 from kelly_edge.timbre.voice import Voice
@@ -39,8 +41,10 @@ class DspStage:
         self._network = emotion_network
         self._network.reset()
         self.extractor = FeatureExtractor()
+        self.chords = ChordTracker()
         self.tracker = PitchTracker()
         self.meter = LoudnessMeter()
+        self.beat = BeatTracker()
         self.voice = voice
         self._circumplex = Circumplex()
         self._hop = np.zeros(HOP_SIZE, np.float32)
@@ -75,6 +79,7 @@ class DspStage:
         extractor, heard = self.extractor, self.heard
         emotion = self._network.step(extractor.features)
         estimate = self._circumplex.update(emotion, extractor.presence)
+        self.beat.push(extractor.frames, extractor.notes)
         heard["group"] = self.counters["n_emotion_steps"]
         self.counters["n_emotion_steps"] += 1
         heard["time_s"] = self._clock.now_s()
@@ -90,8 +95,14 @@ class DspStage:
         heard["density_hz"] = extractor.density_hz
         heard["level_db"] = extractor.level_db
         heard["presence"] = extractor.presence
+        chords = self.chords
+        chords.push(extractor.notes, extractor.tonic, extractor.mode, extractor.presence)
+        heard["chord"], heard["chord_confidence"] = chords.chord, chords.confidence
+        heard["highest"] = extractor.highest
+        heard["chord_belief"] = chords.belief
         heard["f0_hz"] = self.tracker.f0_hz
         heard["f0_confidence"] = self.tracker.confidence
+        self.beat.fill(heard)
         self._heard_cell.write(heard)
         self._heard_ring.write(heard)
         if self._knobs_cell.read(self._knobs):

@@ -1,4 +1,4 @@
-"""Part of ``midi``: MIDI clock, 24 pulses a quarter note, on the committed bars.
+"""Part of ``midi``: MIDI clock, 24 pulses a quarter note, on the committed beats.
 
 Start goes out a moment before the first pulse of a bar, as receivers expect; Stop when no bar follows, at the
 end, and when pulses were missed: the receiver is then set right by Start at the next bar line, rather than
@@ -35,12 +35,13 @@ class RealTimeOut(Protocol):
 
 
 @dataclass(frozen=True)
-class Measure:
-    """A committed bar as the clock plays it."""
+class Beat:
+    """A committed beat as the clock plays it."""
 
     start_s: float
     pulse_s: float
-    n_pulses: int
+    is_line: bool
+    """Whether a bar begins with it."""
 
 
 class MidiClock:
@@ -57,7 +58,7 @@ class MidiClock:
         self._clock = clock
         self._latency_s = latency_s
         self._bar = np.zeros((), BAR_DTYPE)
-        self._ahead: deque[Measure] = deque()
+        self._ahead: deque[Beat] = deque()
         self._n_done = 0
         self._is_started = False
         self._stop_s = math.inf
@@ -67,22 +68,26 @@ class MidiClock:
     def step(self, is_silent: bool = False) -> None:
         """Take new bars in and send what is due; ``is_silent`` stops the receiver until it no longer is."""
         while self._bars.read(self._bar):
-            bar, n_pulses = self._bar, int(self._bar["n_beats"]) * PULSES_PER_BEAT
+            bar = self._bar
             pulse_s = float(bar["beat_s"]) / PULSES_PER_BEAT
-            self._ahead.append(Measure(float(bar["start_s"]) - self._latency_s, pulse_s, n_pulses))
+            start_s, is_line = float(bar["start_s"]) - self._latency_s, int(bar["beat"]) == 0
+            if self._is_started or self._ahead or is_line:
+                self._ahead.append(Beat(start_s, pulse_s, is_line))
         now_s = self._clock.now_s()
         if is_silent:
             # A sequencer that follows our pulses would play on; it starts again with a whole bar.
             self.stop()
             while self._ahead and self._ahead[0].start_s <= now_s + START_AHEAD_S:
                 self._ahead.popleft()
+            self._pass_to_line()
             return
         while (due_s := self.next_due_s()) <= now_s:
             if not self._ahead:
                 self.stop()
             elif now_s - due_s > STALE_S:
-                self.n_skipped += self._ahead[0].n_pulses - self._n_done
-                self._next_bar()
+                self.n_skipped += PULSES_PER_BEAT - self._n_done
+                self._next_beat()
+                self.n_skipped += PULSES_PER_BEAT * self._pass_to_line()
                 self.stop()
             elif not self._is_started:
                 self._is_started = True
@@ -91,9 +96,9 @@ class MidiClock:
                 self._out.send_realtime(TIMING_CLOCK)
                 self.n_pulses += 1
                 self._n_done += 1
-                if self._n_done == self._ahead[0].n_pulses:
+                if self._n_done == PULSES_PER_BEAT:
                     self._stop_s = due_s + STOP_AFTER_S
-                    self._next_bar()
+                    self._next_beat()
 
     def next_due_s(self) -> float:
         """When something must be sent next; infinity when nothing waits."""
@@ -106,12 +111,20 @@ class MidiClock:
         """Tell the receiver to stop, where it runs; the next bar starts it again."""
         self._stop_s = math.inf
         if self._n_done:
-            self._next_bar()
+            self._next_beat()
+        self._pass_to_line()
         if self._is_started:
             self._is_started = False
             self._out.send_realtime(STOP)
 
-    def _next_bar(self) -> None:
+    def _pass_to_line(self) -> int:
+        """Leave out the beats before the next bar line: how many."""
+        n_before = len(self._ahead)
+        while self._ahead and not self._ahead[0].is_line:
+            self._ahead.popleft()
+        return n_before - len(self._ahead)
+
+    def _next_beat(self) -> None:
         self._ahead.popleft()
         self._n_done = 0
 

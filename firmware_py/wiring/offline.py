@@ -152,7 +152,12 @@ class Offline:
 
         def hop_done(n_done: int) -> None:
             while committed.read(bar):
-                bars.append(bar.copy())
+                if bar["beat"] == 0:
+                    bars.append(bar.copy())
+                else:
+                    # The beats of a bar differ a little where they follow the player's.
+                    played_s = bar["start_s"] + bar["beat_s"] - bars[-1]["start_s"]
+                    bars[-1]["beat_s"] = played_s / (bar["beat"] + 1)
             if after_hop is not None:
                 after_hop(n_done)
             if progress is not None and n_done % HOPS_PER_EMOTION_STEP == 0:

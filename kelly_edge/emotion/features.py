@@ -20,6 +20,7 @@ from kelly_edge.emotion.tonality import (
     BEST_KEY,
     CHANGE,
     FAST,
+    HIGHEST,
     SOUNDS,
     WINDOW,
     tonal_state,
@@ -27,6 +28,7 @@ from kelly_edge.emotion.tonality import (
     tonal_tables,
 )
 from kelly_edge.signal.framing import DELAY_SAMPLES, FACTOR, HopGroups
+from kelly_edge.signal.spectrum import LOWEST_KEY
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,9 @@ class FeatureExtractor:
     tonic, mode: best key (pitch class, 1 major or 0 minor), -1 unknown. tempo_bpm: 0 unknown.
     chroma: float32 ``[12]``, share of each pitch class (C first) in the last 0.4 s, sums to 1; zeros: none.
     density_hz: note onsets (chords count once) a second over 4 s. presence: 0 silence or noise .. 1 music.
+    highest: MIDI note of the highest key that sounds, mean of 0.4 s; 0 none.
+    frames: float32 ``[8, 27]``, log mel of the group's frames, oldest first. notes: ``[88]``, activations of
+    the piano's keys. Beat and chord are heard by them.
     """
 
     def __init__(self) -> None:
@@ -176,10 +181,11 @@ class FeatureExtractor:
         self._groups.reset()
         self._tonal_state = tonal_state()
         self._rhythm_state = rhythm_state()
+        self.frames, self.notes = self._rhythm_state.frames, self._tonal_state.notes
         self.features[:] = self.chroma[:] = 0.0
         self.level_db = -120.0
         self.tonic, self.mode = -1, -1
-        self.tempo_bpm = self.density_hz = self.presence = 0.0
+        self.tempo_bpm = self.density_hz = self.presence = self.highest = 0.0
         self.flatness = 1.0
 
     @property
@@ -223,4 +229,5 @@ class FeatureExtractor:
         fast = self._tonal_state.chroma[FAST]
         np.multiply(fast, 1.0 / max(float(fast.sum()), 1e-6), out=self.chroma)
         self.tempo_bpm = float(self._rhythm_state.scalars[BPM]) if known else 0.0
+        self.highest = float(self._register[HIGHEST]) + LOWEST_KEY if known else 0.0
         self.density_hz = float(self._rhythm[ONSETS_4S]) * EMOTION_RATE_HZ if loud > 0.0 else 0.0

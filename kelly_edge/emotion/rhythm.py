@@ -123,6 +123,7 @@ class RhythmState(NamedTuple):
     power: Float32  # [257] of the frame
     group_power: Float32  # [257] mean of the group's frames
     mel: Float32  # [27] of the frame, then of the group
+    frames: Float32  # [N_FRAMES, 27] log mel of the group's frames
 
 
 @cache
@@ -166,6 +167,7 @@ def rhythm_state() -> RhythmState:
         zeros(FRAME // 2 + 1),
         zeros(FRAME // 2 + 1),
         zeros(N_MEL),
+        zeros(N_FRAMES, N_MEL),
     )
 
 
@@ -305,6 +307,7 @@ def rhythm_step(
     start = window.shape[0] - samples - FRAME + STEP
     for i in range(N_FRAMES):
         onsets += _frame(window[start + i * STEP : start + i * STEP + FRAME], tables, state)
+        state.frames[i] = state.past[N_PAST - 1]
         rise = state.flux[(int(state.scalars[NOW]) - 1) % state.flux.shape[0]]
         total += rise / N_FRAMES
         total_square += rise * rise / N_FRAMES

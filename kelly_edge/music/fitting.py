@@ -65,3 +65,8 @@ class Fitting:
         self.remembered = self.classes | (self.remembered if before else 0)
         enough = self.classes.bit_count() >= N_TO_OPEN or self._heard_s >= OPEN_AFTER_S
         self.is_open = self.is_open or enough
+
+
+def classes_above(classes: int, shift: int) -> int:
+    """The set ``classes`` counted from the pitch class ``shift`` instead of C."""
+    return sum(1 << p for p in range(12) if classes >> (p + shift) % 12 & 1)

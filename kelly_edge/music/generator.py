@@ -48,7 +48,8 @@ from kelly_edge.music.compound_word import (
     tempo_of,
     tempo_token,
 )
-from kelly_edge.music.fitting import N_TO_OPEN
+from kelly_edge.music.fitting import N_TO_OPEN, classes_above
+from kelly_edge.music.harmony import BarHarmony, chord_tokens
 from kelly_edge.music.known_runs import N_INTERVALS
 from kelly_edge.music.sampling import (
     CHORD_BRIGHTNESS,
@@ -292,6 +293,8 @@ class Generator:
         shift = self._shift(target)
         fit = classes_above(target.classes, shift)
         chords = nearest_chords(fit, chords)
+        believed = chord_tokens(target.chords, shift)
+        chords = chords if believed is None else believed
         brightness = LEADING_HARMONY * target.valence * CHORD_BRIGHTNESS if target.leads else None
         sampler.decide(contexts, row, CHORD, chords, brightness)
         n_rows = self._read(row, window, n_rows, contexts)
@@ -303,14 +306,14 @@ class Generator:
             # A key that leaves next to nothing of what is heard is not the one that is meant.
             n_in_key = len(set(np.flatnonzero(in_key) % 12))
             legal_pitches = in_key if n_in_key >= min(N_TO_OPEN, fit.bit_count()) else legal_pitches
-        highest = int(np.flatnonzero(legal_pitches)[-1])
+        harmony = BarHarmony(target.chords, shift, legal_pitches)
         notes: list[GridNote] = []
         pitches = deque(now.pitches, maxlen=N_INTERVALS)
         ends = np.array(now.ends)
         position, pitch, n_together = 0, 0, 0
         types = every_token(TYPE)
         while len(notes) < max_rows:
-            full = n_together >= MAX_TOGETHER or pitch >= highest
+            full = n_together >= MAX_TOGETHER or pitch >= harmony.highest(max(position - 1, 0))
             positions = next_positions(position, full)
             if not positions.any():
                 break
@@ -322,11 +325,12 @@ class Generator:
             if row[POSITION] != position:
                 position, pitch, n_together = int(row[POSITION]), 0, 0
             tell_together(sampler.tables, contexts, n_together > 0)
-            legal = legal_pitches & (pitch < PITCH_TOKENS)
+            legal = harmony.legal(position - 1) & (pitch < PITCH_TOKENS)
             new = legal & ~self._network.known_runs.completed_by(pitches, PITCH_TOKENS)
             legal = new if new.any() else legal
             bias = np.where(ends > position - 1, -RESTRUCK, 0.0).astype(np.float32)
             bias[self._repeated_pitch(notes, position - 1)] -= settings.repetition
+            harmony.weigh(position - 1, bias)
             sampler.decide(contexts, row, PITCH, legal, bias)
             for column in range(PITCH + 1, N_FAMILIES):
                 sampler.decide(contexts, row, column, every_token(column))
@@ -403,11 +407,6 @@ class Generator:
 def a_bar_later(ends: Sequence[int]) -> tuple[int, ...]:
     """``Moment.ends`` counted from the next bar line."""
     return tuple(max(0, end - N_STEPS) for end in ends)
-
-
-def classes_above(classes: int, shift: int) -> int:
-    """The set ``classes`` (``fitting``) counted from the pitch class ``shift`` instead of C."""
-    return sum(1 << p for p in range(12) if classes >> (p + shift) % 12 & 1)
 
 
 def into_key(notes: tuple[GridNote, ...], mode: int) -> tuple[GridNote, ...]:

@@ -1,9 +1,9 @@
 """From bars to notes with absolute due times: look-ahead, replanning and latency compensation.
 
-The plan holds bars composed ahead. A bar is committed (its notes leave for ``midi``) shortly before
-it begins; until then a changed target takes it back, so a change is heard at the next bar line, or
-one bar later when that bar was already committed. Times are seconds of the stream, never relative
-sleeps, so nothing drifts.
+The plan holds bars composed ahead. A bar is committed beat by beat (the notes leave for ``midi``), each beat
+shortly before it begins, so that the beat of the person listened to is followed within a bar. Until its first
+beat is committed a changed target takes a bar back, so a change is heard at the next bar line, or one bar
+later when that bar had begun. Times are seconds of the stream, never relative sleeps, so nothing drifts.
 """
 
 import math
@@ -13,12 +13,16 @@ from typing import Final
 
 from kelly_edge.config import EnvelopeSettings
 from kelly_edge.contract import GROUP_S, Rung
+from kelly_edge.music.compound_word import STEPS_PER_BEAT
 from kelly_edge.music.envelope import TimedNote, bound_tempo
 from kelly_edge.music.generator import Bar, Target
+from kelly_edge.music.players_beat import PlayersBeat, beat_to_play_s, beats_to_play
 
 REST: Final = Rung.REST
 COMMIT_S: Final = 0.25
-"""A bar is committed this long before it begins: covers a late wake-up of composer and midi."""
+"""A beat is committed this long before it begins: covers a late wake-up of composer and midi."""
+SHORTEST_END_S: Final = 0.2
+"""A bar that must finish is not played into its last moments."""
 REPLAN_DISTANCE: Final = 0.12
 """Change of target valence, arousal or density from which the plan is composed again."""
 
@@ -28,27 +32,50 @@ LAG_SMOOTHING_S: Final = 10.0
 
 
 @dataclass(frozen=True)
-class PlannedBar:
-    """A bar on the time line, with the target it was composed for."""
+class CommittedBeat:
+    """A beat of a bar on the time line; its notes are those that begin in it."""
 
     bar: Bar
-    target: Target
+    index: int
+    """From 0 at the bar line."""
+    n_beats: int
+    """Of the bar as it is played."""
     start_s: float
-    tempo_bpm: float
+    beat_s: float
+    finish_s: float = math.inf
+    """By then every note has ended."""
 
     @property
     def end_s(self) -> float:
-        """When the next bar begins."""
-        return self.start_s + self.bar.n_beats * 60.0 / self.tempo_bpm
+        """When the next beat begins."""
+        return self.start_s + self.beat_s
+
+    def is_on_beat(self, onset_s: float) -> bool:
+        """Whether a note that begins then is nearer to a beat than to another step of the grid."""
+        beats = (onset_s - self.start_s) / self.beat_s
+        return abs(beats - round(beats)) < 0.5 / STEPS_PER_BEAT
 
     def notes(self) -> list[TimedNote]:
-        """The bar's notes in time, melody before bass where they begin together."""
-        beat_s = 60.0 / self.tempo_bpm
-        notes = [
-            TimedNote(self.start_s + n.onset_beats * beat_s, n.duration_beats * beat_s, n.pitch, n.velocity)
-            for n in self.bar.notes
-        ]
+        """Notes in time, melody before bass where they begin together."""
+        # What sounds a little before its bar line belongs to it.
+        begin = -math.inf if self.index == 0 else self.index
+        notes = []
+        for n in self.bar.notes:
+            if begin <= n.onset_beats < self.index + 1:
+                onset_s = self.start_s + (n.onset_beats - self.index) * self.beat_s
+                duration_s = min(n.duration_beats * self.beat_s, self.finish_s - onset_s)
+                notes.append(TimedNote(onset_s, duration_s, n.pitch, n.velocity))
         return sorted(notes, key=lambda n: (n.onset_s, -n.pitch))
+
+
+@dataclass
+class _Begun:
+    """The bar that is being committed."""
+
+    bar: Bar
+    n_beats: int
+    start_s: float
+    n_done: int = 0
 
 
 def differs(a: Target, b: Target) -> bool:
@@ -62,20 +89,24 @@ def differs(a: Target, b: Target) -> bool:
     )
 
 
-def is_foreign(bar: Bar, target: Target) -> bool:
-    """Whether a note of the bar is not among the classes that fit by now."""
-    return any(not target.classes >> note.pitch % 12 & 1 for note in bar.notes)
+def is_foreign(bar: Bar, made_for: Target, target: Target) -> bool:
+    """Whether a note of the bar is neither in the classes that fit by now nor in a chord it was made for."""
+    classes = target.classes
+    for beat in made_for.chords:
+        classes |= beat.classes
+    return any(not classes >> note.pitch % 12 & 1 for note in bar.notes)
 
 
 class Plan:
-    """The bars composed but not yet committed, on the time line.
+    """The bars composed but not yet committed, and the time line of the beats committed.
 
     Parameters
     ----------
     start_s: where the first begins; without it where ``begin_at_the_earliest`` first says.
-    commit_s: how long before it begins a bar is committed. An instrument that answers late is sent its notes
-    sooner (``midi.latency_ms``), so its bars must be committed sooner by as much.
+    commit_s: how long before it begins a beat is committed. An instrument that answers late is sent its notes
+    sooner (``midi.latency_ms``), so its beats must be committed sooner by as much.
     tempo_bpm: of the bar played before the first, whose tempo stays near it; 0 for none.
+    keeps_tempo: whether the tempo stays near the last bar's over a rest, as a sequencer on our clock needs.
     """
 
     def __init__(
@@ -84,29 +115,44 @@ class Plan:
         start_s: float = -math.inf,
         commit_s: float = COMMIT_S,
         tempo_bpm: float = 0.0,
+        keeps_tempo: bool = False,
     ) -> None:
         self.commit_s = commit_s
         self._envelope = envelope
-        self._bars: deque[PlannedBar] = deque()
+        self._bars: deque[tuple[Bar, Target]] = deque()
+        self._begun: _Begun | None = None
         self._committed_end_s = start_s
         self._committed_tempo_bpm = tempo_bpm
         self._committed_rest = False
+        self._keeps_tempo = keeps_tempo
         self._opens = False
+        self._finish_s = math.inf
         self.n_replanned = 0
 
     @property
     def end_s(self) -> float:
-        """Up to when the music is planned."""
-        return self._bars[-1].end_s if self._bars else self._committed_end_s
+        """Up to when the music is planned, at the tempi foreseen."""
+        end_s, tempo = self._committed_end_s, self._committed_tempo_bpm
+        if self._begun is not None:
+            tempo = bound_tempo(self._envelope, self._begun.bar.tempo_bpm, tempo)
+            end_s += (self._begun.n_beats - self._begun.n_done) * 60.0 / tempo
+        for bar, _ in self._bars:
+            tempo = bound_tempo(self._envelope, bar.tempo_bpm, tempo)
+            end_s += bar.n_beats * 60.0 / tempo
+        return end_s
 
     @property
     def tempo_bpm(self) -> float:
         """Tempo of the last bar committed; 0 for none."""
         return self._committed_tempo_bpm
 
+    @property
+    def _has_music_begun(self) -> bool:
+        return self._begun is not None or not (self._committed_rest or math.isinf(self._committed_end_s))
+
     def begin_at_the_earliest(self, start_s: float) -> bool:
         """Move the end of the committed music to ``start_s`` when it has passed; whether music had begun."""
-        if self._bars or self._committed_end_s >= start_s:
+        if self._committed_end_s >= start_s:
             return False
         had_begun = math.isfinite(self._committed_end_s)
         self._committed_end_s = start_s
@@ -117,38 +163,89 @@ class Plan:
 
         The bar that comes then opens with the beat of its first note.
         """
-        if self._committed_rest and not self._bars:
+        if self._committed_rest and self._begun is None and not self._bars:
             self._committed_end_s = min(self._committed_end_s, end_s)
             self._opens = True
 
-    def add(self, bar: Bar, target: Target) -> PlannedBar:
-        """Append a composed bar at the end of the plan."""
-        previous = self._bars[-1].tempo_bpm if self._bars else self._committed_tempo_bpm
-        tempo = bound_tempo(self._envelope, bar.tempo_bpm, previous)
-        n_empty = int(min((note.onset_beats for note in bar.notes), default=0.0)) if self._opens else 0
-        self._opens = False
-        planned = PlannedBar(bar, target, self.end_s - n_empty * 60.0 / tempo, tempo)
-        self._bars.append(planned)
-        return planned
+    def enter(self, line_s: float) -> None:
+        """The music that comes after a rest, or first of all, begins at ``line_s``, with its bar line."""
+        if not self._has_music_begun:
+            self._committed_end_s, self._opens = line_s, False
 
-    def commit(self, now_s: float) -> PlannedBar | None:
-        """Take the next bar out of the plan if it is time; None otherwise."""
-        if not self._bars or self._bars[0].start_s > now_s + self.commit_s:
+    def finish(self, by_s: float) -> None:
+        """The bar being played ends by then, however few of its beats were played; infinity: it need not."""
+        self._finish_s = by_s
+
+    def add(self, bar: Bar, target: Target) -> None:
+        """Append a composed bar at the end of the plan."""
+        self._bars.append((bar, target))
+
+    def commit(self, now_s: float, beat: PlayersBeat | None = None) -> CommittedBeat | None:
+        """Take the next beat out of the plan if it is time, pulled onto the player's; None otherwise."""
+        begun = self._begun
+        if begun is not None and self._committed_end_s >= self._finish_s - SHORTEST_END_S:
+            self._end_bar(begun)
+            begun = None
+        if begun is None:
+            begun = self._begin_bar(now_s, beat)
+            if begun is None:
+                return None
+        elif self._committed_end_s > now_s + self.commit_s:
             return None
-        planned = self._bars.popleft()
-        self._committed_end_s = planned.end_s
-        self._committed_tempo_bpm = planned.tempo_bpm
-        self._committed_rest = planned.bar.rung == REST
-        return planned
+        start_s = self._committed_end_s
+        beat_s = beat_to_play_s(start_s, beat, begun.bar.tempo_bpm, self._limits_bpm(begun, beat))
+        committed = CommittedBeat(begun.bar, begun.n_done, begun.n_beats, start_s, beat_s, self._finish_s)
+        self._committed_end_s = committed.end_s
+        begun.n_done += 1
+        if begun.n_done == begun.n_beats:
+            self._end_bar(begun)
+        return committed
+
+    def _begin_bar(self, now_s: float, beat: PlayersBeat | None) -> _Begun | None:
+        if not self._bars:
+            return None
+        bar, _ = self._bars[0]
+        is_rest = bar.rung == REST
+        start_s = self._committed_end_s
+        if self._opens and not is_rest:
+            # What comes after a rest cut short opens with the beat of its first note.
+            n_empty = int(min((note.onset_beats for note in bar.notes), default=0.0))
+            tempo = bound_tempo(self._envelope, bar.tempo_bpm, self._committed_tempo_bpm)
+            start_s -= n_empty * 60.0 / tempo
+        if start_s > now_s + self.commit_s:
+            return None
+        self._bars.popleft()
+        self._opens = False
+        self._committed_end_s = start_s
+        n_beats = bar.n_beats if is_rest else min(bar.n_beats, beats_to_play(start_s, beat))
+        self._begun = _Begun(bar, n_beats, start_s)
+        return self._begun
+
+    def _limits_bpm(self, begun: _Begun, beat: PlayersBeat | None) -> tuple[float, float]:
+        """Slowest and fastest tempo of the next beat."""
+        limits, last_bpm = self._envelope, self._committed_tempo_bpm
+        if last_bpm <= 0.0 or (self._committed_rest and beat is not None and not self._keeps_tempo):
+            return limits.tempo_min_bpm, limits.tempo_max_bpm
+        return (
+            bound_tempo(limits, limits.tempo_min_bpm, last_bpm),
+            bound_tempo(limits, limits.tempo_max_bpm, last_bpm),
+        )
+
+    def _end_bar(self, begun: _Begun) -> None:
+        if begun.n_done:
+            seconds = self._committed_end_s - begun.start_s
+            self._committed_tempo_bpm = 60.0 * begun.n_done / seconds
+        self._committed_rest = begun.bar.rung == REST
+        self._begun = None
 
     def take_back(self, target: Target, resting: bool) -> int | None:
         """Drop the open bars if ``target`` (or a rest) needs others; the number of the first dropped."""
         if not any(
-            differs(p.target, target) or is_foreign(p.bar, target) or (p.bar.rung == REST) != resting
-            for p in self._bars
+            differs(of, target) or is_foreign(bar, of, target) or (bar.rung == REST) != resting
+            for bar, of in self._bars
         ):
             return None
-        number = self._bars[0].bar.number
+        number = self._bars[0][0].number
         self.n_replanned += len(self._bars)
         self._bars.clear()
         return number

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from kelly_edge.music.compound_word import MAJOR, MINOR, N_LEVELS
 from kelly_edge.music.fitting import EVERY_CLASS
+from kelly_edge.music.harmony import BeatHarmony
 from kelly_edge.units import clamp
 
 MAJOR_SLOPE, MAJOR_OFFSET = 3.6, 1.05
@@ -33,6 +34,8 @@ class Target:
     leads: bool = False
     """Whether the music leads: density and harmony then say this emotion as plainly as they can, rather than
     vary as people's performances do."""
+    chords: tuple[BeatHarmony, ...] = ()
+    """What may stand on each beat of the bar; empty: the key alone says it."""
 
 
 def sane(target: Target) -> Target:
@@ -52,6 +55,7 @@ def sane(target: Target) -> Target:
         tempo,
         target.classes & EVERY_CLASS or EVERY_CLASS,
         bool(target.leads),
+        tuple(target.chords),
     )
 
 

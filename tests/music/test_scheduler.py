@@ -1,6 +1,7 @@
-"""The plan: bars on absolute times, taken back until committed."""
+"""The plan: bars on absolute times, committed beat by beat, taken back until they begin."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from kelly_edge.config import EnvelopeSettings
 from kelly_edge.contract import GROUP_S
 from kelly_edge.music.generator import Bar, BarNote, Target
-from kelly_edge.music.scheduler import COMMIT_S, SLIP_S, GroupTime, Plan
+from kelly_edge.music.players_beat import PlayersBeat
+from kelly_edge.music.scheduler import COMMIT_S, SLIP_S, CommittedBeat, GroupTime, Plan
 
 SAD, HAPPY = Target(-0.8, -0.5), Target(0.8, 0.5)
 
@@ -24,21 +26,39 @@ def plan_of(n_bars: int, target: Target = SAD) -> Plan:
     return plan
 
 
+def played(plan: Plan, end_s: float, beat: PlayersBeat | None = None) -> list[CommittedBeat]:
+    """The beats committed until ``end_s``."""
+    beats = []
+    while (committed := plan.commit(end_s, beat)) is not None:
+        beats.append(committed)
+    return beats
+
+
+def onsets(beats: list[CommittedBeat]) -> list[float]:
+    return [note.onset_s for beat in beats for note in beat.notes()]
+
+
 def test_bars_follow_each_other_on_absolute_times() -> None:
     plan = plan_of(3)
     assert plan.end_s == 1.0 + 3 * 2.0
-    first = plan.commit(1.0)
-    second = plan.commit(3.0)
-    assert first is not None and second is not None
-    assert [n.onset_s for n in first.notes()] == [1.0, 1.75]
-    assert [n.onset_s for n in second.notes()] == [3.0, 3.75]
+    assert onsets(played(plan, 4.0)) == [1.0, 1.75, 3.0, 3.75]
 
 
-def test_a_bar_is_committed_shortly_before_it_begins() -> None:
+def test_a_beat_is_committed_shortly_before_it_begins() -> None:
     plan = plan_of(1)
     assert plan.commit(1.0 - COMMIT_S - 0.01) is None
-    assert plan.commit(1.0 - COMMIT_S) is not None
+    first = plan.commit(1.0 - COMMIT_S)
+    assert first is not None and (first.start_s, first.beat_s, first.index) == (1.0, 0.5, 0)
+    assert plan.commit(1.5 - COMMIT_S - 0.01) is None
+    assert [beat.index for beat in played(plan, 100.0)] == [1, 2, 3]
     assert plan.commit(100.0) is None
+
+
+def test_a_note_belongs_to_the_beat_it_begins_in_and_every_note_to_one() -> None:
+    plan = Plan(EnvelopeSettings(), 0.0)
+    notes = tuple(BarNote(place, 0.1, 60, 64) for place in (0.0, 0.99, 1.0, 2.5, 3.99))
+    plan.add(Bar(0, 120.0, 4, notes, 0), SAD)
+    assert onsets(played(plan, 5.0)) == [0.0, 0.495, 0.5, 1.25, 1.995]
 
 
 def test_a_changed_target_takes_back_the_open_bars_only() -> None:
@@ -60,15 +80,14 @@ def test_silence_takes_back_music_and_music_takes_back_silence() -> None:
 
 def test_a_rest_is_cut_short_and_the_music_opens_with_its_first_beat() -> None:
     plan = Plan(EnvelopeSettings(), 1.0)
-    plan.add(bar(0, rung=3), SAD)
+    plan.add(replace(bar(0, rung=3), n_beats=1), SAD)
     assert plan.commit(1.0) is not None
-    plan.cut_rest(1.5)
-    assert plan.end_s == 1.5
+    plan.cut_rest(1.25)
+    assert plan.end_s == 1.25
     late = Bar(1, 120.0, 4, (BarNote(1.02, 1.0, 60, 64), BarNote(2.5, 0.5, 72, 70)), 0)
-    opening, next_one = plan.add(late, SAD), plan.add(replace(late, number=2), SAD)
-    assert [n.onset_s for n in opening.notes()] == pytest.approx([1.51, 2.25])
-    assert opening.end_s == next_one.start_s == 3.0
-    assert [n.onset_s for n in next_one.notes()] == pytest.approx([3.51, 4.25])
+    plan.add(late, SAD)
+    plan.add(replace(late, number=2), SAD)
+    assert onsets(played(plan, 10.0)) == pytest.approx([1.26, 2.0, 3.26, 4.0])
 
 
 def test_only_a_rest_that_nothing_follows_is_cut_short() -> None:
@@ -84,13 +103,14 @@ def test_tempo_moves_by_the_slew_from_bar_to_bar() -> None:
     limits = EnvelopeSettings()
     plan = Plan(limits, 0.0)
     plan.add(bar(0, 80.0), SAD)
-    faster = plan.add(bar(1, 150.0), SAD)
-    assert faster.tempo_bpm == 80.0 + limits.tempo_slew_bpm_per_bar
+    plan.add(bar(1, 150.0), SAD)
+    tempi = [60.0 / beat.beat_s for beat in played(plan, 20.0)]
+    assert tempi == pytest.approx([80.0] * 4 + [80.0 + limits.tempo_slew_bpm_per_bar] * 4)
 
 
 def test_a_plan_that_fell_behind_begins_anew_in_the_future() -> None:
     plan = plan_of(1)
-    assert plan.commit(1.0) is not None
+    assert len(played(plan, 3.0)) == 4
     assert not plan.begin_at_the_earliest(2.0)
     assert plan.begin_at_the_earliest(10.0)
     assert plan.end_s == 10.0
@@ -100,6 +120,51 @@ def test_a_plan_begins_where_it_is_first_told_to() -> None:
     plan = Plan(EnvelopeSettings())
     assert not plan.begin_at_the_earliest(3.0)
     assert plan.end_s == 3.0
+
+
+def test_the_beat_of_the_player_is_reached_within_the_slew_and_kept() -> None:
+    limits = EnvelopeSettings()
+    for late_s in (-0.12, 0.0, 0.17):
+        plan = plan_of(6)
+        theirs = PlayersBeat(1.0 + late_s, 0.5, 4, 0.0)
+        beats = played(plan, 20.0, theirs)
+        off_s = [beat.start_s - theirs.nearest_s(beat.start_s) for beat in beats]
+        assert all(abs(off) < 0.005 for off in off_s[8:])
+        lengths = [sum(b.beat_s for b in beats if b.bar.number == n) for n in range(6)]
+        tempi = [240.0 / length for length in lengths]
+        assert all(abs(b - a) <= limits.tempo_slew_bpm_per_bar + 1e-6 for a, b in pairwise(tempi))
+
+
+def test_a_bar_is_cut_where_the_player_s_next_one_begins() -> None:
+    for first, wanted in ((0, [4, 4, 4]), (1, [1, 4, 4]), (3, [3, 4, 4])):
+        beats = played(plan_of(3), 30.0, PlayersBeat(1.0 + 0.5 * first, 0.5, 4, 0.0))
+        assert [sum(b.bar.number == n for b in beats) for n in range(3)] == wanted
+    waltz = played(plan_of(3), 30.0, PlayersBeat(1.0, 0.5, 3, 0.0))
+    assert [b.index for b in waltz] == [0, 1, 2] * 3
+
+
+def test_music_after_a_rest_enters_on_the_line_it_is_told() -> None:
+    plan = Plan(EnvelopeSettings(), 1.0)
+    plan.add(replace(bar(0, rung=3), n_beats=1), SAD)
+    played(plan, 1.2)
+    plan.add(bar(1), SAD)
+    plan.enter(1.9)
+    assert plan.commit(1.4) is None
+    plan.enter(1.95)
+    assert onsets(played(plan, 10.0))[0] == 1.95
+    plan.add(bar(2), SAD)
+    plan.enter(11.0)
+    assert plan.end_s == pytest.approx(5.95), "music that goes on is not moved"
+
+
+def test_a_bar_that_must_finish_is_cut_and_its_notes_end() -> None:
+    plan = Plan(EnvelopeSettings(), 1.0)
+    plan.add(Bar(0, 60.0, 4, tuple(BarNote(float(k), 4.0, 60 + k, 64) for k in range(4)), 0), SAD)
+    assert plan.commit(1.0) is not None
+    plan.finish(2.9)
+    notes = [note for beat in played(plan, 10.0) for note in beat.notes()]
+    assert [note.onset_s for note in notes] == [2.0]
+    assert notes[0].onset_s + notes[0].duration_s == pytest.approx(2.9)
 
 
 def test_groups_are_dated_evenly_however_late_some_arrive() -> None:

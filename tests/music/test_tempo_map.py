@@ -21,7 +21,7 @@ from kelly_edge.music.tempo_map import TICKS_PER_BEAT, TempoMap
 
 def bars_of(*rows: tuple[float, float, int]) -> np.ndarray:
     """Bars from start (s), tempo (bpm) and beats."""
-    bars = [(start_s, 60.0 / bpm, n_beats, i, -1, -1) for i, (start_s, bpm, n_beats) in enumerate(rows)]
+    bars = [(start_s, 60.0 / bpm, n_beats, i, 0, -1, -1) for i, (start_s, bpm, n_beats) in enumerate(rows)]
     return np.array(bars, BAR_DTYPE)
 
 

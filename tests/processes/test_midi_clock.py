@@ -46,7 +46,9 @@ class Rig:
 
     def bar(self, start_s: float, beat_s: float = BEAT_S) -> None:
         self._n_bars += 1
-        self.board.rings["bars"].write(np.array((start_s, beat_s, 4, self._n_bars, -1, -1), BAR_DTYPE))
+        for beat in range(4):
+            record = (start_s + beat * beat_s, beat_s, 4, self._n_bars, beat, -1, -1)
+            self.board.rings["bars"].write(np.array(record, BAR_DTYPE))
 
     def run_until(self, end_s: float) -> None:
         self.clock.step()

@@ -1,0 +1,172 @@
+"""Which chord sounds, from note activations, once a hop group: a causal filter over 24 triads and none.
+
+Each chord is scored by how its template, learned from rendered songs, fits three views of the activations:
+chroma, bass chroma and the lowest key that sounds. Scores are the emissions of a hidden Markov model whose
+transitions know the key (``progressions``); its forward filter needs no look-ahead. A chord is known about
+0.2 s after it was struck, for that is half the window of the spectrum.
+"""
+
+import math
+from typing import Final, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from kelly_edge.contract import N_CHORDS, N_PITCH_CLASSES
+from kelly_edge.harmony.chords import N_QUALITIES, N_STATES, NO_CHORD, Floats
+from kelly_edge.harmony.learned import PROGRESSIONS, TEMPLATE_BIASES, TEMPLATES
+from kelly_edge.signal.spectrum import LOWEST_KEY, N_KEYS
+
+AUDIBLE: Final = 0.02
+"""Activation below which a key counts for nothing."""
+BASS_TOP: Final = 52 - LOWEST_KEY
+"""Keys up to E3 make the bass chroma."""
+GATE: Final = 0.15
+"""Activation, and share of the strongest, above which a key may be the lowest that sounds."""
+FAINT: Final = 0.3
+"""Added to the norm of a chroma: what is hardly there fits nothing."""
+LOWEST_WEIGHT: Final = 1.0 / 1.1
+SHARPNESS: Final = 0.6
+"""Of the emissions: groups 85 ms apart hear much of the same sound."""
+CHANGES: Final = 0.06
+"""Probability that the chord changes from one group to the next."""
+ENDS: Final = 0.01
+"""Probability that the chord ends and none follows."""
+NONE_SCORE: Final = 3.0
+"""Score of no chord: that of noise and of silence is below, that of a chord struck above."""
+OUT_OF_KEY: Final = 0.3
+"""How far the key heard is doubted: share of transitions that know no key."""
+KNOWN: Final = 0.15
+"""Presence below which nobody plays a chord."""
+
+
+class ChordState(NamedTuple):
+    """What the filter remembers, and its scratch."""
+
+    belief: Floats  # [25]
+    views: Floats  # [3, 12] chroma, bass chroma, lowest key
+    scores: Floats  # [25]
+    before: Floats  # [25]
+
+
+def _transitions() -> Floats:
+    """By collection (0..11) and, last, for an unknown key: [13, 24, 24]; rows sum to 1, none stays."""
+    relative = np.array(PROGRESSIONS, np.float64)
+    np.fill_diagonal(relative, 0.0)
+    relative /= relative.sum(1, keepdims=True)
+    # Moved up by a semitone a chord's number grows by two.
+    keyed = np.stack([np.roll(relative, (2 * k, 2 * k), (0, 1)) for k in range(N_PITCH_CLASSES)])
+    anywhere = keyed.mean(0)
+    mixed = (1.0 - OUT_OF_KEY) * keyed + OUT_OF_KEY * anywhere
+    return np.asarray(np.concatenate([mixed, anywhere[None]]), np.float32)
+
+
+TRANSITIONS: Final = _transitions()
+_TEMPLATES: Final = np.array(TEMPLATES, np.float32)
+_BIASES: Final = np.array(TEMPLATE_BIASES, np.float32)
+RELATIVE_MAJOR: Final = 3
+"""Semitones from a minor tonic up to that of the major with the same notes."""
+
+
+def collection_of(tonic: int, mode: int) -> int:
+    """Row of ``TRANSITIONS`` for a key (of ``HEARD_DTYPE``): its major or relative major; 12 without."""
+    if tonic < 0:
+        return N_PITCH_CLASSES
+    return tonic if mode == 1 else (tonic + RELATIVE_MAJOR) % N_PITCH_CLASSES
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def view(notes: Floats, views: Floats) -> None:
+    """Fold activations [88] into the three views [3, 12], each of norm below 1."""
+    views[:] = 0.0
+    peak, lowest = 0.0, -1
+    for k in range(N_KEYS):
+        peak = max(peak, notes[k])
+    gate = max(GATE * peak, GATE)
+    for k in range(N_KEYS):
+        if notes[k] > AUDIBLE:
+            a = math.sqrt(notes[k])
+            views[0, (k + LOWEST_KEY) % 12] += a
+            if k <= BASS_TOP:
+                views[1, (k + LOWEST_KEY) % 12] += a
+        if lowest < 0 and notes[k] > gate:
+            lowest = k
+    for v in range(2):
+        norm = 0.0
+        for p in range(12):
+            norm += views[v, p] * views[v, p]
+        norm = 1.0 / (math.sqrt(norm) + FAINT)
+        for p in range(12):
+            views[v, p] *= norm
+    if lowest >= 0:
+        views[2, (lowest + LOWEST_KEY) % 12] = LOWEST_WEIGHT
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def hear_chords(
+    notes: Floats, templates: Floats, biases: Floats, transitions: Floats, state: ChordState
+) -> None:
+    """One hop group of activations [88] into ``state.belief`` [25]; ``transitions`` [24, 24] of the key."""
+    belief, views, scores, before = state.belief, state.views, state.scores, state.before
+    view(notes, views)
+    best = NONE_SCORE
+    scores[N_CHORDS] = NONE_SCORE
+    for root in range(12):
+        for quality in range(N_QUALITIES):
+            total = biases[quality]
+            for v in range(3):
+                for p in range(12):
+                    total += templates[quality, v, p] * views[v, (root + p) % 12]
+            scores[N_QUALITIES * root + quality] = total
+            best = max(best, total)
+    before[:] = belief
+    some = 1.0 - before[N_CHORDS]
+    total = 0.0
+    for c in range(N_STATES):
+        if c == N_CHORDS:
+            prior = (1.0 - CHANGES) * before[c] + ENDS * some
+        else:
+            moved = 0.0
+            for b in range(N_CHORDS):
+                moved += before[b] * transitions[b, c]
+            prior = (1.0 - CHANGES - ENDS) * before[c] + CHANGES * (moved + before[N_CHORDS] / N_CHORDS)
+        belief[c] = prior * math.exp(SHARPNESS * (scores[c] - best)) + 1e-9
+        total += belief[c]
+    for c in range(N_STATES):
+        belief[c] /= total
+
+
+class ChordTracker:
+    """Streaming: one ``push`` per hop group.
+
+    Attributes
+    ----------
+    belief: float32 [25], see ``chords``. chord, confidence: the likeliest chord and its probability;
+    ``NO_CHORD`` and 0 while nobody plays.
+    """
+
+    def __init__(self) -> None:
+        self._state = ChordState(
+            np.zeros(N_STATES, np.float32),
+            np.zeros((3, N_PITCH_CLASSES), np.float32),
+            np.zeros(N_STATES, np.float32),
+            np.zeros(N_STATES, np.float32),
+        )
+        self.belief = self._state.belief
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing heard before."""
+        self.belief[:] = 0.0
+        self.belief[N_CHORDS] = 1.0
+        self.chord, self.confidence = NO_CHORD, 0.0
+
+    def push(self, notes: Floats, tonic: int, mode: int, presence: float) -> None:
+        """Activations [88] of one hop group, the key heard (-1 none) and the presence 0..1."""
+        hear_chords(notes, _TEMPLATES, _BIASES, TRANSITIONS[collection_of(tonic, mode)], self._state)
+        if presence < KNOWN:
+            self.reset()
+            return
+        best = int(np.argmax(self.belief))
+        self.chord = best if best < N_CHORDS else NO_CHORD
+        self.confidence = float(self.belief[best]) if best < N_CHORDS else 0.0

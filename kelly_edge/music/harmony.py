@@ -1,0 +1,163 @@
+"""Playing in another player's chords: what may be struck at each beat, and a last correction of each note.
+
+``beat_harmony`` turns a belief about the chord of a beat into the pitch classes that may stand on it: the
+chord's where it is believed, else those that most candidates share (played *open*). The generator composes
+for the harmonies of a bar's beats (``Target.chords``). ``refit`` moves a note that is about to leave to a
+tone of the chord believed by then: a bar is composed seconds ahead, a chord is known when it sounds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from kelly_edge.contract import N_CHORDS
+from kelly_edge.harmony.chords import (
+    MEMBERS,
+    NO_CHORD,
+    TRIADS,
+    Floats,
+    classes_of,
+    quality_of,
+    root_of,
+)
+from kelly_edge.music.compound_word import (
+    CHORD,
+    CHORD_QUALITIES,
+    FAMILIES,
+    STEPS_PER_BEAT,
+    chord_token,
+)
+from kelly_edge.music.envelope import TimedNote
+from kelly_edge.music.fitting import EVERY_CLASS, classes_above
+from kelly_edge.music.sampling import Mask, piano_range, pitches_within
+
+SURE: Final = 0.6
+"""Probability from which a chord is believed, and its third played."""
+SHARED: Final = 0.55
+"""Probability of belonging to the chord from which a pitch class is common to the candidates."""
+N_OPEN: Final = 2
+"""So many pitch classes stay, however unsure: an open fifth, mostly."""
+KNOWN: Final = 0.5
+"""Probability of some chord below which nobody plays one."""
+PASSING: Final = -1.5
+"""Nats added to a pitch off the beat that is no tone of the chord: there are few passing notes."""
+FARTHEST: Final = 4
+"""Semitones a note may be moved: to the next tone of any chord, up or down."""
+STEP_COST: Final = 0.08
+"""Share of the probability to fit that a semitone moved is worth."""
+ENOUGH: Final = 0.15
+"""A note is moved where another fits by so much more, or more for a note far away."""
+
+
+@dataclass(frozen=True)
+class BeatHarmony:
+    """What may stand on a beat."""
+
+    chord: int = NO_CHORD
+    """As in ``kelly_edge.harmony.chords``, where it is believed."""
+    classes: int = EVERY_CLASS
+    """Pitch classes that may stand on the beat, a set as in ``fitting``; never empty."""
+
+
+FREE: Final = BeatHarmony()
+"""Where no chord is heard."""
+
+
+def fit_of(belief: Floats) -> Floats:
+    """Probability of each pitch class [12] to belong to the chord believed so [25], if there is one."""
+    some = max(1.0 - float(belief[N_CHORDS]), 1e-6)
+    return np.asarray(belief @ MEMBERS / some, np.float32)
+
+
+def beat_harmony(belief: Floats) -> BeatHarmony:
+    """What may stand on a beat whose chord is believed so: [25]."""
+    if 1.0 - float(belief[N_CHORDS]) < KNOWN:
+        return FREE
+    best = int(np.argmax(belief[:N_CHORDS]))
+    if belief[best] >= SURE:
+        return BeatHarmony(best, classes_of(best))
+    fit = fit_of(belief)
+    least = min(SHARED, float(np.sort(fit)[-N_OPEN]))
+    return BeatHarmony(NO_CHORD, sum(1 << p for p in range(len(fit)) if fit[p] >= least))
+
+
+def chord_tokens(chords: Sequence[BeatHarmony], shift: int) -> Mask | None:
+    """Tokens of the family ``chord`` that say what most of the beats hold; None where none is believed.
+
+    ``shift``: semitones from C to the tonic; tokens count from the tonic.
+    """
+    believed = [beat.chord for beat in chords if beat.chord >= 0]
+    if not believed:
+        return None
+    # The first of the most frequent, so that a tie goes to the beginning of the bar.
+    chord = max(believed, key=believed.count)
+    legal = np.zeros(FAMILIES[CHORD].size, np.bool_)
+    for name, steps in CHORD_QUALITIES.items():
+        if steps[:3] == TRIADS[quality_of(chord)]:
+            legal[chord_token(root_of(chord) - shift, name)] = True
+    return legal
+
+
+class BarHarmony:
+    """Masks and weights of the pitches of a bar, in the generator's key.
+
+    Parameters
+    ----------
+    chords: one for each beat; empty: nothing is changed.
+    shift: semitones from C to the tonic.
+    pitches: those that may be struck otherwise, where no chord is heard and off the beat.
+    """
+
+    def __init__(self, chords: Sequence[BeatHarmony], shift: int, pitches: Mask) -> None:
+        self._pitches = pitches
+        reach = piano_range(shift)
+        self._tones = [
+            None if beat == FREE else reach & pitches_within(classes_above(beat.classes, shift))
+            for beat in chords
+        ]
+
+    def _tones_at(self, position: int) -> Mask | None:
+        return self._tones[min(position // STEPS_PER_BEAT, len(self._tones) - 1)] if self._tones else None
+
+    def legal(self, position: int) -> Mask:
+        """Pitches that may begin at ``position``, a step of the bar from 0: on a beat the tones of its chord.
+
+        Off the beat any other too, but none a semitone above a tone of the chord.
+        """
+        tones = self._tones_at(position)
+        if tones is None:
+            return self._pitches
+        if position % STEPS_PER_BEAT == 0:
+            return tones
+        return tones | self._pitches & ~np.roll(tones, 1)
+
+    def highest(self, position: int) -> int:
+        """The highest pitch token that is legal at ``position``."""
+        return int(np.flatnonzero(self.legal(position))[-1])
+
+    def weigh(self, position: int, bias: Floats) -> None:
+        """Add to ``bias`` [size of pitch] what a note at ``position`` loses as no tone of the chord."""
+        tones = self._tones_at(position)
+        if tones is not None:
+            bias[~tones] += PASSING
+
+
+def refit(note: TimedNote, fit: Floats, taken: Sequence[int] = ()) -> TimedNote:
+    """``note`` as it is about to leave, moved to the nearest pitch that fits what is believed by now.
+
+    Parameters
+    ----------
+    fit: probability of each pitch class [12] to belong to the chord at the note's onset.
+    taken: pitches of notes struck with it, which it does not double.
+    """
+
+    def worth(pitch: int) -> float:
+        return float(fit[pitch % 12]) - STEP_COST * abs(pitch - note.pitch) - (2.0 if pitch in taken else 0.0)
+
+    # Of two equally good the lower one first: it lies farther from the melody.
+    near = [note.pitch + step for distance in range(FARTHEST + 1) for step in {-distance, distance}]
+    best = max((pitch for pitch in sorted(near) if 0 <= pitch <= 127), key=worth)
+    is_better = worth(best) > worth(note.pitch) + (ENOUGH if note.pitch not in taken else 0.0)
+    return replace(note, pitch=best) if is_better and best != note.pitch else note

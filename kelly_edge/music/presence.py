@@ -1,0 +1,48 @@
+"""Whether the person listened to has stopped, or only pauses.
+
+The level heard is compared with the loudest of the last while, since a quiet room is not silence. A pause
+shorter than ``PAUSE_S`` is part of the music; a longer one is its end, and the box finishes by ``FINISH_S``
+after it began.
+"""
+
+import math
+from typing import Final
+
+SILENT_DB: Final = -62.0
+"""Level below which nothing sounds, however quiet it was before."""
+FALL_DB: Final = 30.0
+"""So far below the loudest of late nothing is played: what still sounds decays."""
+FORGET_DB_PER_S: Final = 1.0
+PAUSE_S: Final = 1.5
+FINISH_S: Final = 3.0
+
+
+class Silence:
+    """How long nothing has been played.
+
+    Attributes
+    ----------
+    since_s: when the silence began; infinity while somebody plays. is_end: whether it is more than a pause.
+    """
+
+    def __init__(self) -> None:
+        self.since_s = math.inf
+        self.is_end = False
+        self._loudest_db = SILENT_DB
+        self._last_s = 0.0
+
+    @property
+    def finish_s(self) -> float:
+        """By when music that accompanied ends."""
+        return self.since_s + FINISH_S
+
+    def hear(self, level_db: float, now_s: float) -> None:
+        """One hop group: its level in dBFS."""
+        self._loudest_db -= FORGET_DB_PER_S * min(max(now_s - self._last_s, 0.0), 1.0)
+        self._loudest_db = max(self._loudest_db, level_db, SILENT_DB)
+        self._last_s = now_s
+        if level_db > max(SILENT_DB, self._loudest_db - FALL_DB):
+            self.since_s, self.is_end = math.inf, False
+            return
+        self.since_s = min(self.since_s, now_s)
+        self.is_end = now_s - self.since_s >= PAUSE_S

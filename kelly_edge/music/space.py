@@ -1,0 +1,90 @@
+"""Leaving room for the person listened to: register, density and loudness answer theirs.
+
+Below a melody there is room for an accompaniment, above a bass there is too. Where somebody plays much the
+music is thin, where they rest it fills in. It is played softer than it was composed, and swells and fades
+with what is heard: how loud their instrument is in key velocities nobody knows.
+"""
+
+import math
+from dataclasses import replace
+from typing import Any, Final
+
+from kelly_edge.contract import EMOTION_RATE_HZ
+from kelly_edge.music.envelope import TimedNote
+from kelly_edge.units import clamp
+
+EASY_HZ: Final = 1.0
+"""Onsets a second beside which the music is as dense as the emotion asks."""
+BUSY_HZ: Final = 3.5
+"""Onsets a second from which it is as thin as it gets."""
+THINNEST: Final = 1.0
+"""How far ``Target.density`` goes down for somebody busy."""
+DENSITY_STEP: Final = 0.25
+"""In steps, so that small changes do not replan the music."""
+HOLDS: Final = 0.2
+"""It keeps its step until it is so far off."""
+BUSY_S: Final = 3.0
+"""Time constant over which somebody is busy."""
+BELOW: Final = 2.0
+"""Semitones below the highest note heard that stay free."""
+MIDDLE: Final = 58.0
+"""MIDI note: a highest note below it is no melody to play under."""
+LOWEST: Final = 36
+"""Notes are not moved down below this one."""
+SOFTER: Final = 0.85
+"""Share of the velocity composed: a step below what is played."""
+SWELLS_DB: Final = 30.0
+"""A level so far above the usual one would double a velocity."""
+LEAST, MOST = 0.7, 1.25
+"""Bounds of what swelling and fading do to a velocity."""
+USUAL_S: Final = 15.0
+NOW_S: Final = 1.0
+"""Time constants of the usual level and that of now, of what sounds."""
+SILENT_DB: Final = -60.0
+
+
+class Space:
+    """Streaming: one ``hear`` per hop group.
+
+    Attributes
+    ----------
+    density: what to add to ``Target.density``: 0 beside somebody who plays little, down to -``THINNEST``.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Nobody plays."""
+        self._highest = 0.0
+        self._usual_db = self._now_db = math.nan
+        self._density_hz = self.density = 0.0
+
+    def hear(self, heard: Any) -> None:
+        """One record of ``HEARD_DTYPE``."""
+        self._highest = float(heard["highest"])
+        density_hz = float(heard["density_hz"])
+        self._density_hz += (density_hz - self._density_hz) / (BUSY_S * EMOTION_RATE_HZ)
+        busy = THINNEST * clamp((self._density_hz - EASY_HZ) / (BUSY_HZ - EASY_HZ), 0.0, 1.0)
+        if abs(self.density + busy) > HOLDS:
+            self.density = -round(busy / DENSITY_STEP) * DENSITY_STEP
+        level_db = float(heard["level_db"])
+        if level_db > SILENT_DB:
+            if math.isnan(self._usual_db):
+                self._usual_db = self._now_db = level_db
+            self._usual_db += (level_db - self._usual_db) / (USUAL_S * EMOTION_RATE_HZ)
+            self._now_db += (level_db - self._now_db) / (NOW_S * EMOTION_RATE_HZ)
+
+    def under(self, note: TimedNote) -> TimedNote:
+        """``note`` under the melody heard, by octaves."""
+        pitch = note.pitch
+        if self._highest >= MIDDLE:
+            while pitch > self._highest - BELOW and pitch - 12 >= LOWEST:
+                pitch -= 12
+        return replace(note, pitch=pitch)
+
+    def soften(self, note: TimedNote) -> TimedNote:
+        """``note`` softer than what is played, as it is about to leave."""
+        swell = 0.0 if math.isnan(self._usual_db) else (self._now_db - self._usual_db) / SWELLS_DB
+        velocity = note.velocity * SOFTER * clamp(1.0 + swell, LEAST, MOST)
+        return replace(note, velocity=int(clamp(round(velocity), 1, 127)))

@@ -1,0 +1,61 @@
+"""Where in the bar the beats lie: a filter over the beats of a bar of four and of a bar of three.
+
+The pulse is taken as known; each frame and each group then says how well their accents and harmony suit a
+downbeat, a middle beat or another. A cell is a beat of a metre; at every beat all cells move on by one.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from kelly_edge.rhythm.evidence import DOWN, MIDDLE, OTHER
+from kelly_edge.rhythm.pulse import N_BINS
+
+Float32 = NDArray[np.float32]
+N_CELLS: Final = 7
+ROLES: Final = (DOWN, OTHER, MIDDLE, OTHER, DOWN, OTHER, OTHER)
+"""Of the beats of a bar of four, then of one of three."""
+FIRST_OF_THREE: Final = 4
+PRIOR: Final = (0.2425, 0.2425, 0.2425, 0.2425, 0.01, 0.01, 0.01)
+"""Of the cells: bars of three are rare."""
+RENEWED: Final = 1e-3
+"""Share of the belief that begins anew at every beat."""
+
+
+def bar_weights() -> Float32:
+    """Log weights of the cells before anything is heard: [N_CELLS]."""
+    return np.log(np.array(PRIOR, np.float32))
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def moved(cell: int, n_beats: int) -> int:
+    """The cell ``n_beats`` later (or earlier) in its own metre."""
+    if cell < FIRST_OF_THREE:
+        return (cell + n_beats) % FIRST_OF_THREE
+    return FIRST_OF_THREE + (cell - FIRST_OF_THREE + n_beats) % (N_CELLS - FIRST_OF_THREE)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def next_beat(weights: Float32, scratch: Float32, n_beats: int) -> None:
+    """All cells move on by ``n_beats`` (1 or -1)."""
+    highest, total = weights.max(), 0.0
+    for c in range(N_CELLS):
+        scratch[moved(c, n_beats)] = math.exp(weights[c] - highest)
+    for c in range(N_CELLS):
+        total += scratch[c]
+    for c in range(N_CELLS):
+        weights[c] = math.log((1.0 - RENEWED) * scratch[c] / total + RENEWED * PRIOR[c])
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def weigh(weights: Float32, classes: Float32, place_beats: float, trust: float) -> None:
+    """Take ``classes`` (see ``evidence``) heard ``place_beats`` after the last beat, or before it."""
+    n_before = math.floor(place_beats)
+    bin_ = int((place_beats - n_before) * N_BINS + 0.5)
+    if bin_ == N_BINS:
+        bin_, n_before = 0, n_before + 1
+    for c in range(N_CELLS):
+        weights[c] += trust * classes[ROLES[moved(c, n_before)] * N_BINS + bin_]

@@ -1,0 +1,265 @@
+"""The beat heard, once a hop group, causal: phase, period, confidence, place in the bar and beats of the bar.
+
+Evidence (``evidence``) weighs the states of the pulse (``pulse``) and, given the pulse, the beats of the bar
+(``bar``). What is reported is kept: the octave of the tempo and the downbeat change only after another has
+been the better one for a while, as a person who taps along does not change feet at every doubt.
+
+The phase refers to the newest sample given: what the analysis looks back (``DELAY_S``) is made up for.
+"""
+
+import math
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from kelly_edge.contract import EMOTION_RATE_HZ
+from kelly_edge.emotion.rhythm import FRAME, FRAME_RATE_HZ, N_FRAMES
+from kelly_edge.rhythm.bar import FIRST_OF_THREE, N_CELLS, bar_weights, moved, next_beat, weigh
+from kelly_edge.rhythm.evidence import (
+    AHEAD,
+    N_ACCENT,
+    N_CLASSES,
+    N_HARMONY,
+    STILL,
+    EvidenceState,
+    Network,
+    accent_inputs,
+    evidence_state,
+    harmony_inputs,
+    infer,
+    phases_of,
+)
+from kelly_edge.rhythm.pulse import (
+    HARMONY_LAG,
+    N_BINS,
+    N_PERIODS,
+    SHORTEST,
+    PulseState,
+    PulseTables,
+    pulse_frame,
+    pulse_harmony,
+    pulse_state,
+    pulse_sum,
+    pulse_tables,
+)
+from kelly_edge.rhythm.weights import ACCENTS, HARMONY
+from kelly_edge.signal.framing import ANALYSIS_RATE_HZ, DELAY_SAMPLES
+
+Float32 = NDArray[np.float32]
+RISE_S: Final = 0.004
+"""An attack is strongest in the frame whose middle lies so long before it: its window has begun to see it."""
+DELAY_S: Final = FRAME / 2 / ANALYSIS_RATE_HZ + DELAY_SAMPLES / 48_000 + AHEAD / FRAME_RATE_HZ - RISE_S
+"""Age of the sound whose phase the filters have reached."""
+ACCENT_TRUST, HARMONY_TRUST = 0.8, 0.3
+"""Of the evidence on the pulse: frames and groups overlap, so they are not independent."""
+BAR_ACCENT_TRUST, BAR_HARMONY_TRUST = 0.2, 0.4
+"""The same on the bar, which accents tell less of."""
+SAME_TEMPO: Final = 0.06
+"""Relative difference within which periods are the same tempo."""
+BETTER: Final = 2.0
+STAYS_S: Final = 1.5
+"""Another tempo is taken when it was so many times likelier for so long."""
+BAR_BETTER, BAR_STAYS_S, BAR_YOUNG_BEATS = 3.0, 0.6, 12
+EVIDENCE_S: Final = 3.0
+LEAST_EVIDENCE, CLEAR_EVIDENCE = 0.02, 0.1
+"""Nats a frame by which a pulse explains what is heard better than no pulse: none, certainly one."""
+LEAST_FOCUS, CLEAR_FOCUS = 0.75, 0.92
+"""Length of the mean direction of the phases: no phase, a clear one."""
+LEAST_MASS, CLEAR_MASS = 0.25, 0.6
+"""Probability of the tempo kept."""
+PERIOD, PHASE, CONFIDENCE, BAR_PHASE, BEATS = range(5)
+"""Slots of ``reading``."""
+TEMPO_AGE, CELL, CELL_AGE, N_SINCE, EVIDENCE, LAST_PHASE, BAR_CONFIDENCE = range(7)
+"""Slots of ``kept``: groups for which another tempo was better; the beat of the bar; groups for which another
+was better; beats since it was chosen; running evidence; phase of the last frame; probability of the beat."""
+
+
+class BeatState(NamedTuple):
+    """Everything the beat remembers."""
+
+    evidence: EvidenceState
+    pulse: PulseState
+    bar: Float32  # [N_CELLS] log weights
+    kept: NDArray[np.float64]  # see TEMPO_AGE
+    reading: NDArray[np.float64]  # see PERIOD; the phases before ``DELAY_S`` is made up for
+    accents: Float32  # [N_FRAMES, N_CLASSES] of the group
+    harmony: Float32  # [N_CLASSES]
+    inputs: Float32  # [N_ACCENT] scratch
+    phases: Float32  # [N_BINS] scratch
+    cells: Float32  # [N_CELLS] scratch
+
+
+def beat_state() -> BeatState:
+    """Silence before the stream."""
+
+    def zeros(*shape: int) -> Float32:
+        return np.zeros(shape, np.float32)
+
+    return BeatState(
+        evidence_state(),
+        pulse_state(pulse_tables()),
+        bar_weights(),
+        np.zeros(7),
+        np.array([0.0, 0.0, 0.0, 0.0, 4.0]),
+        zeros(N_FRAMES, N_CLASSES),
+        zeros(N_CLASSES),
+        zeros(max(N_ACCENT, N_HARMONY)),
+        zeros(N_BINS),
+        zeros(N_CELLS),
+    )
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _mass(tempo: Float32, period: float) -> float:
+    total = 0.0
+    for i in range(N_PERIODS):
+        if abs(math.log((SHORTEST + i) / period)) < SAME_TEMPO:
+            total += tempo[i]
+    return total
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _keep_tempo(state: BeatState) -> None:
+    """Period, phase and confidence of the tempo kept, or of another that has been better for long."""
+    tempo, direction, kept, reading = state.pulse.tempo, state.pulse.direction, state.kept, state.reading
+    best, highest = 0, -1.0
+    for i in range(N_PERIODS):
+        near = 0.0
+        for j in range(max(0, i - 3), min(N_PERIODS, i + 4)):
+            near += tempo[j]
+        if near > highest:
+            best, highest = i, near
+    other = float(SHORTEST + best)
+    if reading[PERIOD] <= 0.0:
+        reading[PERIOD] = other
+    is_other = abs(math.log(other / reading[PERIOD])) >= SAME_TEMPO
+    is_better = is_other and _mass(tempo, other) > BETTER * _mass(tempo, reading[PERIOD])
+    kept[TEMPO_AGE] = kept[TEMPO_AGE] + 1.0 if is_better else 0.0
+    if kept[TEMPO_AGE] > STAYS_S * EMOTION_RATE_HZ:
+        reading[PERIOD], kept[TEMPO_AGE] = other, 0.0
+    for _ in range(2):
+        mass, mean, x, y = 1e-12, 0.0, 0.0, 0.0
+        for i in range(N_PERIODS):
+            if abs(math.log((SHORTEST + i) / reading[PERIOD])) < SAME_TEMPO:
+                mass += tempo[i]
+                mean += tempo[i] * (SHORTEST + i)
+                x += direction[i, 0]
+                y += direction[i, 1]
+        if mass > 1e-6:
+            reading[PERIOD] = mean / mass
+    reading[PHASE] = (math.atan2(y, x) / (2.0 * math.pi)) % 1.0
+    focus = (math.sqrt(x * x + y * y) / mass - LEAST_FOCUS) / (CLEAR_FOCUS - LEAST_FOCUS)
+    clear = (kept[EVIDENCE] - LEAST_EVIDENCE) / (CLEAR_EVIDENCE - LEAST_EVIDENCE)
+    sure = (mass - LEAST_MASS) / (CLEAR_MASS - LEAST_MASS)
+    reading[CONFIDENCE] = min(max(min(focus, clear, sure), 0.0), 1.0)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _keep_bar(state: BeatState) -> None:
+    """The group's evidence on the bar, and the beat of the bar that is kept."""
+    kept, reading, bar = state.kept, state.reading, state.bar
+    period = reading[PERIOD]
+    for i in range(N_FRAMES):
+        phase = (reading[PHASE] - (N_FRAMES - 1 - i) / period) % 1.0
+        step = 0
+        if phase < kept[LAST_PHASE] - 0.5:
+            step = 1
+        elif phase > kept[LAST_PHASE] + 0.5:
+            step = -1
+        if step != 0:
+            next_beat(bar, state.cells, step)
+            kept[CELL] = moved(int(kept[CELL]), step)
+            kept[N_SINCE] += step
+        kept[LAST_PHASE] = phase
+        weigh(bar, state.accents[i], phase, BAR_ACCENT_TRUST)
+    weigh(bar, state.harmony, reading[PHASE] - HARMONY_LAG / period, BAR_HARMONY_TRUST)
+    highest, total = bar.max(), 0.0
+    for c in range(N_CELLS):
+        bar[c] -= highest
+        total += math.exp(bar[c])
+    best, cell = int(np.argmax(bar)), int(kept[CELL])
+    is_better = best != cell and bar[best] > bar[cell] + math.log(BAR_BETTER)
+    kept[CELL_AGE] = kept[CELL_AGE] + 1.0 if is_better else 0.0
+    stays_s = BAR_STAYS_S if kept[N_SINCE] > BAR_YOUNG_BEATS else 0.0
+    if kept[CELL_AGE] > stays_s * EMOTION_RATE_HZ:
+        cell = best
+        kept[CELL], kept[CELL_AGE] = cell, 0.0
+    kept[BAR_CONFIDENCE] = math.exp(bar[cell]) / total
+    reading[BEATS] = 4.0 if cell < FIRST_OF_THREE else 3.0
+    place = cell if cell < FIRST_OF_THREE else cell - FIRST_OF_THREE
+    reading[BAR_PHASE] = (place + reading[PHASE]) / reading[BEATS]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def beat_group(
+    frames: Float32,
+    notes: Float32,
+    accents: Network,
+    harmony: Network,
+    tables: PulseTables,
+    state: BeatState,
+) -> None:
+    """Take a group's log mel frames [8, 27] and activations of the notes [88]; fills ``state.reading``."""
+    evidence, expected, mean = state.evidence, 0.0, 0.0
+    for i in range(N_FRAMES):
+        mean = accent_inputs(frames[i], evidence, state.inputs)
+        infer(accents, state.inputs, evidence.hidden, state.accents[i])
+        if mean < STILL:
+            state.accents[i] = 0.0
+        phases_of(state.accents[i], ACCENT_TRUST, state.phases)
+        expected += pulse_frame(state.phases, tables, state.pulse)
+    harmony_inputs(notes, evidence, state.inputs)
+    infer(harmony, state.inputs, evidence.hidden, state.harmony)
+    if mean < STILL:
+        state.harmony[:] = 0.0
+    phases_of(state.harmony, HARMONY_TRUST, state.phases)
+    expected += pulse_harmony(state.phases, tables, state.pulse)
+    gain = (pulse_sum(tables, state.pulse) - expected) / N_FRAMES
+    keep = math.exp(-1.0 / (EVIDENCE_S * EMOTION_RATE_HZ))
+    state.kept[EVIDENCE] = keep * state.kept[EVIDENCE] + (1.0 - keep) * gain
+    _keep_tempo(state)
+    _keep_bar(state)
+
+
+class BeatTracker:
+    """Streaming; ``push`` a hop group's log mel frames and note activations, then read the attributes.
+
+    Attributes
+    ----------
+    phase: 0..1 within the beat, at the newest sample given. period_s: of the beat. confidence: 0..1.
+    bar_phase: 0..1 within the bar, 0 at the downbeat. n_beats: beats of the bar, 3 or 4.
+    """
+
+    def __init__(self) -> None:
+        self._tables = pulse_tables()
+        self.reset()
+
+    def reset(self) -> None:
+        """Silence before the stream."""
+        self._state = beat_state()
+        self.phase = self.period_s = self.confidence = self.bar_phase = 0.0
+        self.bar_confidence = 0.0
+        self.n_beats = 4
+
+    def fill(self, heard: NDArray[Any]) -> None:
+        """Put the reading into ``heard``, a 0-d HEARD_DTYPE array; no period where no beat is believed."""
+        heard["beat_phase"] = self.phase
+        heard["beat_s"] = self.period_s if self.confidence > 0.0 else 0.0
+        heard["beat_confidence"] = self.confidence
+        heard["bar_phase"] = self.bar_phase
+        heard["n_beats"] = self.n_beats
+
+    def push(self, frames: Float32, notes: Float32) -> None:
+        """Log mel of the group's frames, float32 [8, 27], and activations of the notes, [88]."""
+        state = self._state
+        beat_group(frames, notes, ACCENTS, HARMONY, self._tables, state)
+        reading = state.reading
+        self.period_s = float(reading[PERIOD]) / FRAME_RATE_HZ
+        self.n_beats = int(reading[BEATS])
+        ahead = DELAY_S / self.period_s
+        self.phase = float(reading[PHASE] + ahead) % 1.0
+        self.bar_phase = float(reading[BAR_PHASE] + ahead / self.n_beats) % 1.0
+        self.confidence = float(reading[CONFIDENCE])
+        self.bar_confidence = float(state.kept[BAR_CONFIDENCE])
