@@ -29,6 +29,7 @@ from kelly_edge.contract import (
 )
 from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_music, tempo_to_play
 from kelly_edge.emotion.steering import first_state, lead_of, new_session, steer, target_emotion
+from kelly_edge.music.compound_word import N_BEATS
 from kelly_edge.music.envelope import Envelope
 from kelly_edge.music.fitting import EVERY_CLASS, Fitting
 from kelly_edge.music.following import Following, fold_tempo, follow
@@ -49,6 +50,7 @@ SILENT, PLAYING = 0.15, 0.35
 """Smoothed presence below which bars are rests, and above which music begins again."""
 DENSITY_STEP = 0.25
 """The thinning moves in steps, so that small changes of presence do not replan the music."""
+ENDING_BARS = 2
 LATE_CONTINUATION_S = 0.05
 BEHIND_S = 0.1
 """A turn for a group heard longer ago than this is taken at the clock's time: it has been late."""
@@ -63,6 +65,10 @@ class ComposerStage:
     Parameters
     ----------
     tells_bars: whether somebody reads the ``bars`` ring; MIDI clock does.
+
+    Attributes
+    ----------
+    ends_s: when the music shall have come to its end, in seconds of the stream.
     """
 
     def __init__(
@@ -111,6 +117,8 @@ class ComposerStage:
         self._alive_cell = board.cells["alive"]
         self._alive = np.zeros((), ALIVE_DTYPE)
         self._alive["born_s"] = clock.now_s()
+        self.ends_s = math.inf
+        self._n_playing = 0
         self.counters = new_counters("composer")
         self.beat()
 
@@ -237,7 +245,16 @@ class ComposerStage:
             tempo_bpm=clamp(tempo, limits.tempo_min_bpm, limits.tempo_max_bpm) if tempo else 0.0,
             classes=self._classes(mode),
             leads=sets_music(self._leading, wish),
+            ending=self._ending(),
         )
+
+    def _ending(self) -> int:
+        """Bars in which the music must end: one bar more, and it would not end in time."""
+        if self._n_playing < ENDING_BARS:
+            return 0
+        bar_s = N_BEATS * 60.0 / self._plan.tempo_bpm
+        left_s = self.ends_s - self._plan.committed_end_s
+        return ENDING_BARS if left_s < (ENDING_BARS + 1) * bar_s else 0
 
     def _classes(self, mode: int) -> int:
         """The pitch classes that fit what is played, for music in ``mode``."""
@@ -287,6 +304,7 @@ class ComposerStage:
         self.counters["n_bars_dropped"] += not self._bars.write(bar)
 
     def _send(self, planned: PlannedBar) -> None:
+        self._n_playing = self._n_playing + 1 if planned.bar.rung != REST else 0
         if self._tells_bars:
             self._tell_bar(planned)
         note, channel = self._note, self._settings.composer.channel

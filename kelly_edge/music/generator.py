@@ -1,10 +1,12 @@
 """Composing bar by bar: a target in, a bar of notes out, with a way back.
 
 The generator keeps a window of the rows it has composed and the network's keys and values for them.
-Every bar line is a snapshot (a reference to the window, a row count, the contexts of the next row), so
-``rewind`` goes back to any of the last bar lines kept without computing anything. Randomness
+Every bar line is a snapshot (a reference to the window, a row count, the contexts of the next row, the form
+so far), so ``rewind`` goes back to any of the last bar lines kept without computing anything. Randomness
 is seeded by (seed, bar number): composing a bar again for the same target gives the same bar, and the
 music does not depend on how far ahead it is composed.
+
+Above bars there is a plan (``form``): a bar that returns is read row by row (``recital``), a free one drawn.
 
 When the window is full the newest whole bars that fill half of it are read into a new one, so the network
 always sees rows at places it was trained on and play goes on without end. There are ``N_WINDOWS`` of them for
@@ -49,7 +51,19 @@ from kelly_edge.music.compound_word import (
     tempo_token,
 )
 from kelly_edge.music.fitting import N_TO_OPEN
+from kelly_edge.music.form import (
+    FINAL,
+    FULL_CADENCE,
+    HALF,
+    Score,
+    Written,
+    cadence_bias,
+    draw_places,
+    ending_places,
+    tonic_chord,
+)
 from kelly_edge.music.known_runs import N_INTERVALS
+from kelly_edge.music.recital import Recital, last_chord, moved, to_density
 from kelly_edge.music.sampling import (
     CHORD_BRIGHTNESS,
     CHORDS_IN_KEY,
@@ -98,13 +112,28 @@ LEVELS_PER_OCTAVE: Final = 2.0
 """Density levels from so many notes a bar to twice as many (``DENSITY_EDGES``)."""
 OVERSHOOT: Final = 0.43
 """Levels that the network plays denser than asked."""
-CLIP_DENSITY_SD, BAR_DENSITY_SD = 1.1, 0.9
-"""How far clips lie from that mean, and bars from that of their clip."""
+CLIP_DENSITY_SD, PHRASE_DENSITY_SD, BAR_DENSITY_SD = 1.1, 0.8, 0.4
+"""How far clips lie from that mean, phrases from that of their clip, and bars from that of their phrase."""
+CADENCE_DENSITY: Final = 1.0
+"""Density levels fewer where a phrase comes to rest."""
+SHIFTS_OF_SEQUENCES: Final = (-2, -1, 1, 2)
+"""Degrees by which a bar is moved along the scale."""
+STEPWISE, LEAP_COST = 0.7, 0.6
+"""Nats added to pitches within a step of the melody's last, and taken from those a leap above it."""
+STEP, LEAP, BELOW_MELODY = 2, 8, 9
+"""Semitones of a step and of a leap; so far below the melody it rests, and what is struck accompanies it."""
 LEADING_DENSITY_SD: Final = 0.3
 """How far bars lie from that mean where the music leads: enough that it breathes."""
 LEADING_HARMONY: Final = 2.5
 """Log odds added to chords with a major third, times the valence, where the music leads, and taken from those
 with a minor third."""
+HARMONY: Final = 2.0
+"""The same where it does not lead."""
+REGISTER, CALM_REGISTER = 0.25, 0.2
+"""Nats added to a pitch for each octave: times valence and arousal, and times how calm the music is."""
+DENSER: Final = 1
+"""A bar comes back at most so many density levels below what is asked."""
+USUAL_MELODY: Final = 72
 DENSITY_REACH: Final = 3
 """Density levels that ``Target.density`` = 1 adds."""
 TOGETHER_DELAY_S, NOTE_DELAY_S, LATEST_S = 0.0065, 0.004, 0.025
@@ -164,6 +193,10 @@ class Moment:
     """Steps after the bar line at which the last note of each pitch token ends."""
     pitches: tuple[int, ...] = ()
     """Pitch tokens of the last notes composed, as many as a run has intervals (``known_runs``)."""
+    melody: int = UNKNOWN
+    """Pitch token of the melody's last note."""
+    score: Score | None = None
+    """The form that is played; None where none has begun, as after a rest."""
 
 
 def threshold(seed: int, purpose: int) -> float:
@@ -207,20 +240,13 @@ class Generator:
     def compose_bar(self, target: Target, rung: int = FULL) -> Bar:
         """The next bar for ``target``, made in the way of ``rung`` (``contract.RUNGS``)."""
         target = sane(target)
-        if rung in (FULL, SHORT):
-            notes, tempo, after = self._compose(target, rung)
+        score = self._score(target)
+        if rung == REST or (target.ending and score.is_over):
+            notes, tempo, after = self._rest(target, score)
+        elif rung == CONTINUATION:
+            notes, tempo, after = self._continue(target, score)
         else:
-            notes = self._now.recent[-1] if rung == CONTINUATION and self._now.recent else ()
-            if target.tonic >= 0:
-                notes = into_key(notes, mode_of(target, self._dither[2]))
-            shift = self._shift(target)
-            notes = tuple(n for n in notes if target.classes >> (n.pitch + shift) % 12 & 1)
-            tempo = (
-                tempo_token(target.tempo_bpm) if target.tempo_bpm else self._now.tempo or tempo_token(90.0)
-            )
-            after = replace(
-                self._now, number=self._now.number + 1, tempo=tempo, ends=a_bar_later(self._now.ends)
-            )
+            notes, tempo, after = self._compose(target, rung, score)
         key = (-1, -1)
         if notes or target.tonic >= 0:
             key = (self._shift(target) % 12, int(mode_of(target, self._dither[2]) == MAJOR))
@@ -235,6 +261,67 @@ class Generator:
         self._now = after
         self._snapshots.append(after)
         return bar
+
+    def _score(self, target: Target) -> Score:
+        """The form that the next bar belongs to: the one being played, if it still serves, or a new one."""
+        now, score = self._now, self._now.score
+        mode = mode_of(target, self._dither[2])
+        if target.ending:
+            if score is not None and score.is_ending:
+                return score
+            ending = Score(now.number, target, mode, ending_places(target.ending))
+            # Where nothing plays there is nothing to end.
+            return ending if score is not None else replace(ending, places=())
+        if score is None or score.is_over or score.is_ending or not score.serves(target, mode):
+            return Score(now.number, target, mode, draw_places(self._rng(5, now.number)))
+        return score
+
+    def _rng(self, purpose: int, *numbers: int) -> np.random.Generator:
+        """Randomness that depends on nothing but the seed and ``numbers``."""
+        return np.random.default_rng([self._seed, purpose, *numbers])
+
+    def _usual_tempo(self, target: Target) -> int:
+        """Tempo token of a bar that is not composed."""
+        return tempo_token(target.tempo_bpm) if target.tempo_bpm else self._now.tempo or tempo_token(90.0)
+
+    def _rest(self, target: Target, score: Score) -> tuple[tuple[GridNote, ...], int, Moment]:
+        """A bar of silence; after it a form begins anew, unless the music has ended."""
+        now, tempo = self._now, self._usual_tempo(target)
+        kept = score if score.is_ending else None
+        ends = a_bar_later(now.ends)
+        return (), tempo, replace(now, number=now.number + 1, tempo=tempo, ends=ends, score=kept)
+
+    def _continue(self, target: Target, score: Score) -> tuple[tuple[GridNote, ...], int, Moment]:
+        """The last bar's notes once more, or the last chord, without the network."""
+        now, tempo = self._now, self._usual_tempo(target)
+        mode = mode_of(target, self._dither[2])
+        notes = now.recent[-1] if now.recent else ()
+        if score.place.cadence == FINAL:
+            notes = last_chord(mode, self._melody_pitch(), target.tempo_bpm or tempo_of(tempo))
+        if target.tonic >= 0:
+            notes = into_key(notes, mode)
+        shift = self._shift(target)
+        notes = tuple(n for n in notes if target.classes >> (n.pitch + shift) % 12 & 1)
+        score = score.and_then(Written(notes, UNKNOWN, N_DENSITIES))
+        ends = a_bar_later(now.ends)
+        return notes, tempo, replace(now, number=now.number + 1, tempo=tempo, ends=ends, score=score)
+
+    def _melody_pitch(self) -> int:
+        """The melody's last pitch in C; the middle of the treble where there is none."""
+        return self._now.melody - 1 + PITCH_LOW if self._now.melody else USUAL_MELODY
+
+    def _returning(self, score: Score, condition: Condition, tempo_bpm: float) -> Written | None:
+        """The bar that the next one shall bring back, as it shall be played; None where it is free."""
+        if score.place.cadence == FINAL:
+            notes = last_chord(condition.mode, self._melody_pitch(), tempo_bpm)
+            return Written(notes, tonic_chord(condition.mode), condition.density)
+        model = score.model
+        if model is None or not model.notes or condition.density > model.density + DENSER:
+            return None
+        if score.place.is_moved:
+            shift = int(self._rng(6, score.began).choice(SHIFTS_OF_SEQUENCES))
+            model = moved(model, shift, condition.mode)
+        return replace(model, notes=to_density(model, condition.density))
 
     def _new_window(self) -> Window:
         window = Window(np.zeros((self._network.context, N_FAMILIES), np.int16), self._network.new_cache())
@@ -271,7 +358,7 @@ class Generator:
             n_rows = self._read(row, window, n_rows, contexts)
         return window, n_rows, contexts
 
-    def _compose(self, target: Target, rung: int) -> tuple[tuple[GridNote, ...], int, Moment]:
+    def _compose(self, target: Target, rung: int, score: Score) -> tuple[tuple[GridNote, ...], int, Moment]:
         """Notes and tempo token of the next bar from the network, and the moment after it."""
         now, settings = self._now, self._settings
         max_rows = min(
@@ -281,19 +368,27 @@ class Generator:
         window, n_rows, contexts = self._room(max_rows + 1, n_kept)
         rng = np.random.default_rng([self._seed, 1, now.number])
         sampler = Sampler(self._network.tables, settings, rng)
+        place = score.place
         locked = target.tonic >= 0
         mode = mode_of(target, self._dither[2])
-        row = bar_row(self._condition(target, mode), UNKNOWN, UNKNOWN)
+        condition = self._condition(target, mode, score)
+        row = bar_row(condition, UNKNOWN, UNKNOWN)
         if target.tempo_bpm:
             row[TEMPO] = tempo_token(target.tempo_bpm)
+        elif now.tempo and (score.written or score.is_ending):
+            row[TEMPO] = now.tempo
         else:
             sampler.decide(contexts, row, TEMPO, near_tempi(now.tempo))
         chords = CHORDS_IN_KEY[mode == MAJOR] if locked else every_token(CHORD)
         shift = self._shift(target)
         fit = classes_above(target.classes, shift)
         chords = nearest_chords(fit, chords)
-        brightness = LEADING_HARMONY * target.valence * CHORD_BRIGHTNESS if target.leads else None
-        sampler.decide(contexts, row, CHORD, chords, brightness)
+        returning = self._returning(score, condition, target.tempo_bpm or tempo_of(int(row[TEMPO])))
+        if returning is not None:
+            sampler = Recital(sampler.tables, settings, rng, deque(returning.notes), returning.chord)
+        harmony = LEADING_HARMONY if target.leads else HARMONY
+        wanted = harmony * target.valence * CHORD_BRIGHTNESS + cadence_bias(place.cadence, mode)
+        sampler.decide(contexts, row, CHORD, chords, wanted)
         n_rows = self._read(row, window, n_rows, contexts)
         head, tempo = row, int(row[TEMPO])
 
@@ -307,7 +402,7 @@ class Generator:
         notes: list[GridNote] = []
         pitches = deque(now.pitches, maxlen=N_INTERVALS)
         ends = np.array(now.ends)
-        position, pitch, n_together = 0, 0, 0
+        position, pitch, n_together, melody = 0, 0, 0, now.melody
         types = every_token(TYPE)
         while len(notes) < max_rows:
             full = n_together >= MAX_TOGETHER or pitch >= highest
@@ -320,12 +415,14 @@ class Generator:
                 break
             sampler.decide(contexts, row, POSITION, positions)
             if row[POSITION] != position:
+                melody = melody_after(melody, pitch)
                 position, pitch, n_together = int(row[POSITION]), 0, 0
             tell_together(sampler.tables, contexts, n_together > 0)
             legal = legal_pitches & (pitch < PITCH_TOKENS)
             new = legal & ~self._network.known_runs.completed_by(pitches, PITCH_TOKENS)
             legal = new if new.any() else legal
             bias = np.where(ends > position - 1, -RESTRUCK, 0.0).astype(np.float32)
+            bias += stepwise(melody) + register(target.valence, target.arousal)
             bias[self._repeated_pitch(notes, position - 1)] -= settings.repetition
             sampler.decide(contexts, row, PITCH, legal, bias)
             for column in range(PITCH + 1, N_FAMILIES):
@@ -338,13 +435,19 @@ class Generator:
         bar_notes = tuple(notes)
         recent = (*now.recent[-2:], bar_notes) if bar_notes else now.recent
         after = a_bar_later(ends.tolist())
-        moment = Moment(now.number + 1, window, n_rows, contexts, tempo, recent, after, tuple(pitches))
+        score = score.and_then(Written(bar_notes, int(head[CHORD]), condition.density))
+        moment = Moment(
+            now.number + 1, window, n_rows, contexts, tempo, recent, after, tuple(pitches),
+            melody_after(melody, pitch), score,
+        )  # fmt: skip
         return bar_notes, tempo, moment
 
-    def _condition(self, target: Target, mode: int) -> Condition:
+    def _condition(self, target: Target, mode: int, score: Score) -> Condition:
         arousal = graded_level(target.arousal, self._dither[1])
-        bar = float(np.random.default_rng([self._seed, 4, self._now.number]).normal())
-        deviation = CLIP_DENSITY_SD * self._texture + BAR_DENSITY_SD * bar
+        bar = float(self._rng(4, self._now.number).normal())
+        phrase = float(self._rng(7, score.began, ord(score.place.phrase[0])).normal())
+        deviation = CLIP_DENSITY_SD * self._texture + PHRASE_DENSITY_SD * phrase + BAR_DENSITY_SD * bar
+        deviation -= CADENCE_DENSITY * (score.place.cadence in (HALF, FULL_CADENCE))
         if target.leads:
             deviation = LEADING_DENSITY_SD * bar
         level = MEAN_DENSITY[arousal - 1] - OVERSHOOT + deviation
@@ -403,6 +506,30 @@ class Generator:
 def a_bar_later(ends: Sequence[int]) -> tuple[int, ...]:
     """``Moment.ends`` counted from the next bar line."""
     return tuple(max(0, end - N_STEPS) for end in ends)
+
+
+def melody_after(melody: int, top: int) -> int:
+    """Pitch token of the melody after a chord whose highest is ``top`` (0: there was none)."""
+    return top if top and top > melody - BELOW_MELODY else melody
+
+
+def stepwise(melody: int) -> Floats:
+    """Nats for each pitch token after a melody note: [n_pitches]. Lines that move by step are sung."""
+    if not melody:
+        return np.zeros(N_PITCHES, np.float32)
+    distance = PITCH_TOKENS - melody
+    near = STEPWISE * ((distance != 0) & (abs(distance) <= STEP))
+    far = LEAP_COST * (distance >= LEAP)
+    return (near - far).astype(np.float32)
+
+
+def register(valence: float, arousal: float) -> Floats:
+    """Nats for each pitch token, for an emotion: [n_pitches].
+
+    People's sad calm music lies higher than their happy calm music, their tense music lower than their gay.
+    """
+    octaves = (PITCH_TOKENS - PITCH_TOKENS.mean()) / 12.0
+    return ((REGISTER * valence * arousal + CALM_REGISTER * max(0.0, -arousal)) * octaves).astype(np.float32)
 
 
 def classes_above(classes: int, shift: int) -> int:

@@ -57,7 +57,7 @@ def differs(a: Target, b: Target) -> bool:
         abs(a.valence - b.valence) > REPLAN_DISTANCE
         or abs(a.arousal - b.arousal) > REPLAN_DISTANCE
         or abs(a.density - b.density) > REPLAN_DISTANCE
-        or (a.tonic, a.mode, a.leads) != (b.tonic, b.mode, b.leads)
+        or (a.tonic, a.mode, a.leads, a.ending) != (b.tonic, b.mode, b.leads, b.ending)
         or abs(a.tempo_bpm - b.tempo_bpm) > 0.08 * max(a.tempo_bpm, b.tempo_bpm)
     )
 
@@ -98,6 +98,11 @@ class Plan:
     def end_s(self) -> float:
         """Up to when the music is planned."""
         return self._bars[-1].end_s if self._bars else self._committed_end_s
+
+    @property
+    def committed_end_s(self) -> float:
+        """Up to when the music is committed; a target set now is heard from there on."""
+        return self._committed_end_s
 
     @property
     def tempo_bpm(self) -> float:
