@@ -50,7 +50,7 @@ class Place:
 
 FORMS: Final = {
     "song": Form("A A' B A'", 4.0),
-    "period": Form("A A'", 2.0),
+    "period": Form("A A'", 3.0),
     "call and consequent": Form("A B A' B", 1.5),
     "bar form": Form("A A B", 1.0),
     "rondo": Form("A B A C A'", 1.0),
@@ -65,7 +65,7 @@ BARS: Final = {
     8: {"a b c d e f g h": 2.0, "a b c d a b e f": 1.0},
 }
 """The bars of a phrase by its length, and how often each pattern is drawn."""
-LENGTHS: Final = {2: {4: 3.0, 8: 1.0}, 3: {3: 1.0, 4: 2.0, 6: 1.0, 8: 1.0}, 4: {4: 4.0, 8: 1.0}}
+LENGTHS: Final = {2: {4: 3.0, 8: 1.0}, 3: {3: 1.0, 4: 2.0, 6: 1.0, 8: 1.0}, 4: {4: 5.0, 8: 1.0}}
 """Lengths of phrases in bars by the beats of a bar, and how often each is drawn; of another metre as of 4."""
 ENDING: Final = (Place("end", cadence=DOMINANT), Place("end", cadence=FINAL))
 """The bars of an ending; a short one has the last alone."""

@@ -28,6 +28,8 @@ from kelly_edge.contract import RUNGS
 from kelly_edge.music.compound_word import (
     BAR,
     CHORD,
+    DURATION,
+    FAMILIES,
     MAJOR,
     N_BEATS,
     N_DENSITIES,
@@ -41,6 +43,8 @@ from kelly_edge.music.compound_word import (
     TEMPO,
     TYPE,
     UNKNOWN,
+    VELOCITY,
+    VELOCITY_STEP,
     Condition,
     GridNote,
     Rows,
@@ -92,6 +96,7 @@ from kelly_edge.units import clamp
 __all__ = ["Bar", "BarNote", "Generator", "SamplingSettings", "Target"]
 
 N_PITCHES: Final = PITCH_HIGH - PITCH_LOW + 2
+N_VELOCITIES: Final = FAMILIES[VELOCITY].size
 PITCH_TOKENS: Final = np.arange(N_PITCHES)
 N_SNAPSHOTS: Final = 64
 """Bar lines one may rewind to, at most: the longest look-ahead with the longest latency (8.75 s), of rests of
@@ -110,30 +115,39 @@ USUAL_TEMPO_BPM: Final = 118.0
 """Mean of EMOPIA's training clips, the same at every level of arousal."""
 LEVELS_PER_OCTAVE: Final = 2.0
 """Density levels from so many notes a bar to twice as many (``DENSITY_EDGES``)."""
-OVERSHOOT: Final = 0.43
-"""Levels that the network plays denser than asked."""
-CLIP_DENSITY_SD, PHRASE_DENSITY_SD, BAR_DENSITY_SD = 1.1, 0.8, 0.4
+CLIP_DENSITY_SD, PHRASE_DENSITY_SD, BAR_DENSITY_SD = 1.0, 0.7, 0.4
 """How far clips lie from that mean, phrases from that of their clip, and bars from that of their phrase."""
-CADENCE_DENSITY: Final = 1.0
+CADENCE_DENSITY: Final = 0.7
 """Density levels fewer where a phrase comes to rest."""
 SHIFTS_OF_SEQUENCES: Final = (-2, -1, 1, 2)
 """Degrees by which a bar is moved along the scale."""
-STEPWISE, LEAP_COST = 0.7, 0.6
+STEPWISE, LEAP_COST = 1.0, 0.6
 """Nats added to pitches within a step of the melody's last, and taken from those a leap above it."""
 STEP, LEAP, BELOW_MELODY = 2, 8, 9
 """Semitones of a step and of a leap; so far below the melody it rests, and what is struck accompanies it."""
 LEADING_DENSITY_SD: Final = 0.3
 """How far bars lie from that mean where the music leads: enough that it breathes."""
-LEADING_HARMONY: Final = 2.5
-"""Log odds added to chords with a major third, times the valence, where the music leads, and taken from those
-with a minor third."""
-HARMONY: Final = 2.0
-"""The same where it does not lead."""
-REGISTER, CALM_REGISTER = 0.25, 0.2
-"""Nats added to a pitch for each octave: times valence and arousal, and times how calm the music is."""
+HARMONY, TONIC_HARMONY, IN_KEY = 2.5, 1.0, 0.5
+"""Log odds, times the valence: added to chords with a major third and taken from those with a minor third;
+added to the tonic triad; added to the pitches of the key. So differ people's happy and sad clips."""
+MEAN_PITCH, PITCH_SLOPE = 62.0, 3.5
+"""Mean pitch, and what valence times arousal adds: people's sad calm clips lie higher than their happy calm
+ones (64, 61), their tense ones lower than their joyful ones (61, 62.5)."""
+CLIP_PITCH_SD: Final = 3.0
+"""How far performances lie from that mean."""
+HIGHER: Final = 0.07
+"""Nats for an octave higher, for each semitone that the last bars lay lower than they should."""
 DENSER: Final = 1
 """A bar comes back at most so many density levels below what is asked."""
 USUAL_MELODY: Final = 72
+MEAN_VELOCITY, VELOCITY_SLOPE = 66.0, 21.0
+"""Mean velocity at arousal 0 and what a unit of arousal adds: that of the calm and of the excited clips of
+EMOPIA's training split (53, 78)."""
+CLIP_VELOCITY_SD: Final = 6.0
+"""How far performances lie from that mean."""
+LOUDER: Final = 0.09
+"""Nats for a velocity token louder, for each token that the last bars were softer than they should be. A
+network that hears itself forgets how loud it was asked to be."""
 DENSITY_REACH: Final = 3
 """Density levels that ``Target.density`` = 1 adds."""
 TOGETHER_DELAY_S, NOTE_DELAY_S, LATEST_S = 0.0065, 0.004, 0.025
@@ -213,6 +227,8 @@ class Generator:
         self._seed = seed
         self._dither = [threshold(seed, purpose) for purpose in range(4)]
         self._texture = NormalDist().inv_cdf(clamp(threshold(seed, 4), 0.01, 0.99))
+        self._loudness = NormalDist().inv_cdf(clamp(threshold(seed, 5), 0.01, 0.99))
+        self._height = NormalDist().inv_cdf(clamp(threshold(seed, 6), 0.01, 0.99))
         self._windows = [self._new_window() for _ in range(N_WINDOWS)]
         self._now = Moment(0, self._windows[0], 0, network.tables.start.copy())
         self._snapshots: deque[Moment] = deque([self._now], maxlen=N_SNAPSHOTS)
@@ -386,8 +402,8 @@ class Generator:
         returning = self._returning(score, condition, target.tempo_bpm or tempo_of(int(row[TEMPO])))
         if returning is not None:
             sampler = Recital(sampler.tables, settings, rng, deque(returning.notes), returning.chord)
-        harmony = LEADING_HARMONY if target.leads else HARMONY
-        wanted = harmony * target.valence * CHORD_BRIGHTNESS + cadence_bias(place.cadence, mode)
+        wanted = HARMONY * target.valence * CHORD_BRIGHTNESS + cadence_bias(place.cadence, mode)
+        wanted[tonic_chord(mode)] += TONIC_HARMONY * target.valence
         sampler.decide(contexts, row, CHORD, chords, wanted)
         n_rows = self._read(row, window, n_rows, contexts)
         head, tempo = row, int(row[TEMPO])
@@ -404,6 +420,9 @@ class Generator:
         ends = np.array(now.ends)
         position, pitch, n_together, melody = 0, 0, 0, now.melody
         types = every_token(TYPE)
+        louder = self._louder(target)
+        expression = self._higher(target, shift)
+        expression += IN_KEY * target.valence * pitches_in_key(int(head[CHORD]), mode)
         while len(notes) < max_rows:
             full = n_together >= MAX_TOGETHER or pitch >= highest
             positions = next_positions(position, full)
@@ -422,11 +441,11 @@ class Generator:
             new = legal & ~self._network.known_runs.completed_by(pitches, PITCH_TOKENS)
             legal = new if new.any() else legal
             bias = np.where(ends > position - 1, -RESTRUCK, 0.0).astype(np.float32)
-            bias += stepwise(melody) + register(target.valence, target.arousal)
+            bias += stepwise(melody) + expression
             bias[self._repeated_pitch(notes, position - 1)] -= settings.repetition
             sampler.decide(contexts, row, PITCH, legal, bias)
-            for column in range(PITCH + 1, N_FAMILIES):
-                sampler.decide(contexts, row, column, every_token(column))
+            sampler.decide(contexts, row, DURATION, every_token(DURATION))
+            sampler.decide(contexts, row, VELOCITY, every_token(VELOCITY), louder)
             n_rows = self._read(row, window, n_rows, contexts)
             notes.append(note_of(row))
             pitch, n_together = int(row[PITCH]), n_together + 1
@@ -450,13 +469,33 @@ class Generator:
         deviation -= CADENCE_DENSITY * (score.place.cadence in (HALF, FULL_CADENCE))
         if target.leads:
             deviation = LEADING_DENSITY_SD * bar
-        level = MEAN_DENSITY[arousal - 1] - OVERSHOOT + deviation
+        level = MEAN_DENSITY[arousal - 1] + deviation
         if target.tempo_bpm and not target.leads:
             # Levels count notes a bar. At another pace as many notes a second shall come, unless the pace was
             # chosen for its effect.
             level -= LEVELS_PER_OCTAVE * math.log2(target.tempo_bpm / USUAL_TEMPO_BPM)
         density = int(clamp(round(level + target.density * DENSITY_REACH), 1, N_DENSITIES))
         return Condition(graded_level(target.valence, self._dither[0]), arousal, density, mode)
+
+    def _louder(self, target: Target) -> Floats:
+        """Nats for each velocity token that bring the music back to the loudness of ``target``."""
+        heard = [note.velocity for bar in self._now.recent for note in bar]
+        if not heard:
+            return np.zeros(N_VELOCITIES, np.float32)
+        wanted = MEAN_VELOCITY + VELOCITY_SLOPE * target.arousal
+        wanted += 0.0 if target.leads else CLIP_VELOCITY_SD * self._loudness
+        missing = (wanted - sum(heard) / len(heard)) / VELOCITY_STEP
+        return (LOUDER * missing * np.arange(N_VELOCITIES)).astype(np.float32)
+
+    def _higher(self, target: Target, shift: int) -> Floats:
+        """Nats for each pitch token that bring the music back to the register of ``target``."""
+        heard = [note.pitch + shift for bar in self._now.recent for note in bar]
+        if not heard:
+            return np.zeros(N_PITCHES, np.float32)
+        wanted = MEAN_PITCH + PITCH_SLOPE * target.valence * target.arousal
+        wanted += 0.0 if target.leads else CLIP_PITCH_SD * self._height
+        missing = wanted - sum(heard) / len(heard)
+        return (HIGHER * missing * (PITCH_TOKENS - PITCH_TOKENS.mean()) / 12.0).astype(np.float32)
 
     def _repeated_pitch(self, notes: list[GridNote], position: int) -> int:
         """Pitch token that would go on repeating the last two bars, if they and this one are alike; or 0."""
@@ -521,15 +560,6 @@ def stepwise(melody: int) -> Floats:
     near = STEPWISE * ((distance != 0) & (abs(distance) <= STEP))
     far = LEAP_COST * (distance >= LEAP)
     return (near - far).astype(np.float32)
-
-
-def register(valence: float, arousal: float) -> Floats:
-    """Nats for each pitch token, for an emotion: [n_pitches].
-
-    People's sad calm music lies higher than their happy calm music, their tense music lower than their gay.
-    """
-    octaves = (PITCH_TOKENS - PITCH_TOKENS.mean()) / 12.0
-    return ((REGISTER * valence * arousal + CALM_REGISTER * max(0.0, -arousal)) * octaves).astype(np.float32)
 
 
 def classes_above(classes: int, shift: int) -> int:

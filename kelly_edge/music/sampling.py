@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kelly_edge.music.compound_word import (
-    AROUSAL,
     CHORD,
     CHORD_QUALITIES,
     COLUMN,
@@ -68,12 +67,6 @@ NUCLEUS: Final = {
 RESTRUCK: Final = 2.0
 """Nats taken from a pitch that still sounds. In the data a note ends before its pitch is struck again; a
 network that strikes it earlier cuts its own note short."""
-LOUDER: Final = (0.0, 0.035, 0.035, 0.05, 0.01, -0.005, 0.0)
-"""Nats for a velocity token louder, at each level of arousal (0 unknown)."""
-AROUSAL_TILT: Final = np.outer(LOUDER, np.arange(FAMILIES[VELOCITY].size)).astype(np.float32)
-"""Added to the logits of the velocity, by level of arousal [7, size]. A network that hears itself forgets
-how loud it was asked to be, and grows softer and softer; this brings the mean velocity at each level back to
-EMOPIA's training clips'."""
 
 
 @dataclass(frozen=True)
@@ -289,8 +282,6 @@ class Sampler:
             neutral = row.copy()
             neutral[VALENCE] = UNKNOWN
             logits += self.settings.guidance * (logits - head_logits(self.tables, contexts, column, neutral))
-        if column == VELOCITY:
-            logits += AROUSAL_TILT[row[AROUSAL]]
         if bias is not None:
             logits += bias
         temperature = 1.0 if column == TYPE else self.settings.temperature

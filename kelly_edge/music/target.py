@@ -7,7 +7,7 @@ from kelly_edge.music.compound_word import MAJOR, MINOR, N_LEVELS
 from kelly_edge.music.fitting import EVERY_CLASS
 from kelly_edge.units import clamp
 
-MAJOR_SLOPE, MAJOR_OFFSET = 2.4, 0.9
+MAJOR_SLOPE, MAJOR_OFFSET = 2.0, 0.8
 """Log-odds of major at a valence: slope * valence + offset. Over the quadrants that is the share of EMOPIA's
 training clips that people call happy (.86 major) and sad (.42)."""
 
