@@ -45,8 +45,8 @@ class Player:
     def __init__(self, models: Models, settings: Settings) -> None:
         self.board, self.clock, self.out = memory_board(), VirtualClock(), RecordingMidi()
         generator = new_generator(settings, models.composer)
-        self.stage = ComposerStage(self.board, settings, generator, self.clock)
-        self.midi = MidiStage(self.board, self.out, self.clock)
+        self.stage = ComposerStage(self.board.ends("composer"), settings, generator, self.clock)
+        self.midi = MidiStage(self.board.ends("midi"), self.out, self.clock)
         self.settings = settings
         self.density_hz, self.highest, self.level_db = 0.0, 0.0, -20.0
         self.arrived: list[tuple[float, Any]] = []
