@@ -113,12 +113,6 @@ class Score:
         return self.places[len(self.written)]
 
     @property
-    def begins_phrase(self) -> bool:
-        """Whether the next bar is the first of a phrase."""
-        i = len(self.written)
-        return i == 0 or self.places[i - 1].cadence in (HALF, FULL_CADENCE)
-
-    @property
     def model(self) -> Written | None:
         """The bar that the next one returns to; None where it is free."""
         like = self.place.like
