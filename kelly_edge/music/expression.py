@@ -85,7 +85,8 @@ def higher(recent: Recent, shift: int, target: Target, deviation: float) -> Floa
     wanted = MEAN_PITCH + PITCH_SLOPE * target.valence * target.arousal
     wanted += 0.0 if target.leads else CLIP_PITCH_SD * deviation
     missing = wanted - sum(heard) / len(heard)
-    return (HIGHER * missing * (PITCH_TOKENS - PITCH_TOKENS.mean()) / 12.0).astype(np.float32)
+    octaves = (PITCH_TOKENS - PITCH_TOKENS.mean()) / 12.0
+    return np.asarray(HIGHER * missing * octaves, np.float32)
 
 
 def melody_pitch(melody: int) -> int:
@@ -105,4 +106,4 @@ def stepwise(melody: int) -> Floats:
     distance = PITCH_TOKENS - melody
     near = STEPWISE * ((distance != 0) & (abs(distance) <= STEP))
     far = LEAP_COST * (distance >= LEAP)
-    return (near - far).astype(np.float32)
+    return np.asarray(near - far, np.float32)
