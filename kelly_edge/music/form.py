@@ -10,6 +10,7 @@ Period, song form, bar form, rondo and ostinato are as in any textbook of form (
 often bars and motives return in EMOPIA's training clips (``models.composer.form``).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -19,8 +20,7 @@ from numpy.typing import NDArray
 from kelly_edge.music.compound_word import MAJOR, N_BEATS, NO_CHORD, GridNote, chord_token
 from kelly_edge.music.target import Target
 
-T = TypeVar("T")
-
+Name = TypeVar("Name")
 NO_RETURN: Final = -1
 """``Place.like`` of a bar of new material."""
 NO_CADENCE, HALF, DOMINANT, FULL_CADENCE, FINAL = range(5)
@@ -115,12 +115,6 @@ class Score:
         return self.places[len(self.written)]
 
     @property
-    def begins_phrase(self) -> bool:
-        """Whether the next bar is the first of a phrase."""
-        i = len(self.written)
-        return i == 0 or self.places[i - 1].cadence in (HALF, FULL_CADENCE)
-
-    @property
     def model(self) -> Written | None:
         """The bar that the next one returns to; None where it is free."""
         like = self.place.like
@@ -143,7 +137,7 @@ class Score:
         )
 
 
-def _drawn(rng: np.random.Generator, weights: dict[T, float]) -> T:
+def _drawn(rng: np.random.Generator, weights: Mapping[Name, float]) -> Name:
     names = list(weights)
     shares = np.array(list(weights.values()))
     return names[int(rng.choice(len(names), p=shares / shares.sum()))]
@@ -181,7 +175,7 @@ def draw_places(rng: np.random.Generator, n_beats: int = N_BEATS) -> tuple[Place
     """The places of a form drawn for bars of ``n_beats`` beats."""
     name = _drawn(rng, {name: form.weight for name, form in FORMS.items()})
     length = _drawn(rng, LENGTHS.get(n_beats, LENGTHS[N_BEATS]))
-    return lay_out(FORMS[str(name)].phrases, str(_drawn(rng, BARS[int(length)])))
+    return lay_out(FORMS[name].phrases, _drawn(rng, BARS[length]))
 
 
 def ending_places(n_bars: int) -> tuple[Place, ...]:

@@ -25,11 +25,11 @@ from typing import Final
 import numpy as np
 
 from kelly_edge.contract import Rung
+from kelly_edge.music import expression
 from kelly_edge.music.compound_word import (
     BAR,
     CHORD,
     DURATION,
-    FAMILIES,
     MAJOR,
     N_BEATS,
     N_DENSITIES,
@@ -44,7 +44,6 @@ from kelly_edge.music.compound_word import (
     TYPE,
     UNKNOWN,
     VELOCITY,
-    VELOCITY_STEP,
     Condition,
     GridNote,
     Rows,
@@ -70,7 +69,6 @@ from kelly_edge.music.harmony import BarHarmony, chord_tokens
 from kelly_edge.music.known_runs import N_INTERVALS
 from kelly_edge.music.recital import Recital, last_chord, moved, to_density
 from kelly_edge.music.sampling import (
-    CHORD_BRIGHTNESS,
     CHORDS_IN_KEY,
     MAX_TOGETHER,
     PIANO_HIGH,
@@ -97,7 +95,6 @@ from kelly_edge.units import clamp
 __all__ = ["Bar", "BarNote", "Generator", "SamplingSettings", "Target"]
 
 N_PITCHES: Final = PITCH_HIGH - PITCH_LOW + 2
-N_VELOCITIES: Final = FAMILIES[VELOCITY].size
 PITCH_TOKENS: Final = np.arange(N_PITCHES)
 N_SNAPSHOTS: Final = 64
 """Bar lines one may rewind to, at most: the longest look-ahead with the longest latency (8.75 s), of rests of
@@ -122,33 +119,10 @@ CADENCE_DENSITY: Final = 0.7
 """Density levels fewer where a phrase comes to rest."""
 SHIFTS_OF_SEQUENCES: Final = (-2, -1, 1, 2)
 """Degrees by which a bar is moved along the scale."""
-STEPWISE, LEAP_COST = 1.0, 0.6
-"""Nats added to pitches within a step of the melody's last, and taken from those a leap above it."""
-STEP, LEAP, BELOW_MELODY = 2, 8, 9
-"""Semitones of a step and of a leap; so far below the melody it rests, and what is struck accompanies it."""
 LEADING_DENSITY_SD: Final = 0.3
 """How far bars lie from that mean where the music leads: enough that it breathes."""
-HARMONY, TONIC_HARMONY, IN_KEY = 2.5, 1.0, 0.5
-"""Log odds, times the valence: added to chords with a major third and taken from those with a minor third;
-added to the tonic triad; added to the pitches of the key. So differ people's happy and sad clips."""
-MEAN_PITCH, PITCH_SLOPE = 62.0, 3.5
-"""Mean pitch, and what valence times arousal adds: people's sad calm clips lie higher than their happy calm
-ones (64, 61), their tense ones lower than their joyful ones (61, 62.5)."""
-CLIP_PITCH_SD: Final = 3.0
-"""How far performances lie from that mean."""
-HIGHER: Final = 0.07
-"""Nats for an octave higher, for each semitone that the last bars lay lower than they should."""
 DENSER: Final = 1
 """A bar comes back at most so many density levels below what is asked."""
-USUAL_MELODY: Final = 72
-MEAN_VELOCITY, VELOCITY_SLOPE = 66.0, 21.0
-"""Mean velocity at arousal 0 and what a unit of arousal adds: that of the calm and of the excited clips of
-EMOPIA's training split (53, 78)."""
-CLIP_VELOCITY_SD: Final = 6.0
-"""How far performances lie from that mean."""
-LOUDER: Final = 0.09
-"""Nats for a velocity token louder, for each token that the last bars were softer than they should be. A
-network that hears itself forgets how loud it was asked to be."""
 DENSITY_REACH: Final = 3
 """Density levels that ``Target.density`` = 1 adds."""
 TOGETHER_DELAY_S, NOTE_DELAY_S, LATEST_S = 0.0065, 0.004, 0.025
@@ -314,7 +288,7 @@ class Generator:
         mode = mode_of(target, self._dither[2])
         notes = now.recent[-1] if now.recent else ()
         if score.place.cadence == FINAL:
-            notes = last_chord(mode, self._melody_pitch(), target.tempo_bpm or tempo_of(tempo))
+            notes = last_chord(mode, expression.melody_pitch(now.melody), target.tempo_bpm or tempo_of(tempo))
         if target.tonic >= 0:
             notes = into_key(notes, mode)
         shift = self._shift(target)
@@ -323,14 +297,10 @@ class Generator:
         ends = a_bar_later(now.ends)
         return notes, tempo, replace(now, number=now.number + 1, tempo=tempo, ends=ends, score=score)
 
-    def _melody_pitch(self) -> int:
-        """The melody's last pitch in C; the middle of the treble where there is none."""
-        return self._now.melody - 1 + PITCH_LOW if self._now.melody else USUAL_MELODY
-
     def _returning(self, score: Score, condition: Condition, tempo_bpm: float) -> Written | None:
         """The bar that the next one shall bring back, as it shall be played; None where it is free."""
         if score.place.cadence == FINAL:
-            notes = last_chord(condition.mode, self._melody_pitch(), tempo_bpm)
+            notes = last_chord(condition.mode, expression.melody_pitch(self._now.melody), tempo_bpm)
             return Written(notes, tonic_chord(condition.mode), condition.density)
         model = score.model
         if model is None or not model.notes or condition.density > model.density + DENSER:
@@ -405,8 +375,7 @@ class Generator:
         returning = self._returning(score, condition, target.tempo_bpm or tempo_of(int(row[TEMPO])))
         if returning is not None:
             sampler = Recital(sampler.tables, settings, rng, deque(returning.notes), returning.chord)
-        wanted = HARMONY * target.valence * CHORD_BRIGHTNESS + cadence_bias(place.cadence, mode)
-        wanted[tonic_chord(mode)] += TONIC_HARMONY * target.valence
+        wanted = expression.harmony(target, mode) + cadence_bias(place.cadence, mode)
         sampler.decide(contexts, row, CHORD, chords, wanted)
         n_rows = self._read(row, window, n_rows, contexts)
         head, tempo = row, int(row[TEMPO])
@@ -423,9 +392,9 @@ class Generator:
         ends = np.array(now.ends)
         position, pitch, n_together, melody = 0, 0, 0, now.melody
         types = every_token(TYPE)
-        louder = self._louder(target)
-        expression = self._higher(target, shift)
-        expression += IN_KEY * target.valence * pitches_in_key(int(head[CHORD]), mode)
+        louder = expression.louder(now.recent, target, self._loudness)
+        placed = expression.higher(now.recent, shift, target, self._height)
+        placed += expression.in_key(target, int(head[CHORD]), mode)
         while len(notes) < max_rows:
             full = n_together >= MAX_TOGETHER or pitch >= harmony.highest(max(position - 1, 0))
             positions = next_positions(position, full)
@@ -437,14 +406,14 @@ class Generator:
                 break
             sampler.decide(contexts, row, POSITION, positions)
             if row[POSITION] != position:
-                melody = melody_after(melody, pitch)
+                melody = expression.melody_after(melody, pitch)
                 position, pitch, n_together = int(row[POSITION]), 0, 0
             tell_together(sampler.tables, contexts, n_together > 0)
             legal = harmony.legal(position - 1) & (pitch < PITCH_TOKENS)
             new = legal & ~self._network.known_runs.completed_by(pitches, PITCH_TOKENS)
             legal = new if new.any() else legal
             bias = np.where(ends > position - 1, -RESTRUCK, 0.0).astype(np.float32)
-            bias += stepwise(melody) + expression
+            bias += expression.stepwise(melody) + placed
             bias[self._repeated_pitch(notes, position - 1)] -= settings.repetition
             harmony.weigh(position - 1, bias)
             sampler.decide(contexts, row, PITCH, legal, bias)
@@ -461,7 +430,7 @@ class Generator:
         score = score.and_then(Written(bar_notes, int(head[CHORD]), condition.density))
         moment = Moment(
             now.number + 1, window, n_rows, contexts, tempo, recent, after, tuple(pitches),
-            melody_after(melody, pitch), score,
+            expression.melody_after(melody, pitch), score,
         )  # fmt: skip
         return bar_notes, tempo, moment
 
@@ -480,27 +449,6 @@ class Generator:
             level -= LEVELS_PER_OCTAVE * math.log2(target.tempo_bpm / USUAL_TEMPO_BPM)
         density = int(clamp(round(level + target.density * DENSITY_REACH), 1, N_DENSITIES))
         return Condition(graded_level(target.valence, self._dither[0]), arousal, density, mode)
-
-    def _louder(self, target: Target) -> Floats:
-        """Nats for each velocity token that bring the music back to the loudness of ``target``."""
-        heard = [note.velocity for bar in self._now.recent for note in bar]
-        if not heard:
-            return np.zeros(N_VELOCITIES, np.float32)
-        wanted = MEAN_VELOCITY + VELOCITY_SLOPE * target.arousal
-        wanted += 0.0 if target.leads else CLIP_VELOCITY_SD * self._loudness
-        missing = (wanted - sum(heard) / len(heard)) / VELOCITY_STEP
-        return (LOUDER * missing * np.arange(N_VELOCITIES)).astype(np.float32)
-
-    def _higher(self, target: Target, shift: int) -> Floats:
-        """Nats for each pitch token that bring the music back to the register of ``target``."""
-        heard = [note.pitch + shift for bar in self._now.recent for note in bar]
-        if not heard:
-            return np.zeros(N_PITCHES, np.float32)
-        wanted = MEAN_PITCH + PITCH_SLOPE * target.valence * target.arousal
-        wanted += 0.0 if target.leads else CLIP_PITCH_SD * self._height
-        missing = wanted - sum(heard) / len(heard)
-        nats: Floats = (HIGHER * missing * (PITCH_TOKENS - PITCH_TOKENS.mean()) / 12.0).astype(np.float32)
-        return nats
 
     def _repeated_pitch(self, notes: list[GridNote], position: int) -> int:
         """Pitch token that would go on repeating the last two bars, if they and this one are alike; or 0."""
@@ -550,22 +498,6 @@ class Generator:
 def a_bar_later(ends: Sequence[int]) -> tuple[int, ...]:
     """``Moment.ends`` counted from the next bar line."""
     return tuple(max(0, end - N_STEPS) for end in ends)
-
-
-def melody_after(melody: int, top: int) -> int:
-    """Pitch token of the melody after a chord whose highest is ``top`` (0: there was none)."""
-    return top if top and top > melody - BELOW_MELODY else melody
-
-
-def stepwise(melody: int) -> Floats:
-    """Nats for each pitch token after a melody note: [n_pitches]. Lines that move by step are sung."""
-    if not melody:
-        return np.zeros(N_PITCHES, np.float32)
-    distance = PITCH_TOKENS - melody
-    near = STEPWISE * ((distance != 0) & (abs(distance) <= STEP))
-    far = LEAP_COST * (distance >= LEAP)
-    nats: Floats = (near - far).astype(np.float32)
-    return nats
 
 
 def into_key(notes: tuple[GridNote, ...], mode: int) -> tuple[GridNote, ...]:

@@ -430,7 +430,7 @@ def test_an_ending_taken_back_leaves_no_trace() -> None:
 
 def test_melodies_move_by_step_where_the_network_leaves_it_open(monkeypatch: pytest.MonkeyPatch) -> None:
     def steps(nats: float) -> float:
-        monkeypatch.setattr("kelly_edge.music.generator.STEPWISE", nats)
+        monkeypatch.setattr("kelly_edge.music.expression.STEPWISE", nats)
         tops = []
         for bar in compose(new_generator(), 80, Target(0.0, 0.0)):
             beats: dict[int, int] = {}
@@ -444,7 +444,7 @@ def test_melodies_move_by_step_where_the_network_leaves_it_open(monkeypatch: pyt
 
 def test_music_comes_back_to_the_loudness_of_its_arousal(monkeypatch: pytest.MonkeyPatch) -> None:
     """The network here knows nothing of loudness."""
-    monkeypatch.setattr("kelly_edge.music.generator.LOUDER", 1.0)
+    monkeypatch.setattr("kelly_edge.music.expression.LOUDER", 1.0)
 
     def loudness(arousal: float) -> float:
         target = replace(TARGET, arousal=arousal, leads=True)
@@ -458,7 +458,7 @@ def test_music_comes_back_to_the_loudness_of_its_arousal(monkeypatch: pytest.Mon
 
 
 def test_music_comes_back_to_the_register_of_its_emotion(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kelly_edge.music.generator.HIGHER", 0.5)
+    monkeypatch.setattr("kelly_edge.music.expression.HIGHER", 0.5)
 
     def register(valence: float, arousal: float, tonic: int) -> float:
         target = Target(valence, arousal, tonic=tonic, mode=1, tempo_bpm=100.0, leads=True)
