@@ -52,6 +52,8 @@ RISE_S: Final = 0.004
 """An attack is strongest in the frame whose middle lies so long before it: its window has begun to see it."""
 DELAY_S: Final = FRAME / 2 / ANALYSIS_RATE_HZ + DELAY_SAMPLES / 48_000 + AHEAD / FRAME_RATE_HZ - RISE_S
 """Age of the sound whose phase the filters have reached."""
+LATE_S: Final = 0.004
+"""Beats of rendered pianos are found so late on average."""
 ACCENT_TRUST, HARMONY_TRUST = 0.8, 0.3
 """Of the evidence on the pulse: frames and groups overlap, so they are not independent."""
 BAR_ACCENT_TRUST, BAR_HARMONY_TRUST = 0.2, 0.4
@@ -258,7 +260,7 @@ class BeatTracker:
         reading = state.reading
         self.period_s = float(reading[PERIOD]) / FRAME_RATE_HZ
         self.n_beats = int(reading[BEATS])
-        ahead = DELAY_S / self.period_s
+        ahead = (DELAY_S + LATE_S) / self.period_s
         self.phase = float(reading[PHASE] + ahead) % 1.0
         self.bar_phase = float(reading[BAR_PHASE] + ahead / self.n_beats) % 1.0
         self.confidence = float(reading[CONFIDENCE])
