@@ -166,7 +166,8 @@ class ComposerStage:
                 self._plan.cut_rest(now_s + self._plan.commit_s)
         beat = self._followed(target, now_s)
         self._enter(beat, now_s)
-        self._plan.finish(self._silence.finish_s if self._resting else math.inf)
+        # Notes that begin in a silence end in time should it be the end; only an end cuts the bar.
+        self._plan.finish(self._silence.finish_s, cuts=self._resting)
         while (committed := self._plan.commit(now_s, beat)) is not None:
             self._send(committed)
         # After a rest taken back the music begins as soon as it can: that is not late.

@@ -117,7 +117,7 @@ class Plan:
         self._committed_rest = False
         self._keeps_tempo = keeps_tempo
         self._opens = False
-        self._finish_s = math.inf
+        self._finish_s, self._cuts = math.inf, False
         self.n_replanned = 0
 
     @property
@@ -164,9 +164,10 @@ class Plan:
         if not self.has_music_begun:
             self._committed_end_s, self._opens = line_s, False
 
-    def finish(self, by_s: float) -> None:
-        """The bar being played ends by then, however few of its beats were played; infinity: it need not."""
-        self._finish_s = by_s
+    def finish(self, by_s: float, cuts: bool = True) -> None:
+        """Notes committed from now on end by then; with ``cuts`` the bar being played does, too, however few of
+        its beats were played. Infinity: they need not."""
+        self._finish_s, self._cuts = by_s, cuts
 
     def add(self, bar: Bar, target: Target) -> None:
         """Append a composed bar at the end of the plan."""
@@ -175,7 +176,8 @@ class Plan:
     def commit(self, now_s: float, beat: PlayersBeat | None = None) -> CommittedBeat | None:
         """Take the next beat out of the plan if it is time, pulled onto the player's; None otherwise."""
         begun = self._begun
-        if begun is not None and self._committed_end_s >= self._finish_s - SHORTEST_END_S:
+        is_over = self._cuts and self._committed_end_s >= self._finish_s - SHORTEST_END_S
+        if begun is not None and is_over:
             self._end_bar(begun)
             begun = None
         if begun is None:
