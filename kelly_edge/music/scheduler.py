@@ -165,8 +165,8 @@ class Plan:
             self._committed_end_s, self._opens = line_s, False
 
     def finish(self, by_s: float, cuts: bool = True) -> None:
-        """Notes committed from now on end by then; with ``cuts`` the bar being played does, too, however few of
-        its beats were played. Infinity: they need not."""
+        """Notes committed from now on end by then; with ``cuts`` the bar being played does, too,
+        however few of its beats were played. Infinity: they need not."""
         self._finish_s, self._cuts = by_s, cuts
 
     def add(self, bar: Bar, target: Target) -> None:

@@ -1,7 +1,10 @@
 """The beat heard in synthesised playing: found, followed, and not claimed where there is none."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from kelly_edge.contract import HEARD_DTYPE, SAMPLE_RATE_HZ
 from kelly_edge.rhythm.beat import BeatTracker
@@ -17,7 +20,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(3)
 
 
-def share_hit(sound: np.ndarray, beats_s: np.ndarray, begin_s: float = SETTLED_S) -> float:
+def share_hit(sound: NDArray[Any], beats_s: NDArray[Any], begin_s: float = SETTLED_S) -> float:
     """Share of the beats believed from ``begin_s`` on that are beats, or of twice or half the tempo."""
     found_s, _ = believed(hear(sound))
     found_s = found_s[(found_s > begin_s) & (found_s < beats_s[-1])]
@@ -26,7 +29,7 @@ def share_hit(sound: np.ndarray, beats_s: np.ndarray, begin_s: float = SETTLED_S
     return float(np.mean(np.abs(found_s[:, None] - grid_s[None, :]).min(1) < NEAR_S))
 
 
-def confident(sound: np.ndarray) -> float:
+def confident(sound: NDArray[Any]) -> float:
     """Share of the time from ``SETTLED_S`` on in which a beat is believed."""
     heard = hear(sound)
     return float(np.mean(heard["beat_confidence"][heard["time_s"] > SETTLED_S] > BELIEVED))
