@@ -173,7 +173,8 @@ def sent_early_s(settings: Settings) -> float:
         return math.inf
     bars, bar = [], np.zeros((), rig.stage._bar.dtype)
     while rig.board.rings["bars"].read(bar):
-        bars.append(float(bar["start_s"]))
+        if bar["beat"] == 0:
+            bars.append(float(bar["start_s"]))
     sent = [due_s for due_s, status, pitch, _ in rig.out.messages if status & 0xF0 == 0x90 and pitch == 60]
     early = [min(line - due_s for line in bars if line > due_s - 1e-6) for due_s in sent]
     assert len(early) > 3

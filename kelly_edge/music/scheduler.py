@@ -126,7 +126,7 @@ class Plan:
         self._committed_rest = False
         self._keeps_tempo = keeps_tempo
         self._opens = False
-        self._finish_s = math.inf
+        self._finish_s, self._cuts = math.inf, False
         self.n_replanned = 0
 
     @property
@@ -152,7 +152,8 @@ class Plan:
         return self._committed_tempo_bpm
 
     @property
-    def _has_music_begun(self) -> bool:
+    def has_music_begun(self) -> bool:
+        """Whether what was committed last is music, not a rest or nothing."""
         return self._begun is not None or not (self._committed_rest or math.isinf(self._committed_end_s))
 
     def begin_at_the_earliest(self, start_s: float) -> bool:
@@ -174,12 +175,13 @@ class Plan:
 
     def enter(self, line_s: float) -> None:
         """The music that comes after a rest, or first of all, begins at ``line_s``, with its bar line."""
-        if not self._has_music_begun:
+        if not self.has_music_begun:
             self._committed_end_s, self._opens = line_s, False
 
-    def finish(self, by_s: float) -> None:
-        """The bar being played ends by then, however few of its beats were played; infinity: it need not."""
-        self._finish_s = by_s
+    def finish(self, by_s: float, cuts: bool = True) -> None:
+        """Notes committed from now on end by then; with ``cuts`` the bar being played does, too,
+        however few of its beats were played. Infinity: they need not."""
+        self._finish_s, self._cuts = by_s, cuts
 
     def add(self, bar: Bar, target: Target) -> None:
         """Append a composed bar at the end of the plan."""
@@ -188,7 +190,8 @@ class Plan:
     def commit(self, now_s: float, beat: PlayersBeat | None = None) -> CommittedBeat | None:
         """Take the next beat out of the plan if it is time, pulled onto the player's; None otherwise."""
         begun = self._begun
-        if begun is not None and self._committed_end_s >= self._finish_s - SHORTEST_END_S:
+        is_over = self._cuts and self._committed_end_s >= self._finish_s - SHORTEST_END_S
+        if begun is not None and is_over:
             self._end_bar(begun)
             begun = None
         if begun is None:

@@ -11,7 +11,7 @@ is the phase and its length how certain that is.
 
 import math
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -158,7 +158,7 @@ def pulse_harmony(log_likelihood: Float32, tables: PulseTables, state: PulseStat
 def pulse_sum(tables: PulseTables, state: PulseState) -> float:
     """Make the weights sum to 1 and fill ``tempo`` and ``direction``; returns the log of their sum before."""
     weight, head, first = state.weight, state.head, tables.first
-    total = 0.0
+    total: Any = 0.0
     for i in range(N_PERIODS):
         begin, n = first[i], first[i + 1] - first[i]
         mass, x, y = np.float32(0.0), np.float32(0.0), np.float32(0.0)
