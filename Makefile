@@ -2,18 +2,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SYSTEM_PACKAGES := build-essential pkg-config python3-dev python3-venv libasound2-dev libportaudio2 swig libsndfile1
+SYSTEM_PACKAGES := build-essential pkg-config python3-dev python3-venv libasound2-dev libsystemd-dev libportaudio2 swig libsndfile1
 # For the tests alone: a sound server that paces and xruns like a card, without one.
 SYSTEM_PACKAGES += jackd2 libasound2-plugins
-# For Python 3.13 (trixie) lgpio comes without a wheel and is built.
-ifneq ($(shell $(PYTHON) -c 'import sys; print(sys.version_info[1])' 2>/dev/null),11)
-SYSTEM_PACKAGES += liblgpio-dev
-endif
 # For `make appliance` alone: an emulator, and what builds an arm64 Debian for it.
 APPLIANCE_PACKAGES := qemu-system-arm qemu-utils qemu-user-static binfmt-support mmdebstrap arch-test e2fsprogs cpio kmod \
   device-tree-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross make rsync openssh-client socat python3-venv
 # For `make deploy-test` alone: what builds and boots a Debian tree.
 DEPLOY_PACKAGES := mmdebstrap systemd-container openssh-client ca-certificates iproute2 genimage mtools dosfstools e2fsprogs
+# For `make bundle` alone: what compiles for a Pi, and signs.
+BUNDLE_PACKAGES := gcc-aarch64-linux-gnu pkg-config swig openssh-client ca-certificates git
 # For `make test-workshop` and `make faults` alone.
 WORKSHOP_PACKAGES := fluidsynth timgm6mb-soundfont
 FAULTS_PACKAGES := stress-ng strace gcc
@@ -44,7 +42,7 @@ lint: $(STAMP)
 # Under a minute once it is installed: what most changes break first.
 quick: lint
 	$(BIN)/python -m pytest -q -m "not slow and not faults" tests/signal tests/music tests/systemd tests/test_config.py \
-	  tests/test_channels.py tests/test_tests.py
+	  tests/board/test_channels.py tests/test_contracts.py tests/test_tests.py
 
 # T: only these tests, for instance T=tests/music.
 test: lint
@@ -90,6 +88,7 @@ appliance: $(STAMP)
 # A signed release for Raspberry Pis in out/bundle/; the key is made once (docs/deploy.md). BOX_PYTHON: 3.13 (trixie) or 3.11 (bookworm).
 BOX_PYTHON ?= 3.13
 bundle: $(STAMP)
+	@$(call install,$(BUNDLE_PACKAGES))
 	$(BIN)/python -m deploy build --python $(BOX_PYTHON) --out out/bundle
 
 # The last commit's wheel in out/wheel/: the same bytes each time.
@@ -100,7 +99,7 @@ wheel: $(STAMP)
 # SUITE: trixie or bookworm.
 SUITE ?= trixie
 ARCH ?= $(shell dpkg --print-architecture)
-TREE := $(HOME)/.cache/kelly-edge-deploy/tree-$(SUITE)-$(ARCH).tar
+TREE := $(HOME)/.cache/kelly-edge-deploy/tree-$(SUITE)-$(ARCH)
 SOUND_bookworm := libasound2
 SOUND_trixie := libasound2t64,libjack-jackd2-0
 TREE_PACKAGES := systemd,systemd-sysv,dbus,udev,adduser,python3,openssh-server,libportaudio2,procps,$(SOUND_$(SUITE))
@@ -111,8 +110,8 @@ deploy-test: $(STAMP) $(TREE)
 
 $(TREE):
 	@$(call install,$(DEPLOY_PACKAGES))
-	@mkdir -p $(@D)
-	mmdebstrap --quiet --variant=minbase --architectures=$(ARCH) --dpkgopt=force-unsafe-io \
+	@mkdir -p $(@D) && rm -rf $@.new
+	mmdebstrap --quiet --format=directory --variant=minbase --architectures=$(ARCH) --dpkgopt=force-unsafe-io \
 	  --aptopt='Apt::Install-Recommends "false"' --include=$(TREE_PACKAGES) $(SUITE) $@.new && mv $@.new $@
 
 # 100,000 damaged manifests, indexes and layers through the verifier. N: another number.
@@ -126,12 +125,13 @@ $(SYSTEM_STAMP): Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# The lock is for Python 3.11; a later Python resolves for itself.
+# The lock is for Python 3.11; a later Python resolves for itself. PYPI=1: lgpio, which has no wheel after 3.11, is
+# compiled with the C library in its own source, as Debian has no package of it.
 $(STAMP): pyproject.toml $(LOCK) | $(SYSTEM_STAMP)
 	$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 	  && $(BIN)/pip install --quiet --require-hashes -r $(LOCK) \
 	  || $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] == (3, 11))'
-	$(BIN)/pip install --quiet -e '.[box,test]'
+	PYPI=1 $(BIN)/pip install --quiet -e '.[box,test]'
 	@touch $@
 
 # Needs pip-tools; the lock is for Python 3.11, on any machine its wheels exist for. The second one is what a box with

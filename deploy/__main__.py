@@ -1,7 +1,7 @@
 """``python -m deploy``: the courier's command line.
 
-Exit codes: 0 done (and every host is good), 1 a host is not good, else as in ``kelly_edge_commands``:
-all that goes wrong is one line on stderr.
+Exit codes: 0 done (and every host is good), 1 a host is not good, else as in
+``kelly_edge.shared.command_line``: all that goes wrong is one line on stderr.
 """
 
 import argparse
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from deploy.box.faults import ReleaseError
 from deploy.errors import DeployError
-from kelly_edge_commands import Parser, path_argument, run_command
-from kelly_edge_text.printed import printed
+from kelly_edge.shared.command_line import Parser, path_argument, run_command
+from kelly_edge.shared.printed import printed
 
 if TYPE_CHECKING:
     from deploy.fleet import Outcome
@@ -36,11 +36,11 @@ def _build(args: argparse.Namespace) -> int:
 
     target = find_target(args.python)
     bundle = build(Project(args.project), target, args.out, args.cache, args.key, args.counter)
-    print(f"{'part':<24}{'version':<14}{'MB':>8}{'unpacked':>10}")
+    print(f"{'part':<30}{'version':<14}{'MB':>8}{'unpacked':>10}")
     for name, version, size, unpacked in bundle.parts():
-        print(f"{name:<24}{version:<14}{size / 1e6:>8.2f}{unpacked / 1e6:>10.2f}")
+        print(f"{name:<30}{version:<14}{size / 1e6:>8.2f}{unpacked / 1e6:>10.2f}")
     unpacked = sum(layer.unpacked for layer in bundle.manifest.layers)
-    print(f"{'all':<38}{bundle.size / 1e6:>8.2f}{unpacked / 1e6:>10.2f}")
+    print(f"{'all':<44}{bundle.size / 1e6:>8.2f}{unpacked / 1e6:>10.2f}")
     print(bundle.folder)
     return 0
 
@@ -166,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(run=_keys)
     for option, text in (
         ("--add", "trust this public key too"),
-        ("--retire", "take nothing new of this key; what it signed and is installed stays"),
+        ("--retire", "accept nothing new signed with this key; installed releases that it signed stay"),
         ("--revoke", "take nothing of this key ever again"),
     ):
         sub.add_argument(

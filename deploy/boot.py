@@ -1,4 +1,4 @@
-"""Boot settings: which lines a board's ``config.txt`` needs for what the settings ask for, and no other.
+"""Boot settings: exactly the lines that a board's ``config.txt`` needs for the settings.
 
 What is written stands in a block of its own, between two comments, so that the next run finds it, changes it
 or takes it out. Before there was a block, every board was given the same three lines; they are taken out too.
@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import yaml
 
-from deploy.boards import Board, find_board
 from deploy.errors import DeployError
+from kelly_edge.shared.boards import Board, find_board
 
 CONFIG: Final = "/boot/firmware/config.txt"
 DEBIANS: Final = "/etc/default/raspi-firmware"
@@ -86,7 +86,7 @@ def read_look(output: str) -> Seen:
                 content = base64.b64decode(value, validate=True)
             except binascii.Error:
                 raise DeployError(f"{key[5:]} came back damaged; try again") from None
-            # Latin-1: every byte is kept, whatever somebody wrote into it.
+            # Latin-1 keeps every byte of a file that others write too.
             files.append((key[5:], content.decode("latin-1")))
     single = {key: value for key, value in answers if key in ("model", "debian")}
     networks = tuple(value for key, value in answers if key.startswith("net:") and key != "net:lo")
@@ -184,7 +184,7 @@ def _wanted(
     """The lines of the block, and what a person should know."""
     lines, notes = [], []
     if board is None:
-        return [], ["no board of ours (firmware_py/boards.yaml): nothing is set"]
+        return [], ["no board of ours (kelly_edge/shared/boards.yaml): nothing is set"]
     usb = [line for line in theirs if re.match(r"dtoverlay=(dwc2|dwc-otg)\b|otg_mode=", line)]
     if usb:
         notes.append(f"its own {usb[-1]} stays")
@@ -263,7 +263,7 @@ def _without_earlier(lines: Sequence[str], seen: Seen) -> str:
         kept = [line for line in kept if line.strip() != EARLIER[1]]
     board = find_board(seen.model)
     if board is not None and board.device_port == "none":
-        # It takes every wired connection away, whoever wrote it.
+        # It takes every wired connection away, also when somebody else wrote it.
         kept = [line for line in kept if line.strip() != DEVICE_PORT]
     return "".join(kept)
 

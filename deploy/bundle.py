@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,12 +31,16 @@ from deploy.layers import wheel_layer
 from deploy.project import SHIPPED, Project
 from deploy.sbom import bill_of_materials
 from deploy.target import Target
-from deploy.wheelhouse import wheelhouse
+from deploy.wheelhouse import Wheel, wheelhouse
 
 SBOM: Final = "sbom.json"
-"""A copy of what the manifest says, for programs that read it."""
+"""A copy of the manifest's contents, for programs that read it."""
 TOOL: Final = "kelly-edge-release"
-TOOL_SHARES: Final = ("kelly_edge_text/__init__.py", "kelly_edge_text/printed.py")
+TOOL_SHARES: Final = (
+    "kelly_edge/__init__.py",
+    "kelly_edge/shared/__init__.py",
+    "kelly_edge/shared/printed.py",
+)
 """What the box's program shares with the rest of the project."""
 EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
 """The first time a zip can hold."""
@@ -82,13 +86,13 @@ def describe(
     source_date: int,
     machine: str,
     python: str,
-    licences: Mapping[str, str] | None = None,
+    wheels: Sequence[Wheel] = (),
 ) -> bytes:
-    """The manifest as it is signed; the release's name follows from what is in it.
+    """The manifest as it is signed; the release's name follows from its contents.
 
     Parameters
     ----------
-    licences: library → SPDX expression.
+    wheels: what the libraries were made from; the bill of materials has their licences from them.
     """
     content: dict[str, Any] = {
         "format": FORMAT,
@@ -99,7 +103,7 @@ def describe(
         "python": python,
         "source_date": source_date,
         "layers": [asdict(layer) for layer in sorted(layers, key=lambda layer: layer.name)],
-        "sbom": bill_of_materials(layers, project.version, licences or {}, project.folder / SHIPPED),
+        "sbom": bill_of_materials(layers, project.version, wheels, project.folder / SHIPPED),
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     content["release"] = f"{project.version}-{counter}-{digest[:12]}"
@@ -203,8 +207,7 @@ def build(project: Project, target: Target, out: Path, cache: Path, key: Path, c
     layers = [*(wheel_layer(wheel, cache, python) for wheel in wheels), *project.layers(python)]
     number = project.counter() if counter is None else counter
     described = [layer for layer, _ in layers]
-    licences = {wheel.name: wheel.licence for wheel in wheels}
-    manifest = describe(described, project, number, source_date, "aarch64", target.python, licences)
+    manifest = describe(described, project, number, source_date, "aarch64", target.python, wheels)
     return write_bundle(out, layers, manifest, key)
 
 

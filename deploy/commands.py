@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deploy.errors import DeployError
-from kelly_edge_text.printed import printed
+from kelly_edge.shared.printed import printed
 
 
 def run(

@@ -24,7 +24,7 @@ def compiled(source: bytes, path: str) -> bytes:
 
 
 def compile_all(sources: dict[str, bytes]) -> dict[str, bytes]:
-    """Path to ``.pyc``, but for what does not compile: a template, or a later Python's syntax."""
+    """Path to ``.pyc``, except for files that do not compile: a template, or a later Python's syntax."""
     found = {}
     for path, source in sources.items():
         try:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from kelly_edge_text.printed import printed
+from kelly_edge.shared.printed import printed
 
 LONGEST_LINE: Final = 1_000
 """Characters of a message that are shown."""

@@ -3,7 +3,7 @@
 Importing this module patches sockets for gevent, as pyinfra asks; only what reaches a box imports it.
 """
 
-# ruff: noqa: E402  (the patch comes before what it patches)
+# ruff: noqa: E402  (the patch comes before the modules it patches)
 
 from gevent import monkey
 
@@ -27,7 +27,7 @@ from pyinfra.api.state import State
 
 from deploy.errors import DeployError
 from deploy.inventory import Host
-from kelly_edge_text.printed import printed
+from kelly_edge.shared.printed import printed
 
 LONGEST_LINE: Final = 1_000
 """Characters of a line of a box that are shown."""
@@ -37,7 +37,7 @@ ANSWER_WITHIN_S: Final = 300
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happened to a host. ``changed`` counts what was changed on it."""
+    """What happened to a host. ``changed`` counts the changes made on it."""
 
     host: str
     is_good: bool
@@ -62,7 +62,7 @@ class Remote:
         """Standard output of a shell command as root."""
         is_done, output, error = self._run(command, timeout_s)
         if not is_done:
-            last = (output.strip().splitlines() or ["it failed without a word"])[-1]
+            last = (output.strip().splitlines() or ["it failed with no output"])[-1]
             raise DeployError(error or printed(last, LONGEST_LINE))
         return output
 
@@ -183,7 +183,7 @@ def on_each(hosts: Sequence[Host], work: Callable[[Remote], Outcome]) -> list[Ou
             return work(Remote(host, connect(state, host.name)))
         except DeployError as error:
             return Outcome(host.name, False, 0, str(error))
-        except Exception as error:  # whatever one box answers, the others go on
+        except Exception as error:  # a fault of one box must not stop the others
             return Outcome(host.name, False, 0, unexpected(error))
 
     jobs = [state.pool.spawn(one, host) for host in hosts]
@@ -193,7 +193,7 @@ def on_each(hosts: Sequence[Host], work: Callable[[Remote], Outcome]) -> list[Ou
 def table(outcomes: Sequence[Outcome]) -> str:
     """A line a host: what happened to it."""
     width = max((len(o.host) for o in outcomes), default=4)
-    # What a box said of itself stays in its own row, whatever it is.
+    # The answer of a box stays in its own row.
     lines = [
         f"{o.host:<{width}}  {'good' if o.is_good else 'BAD':<4}  {o.changed:>3} changes  "
         f"{printed(o.text, LONGEST_LINE)}"

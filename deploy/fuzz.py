@@ -25,7 +25,7 @@ from deploy.box.layout import Layout
 from deploy.box.manifest import Layer, parse_index, parse_manifest
 from deploy.box.tree import TREE, layer_files
 from deploy.layers import Member, make_layer, pack_index
-from kelly_edge_commands import Parser, command
+from kelly_edge.shared.command_line import Parser, command
 
 ODD: Final[tuple[Any, ...]] = (
     None, True, -1, 0, 2**64, 1.5, float("nan"), "", "x" * 300, "../../etc/passwd", "a\nb",
@@ -152,7 +152,7 @@ def _sha(content: bytes) -> str:
 
 def _manifest_case(content: bytes) -> None:
     manifest = parse_manifest(content)
-    # What was taken cannot lead out of its folder or make a path of control characters.
+    # An accepted member cannot lead out of its folder or make a path of control characters.
     for text in (manifest.release, *(layer.name for layer in manifest.layers)):
         assert "/" not in text and text.isprintable() and not text.startswith(".")
 

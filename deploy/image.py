@@ -139,7 +139,7 @@ def _debian(cache: Path, suite: str) -> Path:
 
 
 def _tree(work: Path, cache: Path, public: str, hostname: str, suite: str) -> Path:
-    """Debian's tree, with what makes it this box.
+    """Debian's tree with the parts that make it this box.
 
     Raises
     ------

@@ -33,7 +33,7 @@ class Interpreter:
         return f"cpython-{major}{minor}"
 
     def compile_all(self, sources: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Path to ``.pyc``, but for what does not compile.
+        """Path to ``.pyc``, except for files that do not compile.
 
         Raises
         ------

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from deploy.errors import DeployError
-from kelly_edge_text.entries import Entry
-from kelly_edge_text.printed import printed
-from kelly_edge_text.yaml_file import YamlFault, read_entries
+from kelly_edge.shared.entries import Entry
+from kelly_edge.shared.printed import printed
+from kelly_edge.shared.yaml_file import YamlFault, read_entries
 
 DEFAULT_FILE: Final = Path("hosts.yaml")
 HIGHEST_PORT: Final = 65_535

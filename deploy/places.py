@@ -1,4 +1,4 @@
-"""Where the courier puts things on a box. Apart from what uses it, because importing that patches sockets."""
+"""Where the courier puts things on a box. Of its own, as importing its users patches sockets."""
 
 from pathlib import Path
 from typing import Final

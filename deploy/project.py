@@ -15,7 +15,7 @@ from deploy.interpreter import Interpreter
 from deploy.layers import Member, make_layer, with_compiled
 from deploy.phrase import phrase_wav
 
-PACKAGES: Final = ("kelly_edge", "kelly_edge_commands", "kelly_edge_text", "firmware_py")
+PACKAGES: Final = ("kelly_edge", "firmware_py")
 SHIPPED: Final = "models/shipped"
 DEMO: Final = "firmware_py/demo"
 FILES: Final = Path(__file__).resolve().parent / "files"

@@ -1,4 +1,4 @@
-"""What the courier does with a connected box: look, send what it lacks, install, switch, ask how it went.
+"""The steps of a push to a connected box: look, send the missing parts, install, switch, ask how it went.
 
 The box decides: it verifies, switches and goes back on its own, in a unit of systemd's that outlives the
 connection. The courier asks how it ended.
@@ -32,7 +32,6 @@ CLOCK_OFF_S: Final = 86_400
 PREFLIGHT: Final = """
 echo machine=$(uname -m)
 echo python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
-echo free_mib=$(df -Pm /opt 2>/dev/null | awk 'NR==2 {print $4}')
 echo clock=$(date +%s)
 echo throttled=$(vcgencmd get_throttled 2>/dev/null | cut -d= -f2)
 echo signers=$(test -s /etc/kelly-edge/allowed_signers && echo yes)
@@ -44,7 +43,7 @@ KNOWN_FACTS: Final = frozenset({"current", "is_healthy", "installed", "last"})
 """What every box's account of itself holds."""
 
 Progress = Callable[[str, str], None]
-"""Called with the host's name and what it is at."""
+"""Called with the host's name and the present step."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,6 @@ class Preflight:
 
     machine: str
     python: str
-    free_mib: int
     warnings: tuple[str, ...]
 
 
@@ -72,8 +70,7 @@ def look(remote: Remote) -> Preflight:
     warnings = []
     if abs(_number(answers.get("clock", "")) - time.time()) > CLOCK_OFF_S:
         warnings.append("its clock is off by more than a day")
-    free_mib = _number(answers.get("free_mib", ""))
-    return Preflight(answers.get("machine", ""), answers.get("python", ""), free_mib, tuple(warnings))
+    return Preflight(answers.get("machine", ""), answers.get("python", ""), tuple(warnings))
 
 
 def _number(text: str, base: int = 10) -> int:
@@ -160,7 +157,7 @@ def push(
 
     Raises
     ------
-    DeployError: before the switch; the box runs what it ran.
+    DeployError: before the switch; the box runs the same release as before.
     """
     name, manifest = remote.host.name, bundle.manifest
     progress(name, "looking")

@@ -13,6 +13,7 @@ import yaml
 
 from deploy.box.manifest import PRODUCT, Layer
 from deploy.errors import DeployError
+from deploy.wheelhouse import Wheel
 
 OWN_LICENCE: Final = "MIT"
 MODEL: Final = "model-"
@@ -20,13 +21,13 @@ NON_COMMERCIAL: Final = re.compile(r"non-commercial|\bNC\b", re.IGNORECASE)
 
 
 def bill_of_materials(
-    layers: Sequence[Layer], version: str, licences: Mapping[str, str], models: Path
+    layers: Sequence[Layer], version: str, wheels: Sequence[Wheel], models: Path
 ) -> dict[str, Any]:
     """The document.
 
     Parameters
     ----------
-    licences: library → SPDX expression.
+    wheels: what the libraries were made from.
     models: folder of the models' descriptions (``NAME.yaml``: licence and data).
 
     Raises
@@ -34,7 +35,8 @@ def bill_of_materials(
     DeployError: a model's description cannot be read.
     """
     described = _models(models)
-    components = [_component(layer, licences, described) for layer in layers]
+    made_from = {wheel.name: wheel for wheel in wheels}
+    components = [_component(layer, made_from.get(layer.name), described) for layer in layers]
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -45,7 +47,7 @@ def bill_of_materials(
 
 
 def _component(
-    layer: Layer, licences: Mapping[str, str], described: Mapping[str, Mapping[str, Any]]
+    layer: Layer, wheel: Wheel | None, described: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     component: dict[str, Any] = {
         "type": "library" if layer.into == "site-packages" else "data",
@@ -55,12 +57,17 @@ def _component(
     }
     if layer.checked_by == "size":
         component["purl"] = f"pkg:pypi/{layer.name}@{layer.version}"
-        if licence := licences.get(layer.name):
-            component["licenses"] = [{"expression": licence}]
+        if wheel is not None:
+            component["licenses"] = [{"expression": wheel.licence}]
+            inside = [
+                {"type": "library", "name": part.name, "licenses": [{"expression": part.licence}]}
+                for part in wheel.parts
+            ]
+            component |= {"components": inside} if inside else {}
     elif model := described.get(layer.name.removeprefix(MODEL)) if layer.name.startswith(MODEL) else None:
         licence = str(model["licence"])
         component["type"] = "machine-learning-model"
-        # A sentence, for what it was learned from has licences of several kinds.
+        # A sentence, since its training data has licences of several kinds.
         component["licenses"] = [{"license": {"name": licence}}]
         is_free = NON_COMMERCIAL.search(licence) is None
         component["properties"] = [{"name": "kelly-edge:commercial-use", "value": "yes" if is_free else "no"}]

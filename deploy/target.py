@@ -1,4 +1,4 @@
-"""What a bundle is built for: a Debian release, its Python, and what comes from where for them."""
+"""The target of a bundle: a Debian release, its Python, and the sources of their packages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -67,9 +67,9 @@ BOOKWORM: Final = Target(
     glibc=("2_36", "2_34", "2_31", "2_28", "2_27", "2_24", "2_17"),
     headers=(
         "libc6", "libc6-dev", "linux-libc-dev", "libpython3.11", "libpython3.11-dev", "libpython3.11-stdlib",
-        "libpython3.11-minimal", "libasound2", "libasound2-dev",
+        "libpython3.11-minimal", "libasound2", "libasound2-dev", "libsystemd0", "libsystemd-dev",
     ),
-    source_only=("pyalsaaudio",),
+    source_only=("pyalsaaudio", "systemd-python"),
 )  # fmt: skip
 TRIXIE: Final = Target(
     suite="trixie",
@@ -79,9 +79,9 @@ TRIXIE: Final = Target(
     glibc=("2_41", "2_39", "2_38", *BOOKWORM.glibc),
     headers=(
         "libc6", "libc6-dev", "linux-libc-dev", "libpython3.13", "libpython3.13-dev", "libpython3.13-stdlib",
-        "libpython3.13-minimal", "libasound2t64", "libasound2-dev",
+        "libpython3.13-minimal", "libasound2t64", "libasound2-dev", "libsystemd0", "libsystemd-dev",
     ),
-    source_only=("lgpio", "pyalsaaudio"),
+    source_only=("lgpio", "pyalsaaudio", "systemd-python"),
     from_debian={"python-rtmidi": "python3-rtmidi"},
 )  # fmt: skip
 TARGETS: Final = {target.python: target for target in (TRIXIE, BOOKWORM)}

@@ -28,14 +28,14 @@ from deploy.cross import cross_build
 from deploy.debian import download, unpack_packages
 from deploy.errors import DeployError
 from deploy.interpreter import Interpreter
-from deploy.licences import licence_of
+from deploy.licences import Part, licence_of, parts_of
 from deploy.target import Target
 
 UNUSED: Final = {
     "setuptools": "colorzero names it; it only ran its setup.py",
 }
 BOX_EXTRA: Final = "box"
-"""The extra with what drives a board's devices."""
+"""The extra with the packages that drive a board's devices."""
 NETWORK: Final = "give this machine a network, or the downloads of another"
 BUILD_TOOLS: Final = (
     "setuptools==80.9.0 --hash=sha256:062d34222ad13e0cc312a4c02d73f059e86a4acbfbdea8f8f76b28c99f306922"
@@ -56,7 +56,7 @@ class Pin:
 class Wheel:
     """A wheel for the box; ``source_sha256`` is what the lock vouches for (its own, or its sdist's).
 
-    ``licence``: an SPDX expression.
+    ``licence``: an SPDX expression. ``parts``: libraries of others that it brings along.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Wheel:
     path: Path
     source_sha256: str
     licence: str = ""
+    parts: tuple[Part, ...] = ()
 
 
 def read_lock(lock: Path) -> dict[str, Pin]:
@@ -162,7 +163,7 @@ def wheelhouse(
 
     Parameters
     ----------
-    cache: folder for downloads, headers and what was cross-built; kept between builds.
+    cache: folder for downloads, headers and cross-built wheels; kept between builds.
 
     Raises
     ------
@@ -196,7 +197,8 @@ def wheelhouse(
             if path.suffix != ".whl":
                 path = _cross_built(path, source_sha, target, python, cache, source_date)
             metadata = _metadata(path)
-            wheels[name] = Wheel(name, pins[name].version, path, source_sha, licence_of(name, metadata))
+            licence, parts = licence_of(name, metadata), parts_of(name, path)
+            wheels[name] = Wheel(name, pins[name].version, path, source_sha, licence, parts)
             found += _wanted(metadata.get_all("Requires-Dist", []), target)
         todo = found
     return [wheels[name] for name in sorted(wheels)]

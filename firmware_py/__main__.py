@@ -1,47 +1,23 @@
 """``kelly-edge``: the command line. Results go to stdout, progress and faults to stderr.
 
-Exit codes: 0 done, 1 ``check`` found a fault, else as in ``kelly_edge_commands``: whatever goes wrong is one
-line on stderr.
+Exit codes: 0 done, 1 ``check`` found a fault, else as in ``kelly_edge.shared.command_line``: whatever
+goes wrong is one line on stderr.
 """
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from firmware_py.devices.kept import state_root
-from firmware_py.release import use_compiled
-from kelly_edge.config import Settings
-from kelly_edge.errors import ConfigError, KellyError
-from kelly_edge_commands import Parser, path_argument, run_command, seconds_argument
-from kelly_edge_text.printed import printed
-
-
-class _Bar(AbstractContextManager["_Bar"]):
-    """A progress bar on stderr; nothing where stderr is no terminal."""
-
-    def __init__(self, what: str) -> None:
-        # Here: `kelly-edge panic` has no time to load it.
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(stderr=True)
-        self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._progress.add_task(what, total=1.0)
-
-    def __enter__(self) -> "_Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def __call__(self, share: float) -> None:
-        self._progress.update(self._task, completed=share)
+from firmware_py.commands.common import become_owner
+from firmware_py.commands.examples import example_names
+from firmware_py.devices.files.release import use_compiled
+from kelly_edge.errors import KellyError
+from kelly_edge.panel import LEARNABLE
+from kelly_edge.shared.command_line import Parser, path_argument, run_command, seconds_argument
 
 
 def _add_common(parser: argparse.ArgumentParser, has_summary: bool = True) -> None:
@@ -71,278 +47,6 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-LONGEST_VALUE: Final = 1_000
-"""Characters of a value that are shown."""
-
-
-def _print(summary: dict[str, Any], as_json: bool) -> None:
-    """The summary on stdout; what a person should know of it (``notices``) on stderr too."""
-    for notice in summary.get("notices", ()):
-        print(f"kelly-edge: {notice}", file=sys.stderr)
-    if as_json:
-        print(json.dumps(summary, indent=2, sort_keys=True))
-        return
-    for key, value in summary.items():
-        if key != "notices":
-            print(f"{key:>22}  {printed(str(value), LONGEST_VALUE)}")
-
-
-def _as_owner(settings: Settings) -> None:
-    """Root, for a command that reads or writes what the service keeps: be the service's user from here on."""
-    from firmware_py.devices.owner import become_owner_of
-    from firmware_py.monitor import run_dir_of
-
-    become_owner_of(state_root(settings.runtime.state_dir, os.environ), run_dir_of(settings))
-
-
-# Each command imports what it needs: `--help` and `check` stay quick on a Pi.
-
-
-def _play(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.offline_commands import play
-
-    overrides = list(args.set) + ([f"composer.seed={args.seed}"] if args.seed is not None else [])
-    settings = load_settings(args.config, overrides)
-    with _Bar("playing") as bar:
-        summary = play(args.recording, args.out, settings, bar, config=args.config)
-    _print(summary, args.json)
-    return 0
-
-
-def _demo(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.offline_commands import demo_recording, play
-
-    with _Bar("playing the demo") as bar:
-        settings = load_settings(args.config, args.set)
-        summary = play(demo_recording(), args.out, settings, bar, picture=True, config=args.config)
-    _print(summary, args.json)
-    return 0
-
-
-def _analyse(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.offline_commands import analyse
-
-    with _Bar("analysing") as bar:
-        settings = load_settings(args.config, args.set)
-        summary = analyse(args.recording, args.out, settings, bar, args.config)
-    _print(summary, args.json)
-    return 0
-
-
-def _voice(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.offline_commands import speak
-
-    overrides = list(args.set) + ([f"voice.selected={args.voice}"] if args.voice else [])
-    with _Bar("speaking") as bar:
-        settings = load_settings(args.config, overrides)
-        summary = speak(args.recording, args.out, settings, bar, args.config)
-    _print(summary, args.json)
-    return 0
-
-
-def _check(args: argparse.Namespace) -> int:
-    from firmware_py.checking import check
-
-    return check(args.settings_file, args.set, args.json)
-
-
-def _bench(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-
-    settings = load_settings(args.config, args.set)
-    # Before numba is loaded: it keeps compiled functions where the user may write.
-    _as_owner(settings)
-    from firmware_py.bench import bench
-
-    return bench(settings, args.seconds, args.json, args.store)
-
-
-def _compile(args: argparse.Namespace) -> int:
-    from firmware_py import compiled
-    from firmware_py.devices.config_file import load_settings
-
-    folder = compiled.release_folder()
-    if compiled.is_compiled(folder):
-        _print({"compiled": "was done for this release and processor"}, args.json)
-        return 0
-    from firmware_py.live import compile_functions
-
-    compiled.begin(folder)
-    compile_functions(load_settings(args.config, args.set))
-    _print({"compiled": f"{compiled.finish(folder)} functions in {folder}"}, args.json)
-    return 0
-
-
-def _doctor(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.doctor import doctor
-
-    with suppress(ConfigError):  # the doctor says what is wrong with them
-        _as_owner(load_settings(args.config, args.set))
-    return doctor(args.config, args.set, args.json)
-
-
-def _monitor(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.monitor import monitor
-
-    settings = load_settings(args.config, args.set)
-    _as_owner(settings)
-    return monitor(settings, args.once, args.json)
-
-
-def _learn(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.learning import forget, learn, learned_controls
-
-    settings = load_settings(args.config, args.set)
-    if args.control is None and args.forget:
-        raise ConfigError(f"learn --forget: name the knob to forget: {', '.join(LEARNABLE)}")
-    _as_owner(settings)
-    if args.control is None:
-        learned = learned_controls(settings)
-    else:
-        learned = (
-            forget(settings, args.control) if args.forget else learn(settings, args.control, args.seconds)
-        )
-    _print(learned, args.json)
-    return 0
-
-
-def _report(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.devices.session_store import sessions_folder
-    from firmware_py.picture import draw_session
-
-    session = args.session
-    if session is None:
-        session = sessions_folder(os.environ, load_settings(args.config, args.set).runtime.state_dir)
-    drawn = draw_session(session, args.out)
-    if drawn.remark:
-        print(f"kelly-edge: {drawn.remark}", file=sys.stderr)
-    if args.json:
-        _print({"picture": str(drawn.path)}, True)
-    else:
-        print(drawn.path)
-    return 0
-
-
-def _settings_arguments(args: argparse.Namespace) -> list[str]:
-    """What the children of ``run`` are given of its own command line."""
-    config = ["--config", str(args.config.resolve())] if args.config is not None else []
-    return [*config, *(f"--set={override}" for override in args.set)]
-
-
-def _run(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.supervisor import Supervisor
-
-    given = _settings_arguments(args)
-
-    def command(process: str, run_dir: str) -> list[str]:
-        return [sys.executable, "-m", "firmware_py", process, *given, f"--set=runtime.run_dir={run_dir}"]
-
-    settings = load_settings(args.config, args.set)
-    _as_owner(settings)
-    return Supervisor(settings, command).run()
-
-
-def _process(args: argparse.Namespace) -> int:
-    # Read when numpy is loaded: a pool of threads would cost memory, and their stacks would be locked.
-    for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        os.environ.setdefault(pool, "1")
-
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.live import run_process
-
-    settings = load_settings(args.config, args.set)
-    _as_owner(settings)
-    return run_process(args.command, settings)
-
-
-def _silence(args: argparse.Namespace) -> int:
-    from firmware_py.board import file_board
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.devices.run_dir import make_run_dir
-    from firmware_py.devices.session_log import warn
-    from firmware_py.guardian import silence_outputs
-
-    settings = load_settings(args.config, args.set)
-    _as_owner(settings)
-    board = file_board(make_run_dir(settings.runtime.run_dir), settings.audio.period)
-    n_notes = silence_outputs(board, settings.midi.outputs, warn)
-    _print({"notes released": n_notes}, args.json)
-    return 0
-
-
-def _panic(args: argparse.Namespace) -> int:
-    from firmware_py.commanding import ask_for_panic
-
-    _print(ask_for_panic(args.config, args.set, is_on=True), args.json)
-    return 0
-
-
-def _resume(args: argparse.Namespace) -> int:
-    from firmware_py.commanding import ask_for_panic
-
-    _print(ask_for_panic(args.config, args.set, is_on=False), args.json)
-    return 0
-
-
-def _session(args: argparse.Namespace) -> int:
-    from firmware_py.commanding import begin_session
-
-    _print(begin_session(args.config, args.set), args.json)
-    return 0
-
-
-LEARNABLE: Final = (
-    "valence",
-    "arousal",
-    "density",
-    "dry_wet",
-    "brightness",
-    "octave",
-    "voice",
-    "programme",
-    "panic",
-    "resume",
-    "session",
-)
-
-
-def _safe(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.safe_mode import safe
-
-    settings = load_settings(args.config, args.set)
-    _as_owner(settings)
-    return safe(settings)
-
-
-def _gadget(args: argparse.Namespace) -> int:
-    from firmware_py.devices.config_file import load_settings
-    from firmware_py.devices.configfs import RealTree
-    from firmware_py.gadget import Gadget, board_serial
-
-    root = Path("/")
-    gadget = Gadget(RealTree(root), load_settings(args.config, args.set).gadget, board_serial(root))
-    status = {"up": gadget.up, "down": gadget.down, "status": gadget.status}[args.what]()
-    _print(
-        {
-            "gadget": f"bound to {status.controller}" if status.is_up else "not bound",
-            "functions": ", ".join(status.functions) or "none",
-            "host": status.state or "none",
-        },
-        args.json,
-    )
-    return 0 if args.what != "status" or status.is_up else 1
-
-
 PROCESSES: Final = {
     "audio": "Run the sound card's process alone.",
     "dsp": "Run the hearing and speaking process alone.",
@@ -353,70 +57,119 @@ PROCESSES: Final = {
 }
 
 
-def _parser() -> argparse.ArgumentParser:
+EXAMPLES: Final = {
+    "play": "kelly-edge play song.wav --out answer --set emotion.programme=iso",
+    "demo": "kelly-edge demo --out out/demo",
+    "init": "kelly-edge init my-box --example quiet-room",
+    "analyse": "kelly-edge analyse song.wav --out song.npz",
+    "voice": "kelly-edge voice song.wav --voice cello --out cello.wav",
+    "check": "kelly-edge check my-box/config.yaml",
+    "run": "kelly-edge run --config my-box/config.yaml",
+    "panic": "kelly-edge panic",
+    "resume": "kelly-edge resume",
+    "session": "kelly-edge session start",
+    "bench": "kelly-edge bench --seconds 2 --store",
+    "doctor": "kelly-edge doctor --config /etc/kelly-edge/config.yaml",
+    "monitor": "kelly-edge monitor --once --json",
+    "learn": "kelly-edge learn valence --seconds 20",
+    "gadget": "kelly-edge gadget status",
+    "report": "kelly-edge report answer --out pictures",
+}
+"""The commands that people type, each with one way to."""
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Run ``commands/MODULE.py``, the only one loaded: ``--help`` and ``panic`` stay quick on a Pi."""
+    command = import_module(f"firmware_py.commands.{args.module}")
+    if args.as_owner:
+        become_owner(args)
+    return int(command.run(args))
+
+
+def parser_of_commands() -> argparse.ArgumentParser:
+    """The parser of every command and option."""
     parser = Parser(
         prog="kelly-edge", description="A music-therapy box: it listens, feels, composes and speaks."
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(run=run)
+    def command(
+        name: str, text: str, module: str | None = None, as_owner: bool = False
+    ) -> argparse.ArgumentParser:
+        # What systemd and `run` start has a page of its own, and no line on the first one.
+        shown: dict[str, Any] = (
+            {"epilog": f"Example: {EXAMPLES[name]}", "help": text} if name in EXAMPLES else {}
+        )
+        sub = commands.add_parser(name, description=text, **shown)
+        sub.set_defaults(module=module or name, as_owner=as_owner)
         return sub
 
-    sub = command("play", _play, "Play to a recording: MIDI, voice and session log.")
+    sub = command("play", "Play to a recording: MIDI, voice and session log.")
     sub.add_argument("recording", type=path_argument)
     sub.add_argument("--out", type=path_argument, required=True, help="folder for the results")
     sub.add_argument("--seed", type=int, help="seed of the composer (composer.seed)")
+    sub.add_argument(
+        "--mix",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also mix.wav, all that sounds together (where fluidsynth and a sound font are installed)",
+    )
     _add_common(sub)
-    sub = command("demo", _demo, "Play to the recording that comes with Kelly Edge.")
+    sub = command("demo", "Play to the recording that comes with Kelly Edge.")
     sub.add_argument("--out", type=path_argument, default=Path("out/demo"))
     _add_common(sub)
-    sub = command("analyse", _analyse, "Write what is heard in a recording: f0, loudness, features, emotion.")
+    sub = command("init", "Write settings to start from into a folder.")
+    sub.add_argument("folder", type=path_argument)
+    sub.add_argument("--example", choices=example_names(), help="those of an example, not the defaults")
+    sub.add_argument("--json", action="store_true", help="print the summary as JSON")
+    sub = command("analyse", "Write what is heard in a recording: f0, loudness, features, emotion.")
     sub.add_argument("recording", type=path_argument)
     sub.add_argument("--out", type=path_argument, required=True, help="the .npz file to write")
     _add_common(sub)
-    sub = command("voice", _voice, "Let a voice of the box answer a recording.")
+    sub = command("voice", "Let a voice of the box answer a recording.")
     sub.add_argument("recording", type=path_argument)
     sub.add_argument("--voice", help="name of the voice (voice.selected)")
     sub.add_argument("--out", type=path_argument, required=True, help="the .wav file to write")
     _add_common(sub)
-    sub = command("check", _check, "Print the settings, the computed latency and where each model is.")
+    sub = command("check", "Print the settings, the computed latency and where each model is.")
     sub.add_argument("settings_file", type=path_argument, nargs="?", help="default: built-in defaults")
     sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     sub.add_argument("--json", action="store_true", help="print as JSON")
     _add_common(
-        command("run", _run, f"Play live: start the {len(PROCESSES)} processes and keep them running."), False
+        command(
+            "run", f"Play live: start the {len(PROCESSES)} processes and keep them running.", as_owner=True
+        ),
+        False,
     )
     for name, text in PROCESSES.items():
-        _add_common(command(name, _process, text), has_summary=False)
-    _add_common(command("silence", _silence, "Release the notes that a midi process left when it died."))
-    _add_common(command("panic", _panic, "Silence the running box until somebody resumes."))
-    _add_common(command("resume", _resume, "End the silence of a panic."))
-    sub = command("session", _session, "Begin a new session on the running box: its programme starts again.")
+        _add_common(command(name, text, "process", as_owner=True), has_summary=False)
+    _add_common(command("silence", "Release the notes that a midi process left when it died.", as_owner=True))
+    _add_common(command("panic", "Silence the running box until somebody resumes."))
+    _add_common(command("resume", "End the silence of a panic.", "panic"))
+    sub = command("session", "Begin a new session on the running box: its programme starts again.")
     sub.add_argument("what", choices=("start",))
     _add_common(sub)
-    sub = command("bench", _bench, "Measure what every stage costs on this machine.")
+    sub = command("bench", "Measure what every stage costs on this machine.", as_owner=True)
     sub.add_argument("--seconds", type=seconds_argument, default=1.0, help="to spend on each stage")
     sub.add_argument("--store", action="store_true", help="keep the faster runtime for this board")
     _add_common(sub)
-    _add_common(command("compile", _compile, "Compile the functions of this release ahead (a unit does)."))
-    _add_common(command("doctor", _doctor, "Check whether this machine is fit to play live."))
-    sub = command("monitor", _monitor, "Show what a running box hears, plays and whether it is on time.")
+    _add_common(command("compile", "Compile the functions of this release ahead (a unit does)."))
+    _add_common(command("doctor", "Check whether this machine is fit to play live.", as_owner=True))
+    sub = command("monitor", "Show what a running box hears, plays and whether it is on time.", as_owner=True)
     sub.add_argument("--once", action="store_true", help="print one view and end")
     _add_common(sub)
-    sub = command("learn", _learn, "Teach which MIDI controller turns a knob; without one, list them.")
+    sub = command("learn", "Teach which MIDI controller turns a knob; without one, list them.", as_owner=True)
     sub.add_argument("control", nargs="?", choices=LEARNABLE, help="the knob to learn")
     sub.add_argument("--seconds", type=seconds_argument, default=30.0, help="to wait for the controller")
     sub.add_argument("--forget", action="store_true", help="forget the knob's controller")
     _add_common(sub)
-    sub = command("safe", _safe, "Play silence with a red lamp until a person tries again.")
+    sub = command("safe", "Play silence with a red lamp until a person tries again.", as_owner=True)
     _add_common(sub, has_summary=False)
-    sub = command("gadget", _gadget, "Be a USB MIDI instrument of a computer, or stop being one (as root).")
+    sub = command("gadget", "Be a USB MIDI instrument of a computer, or stop being one (as root).")
     sub.add_argument("what", choices=("up", "down", "status"))
     _add_common(sub)
-    sub = command("report", _report, "Draw a session: the emotion over the piano roll.")
+    sub = command("report", "Draw a session: the emotion over the piano roll.")
     sub.add_argument(
         "session",
         type=path_argument,
@@ -440,8 +193,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begun: list[argparse.Namespace] = []
 
     def work() -> int:
-        begun.append(_parser().parse_args(words))
-        return int(begun[0].run(begun[0]))
+        begun.append(parser_of_commands().parse_args(words))
+        return _run(begun[0])
 
     says = f"kelly-edge: {name}" if name in PROCESSES else "kelly-edge"
     code = run_command(says, work, (KellyError,), "--debug" in words)

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from numba.core import caching, config
 
-from firmware_py.devices.kept import replace_file
-from firmware_py.release import MADE_FOR, release_name
+from firmware_py.devices.files.kept import replace_file
+from firmware_py.devices.files.release import MADE_FOR, release_name
 from kelly_edge.errors import OutputError
 
 SAME_CORE: Final = ("processor", "bogomips", "cpu mhz", "apicid", "initial apicid", "core id", "physical id")

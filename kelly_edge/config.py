@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from kelly_edge.contract import PERIOD_SIZES, PROGRAMMES, SAMPLE_RATE_HZ
 from kelly_edge.panel import LAST_PIN, SPI_PINS, pin_conflict, read_encoder, read_pot
-from kelly_edge_text.printed import printed
+from kelly_edge.shared.printed import printed
 
 Value = bool | int | float | str | tuple[str, ...]
 _KEY: Final = "setting"
@@ -181,7 +181,7 @@ class VoiceSettings:
 
 @dataclass(frozen=True)
 class EnvelopeSettings:
-    """The safety envelope: bounds of every note, whatever the model says."""
+    """The safety envelope: bounds of every note, independent of the model."""
 
     velocity_max: int = _setting(100, "loudest note", "MIDI velocity", limits=(1, 127))
     velocity_slew_per_s: float = _setting(40.0, "fastest rise of velocity", "per second", limits=(1, 1_000))

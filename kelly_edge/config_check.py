@@ -11,8 +11,8 @@ from typing import Any, Final, cast
 
 from kelly_edge.config import Settings, Value, rules, shown
 from kelly_edge.errors import ConfigError
-from kelly_edge_text.entries import Entry
-from kelly_edge_text.printed import printed
+from kelly_edge.shared.entries import Entry
+from kelly_edge.shared.printed import printed
 
 MAX_FAULTS: Final = 50
 """Faults beyond these are counted, not listed."""

@@ -7,6 +7,7 @@ times are seconds since the start of the stream; valence and arousal run from -1
 can hold them as plain bytes.
 """
 
+from enum import IntEnum
 from typing import Final
 
 import numpy as np
@@ -17,15 +18,50 @@ SAMPLE_RATE_HZ: Final = 48_000
 PERIOD_SIZES: Final = (64, 128, 256)
 """ALSA periods the box may be set to, in frames; each divides ``HOP_SIZE``."""
 HOP_SIZE: Final = 256
-"""One hop: 5.33 ms. Pitch, loudness and the voice's controls advance once a hop."""
+"""One hop: 5.33 ms. Pitch, loudness and the voice's controls advance once per hop."""
 HOPS_PER_EMOTION_STEP: Final = 16
-"""One hop group: 85.3 ms. Features and the emotion network advance once a group."""
+"""One hop group: 85.3 ms. Features and the emotion network advance once per group."""
 HOP_RATE_HZ: Final = SAMPLE_RATE_HZ / HOP_SIZE
 EMOTION_RATE_HZ: Final = HOP_RATE_HZ / HOPS_PER_EMOTION_STEP
 GROUP_S: Final = 1.0 / EMOTION_RATE_HZ
 N_PITCH_CLASSES: Final = 12
 N_CHORDS: Final = 24
 """Major and minor triads: 2 * root + (0 major, 1 minor), see ``kelly_edge.harmony.chords``."""
+
+# --- words that travel as numbers ------------------------------------------------------
+
+
+class Mode(IntEnum):
+    """Of a key, in records."""
+
+    UNKNOWN = -1
+    MINOR = 0
+    MAJOR = 1
+
+
+class Programme(IntEnum):
+    """How the target emotion follows the emotion heard (``kelly_edge.emotion.steering``)."""
+
+    MIRROR = 0
+    ISO = 1
+    HOLD = 2
+
+
+PROGRAMMES: Final = tuple(programme.name.lower() for programme in Programme)
+"""Programmes as settings and logs name them, by number."""
+
+
+class Rung(IntEnum):
+    """The ladder of a late composer, best first: how a bar was made."""
+
+    FULL = 0
+    SHORT_CONTEXT = 1
+    CONTINUATION = 2
+    REST = 3
+
+
+RUNGS: Final = tuple(rung.name.lower() for rung in Rung)
+"""Rungs as logs and counters name them, by number."""
 
 # --- the emotion path ------------------------------------------------------------------
 N_FEATURES: Final = 128
@@ -54,7 +90,7 @@ HEARD_DTYPE: Final = np.dtype(
         ("posterior", "<f4", (4,)),  # over QUADRANTS, sums to 1
         ("emotion", "<f4", (N_EMOTION,)),  # the whole emotion vector
         ("tonic", "<i1"),  # pitch class 0..11 (C = 0), -1 unknown
-        ("mode", "<i1"),  # 1 major, 0 minor, -1 unknown
+        ("mode", "<i1"),  # Mode
         ("chroma", "<f4", (N_PITCH_CLASSES,)),  # share of each pitch class now, C first; zeros: none
         ("tempo_bpm", "<f4"),  # 0 unknown
         ("density_hz", "<f4"),  # note onsets a second
@@ -73,7 +109,7 @@ HEARD_DTYPE: Final = np.dtype(
         ("n_beats", "<i1"),  # beats of the bar
     ]
 )
-"""What the instrument hears, once a hop group: the ``heard`` ring and cell."""
+"""What the instrument hears, once per hop group: the ``heard`` ring and cell."""
 
 KNOBS_DTYPE: Final = np.dtype(
     [
@@ -84,7 +120,7 @@ KNOBS_DTYPE: Final = np.dtype(
         ("brightness", "<f4"),  # -1..1, spectral tilt of the voice
         ("octave", "<i1"),  # -2..2, octave shift of the voice
         ("voice", "<i1"),  # index into the configured voices
-        ("programme", "<i1"),  # index into PROGRAMMES
+        ("programme", "<i1"),  # Programme
         ("n_panics", "<u4"),  # a count: a change is a panic, asked for at a controller
         ("n_sessions", "<u4"),  # a count: a change begins a new session
         ("n_resumes", "<u4"),  # a count: a change ends the silence of a panic
@@ -100,14 +136,8 @@ NOTE_DTYPE: Final = np.dtype(
         ("pitch", "<u1"),  # MIDI note 0..127
         ("velocity", "<u1"),  # 1..127
         ("channel", "<u1"),  # 0..15
-        ("rung", "<u1"),  # index into RUNGS: how it was made
+        ("rung", "<u1"),  # Rung: how it was made
         ("bar", "<u4"),  # number of the bar it belongs to
     ]
 )
 """A note event: what the ``notes`` ring carries from composer to midi."""
-
-PROGRAMMES: Final = ("mirror", "iso", "hold")
-"""How the target emotion follows the emotion heard (``kelly_edge.emotion.steering``)."""
-
-RUNGS: Final = ("full", "short_context", "continuation", "rest")
-"""The ladder of a late composer, best first."""

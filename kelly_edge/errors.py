@@ -15,7 +15,7 @@ A message says the fault, the place and the remedy, in that order, on one line
 
 from typing import Final
 
-from kelly_edge_text.printed import printed
+from kelly_edge.shared.printed import printed
 
 LONGEST_LINE: Final = 1_000
 """Characters of a message that are shown."""

@@ -24,6 +24,8 @@ KNOB_RANGES: Final[Mapping[str, tuple[float, float]]] = {
 """What a knob may drive, and its limits. Voices end where the settings' names end."""
 WHOLE: Final = ("octave", "voice")
 """These move by whole numbers."""
+LEARNABLE: Final = (*KNOB_RANGES, "programme", "panic", "resume", "session")
+"""What a MIDI controller may be taught to turn or press."""
 LAST_PIN: Final = 27
 N_CHANNELS: Final = 8
 SPI_PINS: Final = (8, 9, 10, 11)
@@ -50,7 +52,7 @@ class EncoderLine:
 
 @dataclass(frozen=True)
 class PotLine:
-    """A pot: its channel, what it drives, and the values at its ends."""
+    """A pot: its channel, the knob it drives, and the values at its ends."""
 
     name: str
     low: float

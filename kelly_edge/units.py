@@ -4,7 +4,7 @@ MIDI note 69 is A4 = 440 Hz; a cent is a hundredth of a semitone; dB are of ampl
 """
 
 import math
-from typing import TypeVar, overload
+from typing import Final, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,11 @@ def db_to_gain(level_db: float) -> float:
     return math.pow(10.0, level_db / 20.0)
 
 
-def gain_to_db(gain: float, floor_db: float = -120.0) -> float:
+SILENCE_DB: Final = -120.0
+"""dBFS at which nothing is left of 24 bits; lower levels are told as this."""
+
+
+def gain_to_db(gain: float, floor_db: float = SILENCE_DB) -> float:
     """Amplitude factor to decibels, not below ``floor_db``."""
     return max(floor_db, 20.0 * math.log10(gain)) if gain > 0.0 else floor_db
 

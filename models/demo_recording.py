@@ -18,10 +18,10 @@ import mido
 import soundfile
 import soxr
 
-from firmware_py.devices.output import refuse_to_overwrite
-from firmware_py.offline_commands import demo_recording
+from firmware_py.commands.demo import demo_recording
+from firmware_py.devices.files.output import refuse_to_overwrite
 from kelly_edge.errors import DataError, KellyError
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 
 TICKS_PER_BEAT: Final = 480
 Melody = Sequence[tuple[int, float]]

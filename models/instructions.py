@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kelly_edge.errors import DataError, KellyError
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 
 PLUGIN: Final = Path(__file__).with_name("count.c")
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
@@ -38,7 +38,7 @@ def _mark(number: int) -> None:
 
 def run_inside() -> None:
     """In the guest: every subject between two marks; a row of JSON each on stdout."""
-    from firmware_py.bench import N_WARM, subjects
+    from firmware_py.commands.costs import N_WARM, subjects
     from kelly_edge.config import Settings
 
     for i, subject in enumerate(subjects(Settings())):

@@ -14,11 +14,11 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from firmware_py.bench import Cost, measure, subjects
+from firmware_py.commands.costs import Cost, measure, subjects
 from firmware_py.runtimes.artefacts import load, names_of_kind
 from kelly_edge.config import Settings
 from kelly_edge.errors import KellyError
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 
 Keys = tuple[str, ...]
 SECONDS_EACH: Final = 0.5

@@ -6,7 +6,7 @@ entry cannot disagree with what it describes.
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from firmware_py.devices.files.output import refuse_to_overwrite
 from firmware_py.runtimes.artefacts import MANIFEST
 from firmware_py.runtimes.tflite import RUNTIME_MODULES, TfliteStep
 
@@ -60,6 +61,17 @@ def tflite_tensors(model: bytes) -> dict[str, list[dict[str, Any]]]:
             ("outputs", interpreter.get_output_details()),
         )
     }
+
+
+def refuse_to_ship_onto(sources: Iterable[Path], names: Iterable[str], folder: Path = SHIPPED) -> None:
+    """No file of the models ``names`` in ``folder``, nor its manifest, may be one of ``sources``.
+
+    Raises
+    ------
+    OutputError: one of them is.
+    """
+    written = [path for name in names for path in folder.glob(f"{name}.*")]
+    refuse_to_overwrite([folder / MANIFEST, *written], sources)
 
 
 def ship(

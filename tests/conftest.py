@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from skips import Left
 
-from firmware_py.devices.audio_file import read_audio
-from firmware_py.offline_commands import demo_recording
-from firmware_py.wiring import Models, Offline, Performance, open_models
+from firmware_py.commands.demo import demo_recording
+from firmware_py.devices.files.audio_file import read_audio
+from firmware_py.wiring.offline import Models, Offline, Performance, open_models
 from kelly_edge.config import Settings
 
 # A machine that does other work too makes any single example slow now and then.

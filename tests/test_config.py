@@ -8,7 +8,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from firmware_py.devices.config_file import entries_from, load_settings, read_override
+from firmware_py.devices.files.config_file import (
+    entries_from,
+    load_settings,
+    read_override,
+    setting_text,
+    settings_text,
+)
 from kelly_edge.config import Rule, Settings, Value, describe, rules
 from kelly_edge.config_check import MAX_FAULTS, settings_from
 from kelly_edge.errors import ConfigError
@@ -27,27 +33,18 @@ def faults_of(text: str, *overrides: str) -> list[str]:
     return str(caught.value).splitlines()
 
 
-def written(value: Value) -> str:
-    if isinstance(value, tuple):
-        return "[" + ", ".join(v if v.isidentifier() else f'"{v}"' for v in value) + "]"
-    if isinstance(value, str):
-        return value if value.isidentifier() else f'"{value}"'
-    return str(value).lower()
-
-
 def test_config_yaml_is_the_built_in_defaults() -> None:
     assert load_settings(FILE) == Settings()
 
 
 def test_config_yaml_holds_every_setting_with_its_meaning_unit_and_limits() -> None:
-    expected, section = [], ""
-    for path, (rule, default) in RULES.items():
-        if not path.startswith(f"{section}."):
-            section = path.split(".")[0]
-            expected.append(f"{section}:")
-        expected.append(f"  {path.split('.')[1]}: {written(default)}  # {rule.documentation}")
-    lines = FILE.read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if line and not line.startswith("#")] == expected
+    text = FILE.read_text(encoding="utf-8")
+    assert text == settings_text()
+    lines = iter(text.splitlines())
+    for path, (rule, _) in RULES.items():
+        start = f"  {path.split('.')[1]}: "
+        line = next(line for line in lines if line.startswith(start))
+        assert line.endswith(f"  # {rule.documentation}")
 
 
 def test_every_default_is_of_its_annotated_type_and_within_its_rule() -> None:
@@ -343,7 +340,7 @@ def test_what_is_within_the_limits_is_read_back_exactly(data: st.DataObject, pat
     value = data.draw(a_value(rule, default))
     section, name = path.split(".")
     try:
-        found = parse(f"{section}:\n  {name}: {written(value)}\n")
+        found = parse(f"{section}:\n  {name}: {setting_text(value)}\n")
     except ConfigError as error:
         assert path in {
             "envelope.pitch_min",

@@ -2,17 +2,18 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from firmware_py.__main__ import _parser
-from firmware_py.devices.config_file import load_settings
+from firmware_py.__main__ import parser_of_commands
+from firmware_py.devices.files.config_file import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-COMMANDS = next(a.choices for a in _parser()._actions if isinstance(a.choices, dict))
+COMMANDS = next(a.choices for a in parser_of_commands()._actions if isinstance(a.choices, dict))
 
 
 def found(pattern: str) -> list[tuple[str, str]]:
@@ -58,3 +59,12 @@ def test_every_place_of_the_architecture_exists() -> None:
     places = re.findall(r"`((?:kelly_edge|firmware_py|models|deploy|systemd)[\w/]*(?:\.py|\.yaml|/))`", table)
     assert len(places) > 20
     assert [place for place in places if not (ROOT / place).exists()] == []
+
+
+@pytest.mark.parametrize("package", ["kelly_edge", "firmware_py"])
+def test_the_layers_of_the_architecture_are_those_of_the_contracts(package: str) -> None:
+    [line] = re.findall(rf"^{package}: +(.*)$", (ROOT / "docs/architecture.md").read_text(), re.M)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [layers] = [c["layers"] for c in contracts if c.get("containers") == [package]]
+    told = [{word.strip() for word in layer.split("|")} for layer in line.split("─▶")]
+    assert told == [{word.strip() for word in layer.split("|")} for layer in layers]

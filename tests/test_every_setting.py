@@ -14,25 +14,26 @@ import mido
 import numpy as np
 import pytest
 
-from firmware_py import cards, panic_parts
-from firmware_py.board import memory_board
-from firmware_py.composer_models import new_generator
-from firmware_py.control_parts import bounds_of
-from firmware_py.devices import alsa
-from firmware_py.devices.config_file import load_settings
-from firmware_py.devices.contacts import Edge
+from firmware_py.board.map import memory_board
+from firmware_py.devices.files.config_file import load_settings
+from firmware_py.devices.files.output import OutputFolder, write_midi
 from firmware_py.devices.offline import RecordingMidi, VirtualClock
-from firmware_py.devices.output import OutputFolder, write_midi
-from firmware_py.devices.resampled_card import ResampledCard
-from firmware_py.devices.session_store import DAY_S
-from firmware_py.dsp_models import new_voice
-from firmware_py.panel_parts import lamp_on
+from firmware_py.devices.session.store import DAY_S
+from firmware_py.devices.sound import alsa
+from firmware_py.devices.sound.resampled_card import ResampledCard
+from firmware_py.ports import Edge
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.control import initial_knobs
 from firmware_py.processes.dsp import DspStage
 from firmware_py.processes.midi import MidiStage
 from firmware_py.processes.panel import PanelStage, panel_pins
-from firmware_py.wiring import Models
+from firmware_py.wiring import cards
+from firmware_py.wiring import panic as panic_parts
+from firmware_py.wiring.composer_models import new_generator
+from firmware_py.wiring.control import bounds_of
+from firmware_py.wiring.dsp_models import new_voice
+from firmware_py.wiring.offline import Models
+from firmware_py.wiring.panel import lamp_on
 from kelly_edge.config import Settings, Value, rules
 from kelly_edge.contract import (
     EMOTION_RATE_HZ,
@@ -94,8 +95,10 @@ class Composing:
     def __init__(self, settings: Settings) -> None:
         self.clock, self.board, self.out = VirtualClock(), memory_board(), RecordingMidi()
         generator: Any = PlainGenerator()
-        self.stage = ComposerStage(self.board, settings, generator, self.clock, tells_bars=True)
-        self.midi = MidiStage(self.board, self.out, self.clock)
+        self.stage = ComposerStage(
+            self.board.ends("composer"), settings, generator, self.clock, tells_bars=True
+        )
+        self.midi = MidiStage(self.board.ends("midi"), self.out, self.clock)
         self.board.cells["knobs"].write(initial_knobs(settings))
         self.heard = np.zeros((), HEARD_DTYPE)
         self.heard["presence"] = self.heard["confidence"] = 1.0
@@ -248,7 +251,11 @@ def spoken(settings: Settings, n_harmonics: int) -> np.ndarray:
     board, clock, period = memory_board(), VirtualClock(), settings.audio.period
     voice = new_voice(settings, [Harmonics(n_harmonics)])
     board.cells["knobs"].write(initial_knobs(settings))
-    stage, out, block = DspStage(board, MODELS[0].emotion, voice, period, clock), [], np.zeros(period, "f4")
+    stage, out, block = (
+        DspStage(board.ends("dsp"), MODELS[0].emotion, voice, period, clock),
+        [],
+        np.zeros(period, "f4"),
+    )
     for start in range(0, len(TONE) - period + 1, period):
         board.rings["capture"].write(TONE[start : start + period])
         stage.step()

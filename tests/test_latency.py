@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.signal import hilbert
 
-from firmware_py.wiring import Models, Offline
+from firmware_py.wiring.offline import Models, Offline
 from kelly_edge.config import Settings
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.latency import algorithmic_latency, pitch_latency, total_samples

@@ -22,7 +22,7 @@ FOLDER_MODE: Final = 0o755
 
 @contextmanager
 def readable_by_all() -> Iterator[None]:
-    """Folders and files get the modes they are given, whatever umask this program was started with."""
+    """Folders and files get the modes they are given, independently of the umask it was started with."""
     before = os.umask(0o022)
     try:
         yield

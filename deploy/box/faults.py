@@ -1,6 +1,6 @@
 """The box's one error, and how text from outside is shown in it."""
 
-from kelly_edge_text.printed import printed
+from kelly_edge.shared.printed import printed
 
 __all__ = ["ReleaseError", "printed"]
 

@@ -64,7 +64,7 @@ def _number(value: Any, otherwise: float = 0.0) -> float:
 
 
 def _at(reading: Any, *path: str) -> float:
-    """The number at ``path`` of what a monitor printed; 0 where there is none."""
+    """The number at ``path`` in the output of a monitor; 0 where there is none."""
     for name in path:
         reading = reading.get(name) if isinstance(reading, Mapping) else None
     return _number(reading)
@@ -116,7 +116,7 @@ def listen(
         raise ReleaseError("no process counts anything in /run/kelly-edge: nothing is heard or played")
     seconds = _at(after, "time_s") - _at(before, "time_s")
     if not (_at(before, "time_s") > 0.0 and seconds > 0.0):
-        raise ReleaseError("its monitor does not tell the time of what it reads; build it again")
+        raise ReleaseError("its monitor does not report the time of its readings; build it again")
     for process in after.get("processes", {}):
         if _at(after, "processes", process, "n_times") <= _at(before, "processes", process, "n_times"):
             raise ReleaseError(f"{process} took no step in {seconds:.0f} s")

@@ -42,7 +42,7 @@ def read_inspection(layout: Layout) -> Inspection:
 
 
 def write_inspection(layout: Layout, release: str, fault: str = "", earlier: str = "") -> None:
-    """Keep what was found. The caller holds the lock.
+    """Keep the findings. The caller holds the lock.
 
     Raises
     ------

@@ -196,7 +196,7 @@ def _time_us(properties: dict[str, str], event: str) -> int:
 
 
 def unit_from(properties: dict[str, str], since_us: int = 0) -> Unit:
-    """A unit from what ``systemctl show`` says of it.
+    """A unit from the output of ``systemctl show``.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ LINKED: Final = ("system", "sysusers.d", "tmpfiles.d", "modules-load.d", "udev/r
 
 LOOK_EVERY_S: Final = 0.2
 WAITING_S: Final = 3600.0
-"""How long what was sent or installed, and never ran, is kept for sure."""
+"""How long uploads and installed releases that never ran are kept at least."""
 MAX_CONFIG_BYTES: Final = 1 << 20
 
 
@@ -140,7 +140,7 @@ def switch(layout: Layout, programs: Programs, release: str, patience: Patience)
 
 
 def _ways_back(state: State, before: str, release: str) -> list[str]:
-    """Where to go if ``release`` fails: to what ran, to what it would have gone back to, to good ones."""
+    """Where to go if ``release`` fails: the release that ran, its own fallback, other good ones."""
     ways = dict.fromkeys((before, state.fallback, *reversed(state.good)))
     return [way for way in ways if way and way != release]
 
@@ -286,7 +286,7 @@ def at_boot(layout: Layout, programs: Programs) -> str:
 
 
 def _mended_from_store(layout: Layout, candidates: Sequence[str]) -> str:
-    """The first release that is sound once it is linked anew from what the store holds whole, or nothing."""
+    """The first release that is sound once it is linked anew from intact files of the store, or None."""
     for release in candidates:
         with suppress(ReleaseError):
             known = read_manifest(layout.releases / release, layout.allowed_signers, RUNNING_ONE)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_py.ports.midi import CHANNEL, KIND, NOTE_OFF, NOTE_ON
 from kelly_edge.contract import NOTE_DTYPE
 
 
@@ -109,10 +110,10 @@ class RecordingMidi:
         sounding: dict[tuple[int, int], tuple[float, int]] = {}
         rows = []
         for due_s, status, pitch, velocity in self.messages:
-            key = (status & 0x0F, pitch)
-            if status & 0xF0 == 0x90:
+            key = (status & CHANNEL, pitch)
+            if status & KIND == NOTE_ON:
                 sounding[key] = (due_s, velocity)
-            elif status & 0xF0 == 0x80 and key in sounding:
+            elif status & KIND == NOTE_OFF and key in sounding:
                 onset_s, struck = sounding.pop(key)
                 rows.append((onset_s + latency_s, onset_s, due_s - onset_s, pitch, struck, key[0], 0, 0))
         rows.sort()

@@ -10,10 +10,10 @@ A panic fades what leaves the box, behind the limiter: whatever dsp does, it is 
 
 import numpy as np
 
-from firmware_py.board import Board
-from firmware_py.devices.ports import SoundCard
+from firmware_py.board.map import Ends
+from firmware_py.board.telemetry import new_counters
+from firmware_py.ports import SoundCard
 from firmware_py.processes.panic_watch import PanicWatch
-from firmware_py.telemetry import new_counters
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.signal.fade import Fade
 from kelly_edge.signal.limiter import Limiter
@@ -22,13 +22,14 @@ from kelly_edge.signal.limiter import Limiter
 class AudioStage:
     """One ``step()`` a period: capture → ring; ring → limiter → fade → card."""
 
-    def __init__(self, board: Board, card: SoundCard, limiter: Limiter, period: int) -> None:
-        self._capture = board.rings["capture"]
-        self._playback = board.rings["playback"]
-        self._telemetry = board.cells["telemetry_audio"]
+    def __init__(self, ends: Ends, card: SoundCard, limiter: Limiter, period: int) -> None:
+        self._ends = ends
+        self._capture = ends.ring_to_write("capture")
+        self._playback = ends.ring_to_read("playback")
+        self._telemetry = ends.cell_to_write("telemetry_audio")
         self._card = card
         self._limiter = limiter
-        self._panic = PanicWatch(board.cells["panic"])
+        self._panic = PanicWatch(ends.cell_to_read("panic"))
         # One that is started again during a panic lets nothing out.
         self._fade = Fade(is_closed=self._panic.is_silent(0.0))
         self._period_s = period / SAMPLE_RATE_HZ
@@ -41,16 +42,19 @@ class AudioStage:
         # dsp needs a whole hop before it answers: start with that much silence in the ring.
         self._n_silent = HOP_SIZE // period
         self._n_held = HOP_SIZE // period + 1
+        primed = ends.ring_to_write("playback")
         for _ in range(self._n_silent):
-            self._playback.write(self._block)
+            primed.write(self._block)
         self._is_answered = False
 
     def step(self) -> None:
         """One period; waits in the card's read, nowhere else."""
         block, counters = self._block, self.counters
         self._card.read(block)
-        if not self._capture.write(block) and self._is_answered:
-            counters["n_capture_dropped"] += 1
+        self._capture.write(block)
+        if not self._is_answered:
+            # What dsp was not there to take is not lost.
+            self._capture.n_dropped = 0
         n_late = self._capture.n_waiting() + self._playback.n_waiting() - self._n_held
         while n_late > 0 and self._playback.read(block):
             n_late -= 1
@@ -68,4 +72,5 @@ class AudioStage:
         counters["n_absent_periods"] += not self._card.is_there
         counters["n_capture_xruns"] = self._card.n_capture_xruns
         counters["n_playback_xruns"] = self._card.n_playback_xruns
+        self._ends.count_drops(counters)
         self._telemetry.write(counters)

@@ -1,27 +1,20 @@
 """Part of ``control``: what the command line asks of the running box. (Panics go to ``guardian``.)"""
 
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
-from firmware_py.board import COMMAND_DTYPE, COMMANDS, Board
-from firmware_py.devices.ports import Clock
+from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, Ends
+from firmware_py.ports import Clock, Knobs
 
 SESSION: Final = COMMANDS.index("session")
 
 
-class Knobs(Protocol):
-    """What is moved: the ``control`` process's knobs."""
-
-    def begin_session(self, time_s: float) -> None:
-        """Begin a new session."""
-
-
 class CommandStage:
-    """One ``step()`` obeys what was asked since the last one; anything else is passed over."""
+    """One ``step()`` obeys the requests made since the last one and ignores anything else."""
 
-    def __init__(self, board: Board, knobs: Knobs, clock: Clock) -> None:
-        self._ring = board.rings["commands"]
+    def __init__(self, ends: Ends, knobs: Knobs, clock: Clock) -> None:
+        self._ring = ends.ring_to_read("commands")
         self._knobs = knobs
         self._clock = clock
         self._command = np.zeros((), COMMAND_DTYPE)

@@ -16,10 +16,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from firmware_py.board import ALIVE_DTYPE, BAR_DTYPE, COMPOSING_DTYPE, TARGET_DTYPE, Board
-from firmware_py.devices.ports import Clock
+from firmware_py.board.map import ALIVE_DTYPE, BAR_DTYPE, COMPOSING_DTYPE, TARGET_DTYPE, Ends
+from firmware_py.board.telemetry import new_counters
+from firmware_py.ports import Clock
 from firmware_py.processes.composing import Composing, fill_record, read_composing
-from firmware_py.telemetry import new_counters
 from kelly_edge.config import Settings
 from kelly_edge.contract import (
     EMOTION_RATE_HZ,
@@ -29,6 +29,7 @@ from kelly_edge.contract import (
     NOTE_DTYPE,
     PROGRAMMES,
     RUNGS,
+    Rung,
 )
 from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_music, tempo_to_play
 from kelly_edge.emotion.steering import first_state, lead_of, new_session, steer, target_emotion
@@ -44,11 +45,8 @@ from kelly_edge.music.scheduler import COMMIT_S, CommittedBeat, GroupTime, Plan
 from kelly_edge.music.space import Space
 from kelly_edge.units import clamp
 
-FULL, SHORT, CONTINUATION, REST = (
-    RUNGS.index(rung) for rung in ("full", "short_context", "continuation", "rest")
-)
 MARGIN = 1.5
-"""A rung is taken when this many times what it cost lately fits into the time left."""
+"""A rung is taken when this many times its recent cost fits into the time left."""
 FORGET = 0.85
 """With each bar a cost is believed less, so that a better rung is tried again."""
 PRESENCE_S = 1.0
@@ -65,7 +63,7 @@ BEAT_WAIT_S = 2.5
 SOFTLY = (0.7, 0.8, 0.9)
 """Velocity of the first bars after a rest, as a share: who joins in does not burst in."""
 DEAF_S = 0.3
-"""With nothing heard for so long (dsp is away) the music goes on by the clock."""
+"""After this time with nothing heard (dsp is away) the music goes on by the clock."""
 
 
 class ComposerStage:
@@ -79,26 +77,27 @@ class ComposerStage:
 
     def __init__(
         self,
-        board: Board,
+        ends: Ends,
         settings: Settings,
         generator: Generator,
         clock: Clock,
         tells_bars: bool = False,
     ) -> None:
-        self._heard_ring = board.rings["heard"]
-        self._knobs_cell = board.cells["knobs"]
-        self._target_cell = board.cells["target"]
-        self._telemetry = board.cells["telemetry_composer"]
-        self._notes = board.rings["notes"]
-        self._bars = board.rings["bars"]
+        self._ends = ends
+        self._heard_ring = ends.ring_to_read("heard")
+        self._knobs_cell = ends.cell_to_read("knobs")
+        self._target_cell = ends.cell_to_write("target")
+        self._telemetry = ends.cell_to_write("telemetry_composer")
+        self._notes = ends.ring_to_write("notes")
+        self._bars = ends.ring_to_write("bars")
         self._bar = np.zeros((), BAR_DTYPE)
         self._tells_bars = tells_bars or settings.midi.clock
         self._settings = settings
         self._generator = generator
         self._clock = clock
-        self._composing_cell = board.cells["composing"]
+        self._composing_cell = ends.cell_to_write("composing")
         self._composing = np.zeros((), COMPOSING_DTYPE)
-        before = read_composing(self._composing_cell)
+        before = read_composing(ends.cell_to_read("composing"))
         self._steering = before.steering
         self._following = before.following
         self._leading = before.leading
@@ -109,7 +108,7 @@ class ComposerStage:
         self._waiting: deque[tuple[TimedNote, CommittedBeat]] = deque()
         self._presence = before.presence
         self._resting = before.is_resting
-        self._cost_s = {FULL: 0.0, SHORT: 0.0}
+        self._cost_s: dict[int, float] = {Rung.FULL: 0.0, Rung.SHORT_CONTEXT: 0.0}
         self._plan = Plan(
             settings.envelope,
             commit_s=COMMIT_S + settings.midi.latency_ms / 1_000.0,
@@ -128,14 +127,14 @@ class ComposerStage:
         self._knobs["programme"] = PROGRAMMES.index(settings.emotion.programme)
         self._note = np.zeros((), NOTE_DTYPE)
         self._target_record = np.zeros((), TARGET_DTYPE)
-        self._alive_cell = board.cells["alive"]
+        self._alive_cell = ends.cell_to_write("alive")
         self._alive = np.zeros((), ALIVE_DTYPE)
         self._alive["born_s"] = clock.now_s()
         self.counters = new_counters("composer")
         self.beat()
 
     def beat(self) -> None:
-        """A sign of life, for ``midi``: whoever works long within a step gives one now and then."""
+        """A sign of life, for ``midi``; to be given now and then during long work within a step."""
         self._alive["time_s"] = self._clock.now_s()
         self._alive_cell.write(self._alive)
 
@@ -165,7 +164,7 @@ class ComposerStage:
         if reopened is not None:
             self._generator.rewind(reopened)
             if not (self._resting or self._settings.midi.clock):
-                # Who begins to play is answered at once; a sequencer on our clock keeps its beat.
+                # Answer at once when someone begins to play; a sequencer on our clock keeps its beat.
                 self._plan.cut_rest(now_s + self._plan.commit_s)
         beat = self._followed(target, now_s)
         if beat is not None and not (self._resting or self._settings.midi.clock):
@@ -181,6 +180,7 @@ class ComposerStage:
         if self._plan.end_s < now_s + self._settings.composer.look_ahead_s + self._plan.commit_s:
             self._compose(target, now_s)
         self.counters["n_replanned"] = self._plan.n_replanned
+        self._ends.count_drops(self.counters)
         self._telemetry.write(self.counters)
         self._keep()
 
@@ -203,11 +203,11 @@ class ComposerStage:
         self._silence.hear(float(heard["level_db"]), now_s)
         presence = float(heard["presence"])
         self._presence += (presence - self._presence) / (PRESENCE_S * EMOTION_RATE_HZ)
-        # Who begins to play is answered soon; who stops is given time.
+        # React quickly when someone begins to play, and slowly when they stop.
         self._presence = max(presence, self._presence)
         silent = self._presence < (PLAYING if self._resting else SILENT) or self._silence.is_end
         if silent:
-            # Whoever plays next may play something else.
+            # The next player may play something else.
             self._fitting.forget()
             self._accompanying.forget()
             self._space.forget()
@@ -318,17 +318,17 @@ class ComposerStage:
         self._target_cell.write(record)
 
     def _rung(self, margin_s: float) -> int:
-        """The best rung whose work fits into ``margin_s``, judged by what it cost lately."""
+        """The best rung whose work fits into ``margin_s``, judged by its recent cost."""
         if margin_s < LATE_CONTINUATION_S:
-            return REST
+            return Rung.REST
         for rung, cost_s in self._cost_s.items():
             if margin_s >= MARGIN * cost_s:
                 return rung
-        return CONTINUATION
+        return Rung.CONTINUATION
 
     def _compose(self, target: Target, now_s: float) -> None:
         begin_s = self._clock.now_s()
-        rung = REST if self._resting else self._rung(self._plan.end_s - max(begin_s, now_s))
+        rung = Rung.REST if self._resting else self._rung(self._plan.end_s - max(begin_s, now_s))
         if self._follows_harmony() and not self._resting:
             beat_s = 60.0 / (target.tempo_bpm or self._plan.tempo_bpm or USUAL_TEMPO_BPM)
             chords = self._accompanying.harmonies(self._plan.end_s, beat_s)
@@ -350,7 +350,7 @@ class ComposerStage:
         bar["start_s"], bar["beat_s"] = beat.start_s, beat.beat_s
         bar["n_beats"], bar["number"], bar["beat"] = beat.n_beats, beat.bar.number, beat.index
         bar["tonic"], bar["mode"] = beat.bar.tonic, beat.bar.mode
-        self.counters["n_bars_dropped"] += not self._bars.write(bar)
+        self._bars.write(bar)
 
     def _follows_harmony(self) -> bool:
         """Whether the chords heard are played; music that leads to the other mode has its own."""
@@ -366,7 +366,7 @@ class ComposerStage:
         if self._tells_bars:
             self._tell_beat(beat)
         if beat.index == 0:
-            self._n_bars_since_rest = 0 if beat.bar.rung == REST else self._n_bars_since_rest + 1
+            self._n_bars_since_rest = 0 if beat.bar.rung == Rung.REST else self._n_bars_since_rest + 1
         softness = (*SOFTLY, 1.0)[min(max(self._n_bars_since_rest - 1, 0), len(SOFTLY))]
         for note in beat.notes():
             self._waiting.append((replace(note, velocity=max(1, round(note.velocity * softness))), beat))
@@ -397,7 +397,7 @@ class ComposerStage:
             note["channel"] = channel
             note["rung"] = beat.bar.rung
             note["bar"] = beat.bar.number
-            self.counters["n_notes" if self._notes.write(note) else "n_notes_dropped"] += 1
+            self.counters["n_notes"] += self._notes.write(note)
         counts = self._envelope.counts
         self.counters["n_bound_register"] = counts.register
         self.counters["n_bound_velocity"] = counts.velocity

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import COMPOSING_DTYPE, COMPOSING_VERSION
-from firmware_py.channels import Cell
+from firmware_py.board.channels import CellReader
+from firmware_py.board.map import COMPOSING_DTYPE, COMPOSING_VERSION
 from kelly_edge.contract import PROGRAMMES
 from kelly_edge.emotion.leading import Leading
 from kelly_edge.emotion.steering import SteeringState
@@ -62,7 +62,7 @@ def _is_sane(record: NDArray[Any]) -> bool:
     )
 
 
-def read_composing(cell: Cell) -> Composing:
+def read_composing(cell: CellReader) -> Composing:
     """What the composer before left, or the start of a box if there was none or it cannot be trusted."""
     record = np.zeros((), COMPOSING_DTYPE)
     if not (cell.read(record) and _is_sane(record)):

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import PANIC_DTYPE, TARGET_DTYPE, Board
-from firmware_py.devices.ports import Journal
-from firmware_py.telemetry import COUNTERS, as_dict, new_counters
+from firmware_py.board.map import PANIC_DTYPE, TARGET_DTYPE, Ends
+from firmware_py.board.telemetry import COUNTERS, as_dict, new_counters
+from firmware_py.ports import Journal
 from kelly_edge.config import Settings
 from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, PROGRAMMES, RUNGS
 
@@ -46,12 +46,12 @@ class ControlStage:
 
     def __init__(
         self,
-        board: Board,
+        ends: Ends,
         settings: Settings,
         journal: Journal,
         played: Callable[[int, int, float], None] = _nobody_listens,
     ) -> None:
-        self._board = board
+        self._ends = ends
         self._journal = journal
         self._played = played
         self.counters = new_counters("control")
@@ -66,16 +66,16 @@ class ControlStage:
         self.knobs = self.start.copy()
         # A control process started again: knobs stay where hands put them, and a count that changed would be
         # a panic or a new session.
-        if board.cells["knobs"].read(self.knobs):
+        if ends.cell_to_read("knobs").read(self.knobs):
             self.knobs["voice"] = min(int(self.knobs["voice"]), len(settings.voice.names) - 1)
-        board.cells["knobs"].write(self.knobs)
+        ends.cell_to_write("knobs").write(self.knobs)
         self._log_knobs(0.0)
 
     def turn(self, time_s: float, **values: float) -> None:
         """Set knobs by name; they reach the other processes at once."""
         for name, value in values.items():
             self.knobs[name] = value
-        self._board.cells["knobs"].write(self.knobs)
+        self._ends.cell_to_write("knobs").write(self.knobs)
         self._log_knobs(time_s)
 
     def press_panic(self, time_s: float) -> None:
@@ -93,12 +93,12 @@ class ControlStage:
     @property
     def is_panic(self) -> bool:
         """Whether the box is silent until somebody resumes."""
-        self._board.cells["panic"].read(self._panic)
+        self._ends.cell_to_read("panic").read(self._panic)
         return bool(self._panic["is_on"])
 
     def publish(self) -> None:
         """Put this process's counters on the board."""
-        self._board.cells["telemetry_control"].write(self.counters)
+        self._ends.cell_to_write("telemetry_control").write(self.counters)
 
     def step(self) -> None:
         """Log the newest hop group, a panic, and the notes played since the last step."""
@@ -107,9 +107,9 @@ class ControlStage:
             self._was_panic = not self._was_panic
             since_s = round(float(self._panic["since_s"]), DIGITS)
             self._journal.record({"kind": "panic", "time_s": since_s, "is_on": self._was_panic})
-        if self._board.cells["heard"].read(heard) and heard["time_s"] != self._heard_s:
+        if self._ends.cell_to_read("heard").read(heard) and heard["time_s"] != self._heard_s:
             self._heard_s = float(heard["time_s"])
-            self._board.cells["target"].read(target)
+            self._ends.cell_to_read("target").read(target)
             self._journal.record(
                 {
                     "kind": "emotion",
@@ -121,7 +121,7 @@ class ControlStage:
                     "target": _rounded(target, TARGET_LOGGED),
                 }
             )
-        while self._board.rings["played"].read(self._note):
+        while self._ends.ring_to_read("played").read(self._note):
             note = self._note
             self._played(int(note["channel"]), int(note["pitch"]), float(note["due_s"]))
             self._journal.record(
@@ -140,7 +140,7 @@ class ControlStage:
         self.step()
         for process in COUNTERS:
             counters = new_counters(process)
-            self._board.cells[f"telemetry_{process}"].read(counters)
+            self._ends.cell_to_read(f"telemetry_{process}").read(counters)
             self._journal.record({"kind": "counters", "process": process, **as_dict(counters)})
 
     def _count(self, name: str, time_s: float) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from firmware_py.devices.learned_controls import (
+from firmware_py.ports.learned import (
     CC,
     INCREMENTS,
     LSB_FIRST,
@@ -253,7 +253,7 @@ class Source:
         self._times_s: deque[float] = deque(maxlen=N_KEPT)
         self._n_increments = 0
         self._judged: dict[tuple[bool, bool], Verdict | None] = {}
-        """Verdicts on what was heard until now."""
+        """Verdicts on the messages heard until now."""
 
     def hear(self, number: int, value: int, now_s: float) -> None:
         """Take in a control change of this source."""
@@ -268,7 +268,7 @@ class Source:
             self._times_s.append(now_s)
 
     def verdict(self, is_resting: bool, is_over: bool) -> Verdict | None:
-        """What it is; None where nothing is to be said yet.
+        """Its kind; None while the messages do not decide it yet.
 
         Parameters
         ----------

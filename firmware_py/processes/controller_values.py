@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final, NamedTuple, Protocol
 
-from firmware_py.devices.learned_controls import (
+from firmware_py.ports.learned import (
     BINARY_OFFSET,
     CC,
     INCREMENTS,
@@ -33,7 +33,7 @@ DATA: Final = (DATA_ENTRY, DATA_ENTRY_LSB, DATA_INCREMENT, DATA_DECREMENT)
 SELECTS: Final = {99: (NRPN, True), 98: (NRPN, False), 101: (RPN, True), 100: (RPN, False)}
 """Control change → which kind of parameter it selects, and whether it is the coarse half of the number."""
 PAIR_WITHIN_S: Final = 0.05
-"""The second half of a value follows the first within a few milliseconds; so long it is waited for."""
+"""How long to wait for the second half of a value; it follows the first within a few milliseconds."""
 SIGN_BIT: Final = 64
 
 

@@ -5,25 +5,24 @@ One table says what a controller may turn, and how far.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from numpy.typing import NDArray
-
-from firmware_py.devices.learned_controls import Learned
-from firmware_py.devices.ports import Clock
+from firmware_py.ports import Clock, Knobs
+from firmware_py.ports.learned import Learned
+from firmware_py.ports.midi import SCAN_EVERY_S
 from firmware_py.processes.controller_values import At, By, Receivers
 from firmware_py.processes.feedback import FeedbackGuard
 from kelly_edge.contract import PROGRAMMES
 from kelly_edge.errors import KellyError
+from kelly_edge.panel import KNOB_RANGES, WHOLE
+from kelly_edge.shared.printed import printed
 from kelly_edge.units import clamp
-from kelly_edge_text.printed import printed
 
 HIGHEST: Final = 127
 MIDDLE: Final = 64
 STEPS_THROUGH: Final = 50
 """Steps of an endless encoder from one end of a knob to the other: those of the panel's valence knob."""
 GRID_DIGITS: Final = 6
-SCAN_EVERY_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,10 @@ class Control:
 
 
 CONTROLS: Final[Mapping[str, Control]] = {
-    "valence": Control("valence", "range", -1.0, 1.0),
-    "arousal": Control("arousal", "range", -1.0, 1.0),
-    "density": Control("density", "range", -1.0, 1.0),
-    "dry_wet": Control("dry_wet", "range"),
-    "brightness": Control("brightness", "range", -1.0, 1.0),
-    "octave": Control("octave", "choice", -2.0, 2.0),
-    "voice": Control("voice", "choice", 0.0, float("inf")),  # as many as there are
+    **{
+        name: Control(name, "choice" if name in WHOLE else "range", low, high)
+        for name, (low, high) in KNOB_RANGES.items()
+    },
     "programme": Control("programme", "choice", 0.0, len(PROGRAMMES) - 1.0),
     "panic": Control("n_panics", "button", both_edges=True),
     "resume": Control("n_resumes", "button"),
@@ -57,7 +53,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
 
 
 def _highest(control: Control, n_voices: int) -> float:
-    return n_voices - 1.0 if control.high == float("inf") else control.high
+    return n_voices - 1.0 if control.knob == "voice" else control.high
 
 
 def turned(control: Control, value: int, n_voices: int, top: int = HIGHEST) -> float:
@@ -101,24 +97,6 @@ class Edges:
         before = self._is_down.get(source)
         self._is_down[source] = value >= MIDDLE
         return before is not self._is_down[source]
-
-
-class Knobs(Protocol):
-    """What is turned: the ``control`` process's knobs."""
-
-    knobs: NDArray[Any]
-
-    def turn(self, time_s: float, **values: float) -> None:
-        """Set knobs by name."""
-
-    def press_panic(self, time_s: float) -> None:
-        """One more panic."""
-
-    def resume(self, time_s: float) -> None:
-        """End the silence of a panic."""
-
-    def begin_session(self, time_s: float) -> None:
-        """Begin a new session."""
 
 
 class Inputs(Protocol):

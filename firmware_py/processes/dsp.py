@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from firmware_py.board import Board
-from firmware_py.devices.ports import Clock
-from firmware_py.telemetry import new_counters
+from firmware_py.board.map import Ends
+from firmware_py.board.telemetry import new_counters
+from firmware_py.ports import Clock
 from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, KNOBS_DTYPE
 from kelly_edge.emotion.circumplex import Circumplex
 from kelly_edge.emotion.features import FeatureExtractor
@@ -24,18 +24,19 @@ class DspStage:
 
     def __init__(
         self,
-        board: Board,
+        ends: Ends,
         emotion_network: EmotionNetwork,
         voice: Voice,
         period: int,
         clock: Clock,
     ) -> None:
-        self._capture = board.rings["capture"]
-        self._playback = board.rings["playback"]
-        self._heard_cell = board.cells["heard"]
-        self._heard_ring = board.rings["heard"]
-        self._knobs_cell = board.cells["knobs"]
-        self._telemetry = board.cells["telemetry_dsp"]
+        self._ends = ends
+        self._capture = ends.ring_to_read("capture")
+        self._playback = ends.ring_to_write("playback")
+        self._heard_cell = ends.cell_to_write("heard")
+        self._heard_ring = ends.ring_to_write("heard")
+        self._knobs_cell = ends.cell_to_read("knobs")
+        self._telemetry = ends.cell_to_write("telemetry_dsp")
         self._clock = clock
         self._network = emotion_network
         self._network.reset()
@@ -69,7 +70,7 @@ class DspStage:
         meter.push(hop)
         self.voice.process(hop, self._out, tracker.f0_hz, tracker.confidence, meter.loudness_db)
         for block in self._periods_out:
-            self.counters["n_blocks_dropped"] += not self._playback.write(block)
+            self._playback.write(block)
         self.counters["n_hops"] += 1
         if self.extractor.push(hop):
             self._answer_group()
@@ -103,9 +104,10 @@ class DspStage:
         heard["f0_confidence"] = self.tracker.confidence
         self.beat.fill(heard)
         self._heard_cell.write(heard)
-        self.counters["n_heard_dropped"] += not self._heard_ring.write(heard)
+        self._heard_ring.write(heard)
         if self._knobs_cell.read(self._knobs):
             self._turn_knobs()
+        self._ends.count_drops(self.counters)
         self._telemetry.write(self.counters)
 
     def _turn_knobs(self) -> None:

@@ -8,13 +8,12 @@ Mode messages (120..127) are what the box itself sends to silence instruments: t
 from collections import deque
 from typing import Final
 
-NOTE_ON, CONTROL_CHANGE = 0x90, 0xB0
-FIRST_MODE_MESSAGE: Final = 120
+from firmware_py.ports.midi import CONTROL_CHANGE, FIRST_MODE_MESSAGE, HIGHEST_DATA, MESSAGE_BYTES, NOTE_ON
+
 WINDOW_S: Final = 0.3
 """An echo comes this soon after its note, the pace of ``control`` included."""
 LOOP_S: Final = 2.0
 """A port that echoed is not listened to for this long."""
-MESSAGE_BYTES, HIGHEST_DATA = 3, 127
 
 
 class FeedbackGuard:
@@ -32,7 +31,7 @@ class FeedbackGuard:
             self._played.popleft()
 
     def is_looping(self, port: str, now_s: float) -> bool:
-        """Whether ``port`` returned what the box played, lately."""
+        """Whether ``port`` has recently returned the notes the box played."""
         return now_s < self._loops_until.get(port, 0.0)
 
     def admits(self, port: str, message: bytes, now_s: float) -> bool:

@@ -13,9 +13,9 @@ from typing import Final
 
 import numpy as np
 
-from firmware_py.board import PANIC_DTYPE, Board
-from firmware_py.devices.ports import Clock
-from firmware_py.telemetry import COUNTERS, TIMES_DTYPE, new_counters
+from firmware_py.board.map import PANIC_DTYPE, Ends
+from firmware_py.board.telemetry import COUNTERS, TIMES_DTYPE, new_counters
+from firmware_py.ports import Clock
 
 RED, GREEN, BLUE = (True, False, False), (False, True, False), (False, False, True)
 COLOURS: Final[Mapping[str, tuple[bool, bool, bool]]] = {
@@ -27,7 +27,7 @@ COLOURS: Final[Mapping[str, tuple[bool, bool, bool]]] = {
     "xrun": (True, True, False),
     "fault": RED,
 }
-"""What there is to say → red, green, blue."""
+"""State of the box → red, green, blue."""
 COMPOSING_S: Final = 3.0
 XRUN_S: Final = 2.0
 PAGE_S: Final = 0.2
@@ -51,8 +51,8 @@ class LampStage:
     show: lights red, green, blue.
     """
 
-    def __init__(self, board: Board, show: Callable[[bool, bool, bool], None], clock: Clock) -> None:
-        self._board = board
+    def __init__(self, ends: Ends, show: Callable[[bool, bool, bool], None], clock: Clock) -> None:
+        self._ends = ends
         self._show = show
         self._clock = clock
         self._pulses = {process: Pulse() for process in WATCHED}
@@ -80,8 +80,8 @@ class LampStage:
 
     def _counted(self) -> tuple[int, int]:
         """Xruns and notes so far."""
-        self._board.cells["telemetry_audio"].read(self._audio)
-        self._board.cells["telemetry_midi"].read(self._midi)
+        self._ends.cell_to_read("telemetry_audio").read(self._audio)
+        self._ends.cell_to_read("telemetry_midi").read(self._midi)
         n_xruns = int(self._audio["n_capture_xruns"]) + int(self._audio["n_playback_xruns"])
         return n_xruns, int(self._midi["n_note_ons"])
 
@@ -98,11 +98,11 @@ class LampStage:
         if now_s < self._until_s["page"]:
             return "page"
         for process, pulse in self._pulses.items():
-            if self._board.cells[f"times_{process}"].read(self._times):
+            if self._ends.cell_to_read(f"times_{process}").read(self._times):
                 n_steps = int(self._times["n_times"])
                 if n_steps != pulse.n_steps:
                     pulse.n_steps, pulse.beat_s = n_steps, now_s
-        self._board.cells["panic"].read(self._panic)
+        self._ends.cell_to_read("panic").read(self._panic)
         if self._panic["is_on"]:
             return "panic"
         begun = [pulse for pulse in self._pulses.values() if pulse.n_steps >= 0]

@@ -15,31 +15,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import ALIVE_DTYPE, Board
-from firmware_py.devices.ports import Clock, MidiOut
+from firmware_py.board.map import ALIVE_DTYPE, Ends
+from firmware_py.board.telemetry import new_counters
+from firmware_py.ports import Clock, MidiOut
+from firmware_py.ports.midi import ALL_NOTES_OFF, ALL_SOUND_OFF, CONTROL_CHANGE, N_CHANNELS, NOTE_OFF, NOTE_ON
 from firmware_py.processes.panic_watch import PanicWatch
-from firmware_py.telemetry import new_counters
 from kelly_edge.contract import NOTE_DTYPE
 
 STALE_S = 0.1
 LATE_S = 0.01
 """From here on a note sent counts as late."""
 COMPOSER_STALLED_S = 0.2
-"""A composer that gave no sign for so long stands still."""
-NOTE_OFF, NOTE_ON, CONTROL_CHANGE = 0x80, 0x90, 0xB0
-ALL_SOUND_OFF, ALL_NOTES_OFF = 120, 123
-EVERY_CHANNEL = range(16)
+"""After this time without a sign of life the composer counts as hung."""
+EVERY_CHANNEL = range(N_CHANNELS)
 
 
 class MidiStage:
     """One ``step()`` sends what is due."""
 
-    def __init__(self, board: Board, out: MidiOut, clock: Clock) -> None:
-        self._notes = board.rings["notes"]
-        self._played = board.rings["played"]
-        self._panic = PanicWatch(board.cells["panic"])
-        self._alive_cell = board.cells["alive"]
-        self._telemetry = board.cells["telemetry_midi"]
+    def __init__(self, ends: Ends, out: MidiOut, clock: Clock) -> None:
+        self._ends = ends
+        self._notes = ends.ring_to_read("notes")
+        self._played = ends.ring_to_write("played")
+        self._panic = PanicWatch(ends.cell_to_read("panic"))
+        self._alive_cell = ends.cell_to_read("alive")
+        self._telemetry = ends.cell_to_write("telemetry_midi")
         self._out = out
         self._clock = clock
         self._note = np.zeros((), NOTE_DTYPE)
@@ -79,7 +79,7 @@ class MidiStage:
             # The count breaks ties, so that notes of one chord keep their order.
             heapq.heappush(self._due, (float(self._note["due_s"]), self._n_received, self._note.copy()))
             self._n_received += 1
-        self.counters["n_played_dropped"] = self._played.n_dropped
+        self._ends.count_drops(self.counters)
 
     def _obey_panic(self) -> None:
         now_s = self._clock.now_s()
@@ -87,7 +87,7 @@ class MidiStage:
         was_panic, self._was_panic = self._was_panic, self._panic.is_on
         if self._was_panic and not was_panic:
             self.counters["n_panics"] += 1
-            # Whatever the instruments hold, and not only what is known here.
+            # All notes of the instruments, not only those known here.
             self.release_all(now_s, EVERY_CHANNEL)
             for channel in EVERY_CHANNEL:
                 self._out.send(now_s, CONTROL_CHANGE | channel, ALL_SOUND_OFF, 0)

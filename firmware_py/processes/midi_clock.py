@@ -13,11 +13,11 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import BAR_DTYPE
-from firmware_py.channels import Ring
-from firmware_py.devices.ports import Clock
+from firmware_py.board.channels import RingReader
+from firmware_py.board.map import BAR_DTYPE
+from firmware_py.ports import Clock
+from firmware_py.ports.midi import START, STOP, TIMING_CLOCK
 
-TIMING_CLOCK, START, STOP = 0xF8, 0xFA, 0xFC
 PULSES_PER_BEAT: Final = 24
 START_AHEAD_S: Final = 2e-3
 """The MIDI specification asks for a millisecond between Start and its first pulse."""
@@ -52,7 +52,7 @@ class MidiClock:
     latency_s: sent earlier by this, as the notes are.
     """
 
-    def __init__(self, bars: Ring, out: RealTimeOut, clock: Clock, latency_s: float) -> None:
+    def __init__(self, bars: RingReader, out: RealTimeOut, clock: Clock, latency_s: float) -> None:
         self._bars = bars
         self._out = out
         self._clock = clock
@@ -130,10 +130,13 @@ class MidiClock:
 
 
 class NoteStage(Protocol):
-    """``MidiStage``, as far as the clock needs it."""
+    """What plays notes at their times: ``MidiStage``, or with a clock ``ClockedMidi``."""
 
     counters: NDArray[Any]
-    is_silent: bool
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing may sound, as of the last step."""
 
     def step(self) -> None:
         """Send what is due."""
@@ -152,6 +155,11 @@ class ClockedMidi:
         self.counters = notes.counters
         self._notes = notes
         self._ticker = ticker
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing may sound, as of the last step."""
+        return self._notes.is_silent
 
     def step(self) -> None:
         """Notes first: an ear hears them, a machine follows the pulses."""

@@ -9,15 +9,14 @@ lasts three seconds it begins a new session instead. After a panic a tap resumes
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from firmware_py.devices.contacts import Button, Edge, Encoder, Faults
-from firmware_py.devices.ports import Clock
+from firmware_py.ports import Clock, Edge, Knobs
+from firmware_py.processes.contacts import Button, Encoder, Faults
 from kelly_edge.config import PanelSettings
-from kelly_edge.contract import PROGRAMMES
+from kelly_edge.contract import Programme
 from kelly_edge.panel import KNOB_RANGES, WHOLE, Page, PotLine, read_encoder, read_pot
 from kelly_edge.units import clamp
 
@@ -30,7 +29,6 @@ POT_NOISE: Final = 4 / 1_023
 POT_JUMP: Final = 0.2
 N_JUMPS: Final = 20
 """Jumps without a steady reading between them: no wiper, but an open wire."""
-HOLD: Final = PROGRAMMES.index("hold")
 
 
 class Contacts(Protocol):
@@ -48,26 +46,6 @@ class Converter(Protocol):
 
     def read(self, channel: int) -> float:
         """Where the pot stands, 0..1."""
-
-
-class Knobs(Protocol):
-    """What is moved: the ``control`` process's knobs."""
-
-    knobs: NDArray[Any]
-    start: NDArray[Any]
-
-    def turn(self, time_s: float, **values: float) -> None:
-        """Set knobs by name."""
-
-    @property
-    def is_panic(self) -> bool:
-        """Whether the box is silent until somebody resumes."""
-
-    def resume(self, time_s: float) -> None:
-        """End the silence of a panic."""
-
-    def begin_session(self, time_s: float) -> None:
-        """Begin a new session."""
 
 
 class Followers:
@@ -196,7 +174,7 @@ class PanelStage:
         self._step_s = clock.now_s()
         self._followers = Followers(knobs, {**KNOB_RANGES, "voice": (0.0, n_voices - 1.0)})
         # What a tap of the hold button comes back to.
-        self._programme = int(knobs.knobs["programme"]) % HOLD
+        self._programme = int(knobs.knobs["programme"]) % Programme.HOLD
         # As it was before a push that became long, and may become very long.
         self._before_push = (int(knobs.knobs["programme"]), self._programme)
         self._users: dict[int, Encoder | Button] = {}
@@ -254,7 +232,7 @@ class PanelStage:
     def _programme_asked(self, edges_now_s: float, now_s: float) -> int:
         push = self._hold.look(edges_now_s)
         programme = int(self._knobs.knobs["programme"])
-        if programme != HOLD:
+        if programme != Programme.HOLD:
             self._programme = programme
         if push.n_very_longs:
             self._knobs.begin_session(now_s)
@@ -263,13 +241,13 @@ class PanelStage:
             return programme
         if push.n_longs:
             self._before_push = (programme, self._programme)
-            self._programme = (self._programme + 1) % HOLD
+            self._programme = (self._programme + 1) % Programme.HOLD
             return self._programme
         if push.n_taps and self._knobs.is_panic:
             self._knobs.resume(now_s)
             return programme
         if push.n_taps % 2:
-            return self._programme if programme == HOLD else HOLD
+            return self._programme if programme == Programme.HOLD else Programme.HOLD
         return programme
 
     def _encoder(self, text: str, edges_per_detent: int) -> Knob:

@@ -14,12 +14,12 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import COMMAND_DTYPE, COMMANDS, PANIC_DTYPE, Board
-from firmware_py.devices.learned_controls import Learned
-from firmware_py.devices.ports import Clock
+from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, PANIC_DTYPE, Ends
+from firmware_py.ports import Clock
+from firmware_py.ports.learned import Learned
+from firmware_py.ports.midi import CONTROL_CHANGE, KIND, MESSAGE_BYTES, SCAN_EVERY_S
 from firmware_py.processes.controller_values import At, Receivers
-from firmware_py.processes.controllers import SCAN_EVERY_S, Edges, Inputs
-from firmware_py.processes.feedback import CONTROL_CHANGE, MESSAGE_BYTES
+from firmware_py.processes.controllers import Edges, Inputs
 from kelly_edge.contract import KNOBS_DTYPE
 from kelly_edge.errors import KellyError
 
@@ -36,7 +36,7 @@ class Hand(Protocol):
 
 
 class PanicStage:
-    """One ``step()`` takes in what was asked and says whether the box must be silent.
+    """One ``step()`` reads the requests and decides whether the box must be silent.
 
     Parameters
     ----------
@@ -45,19 +45,19 @@ class PanicStage:
     """
 
     def __init__(
-        self, board: Board, clock: Clock, button: Hand | None = None, controller: Hand | None = None
+        self, ends: Ends, clock: Clock, button: Hand | None = None, controller: Hand | None = None
     ) -> None:
-        self._ring = board.rings["panic"]
-        self._knobs_cell = board.cells["knobs"]
-        self._cell = board.cells["panic"]
+        self._ring = ends.ring_to_read("panic")
+        self._knobs_cell = ends.cell_to_read("knobs")
+        self._cell = ends.cell_to_write("panic")
         self._clock = clock
         self._button = button
         self._controller = controller
         self._command = np.zeros((), COMMAND_DTYPE)
         self._knobs = np.zeros((), KNOBS_DTYPE)
         self._record: NDArray[Any] = np.zeros((), PANIC_DTYPE)
-        # Of a guardian before this one: a panic goes on, and what was asked meanwhile is obeyed.
-        self._cell.read(self._record)
+        # Left by an earlier guardian: its panic goes on, and requests made meanwhile are obeyed.
+        ends.cell_to_read("panic").read(self._record)
         self.n_panics = 0
 
     @property
@@ -66,7 +66,7 @@ class PanicStage:
         return bool(self._record["is_on"])
 
     def step(self) -> None:
-        """Take in what was asked."""
+        """Read the requests."""
         now_s, record = self._clock.now_s(), self._record
         while self._ring.read(self._command):
             if self._command["what"] in (PANIC, RESUME):
@@ -124,7 +124,7 @@ class PanicController:
             self._learn()
         n_asked = 0
         for port, message in self._inputs.receive():
-            if len(message) == MESSAGE_BYTES and message[0] & 0xF0 == CONTROL_CHANGE:
+            if len(message) == MESSAGE_BYTES and message[0] & KIND == CONTROL_CHANGE:
                 taken = self._receivers.take(port, message, now_s)
                 if taken is not None and taken[0] == PANIC_CONTROL and isinstance(taken[1], At):
                     n_asked += self._edges.is_edge(port, taken[1].as_7_bit)

@@ -4,17 +4,17 @@ from typing import Final
 
 import numpy as np
 
-from firmware_py.board import PANIC_DTYPE
-from firmware_py.channels import Cell
+from firmware_py.board.channels import CellReader
+from firmware_py.board.map import PANIC_DTYPE
 
 GUARDIAN_STALLED_S: Final = 0.2
-"""A guardian that gave no sign for so long stands still; its steps are 10 ms apart."""
+"""After this time without a sign of life the guardian counts as hung; its steps are 10 ms apart."""
 
 
 class PanicWatch:
     """What the ``panic`` cell asks of a process that sounds."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: CellReader) -> None:
         self._cell = cell
         self._record = np.zeros((), PANIC_DTYPE)
         self._n_beats = 0

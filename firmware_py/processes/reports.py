@@ -1,6 +1,6 @@
 """Part of ``control``: reports what every process counted, each outlet at its own pace.
 
-The real-time processes only count; whatever may wait for a disk or a daemon happens here.
+The real-time processes only count; all work that may wait for a disk or a daemon happens here.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import CELLS, Board
-from firmware_py.devices.ports import Clock, Outlet
-from firmware_py.telemetry import COUNTERS, TIMES_DTYPE, Report, as_dict, new_counters
+from firmware_py.board.map import CELLS, Ends
+from firmware_py.board.telemetry import COUNTERS, TIMES_DTYPE, Report, as_dict, new_counters
+from firmware_py.ports import Clock, Outlet
 
 TIMES = tuple(name for name, spec in CELLS.items() if spec.dtype == TIMES_DTYPE)
 
@@ -33,8 +33,8 @@ class ReportStage:
     outlets: each with its pace in seconds.
     """
 
-    def __init__(self, board: Board, clock: Clock, outlets: Sequence[tuple[Outlet, float]]) -> None:
-        self._board = board
+    def __init__(self, ends: Ends, clock: Clock, outlets: Sequence[tuple[Outlet, float]]) -> None:
+        self._ends = ends
         self._clock = clock
         now_s = clock.now_s()
         self._outlets = [Due(outlet, every_s, now_s + every_s) for outlet, every_s in outlets]
@@ -63,14 +63,13 @@ class ReportStage:
 
     def report(self, now_s: float, is_up: bool = True) -> Report:
         """What every process counted so far."""
-        cells = self._board.cells
         counters = {}
         for process, record in self._counters.items():
-            if cells[f"telemetry_{process}"].read(record):
+            if self._ends.cell_to_read(f"telemetry_{process}").read(record):
                 counters[process] = as_dict(record)
         times: dict[str, NDArray[np.void]] = {}
         for name in TIMES:
             record = np.zeros((), TIMES_DTYPE)
-            if cells[name].read(record):
+            if self._ends.cell_to_read(name).read(record):
                 times[name] = record
         return Report(now_s, counters, times, is_up)

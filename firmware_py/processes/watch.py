@@ -6,36 +6,22 @@ from typing import Final
 
 import numpy as np
 
-from firmware_py.board import Board
-from firmware_py.devices.ports import Clock, Journal
-from firmware_py.telemetry import COUNTERS, TIMES_DTYPE, new_counters, summary_ms
+from firmware_py.board.map import Ends
+from firmware_py.board.telemetry import COUNTERS, FAULTS, TIMES_DTYPE, new_counters, summary_ms
+from firmware_py.ports import Clock, Journal
 
 LOOK_EVERY_S: Final = 1.0
 LOG_EVERY_S: Final = 10.0
 LONGEST_PAUSE_S: Final = 60.0
-"""A fault that goes on is told of after twice as long each time, up to this: the journal is no flood."""
-FAULTS: Final = {
-    "audio": ("n_capture_xruns", "n_playback_xruns", "n_late_blocks", "n_capture_dropped"),
-    "dsp": ("n_blocks_dropped", "n_heard_dropped"),
-    "composer": (
-        "n_short_context",
-        "n_continuation",
-        "n_rest",
-        "n_late_bars",
-        "n_notes_dropped",
-        "n_bars_dropped",
-    ),
-    "midi": ("n_late", "n_stale", "n_panics", "n_guardian_stalls", "n_played_dropped"),
-}
-"""Counters a person is told of when they rise."""
+"""A fault that goes on is told of after twice as long each time, up to this: no flood in the journal."""
 TIMES: Final = (*(f"times_{process}" for process in COUNTERS), "send_error")
 
 
 class WatchStage:
     """One ``step()`` looks once a second, whatever the pace of its loop."""
 
-    def __init__(self, board: Board, journal: Journal, warn: Callable[[str], None], clock: Clock) -> None:
-        self._board = board
+    def __init__(self, ends: Ends, journal: Journal, warn: Callable[[str], None], clock: Clock) -> None:
+        self._ends = ends
         self._journal = journal
         self._warn = warn
         self._clock = clock
@@ -57,7 +43,7 @@ class WatchStage:
             self._log_times(now_s)
 
     def close(self) -> None:
-        """Tell what was not told yet, and log the times once more."""
+        """Report the remaining faults, and log the times once more."""
         self._tell_faults(math.inf)
         self._log_times(self._clock.now_s())
 
@@ -66,7 +52,7 @@ class WatchStage:
             if now_s < self._silent_until_s[process]:
                 continue
             counters, seen = self._counters[process], self._seen[process]
-            self._board.cells[f"telemetry_{process}"].read(counters)
+            self._ends.cell_to_read(f"telemetry_{process}").read(counters)
             # A process that was started again counts from 0.
             risen = [
                 f"{name} +{int(counters[name]) - int(seen[name])}"
@@ -82,7 +68,7 @@ class WatchStage:
 
     def _log_times(self, now_s: float) -> None:
         for name in TIMES:
-            if self._board.cells[name].read(self._times):
+            if self._ends.cell_to_read(name).read(self._times):
                 self._journal.record(
                     {"kind": "times", "time_s": round(now_s, 3), "of": name, **summary_ms(self._times)}
                 )

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from firmware_py.runtimes.tflite import TfliteStep
 from kelly_edge.errors import ArtefactError
-from kelly_edge_text.printed import printed
+from kelly_edge.shared.printed import printed
 
 MANIFEST: Final = "manifest.yaml"
 REMEDY: Final = "install the shipped models again"
@@ -33,7 +33,7 @@ DAMAGE: Final = (
     KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, EOFError,
     OSError, yaml.YAMLError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-"""What damaged entries and files raise in whoever believes them."""
+"""Exceptions that reading a damaged entry or file may raise."""
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def undamaged(path: Path) -> Iterator[None]:
 
 
 def search_folders(explicit: str = "") -> list[tuple[str, Path]]:
-    """The folders models are looked for in, with what each is, in order."""
+    """The folders searched for models, in order, each with its description."""
     data_home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     folders = [
         ("release", Path(os.environ.get("KELLY_EDGE_RELEASE", "/opt/kelly-edge/current")) / "models"),

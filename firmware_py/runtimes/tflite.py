@@ -2,7 +2,7 @@
 
 The two runtimes share the interpreter's interface but not their arithmetic: the same file gives
 different (each deterministic) outputs in them, and some files that one loads make the other compute
-garbage without a word. Hence golden vectors per (model, runtime), see ``artefacts``.
+garbage without any error. Hence golden vectors per (model, runtime), see ``artefacts``.
 """
 
 import ctypes
@@ -49,10 +49,10 @@ class TfliteStep:
     Attributes
     ----------
     inputs, outputs: names of the tensors that are not state, in the file's order.
-    arguments: an array an input, for who fills them without ``step``.
+    arguments: one array per input, for callers that fill them without ``step``.
     invoke: the runtime's: ``results`` and the next state from ``arguments`` and the state.
     carried: (state, next state) as bytes; who invokes copies each second into its first.
-    results: an array an output: the runtime's own memory, overwritten by every step.
+    results: one array per output: the runtime's own memory, overwritten by every step.
     """
 
     def __init__(self, model: bytes, runtime: str, state: Sequence[tuple[str, str]] = ()) -> None:

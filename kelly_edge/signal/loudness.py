@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kelly_edge.contract import SAMPLE_RATE_HZ
 
-FLOOR_DB: Final = -80.0
+LOUDNESS_FLOOR_DB: Final = -80.0
 WINDOW: Final = 1_024
 """Samples of the Hann-weighted mean: 21 ms, most of a period of the lowest note."""
 WEIGHTING_DELAY: Final = 2
@@ -74,13 +74,13 @@ class LoudnessMeter:
         self._power = np.zeros(WINDOW)
         window = np.hanning(WINDOW + 2)[1:-1]
         self._window = window / window.sum()
-        self.loudness_db = FLOOR_DB
+        self.loudness_db = LOUDNESS_FLOOR_DB
 
     def reset(self) -> None:
         """Silence before."""
         self._state[:] = 0.0
         self._power[:] = 0.0
-        self.loudness_db = FLOOR_DB
+        self.loudness_db = LOUDNESS_FLOOR_DB
 
     def push(self, hop: NDArray[np.float32]) -> None:
         """Take float32 [256]; NaN and infinities count as silence."""
@@ -88,4 +88,4 @@ class LoudnessMeter:
         if not math.isfinite(power):
             self.reset()
             return
-        self.loudness_db = max(FLOOR_DB, 10.0 * math.log10(max(power, 1e-12)))
+        self.loudness_db = max(LOUDNESS_FLOOR_DB, 10.0 * math.log10(max(power, 1e-12)))

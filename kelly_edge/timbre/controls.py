@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from kelly_edge.contract import F0_MIN_HZ, N_HARMONICS, N_NOISE_BANDS, SAMPLE_RATE_HZ
+from kelly_edge.signal.loudness import LOUDNESS_FLOOR_DB
 
 Float32 = NDArray[np.float32]
 BAND_LIMIT_HZ: Final = 11_500.0
@@ -26,7 +27,6 @@ N_RAW: Final = 1 + N_HARMONICS + N_NOISE_TRAINED
 """Raw outputs of a decoder: amplitude, harmonics, noise bands."""
 NOISE_BIAS: Final = -5.0
 """Added to the raw noise, so that an untrained decoder is nearly free of noise."""
-LOUDNESS_FLOOR_DB: Final = -80.0
 LOG_10: Final = math.log(10.0)
 
 

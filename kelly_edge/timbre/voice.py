@@ -14,13 +14,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from kelly_edge.contract import HOP_RATE_HZ, HOP_SIZE, N_HARMONICS, SAMPLE_RATE_HZ
-from kelly_edge.signal.loudness import LoudnessMeter
-from kelly_edge.timbre.controls import LOUDNESS_FLOOR_DB, Controls
+from kelly_edge.signal.loudness import LOUDNESS_FLOOR_DB, LoudnessMeter
+from kelly_edge.timbre.controls import Controls
 from kelly_edge.timbre.synth import Synth
 
 Float32 = NDArray[np.float32]
 DELAY: Final = LoudnessMeter.delay_samples
-"""Samples the sound comes after what it answers, once a hop is there. Within a hop the levels move linearly
+"""Samples by which the sound follows its cause, once a hop is complete. Within a hop levels move linearly
 from one reading of the loudness to the next, which are a hop apart: that adds nothing on average."""
 CROSS_FADE_HOPS: Final = 24
 """128 ms from one voice to another."""
@@ -136,7 +136,7 @@ class Voice:
     def process(
         self, hop: Float32, out: Float32, f0_hz: float, confidence: float, loudness_db: float
     ) -> None:
-        """Answer ``hop`` (float32 [256]) into ``out``; the rest is what was heard up to its end."""
+        """Answer ``hop`` (float32 [256]) into ``out``; the other arguments are the readings at its end."""
         self._turn_gate(f0_hz, confidence, loudness_db)
         self._wet(out, loudness_db if math.isfinite(loudness_db) else LOUDNESS_FLOOR_DB)
         dry = self._dry
@@ -210,7 +210,7 @@ def _mix(controls: Controls, other: Controls, share: float) -> None:
 
 
 def _tilt(controls: Controls, octaves: Float32, brightness: float) -> None:
-    """Tilt the distribution by ``brightness`` times 6 dB an octave; the sum stays what it was."""
+    """Tilt the distribution by ``brightness`` times 6 dB an octave; the sum stays the same."""
     harmonics = controls.harmonic_distribution
     before = float(harmonics.sum())
     harmonics *= np.exp(np.float32(brightness * TILT_DB_PER_OCTAVE / 20.0 * math.log(10.0)) * octaves)

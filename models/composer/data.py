@@ -52,7 +52,7 @@ from kelly_edge.music.compound_word import (
     encode,
 )
 from kelly_edge.music.known_runs import interval_hashes
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 
 Floats = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ import torch
 
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.music.compound_word import N_FAMILIES
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.composer.data import load_tokens
 from models.composer.network import Composer
 from models.composer.sequences import OCTAVE_SHIFTED, SIZES, TAUGHT_FILES, Drawn, taught_folder

@@ -34,7 +34,7 @@ from kelly_edge.music.compound_word import COLUMN, NOTE, PITCH, SAMPLED, TYPE, R
 from kelly_edge.music.generator import Generator, SamplingSettings, Target
 from kelly_edge.music.known_runs import interval_hashes
 from kelly_edge.music.sampling import HEAD, PARENT_SLOTS
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.composer.data import (
     Notes,
     data_folder,

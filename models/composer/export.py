@@ -27,12 +27,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from firmware_py.devices.output import refuse_to_overwrite
+from firmware_py.devices.files.output import refuse_to_overwrite
 from firmware_py.runtimes.onnx import RUNTIME, OnnxComposer, stream_rows
 from kelly_edge.errors import ArtefactError, KellyError
 from kelly_edge.music.compound_word import FAMILIES, N_FAMILIES, SAMPLED, Rows
 from kelly_edge.music.known_runs import KnownRuns
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.composer.data import load_tokens, training_runs
 from models.composer.network import Composer
 from models.composer.train import load_model

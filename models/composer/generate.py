@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from firmware_py.devices.output import refuse_to_overwrite
+from firmware_py.devices.files.output import refuse_to_overwrite
 from firmware_py.runtimes.artefacts import load
 from firmware_py.runtimes.onnx import OnnxComposer, open_composer
 from kelly_edge.contract import QUADRANTS
 from kelly_edge.errors import ArtefactError, ConfigError, KellyError, OutputError
 from kelly_edge.music.generator import Bar, Generator, SamplingSettings, Target
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 
 QUADRANT_SIGNS = dict(zip(QUADRANTS, ((1, 1), (-1, 1), (-1, -1), (1, -1)), strict=True))
 NEAR, FAR = 0.2, 1.0

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board import memory_board
-from firmware_py.composer_models import new_generator
+from firmware_py.board.map import memory_board
 from firmware_py.devices.offline import VirtualClock
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.runtimes.onnx import OnnxComposer
+from firmware_py.wiring.composer_models import new_generator
 from kelly_edge.config import EmotionSettings, EnvelopeSettings, Settings
-from kelly_edge.contract import EMOTION_RATE_HZ, HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, PROGRAMMES
+from kelly_edge.contract import EMOTION_RATE_HZ, HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, Programme
 from kelly_edge.music.envelope import DENSITY_WINDOW_S
 
 Change = tuple[float, float, float]
@@ -33,11 +33,11 @@ def perform(
 ) -> NDArray[Any]:
     """Notes (NOTE_DTYPE [n], by onset) of ``seconds`` of play to somebody who plays on and on in C."""
     board, clock = memory_board(), VirtualClock()
-    stage = ComposerStage(board, settings, new_generator(settings, network), clock)
+    stage = ComposerStage(board.ends("composer"), settings, new_generator(settings, network), clock)
     heard, knobs, note = (np.zeros((), dtype) for dtype in (HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE))
     heard["presence"] = heard["confidence"] = 1.0
     heard["tonic"], heard["mode"] = 0, -1
-    knobs["programme"] = PROGRAMMES.index("hold")
+    knobs["programme"] = Programme.HOLD
     held, ahead = EmotionSettings(), deque(sorted(changes))
     notes = []
     for group in range(round(seconds * EMOTION_RATE_HZ)):

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.music.compound_word import COLUMN, FAMILIES, NOTE, SAMPLED, TYPE, Rows
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.composer.data import load_tokens
 from models.composer.muon import Muon
 from models.composer.network import Composer, NetworkConfig, row_losses

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kelly_edge.errors import DataError, KellyError
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion import data
 from models.emotion.evaluate import RUNTIMES, decide, open_network
 

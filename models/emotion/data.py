@@ -24,7 +24,7 @@ from scipy.signal import fftconvolve
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.emotion.features import LIMIT, FeatureExtractor
 from kelly_edge.errors import DataError, KellyError
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion import strings
 from models.emotion.acoustics import Treatment, add_noise, microphone, place, read_audio, wet
 from models.emotion.arrange import ARRANGEMENTS, arrange

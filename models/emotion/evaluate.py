@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.devices.output import refuse_to_overwrite
+from firmware_py.devices.files.output import refuse_to_overwrite
 from firmware_py.runtimes.artefacts import load as load_artefact
 from firmware_py.runtimes.emotion_network import TfliteEmotion
 from firmware_py.runtimes.rtneural import open_rtneural
@@ -29,7 +29,7 @@ from kelly_edge.emotion.circumplex import EmotionEstimate, clip_decision
 from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.errors import ArtefactError, DataError, KellyError
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion import data
 from models.emotion.acoustics import read_audio
 

@@ -21,11 +21,11 @@ from firmware_py.runtimes.rtneural import RtneuralEmotion, weights_in
 from firmware_py.runtimes.tflite import RUNTIME_MODULES
 from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.errors import DataError, KellyError
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion.data import default_cache, emopia, feature_path, load, parse_condition
 from models.emotion.evaluate import state_pairs
 from models.emotion.network import N_HIDDEN, EmotionLstm, calibrated, load_run, rtneural
-from models.shipping import SHIPPED, ship, stream_tflite, tflite_golden
+from models.shipping import SHIPPED, refuse_to_ship_onto, ship, stream_tflite, tflite_golden
 
 Float32 = NDArray[np.float32]
 MIN_COSINE: Final = 0.99
@@ -250,6 +250,8 @@ def main(argv: list[str] | None = None) -> int:
         stream = stream_of(args.cache, args.condition or ["fluid-0"], 1)
         print(json.dumps(export_float(stream, args.tensorflow, args.out), indent=2))
         return 0
+    sources = [*args.run.glob("*"), *(path for path in (args.metrics, args.calibration) if path)]
+    refuse_to_ship_onto(sources, ["emotion_model"], args.out)
     metrics = json.loads(args.metrics.read_text(encoding="utf-8")) if args.metrics else {}
     network = load_run(args.run)
     if args.calibration:

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from firmware_py.devices.output import refuse_to_overwrite
+from firmware_py.devices.files.output import refuse_to_overwrite
 from kelly_edge.emotion.circumplex import clip_log_odds, posterior_of
 from kelly_edge.emotion.vector import slice_of
 from kelly_edge.errors import ConfigError, KellyError
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion.augment import Augmentation, augment, font_shifts
 from models.emotion.data import Clip, default_cache, emopia, feature_path, load, parse_condition
 from models.emotion.linear import linear_log_odds

@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from firmware_py.devices.output import refuse_to_overwrite
+from firmware_py.devices.files.output import refuse_to_overwrite
 from kelly_edge.emotion.circumplex import SIGNS, clip_log_odds, estimate_of, posterior_of
 from kelly_edge.errors import DataError, KellyError
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion.data import Clip, default_cache, emopia, parse_condition
 from models.emotion.evaluate import Prediction, scores
 from models.emotion.network import EmotionLstm, run_clips

@@ -16,13 +16,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.wiring import Models, Offline, open_models
+from firmware_py.wiring.offline import Models, Offline, open_models
 from kelly_edge.config import Settings
 from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.rhythm.beat import BeatTracker
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.ensemble import harmony, rhythm
 from models.ensemble.measures import Family, Party, chance_of, player_of, with_interval
 from models.ensemble.songs import CONDITIONS, Song, cache_folder, load_song, song_list, sound_of

@@ -34,7 +34,7 @@ from kelly_edge.rhythm.evidence import (
     harmony_inputs,
 )
 from kelly_edge.rhythm.pulse import HARMONY_LAG, N_BINS
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.ensemble.songs import CONDITIONS, Song, cache_folder, load_songs, song_list, sound_of
 
 Float32 = NDArray[np.float32]

@@ -21,7 +21,7 @@ from kelly_edge.contract import GROUP_S, N_CHORDS, N_PITCH_CLASSES
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.harmony.chords import N_QUALITIES, NO_CHORD, transposed
 from kelly_edge.harmony.hearing import RELATIVE_MAJOR, view
-from kelly_edge_commands import Parser, command, path_argument
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.ensemble.fit import heard_of
 from models.ensemble.harmony import ACCIDENTALS, LETTERS, as_triad, chords_of
 from models.ensemble.songs import CONDITIONS, cache_folder, load_song, song_list, sound_of

@@ -28,12 +28,12 @@ from firmware_py.runtimes.tflite import RUNTIME_MODULES
 from firmware_py.runtimes.voice_decoder import TfliteDecoder
 from kelly_edge.contract import HOP_RATE_HZ, HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.errors import KellyError
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from kelly_edge.signal.loudness import LoudnessMeter
 from kelly_edge.signal.pitch import PitchTracker
 from kelly_edge.timbre.controls import Controls, decoder_inputs, fill_controls
 from kelly_edge.timbre.synth import Synth
 from kelly_edge.timbre.voice import DELAY, Decoder
-from kelly_edge_commands import Parser, command, path_argument
 from models.timbre.data import VOICED, Take, analyse, read_48, recordings, sounds
 from models.timbre.network import CONFIGS, HOP, RATE_HZ, DecoderNetwork, multi_scale_spectral_loss
 from models.timbre.train import load as load_network

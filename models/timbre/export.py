@@ -17,8 +17,16 @@ from numpy.typing import NDArray
 
 from firmware_py.runtimes.tflite import RUNTIME_MODULES
 from kelly_edge.errors import DataError, KellyError
-from kelly_edge_commands import Parser, command, path_argument
-from models.shipping import SHIPPED, set_alias, ship, stream_tflite, tflite_golden, tflite_tensors
+from kelly_edge.shared.command_line import Parser, command, path_argument
+from models.shipping import (
+    SHIPPED,
+    refuse_to_ship_onto,
+    set_alias,
+    ship,
+    stream_tflite,
+    tflite_golden,
+    tflite_tensors,
+)
 from models.timbre.data import SOURCES, joined, takes
 from models.timbre.evaluate import evaluate
 from models.timbre.network import CONFIGS, DecoderNetwork, multi_scale_spectral_loss, synthesise
@@ -97,7 +105,7 @@ def _loss(raw: Float32, f0_hz: Float32, sound: Float32) -> float:
 
 
 def _credit(voice: str, audio: Path | None) -> tuple[str, str]:
-    """Licence of what a voice was learned from, and what that was."""
+    """Licence of a voice's training data, and what that was."""
     if audio is not None or voice not in SOURCES:
         return "that of the recordings", "recordings of its maker's own"
     source = SOURCES[voice]
@@ -239,6 +247,8 @@ def main() -> int:
         "--out", type=path_argument, default=SHIPPED, help="folder of models (default: those shipped)"
     )
     args = parser.parse_args()
+    sources = [path for path in (args.checkpoint, args.reference) if path]
+    refuse_to_ship_onto(sources, [f"ddsp_{args.voice}", "ddsp_model"], args.out)
     made = (args.voice, args.audio, args.checkpoint, args.config, args.tensorflow)
     export(*made, args.reference, args.out)
     return 0

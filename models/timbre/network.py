@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kelly_edge.contract import N_HARMONICS, N_NOISE_BANDS, SAMPLE_RATE_HZ
-from kelly_edge.signal.loudness import a_weighting_filter
+from kelly_edge.signal.loudness import LOUDNESS_FLOOR_DB, a_weighting_filter
 from kelly_edge.timbre.controls import BAND_LIMIT_HZ, LOG_10, N_NOISE_TRAINED, N_RAW, NOISE_BIAS
 from models.timbre.bank import HarmonicBank
 
@@ -96,7 +96,7 @@ def synthesise(raw: Tensor, f0_hz: Tensor) -> Tensor:
 FFT_SIZES: Final = (2_048, 1_024, 512, 256, 128, 64)
 LOUDNESS_FFT: Final = 512
 """Its hops are those of the controls, and its length that of the loudness meter's window."""
-LOUDNESS_FLOOR_DB, SOUNDING_DB = -80.0, -60.0
+SOUNDING_DB: Final = -60.0
 LOUDNESS_WEIGHT: Final = 0.05
 """Of a decibel in the loss: 3 dB count as much as a sixth of the spectral loss of a good voice."""
 

@@ -26,8 +26,8 @@ from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from kelly_edge.contract import F0_MAX_HZ, F0_MIN_HZ, HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.errors import DataError, KellyError
+from kelly_edge.shared.command_line import Parser, command
 from kelly_edge.signal.pitch import LONG, PitchTracker
-from kelly_edge_commands import Parser, command
 from models.timbre.pitch_sounds import CURVES, PLAYERS, KnownSound, known_sounds, noisy
 
 Float64 = NDArray[np.float64]
@@ -134,7 +134,7 @@ class Judged:
 
 def judge(known: KnownSound, sound: Float64, tracker: Callable[[NDArray[np.float32]], Heard]) -> Judged:
     """``sound`` (``known``'s, maybe in noise) heard, and laid on the reference."""
-    # Silence after, for what a tracker that looks back says late; none of it is judged.
+    # Silence after it, for trackers that look back and answer late; none of it is judged.
     padded = np.concatenate([sound, np.zeros(2 * WINDOW)]).astype(np.float32)
     heard = tracker(padded)
     at = np.arange(SETTLED, len(sound), HOP_SIZE)

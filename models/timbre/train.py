@@ -17,8 +17,8 @@ from torch import Tensor
 
 from kelly_edge.contract import N_HARMONICS
 from kelly_edge.errors import DataError, KellyError
+from kelly_edge.shared.command_line import Parser, command, path_argument
 from kelly_edge.timbre.controls import decoder_inputs
-from kelly_edge_commands import Parser, command, path_argument
 from models.timbre.data import Take, joined, takes
 from models.timbre.network import (
     CONFIGS,

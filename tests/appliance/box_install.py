@@ -34,6 +34,8 @@ midi:
   outputs: ["f_midi*"]
   inputs: ["f_midi*"]
 """
+BOX_PYTHON: Final = "3.11"
+"""Of bookworm, which the virtual box runs."""
 PATIENCE: Final = {"ready_s": 180, "steady_s": 5}
 """Seconds the installer waits: one core of 1,000 MIPS loads five processes in turn."""
 
@@ -46,7 +48,8 @@ def build_bundle() -> Path:
     if not key.exists():
         run(*deploy, "keys", cwd=PROJECT)
     shutil.rmtree(cache_folder() / "bundle", ignore_errors=True)
-    text = run(*deploy, "build", "--out", cache_folder() / "bundle", "--cache", cache, cwd=PROJECT)
+    out = cache_folder() / "bundle"
+    text = run(*deploy, "build", "--python", BOX_PYTHON, "--out", out, "--cache", cache, cwd=PROJECT)
     return Path(text.splitlines()[-1])
 
 
@@ -84,6 +87,8 @@ systemctl enable -q {" ".join(ENABLED)}
 """
 """What `deploy provision` and `deploy push` do over a network."""
 SWITCH: Final = f"{PROGRAM} switch {{release}}"
+INSTALLS_WITHIN_S: Final = 14_400.0
+"""Of this host's seconds: 20 minutes with a core for itself."""
 UNPROVED: Final = "release-0-unproved.qcow2"
 
 
@@ -105,9 +110,11 @@ def install(box: Path) -> Path:
         machine.wait_for_ssh()
         # What ran before would only slow the installation down.
         machine.ssh("systemctl stop kelly-edge.target kelly-edge-safe.service", check=False)
-        print(machine.ssh(UNPACK.format(release=bundle.name), timeout_s=5400), file=sys.stderr)
+        print(machine.ssh(UNPACK.format(release=bundle.name), timeout_s=INSTALLS_WITHIN_S), file=sys.stderr)
         try:
-            print(machine.ssh(SWITCH.format(release=bundle.name), timeout_s=5400), file=sys.stderr)
+            print(
+                machine.ssh(SWITCH.format(release=bundle.name), timeout_s=INSTALLS_WITHIN_S), file=sys.stderr
+            )
         except BoxError as error:
             # What is unpacked is kept for the next try.
             text = machine.ssh(

@@ -82,7 +82,7 @@ def power_on(session_disk: Path, box: Path, recording: Path) -> PowerOn:
         ports, release = machine.ssh("aconnect -l"), instrument.journal(BOOT)
         machine.put(recording, MUSIC)
         since_s = instrument.now_s()
-        machine.ssh(PLAY, timeout_s=3600)
+        machine.ssh(PLAY)
         instrument.wait_for_music(since_s)
         machine.save(PLAYING)
         machine.ssh(STOP)

@@ -17,7 +17,7 @@ SEEDS = range(N_CUTS)
 
 WRITE = f"""
 import itertools, pathlib
-from firmware_py.devices.kept import replace_file
+from firmware_py.devices.files.kept import replace_file
 path = pathlib.Path("{CONFIG}")
 old = path.read_text()
 for n in itertools.count():
@@ -26,7 +26,8 @@ for n in itertools.count():
 """
 LEARN = f"""
 import itertools, pathlib
-from firmware_py.devices.learned_controls import Learned, store_controls, with_control
+from firmware_py.devices.files.learned_controls import store_controls, with_control
+from firmware_py.ports.learned import Learned
 path, controls = pathlib.Path("{CONTROLS}"), ()
 for n in itertools.count():
     new = Learned(("valence", "arousal", "density")[n % 3], f"f_midi {{n}}", n % 16, n % 120)

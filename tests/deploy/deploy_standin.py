@@ -23,8 +23,6 @@ def write_project(folder: Path, behaviour: str = "good", note: str = "") -> Proj
         "pyproject.toml": '[project]\nname = "kelly-edge"\nversion = "0.1.0"\n',
         "config.yaml": "audio: {}\n",
         "kelly_edge/__init__.py": f'"""{note}"""\n',
-        "kelly_edge_commands/__init__.py": "",
-        "kelly_edge_text/__init__.py": "",
         "firmware_py/__init__.py": "",
         "firmware_py/__main__.py": MAIN.read_text().replace("@BEHAVIOUR@", behaviour),
         "firmware_py/demo/demo.txt": "a demo\n",

@@ -110,7 +110,7 @@ def run(process):
         notify("READY=1")
     while True:
         notify("WATCHDOG=1")
-        time.sleep(0.03)
+        time.sleep(0.1)
         count(process, start_s)
 
 

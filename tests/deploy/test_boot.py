@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy.boards import TABLE, Board, find_board, read_boards
 from deploy.boot import (
     BEGIN,
     CONFIG,
@@ -23,7 +22,8 @@ from deploy.boot import (
     write_command,
 )
 from deploy.errors import DeployError
-from firmware_py.devices.gpio import HEADERS
+from firmware_py.devices.gpio.pins import HEADERS
+from kelly_edge.shared.boards import TABLE, Board, find_board, read_boards
 
 PI_OS = """# For more options and information see
 # http://rptl.io/configtxt

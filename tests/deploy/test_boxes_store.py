@@ -10,14 +10,23 @@ from pathlib import Path
 import pytest
 from deploy_courier import Courier, Push, status, wait_for_switch, wait_until_judged
 from deploy_standin import build_standin
-from nspawn import Machine, base_tree, inventory, machine_of
+from nspawn import Machine, base_tree, inventory, machine_of, python_of
 
 from deploy.bundle import Bundle, make_keys
 
 pytestmark = pytest.mark.boxes
-LIBRARY = "venv/lib/python3.11/site-packages/library/data.bin"
 ROT = "printf '\\\\377' | dd of={path} bs=1 seek=5000 conv=notrunc status=none && sync"
 """In place: the file keeps its size, and every release that shares it holds it."""
+
+
+def _site() -> str:
+    """Where a release of the boxes keeps its packages."""
+    return f"venv/lib/python{python_of(base_tree())}/site-packages"
+
+
+def _library() -> str:
+    """A file that releases share."""
+    return f"{_site()}/library/data.bin"
 
 
 def _playing(courier: Courier, box: Machine) -> Bundle:
@@ -32,7 +41,7 @@ def test_a_rotten_byte_is_found_by_the_daily_inspection_and_mended_by_a_push(
 ) -> None:
     box = machines[0]
     before, bundle = _playing(courier, box), _playing(courier, box)
-    releases = [f"/opt/kelly-edge/releases/{b.manifest.release}/{LIBRARY}" for b in (before, bundle)]
+    releases = [f"/opt/kelly-edge/releases/{b.manifest.release}/{_library()}" for b in (before, bundle)]
     assert "kelly-edge-inspect.timer" in box.ssh("systemctl list-timers --all --no-legend").stdout
     box.ssh("systemctl start kelly-edge-inspect.service")
     assert status(box)["is_healthy"]
@@ -62,7 +71,7 @@ def test_a_push_notices_a_rotten_byte_that_nobody_noticed_before(
 ) -> None:
     box = machines[0]
     bundle = _playing(courier, box)
-    box.ssh(ROT.format(path=f"/opt/kelly-edge/releases/{bundle.manifest.release}/{LIBRARY}"))
+    box.ssh(ROT.format(path=f"/opt/kelly-edge/releases/{bundle.manifest.release}/{_library()}"))
     assert status(box)["is_healthy"]
     code, text = courier.run("push", "box0", bundle=bundle)
     assert code == 0, text
@@ -75,7 +84,7 @@ def test_a_push_notices_a_rotten_byte_that_nobody_noticed_before(
     [
         "rm {release}/venv/bin/python3",
         ": > {release}/venv/bin/kelly-edge",
-        "echo import os > {release}/venv/lib/python3.11/site-packages/evil.pth",
+        "echo import os > {release}/{site}/evil.pth",
         "cp /etc/hostname {release}/system/systemd/system/kelly-edge-evil.service",
     ],
 )
@@ -85,7 +94,7 @@ def test_what_the_manifest_does_not_name_is_left_at_boot_and_mended_by_a_push(
     box = machines[0]
     before, bundle = _playing(courier, box), _playing(courier, box)
     release = f"/opt/kelly-edge/releases/{bundle.manifest.release}"
-    box.ssh(f"{change.format(release=release)}; sync")
+    box.ssh(f"{change.format(release=release, site=_site())}; sync")
     box.cut_power()
     box.boot()
     assert wait_until_judged(box)["current"] == before.manifest.release

@@ -5,13 +5,13 @@ import time
 
 import pytest
 from deploy_courier import Courier, status, wait_until_judged
-from nspawn import Machine
+from nspawn import Machine, base_tree, python_of
 
 pytestmark = pytest.mark.boxes
 N_FIRST_PUSHES = int(os.environ.get("KELLY_FIRST_PUSHES", "3"))
 FIRST_PUSHES = [round(20 * n / max(N_FIRST_PUSHES - 1, 1)) for n in range(N_FIRST_PUSHES)]
 """Seconds until the last process is READY, on a box without any release: both ends, and between them."""
-PLANTED = "/var/lib/kelly-edge/.local/lib/python3.11/site-packages/usercustomize.py"
+PLANTED = "/var/lib/kelly-edge/.local/lib/python{python}/site-packages/usercustomize.py"
 FORGET = (
     "systemctl stop kelly-edge.target kelly-edge-gadget.service; rm -rf /opt/kelly-edge/current "
     "/opt/kelly-edge/releases/* /opt/kelly-edge/store/layers/* /opt/kelly-edge/state.json "
@@ -64,7 +64,9 @@ def test_nothing_that_a_service_leaves_behind_runs_as_root(courier: Courier, mac
     box = machines[0]
     code, text = courier.run("push", "box0", bundle=courier.bundle("rude"))
     assert code == 0, text
-    assert box.ssh(f"test -s {PLANTED}", check=False).returncode == 0, "it could plant nothing"
+    assert box.ssh(f"test -s {PLANTED.format(python=python_of(base_tree()))}", check=False).returncode == 0, (
+        "it could plant nothing"
+    )
     shadow = box.ssh("stat -c '%u %a' /etc/shadow /etc/kelly-edge/allowed_signers").stdout
     box.ssh("systemctl restart kelly-edge.target")
     box.ssh("systemctl kill -s KILL 'kelly-edge@*.service'; sleep 3")

@@ -23,12 +23,12 @@ from deploy.bundle import SBOM, Bundle, describe
 from deploy.errors import DeployError
 from deploy.interpreter import here
 from deploy.layers import Member, make_layer
-from deploy.licences import licence_of
+from deploy.licences import Part, licence_of, parts_of
 from deploy.project import Project
 from deploy.sbom import bill_of_materials
 from deploy.target import TARGETS
 from deploy.wheel import make_wheel
-from deploy.wheelhouse import UNUSED, read_lock
+from deploy.wheelhouse import UNUSED, Wheel, read_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "models/shipped"
@@ -97,13 +97,51 @@ def test_every_package_of_a_box_that_is_installed_here_has_a_licence() -> None:
     assert found["soxr"].startswith("LGPL")
 
 
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["numpy.libs/libscipy_openblas64_-1b71.so"], ["OpenBLAS", "LAPACK", "libgfortran"]),
+        (
+            [
+                "numpy.libs/libopenblas64_p-r0.so",
+                "numpy.libs/libgfortran-04.so.5.0.0",
+                "numpy.libs/libquadmath-9.so.0",
+            ],
+            ["OpenBLAS", "LAPACK", "libgfortran", "libquadmath"],
+        ),
+        (["python_rtmidi./libjack-e686.so.0.1.0", "rtmidi/_rtmidi.so"], ["libjack"]),
+        (["onnxruntime/capi/libonnxruntime.so.1", "a/_core.cpython-313-aarch64-linux-gnu.so"], []),
+    ],
+)
+def test_libraries_that_a_wheel_brings_along_are_named(
+    tmp_path: Path, files: list[str], names: list[str]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.whl", "w") as archive:
+        for file in files:
+            archive.writestr(file, b"")
+    assert [part.name for part in parts_of("a", tmp_path / "a.whl")] == names
+
+
+def test_a_library_that_nobody_knows_stops_the_build(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.whl", "w") as archive:
+        archive.writestr("a.libs/libnew-1.so.2", b"")
+    with pytest.raises(DeployError, match=r"^a: what libnew-1\.so\.2 is under is not known; read it"):
+        parts_of("a", tmp_path / "a.whl")
+
+
 def test_the_bill_names_every_part_the_models_licences_and_their_data() -> None:
     layers = [layer for layer, _ in Project(ROOT).layers(here())]
     library = make_layer("numpy", "1", "site-packages", "size", {"numpy/x.py": Member(b"")}, "0" * 64)[0]
-    bill = bill_of_materials([library, *layers], "0.1", {"numpy": "BSD-3-Clause"}, SHIPPED)
+    wheel = Wheel(
+        "numpy", "1", Path("numpy.whl"), "0" * 64, "BSD-3-Clause", (Part("OpenBLAS", "BSD-3-Clause"),)
+    )
+    bill = bill_of_materials([library, *layers], "0.1", [wheel], SHIPPED)
     parts = {part["name"]: part for part in bill["components"]}
     assert set(parts) == {"numpy", *(layer.name for layer in layers)}
     assert parts["numpy"]["licenses"] == [{"expression": "BSD-3-Clause"}]
+    assert parts["numpy"]["components"] == [
+        {"type": "library", "name": "OpenBLAS", "licenses": [{"expression": "BSD-3-Clause"}]}
+    ]
     assert parts["kelly-edge"]["licenses"] == [{"expression": "MIT"}]
     assert all(part["licenses"] for part in parts.values())
     for name, model in descriptions().items():
@@ -118,7 +156,7 @@ def test_the_bill_names_every_part_the_models_licences_and_their_data() -> None:
 def test_a_model_without_licence_or_data_is_not_shipped(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text("file: one.tflite\ndata: [x]\n")
     with pytest.raises(DeployError, match="says neither licence nor data"):
-        bill_of_materials([], "1", {}, tmp_path)
+        bill_of_materials([], "1", [], tmp_path)
 
 
 def test_the_bill_stands_in_the_signed_manifest_and_beside_it(bundle: Bundle) -> None:
@@ -213,6 +251,6 @@ def test_the_wheel_says_both_licences_and_holds_models_boards_and_licence_files(
         said = Parser().parsestr(archive.read(info).decode())
     assert said["License-Expression"] == licence_expression()
     assert set(said.get_all("License-File", [])) == {"LICENSE", "LICENSE-MODELS"}
-    assert {"firmware_py/boards.yaml", "models/shipped/emotion_model.tflite"} <= names
+    assert {"kelly_edge/shared/boards.yaml", "models/shipped/emotion_model.tflite"} <= names
     assert any(name.endswith("licenses/LICENSE-MODELS") for name in names)
     assert "kelly_edge/gone.py" not in names

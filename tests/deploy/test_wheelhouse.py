@@ -22,8 +22,8 @@ from deploy.wheelhouse import Pin, build_tools, read_lock, wheelhouse
 ROOT = Path(__file__).resolve().parents[2]
 LOADED = """
 import sys
-import firmware_py.__main__, firmware_py.live, firmware_py.supervisor
-from firmware_py.wiring import Offline, open_models
+import firmware_py.__main__, firmware_py.wiring.live, firmware_py.commands.run
+from firmware_py.wiring.offline import Offline, open_models
 from kelly_edge.config import Settings
 Offline.warm_up(Settings(), open_models(Settings()))
 for module in list(sys.modules.values()):
@@ -129,7 +129,9 @@ def test_the_box_is_given_what_drives_its_devices(monkeypatch: pytest.MonkeyPatc
         asked.clear()
         with pytest.raises(Asked):
             wheelhouse(ROOT, target, here(), tmp_path, 0)
-        drives = {"gpiozero", "lgpio", "pyalsaaudio", "python-rtmidi"} - set(target.from_debian)
+        drives = {"gpiozero", "lgpio", "pyalsaaudio", "python-rtmidi", "systemd-python"} - set(
+            target.from_debian
+        )
         assert {"numpy", "onnxruntime", *drives} <= set(asked)
 
 

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import soxr
 
-from firmware_py.devices.audio_file import BLOCK_VALUES, LOUDEST, STEP_FRAMES, read_audio
+from firmware_py.devices.files.audio_file import BLOCK_VALUES, LOUDEST, STEP_FRAMES, read_audio
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import AudioFileError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware_py.devices.compiled import forget_damaged
+from firmware_py.devices.files.compiled_cache import forget_damaged
 
 ASK = """
 import numpy as np

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware_py.devices.contacts import (
+from firmware_py.ports import Edge
+from firmware_py.processes.contacts import (
     DEBOUNCE_S,
     FASTEST_EDGES_PER_S,
     LONG_S,
     STUCK_S,
     Button,
-    Edge,
     Encoder,
     Faults,
     Push,

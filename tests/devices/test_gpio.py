@@ -15,18 +15,18 @@ import pytest
 from gpiozero import Device
 from gpiozero.pins.mock import MockFactory, MockPin, MockSPIDevice
 
-from firmware_py.board import Board, memory_board
-from firmware_py.devices import gpio
-from firmware_py.devices.config_file import load_settings
-from firmware_py.devices.gpio import HOLD_BACK_S, Pins, Pots, find_chip, line_users, open_factory
+from firmware_py.board.map import Board, memory_board
+from firmware_py.board.telemetry import TIMES_DTYPE, new_counters
+from firmware_py.commands.safe import SafeStage
+from firmware_py.devices.files.config_file import load_settings
+from firmware_py.devices.gpio import pins as gpio
+from firmware_py.devices.gpio.pins import HOLD_BACK_S, Pins, Pots, find_chip, line_users, open_factory
 from firmware_py.devices.offline import ListJournal, VirtualClock
-from firmware_py.panel_parts import PanelParts, claim_pins, lamp_on, new_panel, open_panel
-from firmware_py.panic_parts import PanicButton
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.lamp import COLOURS, WATCHED, XRUN_S
 from firmware_py.processes.panel import control_pins
-from firmware_py.safe_mode import SafeStage
-from firmware_py.telemetry import TIMES_DTYPE, new_counters
+from firmware_py.wiring.panel import PanelParts, claim_pins, lamp_on, new_panel, open_panel
+from firmware_py.wiring.panic import PanicButton
 from kelly_edge.config import Settings
 from kelly_edge.contract import KNOBS_DTYPE, PROGRAMMES
 from kelly_edge.errors import DeviceError
@@ -91,9 +91,14 @@ class Rig:
         self.settings: Settings = load_settings(None, overrides)
         self.clock, self.board, self.journal = VirtualClock(), memory_board(), ListJournal()
         self.told: list[str] = []
-        self.control = ControlStage(self.board, self.settings, self.journal)
+        self.control = ControlStage(self.board.ends("control"), self.settings, self.journal)
         self.parts: PanelParts = new_panel(
-            self.settings, wires.factory, self.board, self.control, self.told.append, self.clock
+            self.settings,
+            wires.factory,
+            self.board.ends("control"),
+            self.control,
+            self.told.append,
+            self.clock,
         )
 
     def step(self, n: int = 10) -> None:
@@ -571,11 +576,13 @@ def test_a_machine_without_a_header_plays_without_a_panel(
     monkeypatch.setattr(gpio, "DEVICES", tmp_path)
     told: list[str] = []
     board = memory_board()
-    control = ControlStage(board, Settings(), ListJournal())
-    assert open_panel(Settings(), tmp_path, board, control, told.append, VirtualClock()) is None
+    control = ControlStage(board.ends("control"), Settings(), ListJournal())
+    assert (
+        open_panel(Settings(), tmp_path, board.ends("control"), control, told.append, VirtualClock()) is None
+    )
     assert told == []
     asked = load_settings(None, ["panel.chip=gpio-sim.0-node0"])
-    assert open_panel(asked, tmp_path, board, control, told.append, VirtualClock()) is None
+    assert open_panel(asked, tmp_path, board.ends("control"), control, told.append, VirtualClock()) is None
     assert told == [
         "no panel: no GPIO chip is called gpio-sim.0-node0; `gpiodetect` lists them, set panel.chip"
     ]

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from firmware_py.__main__ import main
-from firmware_py.devices.kept import replace_file, state_root
-from firmware_py.devices.learned_controls import (
+from firmware_py.devices.files.kept import replace_file, state_root
+from firmware_py.devices.files.learned_controls import (
     ControlsFile,
-    Learned,
     controls_path,
     kept_controls,
     read_controls,
     store_controls,
     with_control,
 )
-from firmware_py.runtimes.choice import Choice, stored_choice
+from firmware_py.ports.learned import Learned
+from firmware_py.wiring.choice import Choice, stored_choice
 from kelly_edge.errors import OutputError
 
 ONE = Learned("valence", "alsa:nano", 0, 21)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from firmware_py.devices.audio_file import read_audio
-from firmware_py.devices.config_file import load_settings
+from firmware_py.devices.files.audio_file import read_audio
+from firmware_py.devices.files.config_file import load_settings
 from kelly_edge.errors import KellyError
 
 N_AUDIO, N_CONFIG = 700, 300

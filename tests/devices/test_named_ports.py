@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
 
-from firmware_py.devices import named_ports
-from firmware_py.devices.named_ports import NamedPorts, connections
-from firmware_py.devices.port_names import matching, stable_name
-from firmware_py.devices.session_log import warn
+from firmware_py.devices.midi import named_ports
+from firmware_py.devices.midi.named_ports import NamedPorts, connections
+from firmware_py.devices.midi.port_names import matching, stable_name
+from firmware_py.devices.session.log import warn
 
 PIANO = "Piano:Piano MIDI 1 24:0"
 CLIENTS = """\

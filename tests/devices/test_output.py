@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from firmware_py.devices.output import JsonLines, OutputFolder, WavWriter, write_midi, write_npz
+from firmware_py.devices.files.output import JsonLines, OutputFolder, WavWriter, write_midi, write_npz
 from kelly_edge.contract import NOTE_DTYPE
 from kelly_edge.errors import OutputError
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from firmware_py.devices.kept import replace_file
-from firmware_py.devices.owner import foreign_owner
+from firmware_py.devices.files.kept import replace_file
+from firmware_py.devices.files.owner import foreign_owner
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can own files as another user")
 NOBODY = 65_534

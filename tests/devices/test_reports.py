@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from firmware_py.board import memory_board
+from firmware_py.board.map import memory_board
+from firmware_py.board.telemetry import COUNTERS, Report, Times, new_counters
+from firmware_py.devices.files.prometheus import PrometheusFile, as_text
 from firmware_py.devices.offline import ListJournal, VirtualClock
-from firmware_py.devices.prometheus import PrometheusFile, as_text
-from firmware_py.devices.session_log import LoggedReports, SessionLog
-from firmware_py.devices.systemd_journal import JournalReports, is_listening
+from firmware_py.devices.session.log import LoggedReports, SessionLog
+from firmware_py.devices.systemd.journal import JournalReports, is_listening
 from firmware_py.processes.reports import ReportStage
-from firmware_py.telemetry import COUNTERS, Report, Times, new_counters
 
 DEADLINE_S = 2e-3
 LINE = re.compile(
@@ -50,7 +50,7 @@ class Outlet:
 
 def test_each_outlet_is_told_at_its_own_pace_and_at_the_end() -> None:
     board, clock, often, seldom = memory_board(), VirtualClock(5.0), Outlet(), Outlet()
-    stage = ReportStage(board, clock, ((often, 1.0), (seldom, 10.0)))
+    stage = ReportStage(board.ends("control"), clock, ((often, 1.0), (seldom, 10.0)))
     for n in range(301):
         clock.time_s = 5.0 + n / 10
         stage.step()
@@ -63,7 +63,7 @@ def test_each_outlet_is_told_at_its_own_pace_and_at_the_end() -> None:
 def test_a_report_holds_exactly_what_was_counted() -> None:
     board, clock = memory_board(), VirtualClock()
     outlet = Outlet()
-    stage = ReportStage(board, clock, ((outlet, 1.0),))
+    stage = ReportStage(board.ends("control"), clock, ((outlet, 1.0),))
     for process in COUNTERS:
         counters = new_counters(process)
         for n, name in enumerate(counters.dtype.names or ()):
@@ -136,7 +136,7 @@ def test_a_full_disk_costs_metrics_counted_and_said_once_and_again_after_it_was_
 
     for n_faults in (3, 2):
         with monkeypatch.context() as patch:
-            patch.setattr("firmware_py.devices.kept.os.write", full)
+            patch.setattr("firmware_py.devices.files.kept.os.write", full)
             for _ in range(n_faults):
                 file.publish(a_report())
         assert (tmp_path / "kelly.prom").read_text() == old
@@ -190,7 +190,7 @@ def test_an_absent_journal_is_counted(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from firmware_py.devices.session_log import SessionLog
+from firmware_py.devices.session.log import SessionLog
 log = SessionLog(Path(sys.argv[1]))
 log.record({"kind": "first"})
 log.flush(60)

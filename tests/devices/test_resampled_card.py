@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from firmware_py.__main__ import main
-from firmware_py.devices.resampled_card import ResampledCard
+from firmware_py.devices.sound.resampled_card import ResampledCard
 from kelly_edge.config import AudioSettings
 from kelly_edge.contract import PERIOD_SIZES, SAMPLE_RATE_HZ
 from kelly_edge.latency import rate_latency, total_samples
@@ -45,7 +45,7 @@ class Card:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("firmware_py.devices.resampled_card.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("firmware_py.devices.sound.resampled_card.time.sleep", lambda seconds: None)
 
 
 def echo(samples: np.ndarray, period: int) -> tuple[Card, np.ndarray]:
@@ -85,8 +85,8 @@ def test_at_the_instrument_s_rate_nothing_is_added() -> None:
 
 def test_the_second_block_of_a_period_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("firmware_py.devices.resampled_card.time.sleep", slept.append)
-    monkeypatch.setattr("firmware_py.devices.resampled_card.time.monotonic", lambda: 5.0 + sum(slept))
+    monkeypatch.setattr("firmware_py.devices.sound.resampled_card.time.sleep", slept.append)
+    monkeypatch.setattr("firmware_py.devices.sound.resampled_card.time.monotonic", lambda: 5.0 + sum(slept))
     card = ResampledCard(Card(np.zeros(100_000, np.float32)), RATE_HZ, 128)
     block = np.zeros(128, np.float32)
     for _ in range(50):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from firmware_py.board import file_board
-from firmware_py.devices.clock import shared_clock
-from firmware_py.devices.run_dir import HeldRunDir, RunDirWatch, make_run_dir, run_dir_of
+from firmware_py.board.map import file_board
+from firmware_py.devices.files.clock import shared_clock
+from firmware_py.devices.files.run_dir import HeldRunDir, RunDirWatch, make_run_dir, run_dir_of
 from kelly_edge.errors import OutputError
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from firmware_py import loop
-from firmware_py.channels import MemoryCell
-from firmware_py.devices import service_manager
+from firmware_py.board.channels import MemoryCell
+from firmware_py.board.telemetry import TIMES_DTYPE
 from firmware_py.devices.offline import VirtualClock
-from firmware_py.devices.service_manager import ALIVE, FEEDS_PER_TIMEOUT, READY, ServiceManager
-from firmware_py.loop import Stop, run_live
-from firmware_py.telemetry import TIMES_DTYPE
+from firmware_py.devices.systemd import service_manager
+from firmware_py.devices.systemd.service_manager import ALIVE, FEEDS_PER_TIMEOUT, READY, ServiceManager
+from firmware_py.wiring import loop
+from firmware_py.wiring.loop import Stop, run_live
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from firmware_py.devices import session_log
-from firmware_py.devices.session_format import REPEAT_EVERY_S, SCHEMA, Changes
-from firmware_py.devices.session_log import SessionLog
-from firmware_py.devices.session_store import DAY_S, PARTS_PER_STORE, Bounds, remove_old
+from firmware_py.devices.session import log as session_log
+from firmware_py.devices.session.format import REPEAT_EVERY_S, SCHEMA, Changes
+from firmware_py.devices.session.log import SessionLog
+from firmware_py.devices.session.store import DAY_S, PARTS_PER_STORE, Bounds, remove_old
 from kelly_edge.contract import GROUP_S
 
 WAIT_S = 60.0
@@ -201,7 +201,7 @@ class Card:
         self.free = threading.Event()
         self.free.set()
         self._write = os.write
-        monkeypatch.setattr("firmware_py.devices.session_log.os.write", self.write)
+        monkeypatch.setattr("firmware_py.devices.session.log.os.write", self.write)
 
     def write(self, fd: int, content: bytes) -> int:
         self.free.wait(WAIT_S)

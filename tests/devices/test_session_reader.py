@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware_py import picture
 from firmware_py.__main__ import main
-from firmware_py.devices.session_format import SCHEMA, header
-from firmware_py.devices.session_log import SessionLog
-from firmware_py.devices.session_reader import SessionReader, find_session
-from firmware_py.devices.session_store import Bounds
-from firmware_py.picture import draw_session
+from firmware_py.commands import picture
+from firmware_py.commands.picture import draw_session
+from firmware_py.devices.session.format import SCHEMA, header
+from firmware_py.devices.session.log import SessionLog
+from firmware_py.devices.session.reader import SessionReader, find_session
+from firmware_py.devices.session.store import Bounds
 from kelly_edge.errors import SessionError
 
 MOOD = {"valence": 0.5, "arousal": -0.5}

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from firmware_py.devices.portaudio import PortAudioCard
-from firmware_py.realtime import may_rise
+from firmware_py.devices.sound.portaudio import PortAudioCard
+from firmware_py.wiring.realtime import may_rise
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import DeviceError
 

@@ -34,14 +34,14 @@ from rig import (
     wait_until,
 )
 
-from firmware_py.board import ALIVE_DTYPE
-from firmware_py.channels import Ring
-from firmware_py.devices.audio_file import read_audio
-from firmware_py.loop import Stage
-from firmware_py.offline_commands import demo_recording
-from firmware_py.pipes import CellView
-from firmware_py.telemetry import TIMES_DTYPE, as_dict, new_counters, summary_ms
-from firmware_py.wiring import Offline, open_models
+from firmware_py.board.channels import Ring
+from firmware_py.board.map import ALIVE_DTYPE
+from firmware_py.board.pipes import CellView
+from firmware_py.board.telemetry import TIMES_DTYPE, as_dict, new_counters, summary_ms
+from firmware_py.commands.demo import demo_recording
+from firmware_py.devices.files.audio_file import read_audio
+from firmware_py.wiring.loop import Stage
+from firmware_py.wiring.offline import Offline, open_models
 from kelly_edge.config import Settings
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE, SAMPLE_RATE_HZ
 from kelly_edge.latency import algorithmic_latency, card_latency, total_samples

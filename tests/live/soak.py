@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from rig import Box, DummyServer, Tape, children, n_descriptors, rss_mb, wait_until
 
-from firmware_py.devices.audio_file import read_audio
-from firmware_py.offline_commands import demo_recording
-from firmware_py.telemetry import as_dict, new_counters
+from firmware_py.board.telemetry import as_dict, new_counters
+from firmware_py.commands.demo import demo_recording
+from firmware_py.devices.files.audio_file import read_audio
 from kelly_edge.contract import SAMPLE_RATE_HZ
 
 LOOK_EVERY_S = 5.0

@@ -15,12 +15,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from firmware_py import realtime
-from firmware_py.board import ALIVE_DTYPE, Board
-from firmware_py.devices.clock import StreamClock
-from firmware_py.live import BUILDERS, Builder, Part, run_process
-from firmware_py.pacing import every, nothing, wait_for
-from firmware_py.telemetry import new_counters
+from firmware_py.board.map import ALIVE_DTYPE, Ends
+from firmware_py.board.telemetry import new_counters
+from firmware_py.devices.files.clock import StreamClock
+from firmware_py.wiring import realtime
+from firmware_py.wiring.live import BUILDERS, Builder, Part, run_process
+from firmware_py.wiring.pacing import every, nothing, wait_for
 from kelly_edge.config import AudioSettings, MidiSettings, RuntimeSettings, Settings
 from kelly_edge.contract import NOTE_DTYPE
 
@@ -34,23 +34,25 @@ AHEAD_S = 0.5
 class EchoStage:
     """Answers each period with itself."""
 
-    def __init__(self, board: Board, period: int) -> None:
-        self._board = board
+    def __init__(self, ends: Ends, period: int) -> None:
+        self._capture, self._playback = ends.ring_to_read("capture"), ends.ring_to_write("playback")
+        self._telemetry, self._ends = ends.cell_to_write("telemetry_dsp"), ends
         self._block = np.zeros(period, np.float32)
         self._counters = new_counters("dsp")
 
     def step(self) -> None:
-        while self._board.rings["capture"].read(self._block):
+        while self._capture.read(self._block):
             self._counters["n_hops"] += 1
-            self._counters["n_blocks_dropped"] += not self._board.rings["playback"].write(self._block)
-        self._board.cells["telemetry_dsp"].write(self._counters)
+            self._playback.write(self._block)
+        self._ends.count_drops(self._counters)
+        self._telemetry.write(self._counters)
 
 
 class MelodyStage:
     """A note every ``NOTE_EVERY_S`` from the pitches in turn, ``AHEAD_S`` ahead."""
 
-    def __init__(self, board: Board, clock: StreamClock) -> None:
-        self._board = board
+    def __init__(self, ends: Ends, clock: StreamClock) -> None:
+        self._alive_cell, self._notes = ends.cell_to_write("alive"), ends.ring_to_write("notes")
         self._clock = clock
         self._note = np.zeros((), NOTE_DTYPE)
         self._alive = np.zeros((), ALIVE_DTYPE)
@@ -60,25 +62,25 @@ class MelodyStage:
     def step(self) -> None:
         note = self._note
         self._alive["time_s"] = self._clock.now_s()
-        self._board.cells["alive"].write(self._alive)
+        self._alive_cell.write(self._alive)
         while self._n_next * NOTE_EVERY_S < self._clock.now_s() + AHEAD_S:
             note["onset_s"] = note["due_s"] = self._n_next * NOTE_EVERY_S
             note["duration_s"] = NOTE_S
             note["pitch"], note["velocity"] = 48 + self._n_next % 24, 80
-            self._board.rings["notes"].write(note)
+            self._notes.write(note)
             self._n_next += 1
 
 
-def build_echo(settings: Settings, board: Board, clock: StreamClock) -> Part:
+def build_echo(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     period = settings.audio.period
-    return Part(EchoStage(board, period), wait_for(board.rings["capture"], 0.1), 0.005, nothing)
+    return Part(EchoStage(ends, period), wait_for(ends.ring_to_read("capture"), 0.1), 0.005, nothing)
 
 
-def build_melody(settings: Settings, board: Board, clock: StreamClock) -> Part:
-    return Part(MelodyStage(board, clock), every(0.02), 0.02, nothing)
+def build_melody(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
+    return Part(MelodyStage(ends, clock), every(0.02), 0.02, nothing)
 
 
-def build_taped_dsp(settings: Settings, board: Board, clock: StreamClock) -> Part:
+def build_taped_dsp(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     """The shipped one; at its end the hops it took and when it had heard each hop group are saved."""
     from firmware_py.processes import dsp
 
@@ -95,7 +97,7 @@ def build_taped_dsp(settings: Settings, board: Board, clock: StreamClock) -> Par
             group_s.append(float(self.heard["time_s"]))
 
     dsp.DspStage = TapedDsp  # type: ignore[misc]
-    part = BUILDERS["dsp"](settings, board, clock)
+    part = BUILDERS["dsp"](settings, ends, clock)
     # What it warmed up with.
     hops.clear()
     group_s.clear()
@@ -131,7 +133,7 @@ if __name__ == "__main__":
     if os.environ.get("KELLY_TEST_ORDINARY"):
         realtime.POLICIES = dict.fromkeys(realtime.POLICIES, realtime.Policy())
     if sys.argv[1] == "run":
-        from firmware_py.supervisor import Supervisor
+        from firmware_py.commands.run import Supervisor
 
         os._exit(Supervisor(settings_for(*sys.argv[2:]), command(sys.argv[3])).run())
     os._exit(

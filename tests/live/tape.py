@@ -13,7 +13,7 @@ import sys
 import alsaaudio
 import numpy as np
 
-from firmware_py.realtime import may_rise
+from firmware_py.wiring.realtime import may_rise
 
 PERIOD = 128
 N_PERIODS = 16

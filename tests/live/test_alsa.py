@@ -11,8 +11,8 @@ import pytest
 
 alsaaudio = pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
 
-from firmware_py.devices.alsa import AlsaCard  # noqa: E402
-from firmware_py.realtime import may_rise  # noqa: E402
+from firmware_py.devices.sound.alsa import AlsaCard  # noqa: E402
+from firmware_py.wiring.realtime import may_rise  # noqa: E402
 from kelly_edge.contract import SAMPLE_RATE_HZ  # noqa: E402
 from kelly_edge.errors import DeviceError  # noqa: E402
 

@@ -11,8 +11,8 @@ from rig import DummyServer, Tape, absent
 
 pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
 
-from firmware_py.cards import open_card
-from firmware_py.realtime import may_rise
+from firmware_py.wiring.cards import open_card
+from firmware_py.wiring.realtime import may_rise
 from kelly_edge.config import AudioSettings
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.latency import rate_latency, total_samples
@@ -84,7 +84,7 @@ def test_what_resampling_adds_is_what_check_computes(
     as_it_is = AudioSettings(card="kelly", sample_rate_hz=RATE_HZ, period=PERIOD)
     resampled = measured_delays(slow_server, tmp_path, as_it_is)
     # The same card without: what the instrument would get were it to run at 44.1 kHz.
-    monkeypatch.setattr("firmware_py.cards.SAMPLE_RATE_HZ", RATE_HZ)
+    monkeypatch.setattr("firmware_py.wiring.cards.SAMPLE_RATE_HZ", RATE_HZ)
     plain = measured_delays(slow_server, tmp_path, as_it_is)
     computed = total_samples(rate_latency(as_it_is)) * RATE_HZ / SAMPLE_RATE_HZ
     assert min(len(plain), len(resampled)) > N_CLICKS / 2

@@ -34,8 +34,8 @@ from rig import (  # noqa: E402
     zombies,
 )
 
-from firmware_py.pipes import CellView  # noqa: E402
-from firmware_py.telemetry import as_dict, new_counters  # noqa: E402
+from firmware_py.board.pipes import CellView  # noqa: E402
+from firmware_py.board.telemetry import as_dict, new_counters  # noqa: E402
 from kelly_edge.config import Settings  # noqa: E402
 from kelly_edge.latency import algorithmic_latency, card_latency, total_samples  # noqa: E402
 

@@ -9,9 +9,9 @@ import pytest
 
 rtmidi = pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
 
-from firmware_py.devices.midi_in import MAX_MESSAGES, ChannelMessages, MidiInputs  # noqa: E402
-from firmware_py.devices.midi_ports import MidiPorts  # noqa: E402
-from firmware_py.devices.port_names import stable_name  # noqa: E402
+from firmware_py.devices.midi.inputs import MAX_MESSAGES, ChannelMessages, MidiInputs  # noqa: E402
+from firmware_py.devices.midi.outputs import MidiPorts  # noqa: E402
+from firmware_py.devices.midi.port_names import stable_name  # noqa: E402
 
 PATIENCE_S = 60.0
 """Only a fault takes this long."""
@@ -99,7 +99,7 @@ def test_alsa_s_numbers_are_no_part_of_a_port_s_name() -> None:
 
 
 def test_an_absent_sequencer_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("firmware_py.devices.named_ports.SEQUENCER", tmp_path / "seq")
+    monkeypatch.setattr("firmware_py.devices.midi.named_ports.SEQUENCER", tmp_path / "seq")
     inputs = MidiInputs(("*",), print)
     assert inputs.names == []
     inputs.close()

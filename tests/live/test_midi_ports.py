@@ -10,8 +10,8 @@ import pytest
 
 rtmidi = pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
 
-from firmware_py.devices.midi_ports import MAX_PENDING_BYTES, MidiPorts  # noqa: E402
-from firmware_py.pipes import F_SETPIPE_SZ, PAGE  # noqa: E402
+from firmware_py.board.pipes import F_SETPIPE_SZ, PAGE  # noqa: E402
+from firmware_py.devices.midi.outputs import MAX_PENDING_BYTES, MidiPorts  # noqa: E402
 
 
 def listen(path: Path) -> int:
@@ -99,7 +99,7 @@ def test_every_port_that_matches_is_played_to(tmp_path: Path) -> None:
 def test_an_absent_sequencer_is_one_line_and_no_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("firmware_py.devices.named_ports.SEQUENCER", tmp_path / "seq")
+    monkeypatch.setattr("firmware_py.devices.midi.named_ports.SEQUENCER", tmp_path / "seq")
     warnings: list[str] = []
     ports = MidiPorts(("*",), warnings.append)
     for _ in range(3):

@@ -17,12 +17,12 @@ from rig import portaudio_client as client
 
 pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
 
-from firmware_py.cards import open_card
-from firmware_py.devices.absent_card import REOPEN_EVERY_S
-from firmware_py.devices.alsa import AlsaCard
-from firmware_py.devices.portaudio import HANGS_AFTER_S
-from firmware_py.devices.resampled_card import ResampledCard
-from firmware_py.realtime import may_rise
+from firmware_py.devices.sound.absent_card import REOPEN_EVERY_S
+from firmware_py.devices.sound.alsa import AlsaCard
+from firmware_py.devices.sound.portaudio import HANGS_AFTER_S
+from firmware_py.devices.sound.resampled_card import ResampledCard
+from firmware_py.wiring.cards import open_card
+from firmware_py.wiring.realtime import may_rise
 from kelly_edge.config import AudioSettings
 from kelly_edge.contract import SAMPLE_RATE_HZ
 

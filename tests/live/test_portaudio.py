@@ -14,7 +14,7 @@ try:
 except (ImportError, OSError) as error:  # the module without its library is an OSError
     pytest.skip(f"no PortAudio here ({error})", allow_module_level=True)
 
-from firmware_py.devices.portaudio import Rings
+from firmware_py.devices.sound.portaudio import Rings
 from kelly_edge.contract import SAMPLE_RATE_HZ
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +65,7 @@ def test_a_server_killed_is_seen_at_once_and_the_process_started_anew_finds_it_b
 
 
 def test_a_lost_card_ends_the_process_with_one_line() -> None:
-    code = "from firmware_py.devices.portaudio import end_process; end_process('gone')"
+    code = "from firmware_py.devices.sound.portaudio import end_process; end_process('gone')"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "kelly-edge: gone\n")

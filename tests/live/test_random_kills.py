@@ -11,13 +11,13 @@ import pytest
 
 pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
 
-from firmware_py.board import SOUNDING_DTYPE, Board, memory_board
-from firmware_py.channels import Cell
-from firmware_py.devices.midi_ports import MidiPorts
+from firmware_py.board.channels import Cell
+from firmware_py.board.map import SOUNDING_DTYPE, Board, memory_board
+from firmware_py.devices.midi.outputs import MidiPorts
+from firmware_py.devices.midi.watched import WatchedMidi
 from firmware_py.devices.offline import VirtualClock
-from firmware_py.devices.watched_midi import WatchedMidi
-from firmware_py.guardian import silence_outputs
 from firmware_py.processes.midi import MidiStage
+from firmware_py.wiring.guardian import silence_outputs
 from kelly_edge.contract import KNOBS_DTYPE, NOTE_DTYPE
 
 N_TRIALS = 1_000
@@ -114,7 +114,7 @@ class Trial:
         self.ports = MidiPorts((instrument.output,), lambda text: None)
         cell = FusedCell(self.board.cells["sounding"], fuse)
         self.out = WatchedMidi(self.ports, cell, self.clock, np.zeros((), SOUNDING_DTYPE))
-        self.stage = MidiStage(self.board, self.out, self.clock)
+        self.stage = MidiStage(self.board.ends("midi"), self.out, self.clock)
         self._instrument, self._chance, self._patch, self._fuse = instrument, chance, patch, fuse
 
     def play(self, receives: bool) -> None:
@@ -128,7 +128,7 @@ class Trial:
             return write(fd, data)
 
         with self._patch.context() as patch:
-            patch.setattr("firmware_py.devices.midi_ports.os.write", fused_write)
+            patch.setattr("firmware_py.devices.midi.outputs.os.write", fused_write)
             while self.clock.time_s < LONGEST_S + 2.5:
                 self.clock.time_s += STEP_S * self._chance.choice((1, 1, 1, 1, 30))
                 self.stage.step()
@@ -151,7 +151,7 @@ def test_no_note_is_left_when_midi_is_killed_anywhere(
         trial.ports.close()  # The kernel's part of a kill.
         instrument.listen()
         n_with_notes += bool(instrument.sounding)
-        silence_outputs(trial.board, (instrument.output,), lambda text: None)
+        silence_outputs(trial.board.ends("guardian"), (instrument.output,), lambda text: None)
         instrument.listen()
         assert not instrument.sounding, f"trial {seed}"
     print(f"{n_killed} of {N_TRIALS // 2} were killed, {n_with_notes} with notes sounding")
@@ -172,7 +172,7 @@ def test_no_note_is_left_when_the_guardian_steps_in_and_midi_goes_on(
         while trial.clock.time_s < LONGEST_S + 2.5:
             if stop_s < trial.clock.time_s:
                 stop_s = LONGEST_S + 9.0
-                silence_outputs(trial.board, (instrument.output,), lambda text: None)
+                silence_outputs(trial.board.ends("guardian"), (instrument.output,), lambda text: None)
                 instrument.listen()
                 assert not instrument.sounding, f"trial {seed}: the guardian left notes"
                 n_stopped += 1

@@ -15,14 +15,14 @@ pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
 
 from rig import ROOT, Box
 
-from firmware_py.board import SOUNDING_DTYPE, file_board
-from firmware_py.devices.midi_ports import MidiPorts
+from firmware_py.board.map import SOUNDING_DTYPE, file_board
+from firmware_py.board.pipes import CellView
+from firmware_py.board.telemetry import new_counters
+from firmware_py.devices.midi.outputs import MidiPorts
+from firmware_py.devices.midi.watched import WatchedMidi
 from firmware_py.devices.offline import RecordingCard, VirtualClock
-from firmware_py.devices.watched_midi import WatchedMidi
-from firmware_py.pipes import CellView
 from firmware_py.processes.audio import AudioStage
 from firmware_py.processes.midi import MidiStage
-from firmware_py.telemetry import new_counters
 from kelly_edge.contract import NOTE_DTYPE
 from kelly_edge.signal.limiter import Limiter
 
@@ -36,7 +36,9 @@ def audio_step(folder: Path) -> Callable[[], None]:
     """A period in and out, dsp answering; loud, so that the limiter works."""
     board = file_board(folder, PERIOD)
     samples = np.resize(np.array([1.5, -1.5], np.float32), 40 * N_STEPS)
-    stage = AudioStage(board, RecordingCard(samples, 4 * N_STEPS, PERIOD), Limiter(-1.0, 100.0), PERIOD)
+    stage = AudioStage(
+        board.ends("audio"), RecordingCard(samples, 4 * N_STEPS, PERIOD), Limiter(-1.0, 100.0), PERIOD
+    )
     block = np.zeros(PERIOD, np.float32)
 
     def step() -> None:
@@ -52,7 +54,7 @@ def midi_step(folder: Path) -> Callable[[], None]:
     board, clock, note = file_board(folder, PERIOD), VirtualClock(), np.zeros((), NOTE_DTYPE)
     ports = MidiPorts(("raw:/dev/null",), lambda text: None)
     out = WatchedMidi(ports, board.cells["sounding"], clock, np.zeros((), SOUNDING_DTYPE))
-    stage = MidiStage(board, out, clock)
+    stage = MidiStage(board.ends("midi"), out, clock)
     note["duration_s"], note["velocity"] = 0.2, 80
     n = 0
 

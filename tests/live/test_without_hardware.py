@@ -12,22 +12,26 @@ import pytest
 
 pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
 
-from firmware_py import safe_mode
+from firmware_py.commands import safe as safe_mode
 from kelly_edge.config import AudioSettings, Settings
 from kelly_edge.errors import DeviceError
 
 OPENED_AGAIN = """
 import sys
 from {module} import {card}
-from firmware_py.devices.session_log import warn
+from firmware_py.devices.session.log import warn
 card = {card}({arguments}, warn=warn)
 for _ in range(3):
     card._open()
 """
 CARDS = {
-    "ALSA": ("firmware_py.devices.alsa", "AlsaCard", '"nobody_s_card", 128, 3'),
-    "ALSA, hardware": ("firmware_py.devices.alsa", "AlsaCard", '"plughw:CARD=Nobody", 128, 3'),
-    "PortAudio": ("firmware_py.devices.portaudio", "PortAudioCard", '"portaudio:nobody", 48000, 128, 3'),
+    "ALSA": ("firmware_py.devices.sound.alsa", "AlsaCard", '"nobody_s_card", 128, 3'),
+    "ALSA, hardware": ("firmware_py.devices.sound.alsa", "AlsaCard", '"plughw:CARD=Nobody", 128, 3'),
+    "PortAudio": (
+        "firmware_py.devices.sound.portaudio",
+        "PortAudioCard",
+        '"portaudio:nobody", 48000, 128, 3',
+    ),
 }
 
 
@@ -54,7 +58,7 @@ def test_a_jack_server_that_is_not_there_is_one_line(name: str) -> None:
     module = "midi_ports" if name == "MidiPorts" else "midi_in"
     code = (
         f"from firmware_py.devices.{module} import {name}\n"
-        "from firmware_py.devices.session_log import warn\n"
+        "from firmware_py.devices.session.log import warn\n"
         f"ports = {name}(('jack:nobody',), warn)\n"
         "for _ in range(3): ports.scan()\n"
     )

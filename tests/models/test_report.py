@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from firmware_py.bench import Cost
+from firmware_py.commands.costs import Cost
 from models import report
 from models.report import QUALITIES, found, renderings, rows
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_py.board import BAR_DTYPE
-from firmware_py.devices.config_file import load_settings
-from firmware_py.devices.output import KEY_SIGNATURES, OutputFolder, write_midi
-from firmware_py.wiring import Models, Offline, Performance
+from firmware_py.board.map import BAR_DTYPE
+from firmware_py.devices.files.config_file import load_settings
+from firmware_py.devices.files.output import KEY_SIGNATURES, OutputFolder, write_midi
+from firmware_py.wiring.offline import Models, Offline, Performance
 from kelly_edge.config import Settings
 from kelly_edge.contract import NOTE_DTYPE, SAMPLE_RATE_HZ
 from kelly_edge.music.tempo_map import TICKS_PER_BEAT, TempoMap

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from firmware_py.board import memory_board
-from firmware_py.composer_models import new_generator
+from firmware_py.board.map import memory_board
 from firmware_py.devices.offline import RecordingMidi, VirtualClock
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.midi import MidiStage
-from firmware_py.wiring import Models
+from firmware_py.wiring.composer_models import new_generator
+from firmware_py.wiring.offline import Models
 from kelly_edge.config import Settings
 from kelly_edge.contract import (
     GROUP_S,
@@ -45,8 +45,8 @@ class Player:
     def __init__(self, models: Models, settings: Settings) -> None:
         self.board, self.clock, self.out = memory_board(), VirtualClock(), RecordingMidi()
         generator = new_generator(settings, models.composer)
-        self.stage = ComposerStage(self.board, settings, generator, self.clock)
-        self.midi = MidiStage(self.board, self.out, self.clock)
+        self.stage = ComposerStage(self.board.ends("composer"), settings, generator, self.clock)
+        self.midi = MidiStage(self.board.ends("midi"), self.out, self.clock)
         self.settings = settings
         self.density_hz, self.highest, self.level_db = 0.0, 0.0, -20.0
         self.arrived: list[tuple[float, Any]] = []

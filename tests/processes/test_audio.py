@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from firmware_py.board import Board, memory_board
+from firmware_py.board.map import Board, memory_board
 from firmware_py.devices.offline import RecordingCard
 from firmware_py.processes.audio import AudioStage
 from kelly_edge.contract import HOP_SIZE
@@ -16,7 +16,7 @@ def rig() -> tuple[Board, RecordingCard, AudioStage]:
     board = memory_board()
     samples = np.arange(N_PERIODS * PERIOD, dtype=np.float32) / 10_000
     card = RecordingCard(samples, N_PERIODS, PERIOD)
-    return board, card, AudioStage(board, card, Limiter(-1.0, 100.0), PERIOD)
+    return board, card, AudioStage(board.ends("audio"), card, Limiter(-1.0, 100.0), PERIOD)
 
 
 def echo(board: Board) -> None:
@@ -59,7 +59,7 @@ def test_blocks_that_never_come_are_owed_for_a_moment_only() -> None:
     board = memory_board()
     n_periods = 200
     card = RecordingCard(np.full(n_periods * PERIOD, 0.5, np.float32), n_periods, PERIOD)
-    stage = AudioStage(board, card, Limiter(-1.0, 100.0), PERIOD)
+    stage = AudioStage(board.ends("audio"), card, Limiter(-1.0, 100.0), PERIOD)
     block, held = np.zeros(PERIOD, np.float32), []
     for period in range(n_periods):
         stage.step()
@@ -78,7 +78,7 @@ def test_blocks_that_never_come_are_owed_for_a_moment_only() -> None:
 def test_an_audio_process_started_again_leaves_what_the_one_before_it_left() -> None:
     board, card, _ = rig()
     board.rings["playback"].write(np.ones(PERIOD, np.float32))
-    stage = AudioStage(board, card, Limiter(-1.0, 100.0), PERIOD)
+    stage = AudioStage(board.ends("audio"), card, Limiter(-1.0, 100.0), PERIOD)
     stage.step()
     assert board.rings["playback"].n_waiting() == HOP_SIZE // PERIOD - 1
     assert not card.played.any()
@@ -89,7 +89,7 @@ def test_the_latency_is_the_same_after_dsp_was_killed_with_blocks_in_its_hands()
     n_periods = 200
     samples = np.arange(n_periods * PERIOD, dtype=np.float32) / 100_000
     card = RecordingCard(samples, n_periods, PERIOD)
-    stage = AudioStage(board, card, Limiter(-1.0, 100.0), PERIOD)
+    stage = AudioStage(board.ends("audio"), card, Limiter(-1.0, 100.0), PERIOD)
     block, held = np.zeros(PERIOD, np.float32), []
     for period in range(n_periods):
         stage.step()
@@ -117,7 +117,7 @@ def test_the_latency_is_the_same_after_dsp_was_killed_with_blocks_in_its_hands()
 def test_nothing_counts_as_late_or_lost_before_dsp_has_answered() -> None:
     board = memory_board()
     card = RecordingCard(np.zeros(0, np.float32), 100, PERIOD)
-    stage = AudioStage(board, card, Limiter(-1.0, 100.0), PERIOD)
+    stage = AudioStage(board.ends("audio"), card, Limiter(-1.0, 100.0), PERIOD)
     for _ in range(80):
         stage.step()
     assert not any(stage.counters[name] for name in ("n_late_blocks", "n_capture_dropped"))

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from firmware_py.board import ALIVE_DTYPE, Board, memory_board
-from firmware_py.composer_models import BeatingNetwork, new_generator
+from firmware_py.board.map import ALIVE_DTYPE, Board, memory_board
 from firmware_py.devices.offline import RecordingMidi, VirtualClock
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.midi import COMPOSER_STALLED_S, MidiStage
-from firmware_py.wiring import Models
+from firmware_py.wiring.composer_models import BeatingNetwork, new_generator
+from firmware_py.wiring.offline import Models
 from kelly_edge.config import Settings
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE, RUNGS
 from kelly_edge.music.compound_word import Rows
@@ -45,9 +45,11 @@ class Rig:
         self.network = SlowNetwork(models.composer, self.clock)
         settings = Settings()
         beating = BeatingNetwork(self.network)
-        self.stage = ComposerStage(self.board, settings, new_generator(settings, beating), self.clock)
+        self.stage = ComposerStage(
+            self.board.ends("composer"), settings, new_generator(settings, beating), self.clock
+        )
         beating.beat = self.stage.beat
-        self.midi = MidiStage(self.board, self.out, self.clock)
+        self.midi = MidiStage(self.board.ends("midi"), self.out, self.clock)
         self.heard = np.zeros((), HEARD_DTYPE)
         self.heard["presence"] = self.heard["confidence"] = 1.0
         self.heard["tonic"] = self.heard["mode"] = -1

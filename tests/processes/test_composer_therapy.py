@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware_py.board import COMPOSING_DTYPE, TARGET_DTYPE, memory_board
-from firmware_py.channels import MemoryCell
+from firmware_py.board.channels import MemoryCell
+from firmware_py.board.map import COMPOSING_DTYPE, TARGET_DTYPE, memory_board
+from firmware_py.board.pipes import FileCell
 from firmware_py.devices.offline import VirtualClock
-from firmware_py.pipes import FileCell
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.composing import Composing, fill_record, read_composing
 from kelly_edge.config import Settings
@@ -59,7 +59,7 @@ class Therapy:
 
     def restart(self) -> None:
         """The composer dies and another one starts."""
-        self.stage = ComposerStage(self.board, self.settings, Quiet(), self.clock)  # type: ignore[arg-type]
+        self.stage = ComposerStage(self.board.ends("composer"), self.settings, Quiet(), self.clock)  # type: ignore[arg-type]
 
     def turn(self, **values: float) -> None:
         for name, value in values.items():

@@ -9,8 +9,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from firmware_py.board import memory_board
-from firmware_py.devices.learned_controls import (
+from firmware_py.board.map import memory_board
+from firmware_py.commands.learn import listen
+from firmware_py.devices.files.learned_controls import (
+    ControlsFile,
+    read_controls,
+    store_controls,
+    with_control,
+)
+from firmware_py.devices.midi.inputs import ChannelMessages
+from firmware_py.devices.offline import ListJournal, VirtualClock
+from firmware_py.ports.learned import (
     BINARY_OFFSET,
     CC,
     INCREMENTS,
@@ -24,15 +33,8 @@ from firmware_py.devices.learned_controls import (
     SIGN_MAGNITUDE,
     SWITCH,
     TWOS_COMPLEMENT,
-    ControlsFile,
     Learned,
-    read_controls,
-    store_controls,
-    with_control,
 )
-from firmware_py.devices.midi_in import ChannelMessages
-from firmware_py.devices.offline import ListJournal, VirtualClock
-from firmware_py.learning import listen
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.controller_values import steps
 from firmware_py.processes.controllers import CONTROLS, ControllerStage
@@ -210,7 +212,7 @@ def driven(learned: Learned, gesture: Gesture, path: Path, control: str = "valen
     """The knob's values while ``gesture`` is played to a control process begun anew from the stored map."""
     store_controls(path, (learned,))
     clock, board = VirtualClock(), memory_board()
-    knobs = ControlStage(board, Settings(), ListJournal())
+    knobs = ControlStage(board.ends("control"), Settings(), ListJournal())
     stage = ControllerStage(
         knobs, Cable(gesture, clock), ControlsFile(path).changed, FeedbackGuard(), N_VOICES, print, clock
     )

@@ -7,17 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_py.__main__ import LEARNABLE
-from firmware_py.board import memory_board
-from firmware_py.devices.learned_controls import SWITCH, Learned
+from firmware_py.board.map import memory_board
+from firmware_py.commands.learn import Chooser, listen
 from firmware_py.devices.offline import ListJournal, VirtualClock
-from firmware_py.learning import Chooser, listen
+from firmware_py.ports.learned import SWITCH, Learned
+from firmware_py.ports.midi import SCAN_EVERY_S
 from firmware_py.processes.control import ControlStage
-from firmware_py.processes.controllers import CONTROLS, SCAN_EVERY_S, ControllerStage, turned
+from firmware_py.processes.controllers import CONTROLS, ControllerStage, turned
 from firmware_py.processes.feedback import LOOP_S, WINDOW_S, FeedbackGuard
 from kelly_edge.config import Settings
 from kelly_edge.contract import KNOBS_DTYPE
 from kelly_edge.errors import DeviceError, OutputError
+from kelly_edge.panel import LEARNABLE
 
 PORT = "alsa:nanoKONTROL2"
 N_VOICES = 5
@@ -52,7 +53,7 @@ class Rig:
         self.board, self.hand, self.time = memory_board(), Hand(), VirtualClock(1.0)
         self.guard = FeedbackGuard()
         self.journal = ListJournal()
-        self.control = ControlStage(self.board, Settings(), self.journal, self.guard.played)
+        self.control = ControlStage(self.board.ends("control"), Settings(), self.journal, self.guard.played)
         self.map: tuple[Learned, ...] | None = learned
         self.warnings: list[str] = []
         self.stage = ControllerStage(
@@ -144,7 +145,7 @@ def test_a_control_process_started_again_is_no_panic() -> None:
     rig.control.press_panic(1.0)
     rig.control.begin_session(1.0)
     rig.control.turn(1.0, valence=0.5, programme=1)
-    again = ControlStage(rig.board, Settings(), ListJournal())
+    again = ControlStage(rig.board.ends("control"), Settings(), ListJournal())
     assert again.knobs == rig.control.knobs
     assert (again.knobs["n_panics"], again.knobs["n_sessions"], again.knobs["programme"]) == (1, 1, 1)
 

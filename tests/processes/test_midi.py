@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_py.board import ALIVE_DTYPE, PANIC_DTYPE, Board, memory_board
+from firmware_py.board.map import ALIVE_DTYPE, PANIC_DTYPE, Board, memory_board
 from firmware_py.devices.offline import RecordingMidi, VirtualClock
 from firmware_py.processes.midi import COMPOSER_STALLED_S, STALE_S, MidiStage
 from firmware_py.processes.panic_watch import GUARDIAN_STALLED_S
@@ -23,7 +23,7 @@ def note(due_s: float, pitch: int = 60, duration_s: float = 0.5, velocity: int =
 
 def rig() -> tuple[Board, RecordingMidi, VirtualClock, MidiStage]:
     board, out, clock = memory_board(), RecordingMidi(), VirtualClock()
-    return board, out, clock, MidiStage(board, out, clock)
+    return board, out, clock, MidiStage(board.ends("midi"), out, clock)
 
 
 def run(stage: MidiStage, clock: VirtualClock, until_s: float) -> None:
@@ -111,7 +111,7 @@ def test_a_midi_process_that_stood_still_or_is_new_begins_no_note_during_a_panic
     stage.step()
     assert not [m for m in out.messages if m[1] & 0xF0 == 0x90]
     board.rings["notes"].write(note(1.1))
-    run(MidiStage(board, out, clock), clock, 2.0)
+    run(MidiStage(board.ends("midi"), out, clock), clock, 2.0)
     assert not [m for m in out.messages if m[1] & 0xF0 == 0x90]
     panic(board, is_on=False)
     board.rings["notes"].write(note(2.5))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from firmware_py.board import BAR_DTYPE, PANIC_DTYPE, memory_board
+from firmware_py.board.map import BAR_DTYPE, PANIC_DTYPE, memory_board
 from firmware_py.devices.offline import RecordingMidi, VirtualClock
 from firmware_py.processes.midi import MidiStage
 from firmware_py.processes.midi_clock import (
@@ -137,7 +137,7 @@ def test_stopping_is_said_once_and_only_where_it_ran() -> None:
 def test_notes_and_pulses_share_one_wait_and_one_end() -> None:
     rig = Rig()
     out = RecordingMidi()
-    notes = MidiStage(rig.board, out, rig.time)
+    notes = MidiStage(rig.board.ends("midi"), out, rig.time)
     stage = ClockedMidi(notes, rig.clock)
     rig.bar(1.0)
     note = np.zeros((), NOTE_DTYPE)
@@ -157,7 +157,7 @@ def test_notes_and_pulses_share_one_wait_and_one_end() -> None:
 
 def test_a_panic_stops_the_receiver_and_after_it_a_whole_bar_starts_it_again() -> None:
     rig, out = Rig(), RecordingMidi()
-    stage = ClockedMidi(MidiStage(rig.board, out, rig.time), rig.clock)
+    stage = ClockedMidi(MidiStage(rig.board.ends("midi"), out, rig.time), rig.clock)
     panic = np.zeros((), PANIC_DTYPE)
     for n in range(4):
         rig.bar(1.0 + 2.0 * n)

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from firmware_py.board import memory_board
-from firmware_py.composer_models import new_generator
-from firmware_py.devices.config_file import load_settings
+from firmware_py.board.map import memory_board
+from firmware_py.devices.files.config_file import load_settings
 from firmware_py.devices.offline import VirtualClock
 from firmware_py.processes.composer import ComposerStage
-from firmware_py.wiring import Models, Offline
+from firmware_py.wiring.composer_models import new_generator
+from firmware_py.wiring.offline import Models, Offline
 from kelly_edge.config import Settings
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE, RUNGS, SAMPLE_RATE_HZ
 from kelly_edge.music.compound_word import STEPS_PER_BEAT
@@ -111,7 +111,7 @@ def test_the_longest_look_ahead_of_the_shortest_rests_may_be_taken_back(models: 
     overrides = ("composer.look_ahead_s=8", "midi.latency_ms=500")
     overrides += ("envelope.tempo_max_bpm=300", "envelope.tempo_min_bpm=299")
     settings, clock, board = load_settings(None, overrides), VirtualClock(), memory_board()
-    stage = ComposerStage(board, settings, new_generator(settings, models.composer), clock)
+    stage = ComposerStage(board.ends("composer"), settings, new_generator(settings, models.composer), clock)
     heard: Any = np.zeros((), HEARD_DTYPE)
     heard["tonic"] = heard["mode"] = -1
     for group in range(240):

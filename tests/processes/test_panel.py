@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from firmware_py.board import PANIC_DTYPE, memory_board
-from firmware_py.devices.config_file import load_settings
-from firmware_py.devices.contacts import Edge
+from firmware_py.board.map import PANIC_DTYPE, memory_board
+from firmware_py.devices.files.config_file import load_settings
 from firmware_py.devices.offline import VirtualClock
+from firmware_py.ports import Edge
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.controllers import CONTROLS
 from firmware_py.processes.panel import N_JUMPS, PanelStage, panel_pins
@@ -61,7 +61,7 @@ class Rig:
         self.settings = load_settings(None, overrides)
         self.clock, self.board, self.log = VirtualClock(), memory_board(), Entries()
         self.hands = Hands(self.clock)
-        self.control = ControlStage(self.board, self.settings, self.log)
+        self.control = ControlStage(self.board.ends("control"), self.settings, self.log)
         self.told: list[str] = []
         self.n_pages = 0
         self.stage = PanelStage(

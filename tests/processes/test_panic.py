@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from firmware_py.board import COMMAND_DTYPE, COMMANDS, PANIC_DTYPE, Board, memory_board
-from firmware_py.devices.learned_controls import Learned
+from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, PANIC_DTYPE, Board, memory_board
 from firmware_py.devices.offline import ListJournal, RecordingCard, VirtualClock
+from firmware_py.ports.learned import Learned
 from firmware_py.processes.audio import AudioStage
 from firmware_py.processes.commands import CommandStage
 from firmware_py.processes.control import ControlStage
@@ -35,12 +35,12 @@ class Button:
 class Rig:
     def __init__(self) -> None:
         self.board, self.clock, self.button, self.pad = memory_board(), VirtualClock(), Button(), Button()
-        self.control = ControlStage(self.board, Settings(), ListJournal())
+        self.control = ControlStage(self.board.ends("control"), Settings(), ListJournal())
         self.begin()
 
     def begin(self) -> None:
         """A guardian, perhaps after another one."""
-        self.stage = PanicStage(self.board, self.clock, self.button, self.pad)
+        self.stage = PanicStage(self.board.ends("guardian"), self.clock, self.button, self.pad)
 
     def step(self, seconds: float = 0.01) -> bool:
         """What the cell says after a step."""
@@ -107,7 +107,7 @@ def test_it_outlives_the_guardian_and_control_and_what_was_asked_meanwhile_is_ob
     assert rig.step()
     rig.begin()
     assert rig.step()
-    rig.control = ControlStage(rig.board, Settings(), ListJournal())
+    rig.control = ControlStage(rig.board.ends("control"), Settings(), ListJournal())
     assert rig.step()
     rig.control.resume(0.0)
     rig.begin()
@@ -153,7 +153,7 @@ def test_each_edge_of_a_button_that_latches_asks_once_and_another_button_never(
 
 def test_a_session_is_begun_by_command_and_by_no_other_word() -> None:
     rig = Rig()
-    stage = CommandStage(rig.board, rig.control, rig.clock)
+    stage = CommandStage(rig.board.ends("control"), rig.control, rig.clock)
     record = np.zeros((), COMMAND_DTYPE)
     for what in (COMMANDS.index("session"), COMMANDS.index("panic"), 99):
         record["what"] = what
@@ -166,7 +166,10 @@ def test_a_session_is_begun_by_command_and_by_no_other_word() -> None:
 
 def test_the_session_log_tells_when_it_began_and_ended() -> None:
     board, journal, clock = memory_board(), ListJournal(), VirtualClock(1.0)
-    control, stage = ControlStage(board, Settings(), journal), PanicStage(board, clock)
+    control, stage = (
+        ControlStage(board.ends("control"), Settings(), journal),
+        PanicStage(board.ends("guardian"), clock),
+    )
     for time_s, act in ((2.0, control.press_panic), (5.0, control.resume)):
         act(time_s)
         clock.time_s = time_s
@@ -179,7 +182,7 @@ def test_the_session_log_tells_when_it_began_and_ended() -> None:
 
 def test_the_lamp_shows_it_before_anything_else() -> None:
     rig, shown = Rig(), list[tuple[bool, ...]]()
-    lamp = LampStage(rig.board, lambda *colour: shown.append(colour), rig.clock)
+    lamp = LampStage(rig.board.ends("control"), lambda *colour: shown.append(colour), rig.clock)
     lamp.step()
     rig.control.press_panic(0.0)
     rig.step()
@@ -205,7 +208,7 @@ def speak(period: int, n_s: float, board: Board) -> tuple[RecordingCard, AudioSt
     """A card and a voice that answers a constant."""
     n_periods = int(n_s * SAMPLE_RATE_HZ / period)
     card = RecordingCard(np.full(n_periods * period, 0.5, np.float32), n_periods, period)
-    return card, AudioStage(board, card, Limiter(-1.0, 100.0), period)
+    return card, AudioStage(board.ends("audio"), card, Limiter(-1.0, 100.0), period)
 
 
 @pytest.mark.parametrize("period", [64, 128, 256])

@@ -2,10 +2,10 @@
 
 import re
 
-from firmware_py.board import Board, memory_board
+from firmware_py.board.map import Board, memory_board
+from firmware_py.board.telemetry import new_counters
 from firmware_py.devices.offline import ListJournal, VirtualClock
 from firmware_py.processes.watch import LONGEST_PAUSE_S, WatchStage
-from firmware_py.telemetry import new_counters
 
 
 class Rig:
@@ -14,7 +14,7 @@ class Rig:
         self.clock = VirtualClock()
         self.told: list[tuple[float, str]] = []
         self.counters = new_counters("audio")
-        self.watch = WatchStage(self.board, ListJournal(), self.hear, self.clock)
+        self.watch = WatchStage(self.board.ends("control"), ListJournal(), self.hear, self.clock)
 
     def hear(self, text: str) -> None:
         self.told.append((self.clock.time_s, text))

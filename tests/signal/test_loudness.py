@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
-from kelly_edge.signal.loudness import FLOOR_DB, SCALE, LoudnessMeter, a_weighting_filter
+from kelly_edge.signal.loudness import LOUDNESS_FLOOR_DB, SCALE, LoudnessMeter, a_weighting_filter
 
 
 def loudness_db(sound: np.ndarray, meter: LoudnessMeter | None = None) -> np.ndarray:
@@ -68,9 +68,9 @@ def test_the_loudness_of_an_onset_is_half_risen_after_the_stated_delay() -> None
 
 def test_silence_is_at_the_floor_also_after_a_sound() -> None:
     meter = LoudnessMeter()
-    assert loudness_db(np.zeros(20 * HOP_SIZE), meter).max() == FLOOR_DB
+    assert loudness_db(np.zeros(20 * HOP_SIZE), meter).max() == LOUDNESS_FLOOR_DB
     assert loudness_db(tone(440.0), meter)[-1] > -30.0
-    assert loudness_db(np.zeros(SAMPLE_RATE_HZ), meter)[-1] == FLOOR_DB
+    assert loudness_db(np.zeros(SAMPLE_RATE_HZ), meter)[-1] == LOUDNESS_FLOOR_DB
 
 
 def test_nan_and_infinities_count_as_silence() -> None:

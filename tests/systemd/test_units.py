@@ -12,8 +12,8 @@ from deploy.box.sandbox import PROPERTIES
 from deploy.box.tree import COMMAND
 from deploy.bundle import write_tool
 from deploy.places import COPIED, FILES, VERIFIED
-from firmware_py.live import BUILDERS
-from firmware_py.realtime import POLICIES
+from firmware_py.wiring.live import BUILDERS
+from firmware_py.wiring.realtime import POLICIES
 
 HERE = Path(__file__).parents[2] / "systemd"
 UNITS = HERE / "system"

@@ -1,0 +1,261 @@
+"""The board: every ring and cell, its record, its writer and its readers. The map of the box.
+
+``Board.ends`` gives a process the ends that the map gives it and no others, live, offline and in tests.
+
+audio ══capture══▶ dsp ══playback══▶ audio        dsp ══heard══▶ composer, ──heard──▶ control
+composer ══notes, bars══▶ midi                          control ──knobs──▶ dsp, composer, midi
+composer ──target──▶ control, ──alive──▶ midi     midi ══played══▶ control
+composer ──composing──▶ composer, should it start again
+every process ──telemetry_<process>, times_<process>──▶ control
+midi ──send_error──▶ control                      midi ──sounding──▶ guardian, should midi die
+guardian ──panic──▶ audio, midi, control          control ──knobs──▶ guardian: panics and resumes
+command line ══panic══▶ guardian, ══commands══▶ control
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_py.board.channels import (
+    Cell,
+    CellReader,
+    CellWriter,
+    MemoryCell,
+    MemoryRing,
+    Ring,
+    RingReader,
+    RingWriter,
+)
+from firmware_py.board.pipes import FileCell, PipeRing
+from firmware_py.board.telemetry import COUNTERS, TELEMETRY_DTYPES, TIMES_DTYPE
+from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE
+
+TARGET_DTYPE: Final = np.dtype(
+    [
+        ("time_s", "<f8"),
+        ("valence", "<f4"),
+        ("arousal", "<f4"),
+        ("density", "<f4"),
+        ("tonic", "<i1"),
+        ("mode", "<i1"),
+        ("tempo_bpm", "<f4"),
+    ]
+)
+"""What the composer composes for now: the ``target`` cell."""
+BAR_DTYPE: Final = np.dtype(
+    [
+        ("start_s", "<f8"),
+        ("beat_s", "<f8"),
+        ("n_beats", "<u4"),  # of its bar, as it is played
+        ("number", "<u4"),
+        ("beat", "<u4"),  # which beat of the bar it is, from 0 at the bar line
+        ("tonic", "<i1"),  # pitch class 0..11 of the key it was written in, -1 unknown
+        ("mode", "<i1"),  # Mode
+    ]
+)
+"""A committed beat: the ``bars`` ring, for MIDI clock; the first of a bar also for performance.mid."""
+SOUNDING_DTYPE: Final = np.dtype([("is_on", "?", (16, 128))])
+"""Channel × note: what has been struck and not yet released: the ``sounding`` cell."""
+
+ALIVE_DTYPE: Final = np.dtype([("time_s", "<f8"), ("born_s", "<f8")])
+"""When the composer gave its last sign of life, and when this one began: the ``alive`` cell."""
+
+PANIC_DTYPE: Final = np.dtype(
+    [
+        ("is_on", "?"),  # the box is silent until somebody resumes
+        ("n_beats", "<i8"),  # moves while the guardian lives
+        ("since_s", "<f8"),  # when it last began or ended
+        ("n_panics", "<u4"),  # of the knobs, as far as they were obeyed
+        ("n_resumes", "<u4"),
+    ]
+)
+"""Whether the box must be silent: the ``panic`` cell. It outlives every process."""
+
+COMMANDS: Final = ("panic", "resume", "session")
+"""What the command line may ask of a running box."""
+COMMAND_DTYPE: Final = np.dtype([("what", "<u4")])
+"""An index into ``COMMANDS``: the ``panic`` ring (the first two) and the ``commands`` ring (the last)."""
+COMPOSING_VERSION: Final = 1
+"""Of ``COMPOSING_DTYPE``: raised when a field changes its meaning."""
+COMPOSING_DTYPE: Final = np.dtype(
+    [
+        ("version", "<u4"),
+        ("n_sessions", "<u4"),  # of the knobs, as far as they were obeyed
+        # steering.SteeringState
+        ("valence", "<f8"),
+        ("arousal", "<f8"),
+        ("programme", "<i1"),  # Programme, -1 none
+        ("own_valence", "<f8"),
+        ("own_arousal", "<f8"),
+        ("heard_s", "<f8"),
+        ("led", "<f8"),
+        # following.Following
+        ("tonic", "<i1"),
+        ("mode", "<i1"),
+        ("tempo_bpm", "<f8"),
+        # leading.Leading
+        ("matched_mode", "<i1"),
+        ("matched_tempo_bpm", "<f8"),
+        ("asked_mode", "<i1"),
+        ("asks_tempo", "?"),
+        # the music
+        ("presence", "<f8"),  # smoothed
+        ("is_resting", "?"),
+        ("played_tempo_bpm", "<f8"),  # of the last bar committed, 0 none
+    ]
+)
+"""What the next composer goes on from, should this one end: the ``composing`` cell."""
+
+SAMPLE_DTYPE: Final = np.dtype("<f4")
+
+
+@dataclass(frozen=True)
+class RingSpec:
+    """A row of the map: ``capacity`` records from one writer to one reader.
+
+    ``drops`` is the writer's counter of records that found the ring full. ``primer`` fills the ring before
+    its writer begins.
+    """
+
+    record: str
+    dtype: np.dtype[Any]
+    capacity: int
+    writer: str
+    reader: str
+    drops: str = ""
+    primer: str = ""
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """A row of the map: the latest record of one writer."""
+
+    dtype: np.dtype[Any]
+    writer: str
+    readers: tuple[str, ...]
+
+
+RINGS: Final[Mapping[str, RingSpec]] = {
+    "capture": RingSpec("float32 [period]", SAMPLE_DTYPE, 64, "audio", "dsp", "n_capture_dropped"),
+    # audio begins with a hop of silence: dsp needs a whole one before it answers.
+    "playback": RingSpec("float32 [period]", SAMPLE_DTYPE, 64, "dsp", "audio", "n_blocks_dropped", "audio"),
+    "heard": RingSpec("HEARD_DTYPE, every hop group", HEARD_DTYPE, 64, "dsp", "composer", "n_heard_dropped"),
+    "notes": RingSpec("NOTE_DTYPE", NOTE_DTYPE, 1_024, "composer", "midi", "n_notes_dropped"),
+    "played": RingSpec("NOTE_DTYPE", NOTE_DTYPE, 1_024, "midi", "control", "n_played_dropped"),
+    "bars": RingSpec(
+        "BAR_DTYPE, where they are asked for", BAR_DTYPE, 64, "composer", "midi", "n_bars_dropped"
+    ),
+    # A ring each, so that a panic is heard though control stands still. A full one holds more of the same
+    # words than will ever be obeyed.
+    "panic": RingSpec("COMMAND_DTYPE", COMMAND_DTYPE, 64, "command line", "guardian"),
+    "commands": RingSpec("COMMAND_DTYPE", COMMAND_DTYPE, 64, "command line", "control"),
+}
+CELLS: Final[Mapping[str, CellSpec]] = {
+    "heard": CellSpec(HEARD_DTYPE, "dsp", ("control",)),
+    "knobs": CellSpec(KNOBS_DTYPE, "control", ("dsp", "composer", "guardian")),
+    "panic": CellSpec(PANIC_DTYPE, "guardian", ("audio", "midi", "control")),
+    "target": CellSpec(TARGET_DTYPE, "composer", ("control",)),
+    **{f"telemetry_{p}": CellSpec(dtype, p, ("control",)) for p, dtype in TELEMETRY_DTYPES.items()},
+    # The guardian sees that midi lives.
+    "telemetry_midi": CellSpec(TELEMETRY_DTYPES["midi"], "midi", ("control", "guardian")),
+    **{f"times_{p}": CellSpec(TIMES_DTYPE, p, ("control",)) for p in TELEMETRY_DTYPES},
+    "send_error": CellSpec(TIMES_DTYPE, "midi", ("control",)),
+    "alive": CellSpec(ALIVE_DTYPE, "composer", ("midi",)),
+    "composing": CellSpec(COMPOSING_DTYPE, "composer", ("composer",)),
+    "sounding": CellSpec(SOUNDING_DTYPE, "midi", ("guardian",)),
+}
+
+
+PROCESSES: Final = tuple(COUNTERS)
+
+
+class NotOnTheMap(LookupError):
+    """A process asked for an end that the map does not give it: a fault of the program."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """The channels of one wiring, by the names of the map; whoever lays it out sees all of them."""
+
+    rings: Mapping[str, Ring]
+    cells: Mapping[str, Cell]
+
+    def ends(self, process: str) -> "Ends":
+        """The ends of ``process``. Raises ``NotOnTheMap`` where the box has no such process."""
+        if process not in PROCESSES:
+            raise NotOnTheMap(f"there is no process {process}, but {', '.join(PROCESSES)}")
+        return Ends(self, process)
+
+
+class Ends:
+    """What one process has of the board: the ends that the map gives it, and no others.
+
+    Each method raises ``NotOnTheMap`` for any other end.
+    """
+
+    def __init__(self, board: Board, process: str) -> None:
+        self.process = process
+        self._board = board
+        self._drops = [
+            (name, spec.drops) for name, spec in RINGS.items() if spec.drops and spec.writer == process
+        ]
+
+    def ring_to_write(self, name: str) -> RingWriter:
+        """Where records of the ring ``name`` go in."""
+        spec = RINGS[name]
+        self._see_that_it_may("write", "ring", name, (spec.writer, spec.primer))
+        return self._board.rings[name]
+
+    def ring_to_read(self, name: str) -> RingReader:
+        """Where records of the ring ``name`` come out."""
+        self._see_that_it_may("read", "ring", name, (RINGS[name].reader,))
+        return self._board.rings[name]
+
+    def cell_to_write(self, name: str) -> CellWriter:
+        """Where the value of the cell ``name`` is set."""
+        self._see_that_it_may("write", "cell", name, (CELLS[name].writer,))
+        return self._board.cells[name]
+
+    def cell_to_read(self, name: str) -> CellReader:
+        """Where the value of the cell ``name`` is seen; who sets it may see it too."""
+        spec = CELLS[name]
+        self._see_that_it_may("read", "cell", name, (spec.writer, *spec.readers))
+        return self._board.cells[name]
+
+    def count_drops(self, counters: NDArray[Any]) -> None:
+        """Put into this process's ``counters`` what found its rings full."""
+        for name, counter in self._drops:
+            counters[counter] = self._board.rings[name].n_dropped
+
+    def _see_that_it_may(self, verb: str, kind: str, name: str, processes: Sequence[str]) -> None:
+        if self.process not in processes:
+            raise NotOnTheMap(f"{self.process} does not {verb} the {kind} {name}, says the map")
+
+
+def memory_board() -> Board:
+    """A board within one process, for the offline and test wirings."""
+    return Board(
+        rings={name: MemoryRing(spec.capacity) for name, spec in RINGS.items()},
+        cells={name: MemoryCell(spec.dtype) for name, spec in CELLS.items()},
+    )
+
+
+def file_board(run_dir: Path, period: int) -> Board:
+    """A process's ends of the board in ``run_dir``; ``period`` in frames shapes the audio rings.
+
+    Raises
+    ------
+    OutputError: the folder is absent, not ours, or holds another version's board.
+    """
+    shapes = {SAMPLE_DTYPE: (period,)}
+    return Board(
+        rings={
+            name: PipeRing(run_dir / f"{name}.ring", spec.dtype, shapes.get(spec.dtype, ()), spec.capacity)
+            for name, spec in RINGS.items()
+        },
+        cells={name: FileCell(run_dir / f"{name}.cell", spec.dtype) for name, spec in CELLS.items()},
+    )

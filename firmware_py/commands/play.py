@@ -1,0 +1,89 @@
+"""``kelly-edge play``: a recording in; MIDI, voice, session log, and perhaps a mix and a picture out.
+
+Every result is written beside its place and renamed when all of them are complete. Sound, log and arrays
+are streamed: no offline command needs more memory for a longer recording.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from firmware_py.commands import mix
+from firmware_py.commands.common import Bar, print_summary, settings_of, sources_of
+from firmware_py.commands.heard import DIGITS, Heard
+from firmware_py.commands.picture import draw_session, refuse_without_matplotlib
+from firmware_py.devices.files.audio_file import read_audio
+from firmware_py.devices.files.output import JsonLines, OutputFolder, WavWriter, write_midi
+from firmware_py.devices.session.format import header
+from firmware_py.wiring.offline import Offline, Progress, open_models
+from kelly_edge.config import Settings
+from kelly_edge.contract import SAMPLE_RATE_HZ
+from kelly_edge.signal.limiter import Limiter
+from kelly_edge.units import gain_to_db
+
+FILES: Final = ("performance.mid", "voice.wav", "session.jsonl")
+
+
+def run(args: argparse.Namespace) -> int:
+    """The sub-command."""
+    settings = settings_of(args, [f"composer.seed={args.seed}"] if args.seed is not None else [])
+    with Bar("playing") as bar:
+        summary = play(args.recording, args.out, settings, bar, with_mix=args.mix, config=args.config)
+    print_summary(summary, args.json)
+    return 0
+
+
+def play(
+    path: Path,
+    folder: Path,
+    settings: Settings,
+    progress: Progress,
+    picture: bool = False,
+    with_mix: bool = False,
+    config: Path | None = None,
+) -> dict[str, Any]:
+    """``performance.mid``, ``voice.wav`` and ``session.jsonl`` in ``folder``.
+
+    Parameters
+    ----------
+    picture: ``session.png`` too.
+    with_mix: ``mix.wav`` too, where it can be rendered.
+    config: the settings file, which no result may overwrite.
+    """
+    if picture:
+        refuse_without_matplotlib()
+    font = mix.font() if with_mix else None
+    files = [*FILES, *([mix.NAME] if font else []), *(["session.png"] if picture else [])]
+    sources = sources_of(path, settings, config)
+    recording = read_audio(path)
+    with OutputFolder(folder, files, sources) as output:
+        models = open_models(settings)
+        Offline.warm_up(settings, models)
+        started_s = time.perf_counter()
+        with WavWriter(output, "voice.wav", SAMPLE_RATE_HZ) as wav, JsonLines(output, "session.jsonl") as log:
+            log.record(header())
+            heard = Heard(log)
+            offline = Offline(settings, models, recording, play=wav.write, journal=heard)
+            performance = offline.run(progress)
+        took_s = time.perf_counter() - started_s
+        write_midi(output, "performance.mid", performance.notes, settings.composer.program, performance.bars)
+        if font:
+            mix.mix(
+                output, recording, font, Limiter(settings.limiter.ceiling_db, settings.limiter.release_ms)
+            )
+    if picture:
+        draw_session(folder)
+    n_notes = len(performance.notes)
+    return {
+        "seconds": round(recording.duration_s, DIGITS),
+        "heard": heard.moods(),
+        "n_notes": n_notes,
+        "voice_seconds": round(offline.n_samples / SAMPLE_RATE_HZ, DIGITS),
+        "voice_peak_dbfs": round(gain_to_db(wav.peak), DIGITS),
+        "n_non_finite_samples": recording.n_non_finite,
+        "n_clipped_samples": recording.n_clipped,
+        "times_real_time": round(recording.duration_s / took_s, 1),
+        "files": [str(folder / name) for name in files],
+        "notices": [*recording.notices, *heard.notices(recording, n_notes)],
+    }

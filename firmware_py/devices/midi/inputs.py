@@ -1,0 +1,137 @@
+"""MIDI inputs by name, for controllers: ALSA and JACK ports through python-rtmidi, and raw devices.
+
+Patterns are those of ``midi.inputs`` (see ``named_ports``). Ports of our own are never opened: what the box
+sends must not turn its knobs. ``receive`` is called by ``control``, ten times per second.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any, Final, Protocol
+
+from firmware_py.devices.box_packages import missing_package
+from firmware_py.devices.midi.named_ports import NamedPorts
+from firmware_py.devices.midi.port_names import stable_name
+from firmware_py.ports.midi import CHANNEL_PRESSURE, FIRST_REALTIME, KIND, NOTE_OFF, PROGRAM_CHANGE, SYSTEM
+
+try:
+    import rtmidi  # type: ignore[import-untyped,unused-ignore]
+except ImportError as error:
+    raise missing_package(error) from None
+
+CLIENT_NAME: Final = "kelly_edge_controls"
+MAX_MESSAGES: Final = 1_024
+"""A controller that sends more between two looks is cut off: the newest positions follow anyway."""
+SHORT_MESSAGE: Final = 3
+FIRST_STATUS: Final = NOTE_OFF
+ONE_DATA_BYTE: Final = (PROGRAM_CHANGE, CHANNEL_PRESSURE)
+
+
+class InputPort(Protocol):
+    """One open input."""
+
+    def receive(self) -> list[bytes] | None:
+        """The messages that came, whole; None when the port is gone."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class RtMidiInput:
+    """A port of the ALSA sequencer or of JACK; rtmidi's own thread queues the messages."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._in = client
+        self._in.ignore_types(sysex=True, timing=True, active_sense=True)
+        self._in.open_port(self._in.get_ports().index(name), "in")
+
+    def receive(self) -> list[bytes] | None:
+        """See ``InputPort``; a port that is gone is seen by its name."""
+        messages: list[bytes] = []
+        while len(messages) < MAX_MESSAGES and (event := self._in.get_message()):
+            messages.append(bytes(event[0]))
+        return messages
+
+    def close(self) -> None:
+        """See ``InputPort``."""
+        self._in.close_port()
+        self._in.delete()
+
+
+class ChannelMessages:
+    """Bytes of a MIDI stream to whole channel messages; running status is expanded, the rest passed over.
+
+    (mido's parser knows no running status, which keyboards on a MIDI cable use.)
+    """
+
+    def __init__(self) -> None:
+        self._status = 0
+        self._data: list[int] = []
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that are whole now."""
+        messages = []
+        for byte in data:
+            if byte >= FIRST_REALTIME:
+                continue
+            if byte >= FIRST_STATUS:
+                # A system message ends running status; its data bytes belong to nobody.
+                self._status = byte if byte < SYSTEM else 0
+                self._data.clear()
+            elif self._status:
+                self._data.append(byte)
+                n_data = 1 if self._status & KIND in ONE_DATA_BYTE else 2
+                if len(self._data) == n_data:
+                    messages.append(bytes((self._status, *self._data)))
+                    self._data.clear()
+        return messages
+
+
+class RawInput:
+    """A raw MIDI device or a pipe."""
+
+    def __init__(self, path: str) -> None:
+        self._parser = ChannelMessages()
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def receive(self) -> list[bytes] | None:
+        """See ``InputPort``."""
+        try:
+            return self._parser.feed(os.read(self._fd, MAX_MESSAGES * SHORT_MESSAGE))
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        """See ``InputPort``."""
+        os.close(self._fd)
+
+
+class MidiInputs(NamedPorts[InputPort]):
+    """Every input that matches; see ``NamedPorts``."""
+
+    KIND = "MIDI input"
+    CLIENT = CLIENT_NAME
+    SETTING = "midi.inputs"
+    NO_API = "no {api} MIDI inputs ({reason}); set midi.inputs"
+    NO_SEQUENCER = ""  # ``midi`` says so already
+    NEEDS_ANY = False
+    GONE = "its knobs stay where they are"
+
+    def receive(self) -> Iterator[tuple[str, bytes]]:
+        """What came since the last call: port and message."""
+        for name, port in list(self._open.items()):
+            messages = port.receive()
+            if messages is None:
+                self._close(name)
+            for message in messages or ():
+                yield stable_name(name), message
+
+    def _looker(self, api: int) -> Any:
+        return rtmidi.MidiIn(api, CLIENT_NAME, queue_size_limit=MAX_MESSAGES)
+
+    def _open_named(self, client: Any, name: str) -> InputPort:
+        return RtMidiInput(client, name)
+
+    def _open_raw(self, path: str) -> InputPort:
+        return RawInput(path)

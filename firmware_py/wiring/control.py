@@ -1,0 +1,134 @@
+"""What the ``control`` process is made of: knobs and log, panel, watch, reports, MIDI controllers.
+
+Everything here may wait for a disk or a daemon; nothing real-time does. Part of the live wiring.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from firmware_py.board.map import Ends
+from firmware_py.devices.files.clock import StreamClock
+from firmware_py.devices.files.learned_controls import ControlsFile, controls_path
+from firmware_py.devices.files.prometheus import PrometheusFile
+from firmware_py.devices.files.run_dir import make_run_dir
+from firmware_py.devices.session.log import LoggedReports, SessionLog, warn
+from firmware_py.devices.session.store import DAY_S, Bounds, sessions_folder
+from firmware_py.devices.systemd.journal import JournalReports, is_listening
+from firmware_py.ports import Outlet
+from firmware_py.processes.commands import CommandStage
+from firmware_py.processes.control import ControlStage
+from firmware_py.processes.controllers import ControllerStage
+from firmware_py.processes.feedback import FeedbackGuard
+from firmware_py.processes.quiet_input import QuietInput
+from firmware_py.processes.reports import ReportStage
+from firmware_py.processes.watch import WatchStage
+from firmware_py.wiring.pacing import every
+from firmware_py.wiring.panel import PanelParts, every_or_moved, open_panel
+from kelly_edge.config import SessionSettings, Settings
+
+METRICS_EVERY_S: Final = 10.0
+"""node_exporter is usually asked every 15 s."""
+JOURNAL_EVERY_S: Final = 60.0
+LOG_EVERY_S: Final = 60.0
+
+
+def open_outlets(settings: Settings, log: SessionLog) -> list[tuple[Outlet, float]]:
+    """Where reports go, each with its pace."""
+    outlets: list[tuple[Outlet, float]] = [(LoggedReports(log), LOG_EVERY_S)]
+    if settings.session.prometheus:
+        outlets.append((PrometheusFile(Path(settings.session.prometheus), warn), METRICS_EVERY_S))
+    if is_listening(os.environ):
+        outlets.append((JournalReports(), JOURNAL_EVERY_S))
+    return outlets
+
+
+def bounds_of(kept: SessionSettings) -> Bounds:
+    """How much of the sessions the settings keep."""
+    return Bounds(kept.keep_mb * 1_000_000, kept.keep_days * DAY_S)
+
+
+def open_log(settings: Settings) -> SessionLog:
+    """The session log the settings ask for, within their bounds."""
+    kept = settings.session
+    folder = sessions_folder(os.environ, settings.runtime.state_dir) if kept.log else None
+    return SessionLog(folder, bounds_of(kept))
+
+
+@dataclass
+class ControlParts:
+    """The process's stages, stepped in order; one ``step()`` is a turn of all."""
+
+    control: ControlStage
+    commands: CommandStage
+    watch: WatchStage
+    quiet_input: QuietInput
+    reports: ReportStage
+    log: SessionLog
+    controllers: ControllerStage | None = None
+    panel: PanelParts | None = None
+
+    def step(self) -> None:
+        """One turn."""
+        self.commands.step()
+        self.control.step()
+        self.watch.step()
+        self.quiet_input.step()
+        if self.controllers is not None:
+            self.controllers.step()
+        if self.panel is not None:
+            self.panel.step()
+        self._count()
+        self.reports.step()
+
+    def close(self) -> None:
+        """Log and report the last counts."""
+        self._count()
+        if self.panel is not None:
+            self.panel.close()
+        self.control.close()
+        self.watch.close()
+        self.reports.close()
+        self.log.close()
+
+    def pace(self, period_s: float) -> Callable[[], None]:
+        """Waits on a grid of ``period_s``, and where there is a panel, for hands."""
+        return every(period_s) if self.panel is None else every_or_moved(period_s, self.panel.pins.woken)
+
+    def _count(self) -> None:
+        counters = self.control.counters
+        counters["n_entries_lost"] = self.log.n_lost
+        counters["n_reports_lost"] = self.reports.n_lost
+        if self.controllers is not None:
+            counters["n_controls"] = self.controllers.n_taken
+            counters["n_refused_controls"] = self.controllers.n_refused
+        self.control.publish()
+
+
+def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlParts:
+    """The parts the settings ask for."""
+    log = open_log(settings)
+    guard = FeedbackGuard()
+    control = ControlStage(ends, settings, log, guard.played)
+    reports = ReportStage(ends, clock, open_outlets(settings, log))
+    commands = CommandStage(ends, control, clock)
+    watch, quiet_input = WatchStage(ends, log, warn, clock), QuietInput(ends, warn, clock)
+    parts = ControlParts(control, commands, watch, quiet_input, reports, log)
+    if settings.midi.inputs:
+        from firmware_py.devices.midi.inputs import MidiInputs
+
+        learned = ControlsFile(controls_path(settings.runtime.state_dir, os.environ), warn)
+        parts.controllers = ControllerStage(
+            control,
+            MidiInputs(settings.midi.inputs, warn),
+            learned.changed,
+            guard,
+            len(settings.voice.names),
+            warn,
+            clock,
+        )
+    if settings.panel.chip != "none":
+        parts.panel = open_panel(settings, make_run_dir(settings.runtime.run_dir), ends, control, warn, clock)
+    return parts

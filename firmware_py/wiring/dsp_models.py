@@ -1,0 +1,46 @@
+"""The models of ``dsp``, opened as the settings say. Imports nothing of the composer's, which is large."""
+
+from collections.abc import Sequence
+
+from firmware_py.runtimes import artefacts
+from firmware_py.runtimes.emotion_network import TfliteEmotion
+from firmware_py.runtimes.voice_decoder import TfliteDecoder
+from firmware_py.wiring.choice import AUTO, EMOTION_MODELS, Choice, choice_path, stored_choice
+from kelly_edge.config import Settings
+from kelly_edge.emotion.network import EmotionNetwork
+from kelly_edge.timbre.voice import Decoder, Voice
+
+
+def board_choice(settings: Settings) -> Choice:
+    """The configured runtime, or with ``auto`` the one measured to be fastest on this board."""
+    runtime = settings.runtime.tflite
+    if runtime != AUTO:
+        return Choice(tflite=runtime)
+    return stored_choice(choice_path(settings.runtime.state_dir))
+
+
+def open_emotion(settings: Settings) -> EmotionNetwork:
+    """The emotion network in the runtime and precision chosen."""
+    choice, models_dir = board_choice(settings), settings.runtime.models_dir
+    name = EMOTION_MODELS[choice.precision]
+    # A choice made with another release may name a model that this one does not have.
+    if name not in artefacts.names_of_kind("emotion", models_dir):
+        name = EMOTION_MODELS["int8"]
+    return TfliteEmotion(artefacts.open_tflite(artefacts.load(name, models_dir), choice.tflite))
+
+
+def open_decoders(settings: Settings) -> list[Decoder]:
+    """A decoder per configured voice, in that order."""
+    runtime, models_dir = board_choice(settings).tflite, settings.runtime.models_dir
+    return [
+        TfliteDecoder(artefacts.open_tflite(artefacts.load(f"ddsp_{name}", models_dir), runtime))
+        for name in settings.voice.names
+    ]
+
+
+def new_voice(settings: Settings, decoders: Sequence[Decoder]) -> Voice:
+    """The voice with the configured gate."""
+    voice = Voice(decoders, seed=settings.composer.seed)
+    voice.gate_confidence = settings.voice.gate_confidence
+    voice.gate_db = settings.voice.gate_db
+    return voice
