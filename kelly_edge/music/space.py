@@ -85,7 +85,7 @@ class Space:
             self._now_db += (level_db - self._now_db) / (NOW_S * EMOTION_RATE_HZ)
 
     def admits(self, note: TimedNote, on_beat: bool) -> bool:
-        """Whether there is room for ``note``, which leaves next; beats come first, in a chord upper voices."""
+        """Whether there is room for ``note``, which leaves next; beats come first, then upper voices."""
         self._allowance += max(note.onset_s - self._onset_s, 0.0) * self._notes_hz
         self._allowance = min(self._allowance, ALLOWANCE)
         self._onset_s = note.onset_s
