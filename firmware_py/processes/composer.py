@@ -60,6 +60,8 @@ BEHIND_S = 0.1
 """A turn for a group heard longer ago than this is taken at the clock's time: it has been late."""
 BEAT_WAIT_S = 2.5
 """Music waits so long for a beat to begin on, from when it knows what to play."""
+LONGEST_ENTRY_S = 2.5
+"""A bar line farther ahead is not waited for: any beat will do."""
 SOFTLY = (0.7, 0.8, 0.9)
 """Velocity of the first bars after a rest, as a share: who joins in does not burst in."""
 DEAF_S = 0.3
@@ -118,6 +120,7 @@ class ComposerStage:
         self._beat: PlayersBeat | None = None
         self._silence = Silence()
         self._waited_s = 0.0
+        self._entry_s = -math.inf
         self._n_bars_since_rest = 0
         self._envelope = Envelope(settings.envelope)
         self._heard = np.zeros((), HEARD_DTYPE)
@@ -167,9 +170,7 @@ class ComposerStage:
                 # Answer at once when someone begins to play; a sequencer on our clock keeps its beat.
                 self._plan.cut_rest(now_s + self._plan.commit_s)
         beat = self._followed(target, now_s)
-        if beat is not None and not (self._resting or self._settings.midi.clock):
-            # A line is committed in the first turn in which it is near enough: it must still be found then.
-            self._plan.enter(beat.next_line_s(now_s + self._plan.commit_s - 1.5 * GROUP_S))
+        self._enter(beat, now_s)
         self._plan.finish(self._silence.finish_s if self._resting else math.inf)
         while (committed := self._plan.commit(now_s, beat)) is not None:
             self._put(committed)
@@ -183,6 +184,22 @@ class ComposerStage:
         self._ends.count_drops(self.counters)
         self._telemetry.write(self.counters)
         self._keep()
+
+    def _enter(self, beat: PlayersBeat | None, now_s: float) -> None:
+        """Music that is to begin begins on a bar line of the player's, the next when it is known."""
+        if beat is None or self._resting or self._settings.midi.clock or self._plan.has_music_begun:
+            self._entry_s = -math.inf
+            return
+        # A line is committed in the first turn in which it is near enough: it must still be found then.
+        soonest_s = now_s + self._plan.commit_s - 1.5 * GROUP_S
+        if self._entry_s < soonest_s:
+            line_s = beat.next_line_s(soonest_s)
+            n_too_late = max(0, math.ceil((line_s - soonest_s - LONGEST_ENTRY_S) / beat.beat_s))
+            self._entry_s = line_s - n_too_late * beat.beat_s
+        # Where the bar is may be doubted again until then; the beat is what counts.
+        nearest_s = beat.nearest_s(self._entry_s)
+        self._entry_s = nearest_s if nearest_s >= soonest_s else nearest_s + beat.beat_s
+        self._plan.enter(self._entry_s)
 
     def _keep(self) -> None:
         """Leave on the board what the next composer goes on from."""

@@ -146,7 +146,8 @@ class Plan:
         return self._committed_tempo_bpm
 
     @property
-    def _has_music_begun(self) -> bool:
+    def has_music_begun(self) -> bool:
+        """Whether what was committed last is music, not a rest or nothing."""
         return self._begun is not None or not (self._committed_rest or math.isinf(self._committed_end_s))
 
     def begin_at_the_earliest(self, start_s: float) -> bool:
@@ -168,7 +169,7 @@ class Plan:
 
     def enter(self, line_s: float) -> None:
         """The music that comes after a rest, or first of all, begins at ``line_s``, with its bar line."""
-        if not self._has_music_begun:
+        if not self.has_music_begun:
             self._committed_end_s, self._opens = line_s, False
 
     def finish(self, by_s: float) -> None:

@@ -57,5 +57,13 @@ def weigh(weights: Float32, classes: Float32, place_beats: float, trust: float) 
     bin_ = int((place_beats - n_before) * N_BINS + 0.5)
     if bin_ == N_BINS:
         bin_, n_before = 0, n_before + 1
+    other = classes[OTHER * N_BINS + bin_]
+    # The middle of a bar of four need not be told from its weak beats: else beats without any accent, most of
+    # which sound like weak ones, would count as bars of three.
+    middle = math.log(0.5 * math.exp(classes[MIDDLE * N_BINS + bin_]) + 0.5 * math.exp(other))
     for c in range(N_CELLS):
-        weights[c] += trust * classes[ROLES[moved(c, n_before)] * N_BINS + bin_]
+        role = ROLES[moved(c, n_before)]
+        if role == MIDDLE:
+            weights[c] += trust * middle
+        else:
+            weights[c] += trust * classes[role * N_BINS + bin_]

@@ -52,6 +52,8 @@ RISE_S: Final = 0.004
 """An attack is strongest in the frame whose middle lies so long before it: its window has begun to see it."""
 DELAY_S: Final = FRAME / 2 / ANALYSIS_RATE_HZ + DELAY_SAMPLES / 48_000 + AHEAD / FRAME_RATE_HZ - RISE_S
 """Age of the sound whose phase the filters have reached."""
+LATE_S: Final = 0.004
+"""Beats of rendered pianos are found so late on average."""
 ACCENT_TRUST, HARMONY_TRUST = 0.8, 0.3
 """Of the evidence on the pulse: frames and groups overlap, so they are not independent."""
 BAR_ACCENT_TRUST, BAR_HARMONY_TRUST = 0.2, 0.4
@@ -61,6 +63,8 @@ SAME_TEMPO: Final = 0.06
 BETTER: Final = 2.0
 STAYS_S: Final = 1.5
 """Another tempo is taken when it was so many times likelier for so long."""
+OCTAVE_BETTER, OCTAVE_STAYS_S = 5.0, 4.0
+"""The same of its double and its half, which are the same pulse felt otherwise."""
 BAR_BETTER, BAR_STAYS_S, BAR_YOUNG_BEATS = 3.0, 0.6, 12
 EVIDENCE_S: Final = 3.0
 LEAST_EVIDENCE, CLEAR_EVIDENCE = 0.02, 0.1
@@ -68,7 +72,7 @@ LEAST_EVIDENCE, CLEAR_EVIDENCE = 0.02, 0.1
 LEAST_FOCUS, CLEAR_FOCUS = 0.75, 0.92
 """Length of the mean direction of the phases: no phase, a clear one."""
 LEAST_MASS, CLEAR_MASS = 0.25, 0.6
-"""Probability of the tempo kept."""
+"""Probability of the tempo kept, its double and its half."""
 PERIOD, PHASE, CONFIDENCE, BAR_PHASE, BEATS = range(5)
 """Slots of ``reading``."""
 TEMPO_AGE, CELL, CELL_AGE, N_SINCE, EVIDENCE, LAST_PHASE, BAR_CONFIDENCE = range(7)
@@ -135,9 +139,11 @@ def _keep_tempo(state: BeatState) -> None:
     if reading[PERIOD] <= 0.0:
         reading[PERIOD] = other
     is_other = abs(math.log(other / reading[PERIOD])) >= SAME_TEMPO
-    is_better = is_other and _mass(tempo, other) > BETTER * _mass(tempo, reading[PERIOD])
+    is_octave = abs(abs(math.log(other / reading[PERIOD])) - math.log(2.0)) < SAME_TEMPO
+    better, stays_s = (OCTAVE_BETTER, OCTAVE_STAYS_S) if is_octave else (BETTER, STAYS_S)
+    is_better = is_other and _mass(tempo, other) > better * _mass(tempo, reading[PERIOD])
     kept[TEMPO_AGE] = kept[TEMPO_AGE] + 1.0 if is_better else 0.0
-    if kept[TEMPO_AGE] > STAYS_S * EMOTION_RATE_HZ:
+    if kept[TEMPO_AGE] > stays_s * EMOTION_RATE_HZ:
         reading[PERIOD], kept[TEMPO_AGE] = other, 0.0
     for _ in range(2):
         mass, mean, x, y = 1e-12, 0.0, 0.0, 0.0
@@ -152,7 +158,9 @@ def _keep_tempo(state: BeatState) -> None:
     reading[PHASE] = (math.atan2(y, x) / (2.0 * math.pi)) % 1.0
     focus = (math.sqrt(x * x + y * y) / mass - LEAST_FOCUS) / (CLEAR_FOCUS - LEAST_FOCUS)
     clear = (kept[EVIDENCE] - LEAST_EVIDENCE) / (CLEAR_EVIDENCE - LEAST_EVIDENCE)
-    sure = (mass - LEAST_MASS) / (CLEAR_MASS - LEAST_MASS)
+    # Doubt between a tempo and its double is no doubt about the pulse.
+    pulse = mass + _mass(tempo, 2.0 * reading[PERIOD]) + _mass(tempo, 0.5 * reading[PERIOD])
+    sure = (pulse - LEAST_MASS) / (CLEAR_MASS - LEAST_MASS)
     reading[CONFIDENCE] = min(max(min(focus, clear, sure), 0.0), 1.0)
 
 
@@ -258,7 +266,7 @@ class BeatTracker:
         reading = state.reading
         self.period_s = float(reading[PERIOD]) / FRAME_RATE_HZ
         self.n_beats = int(reading[BEATS])
-        ahead = DELAY_S / self.period_s
+        ahead = (DELAY_S + LATE_S) / self.period_s
         self.phase = float(reading[PHASE] + ahead) % 1.0
         self.bar_phase = float(reading[BAR_PHASE] + ahead / self.n_beats) % 1.0
         self.confidence = float(reading[CONFIDENCE])

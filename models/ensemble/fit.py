@@ -1,4 +1,4 @@
-"""Fit the two small networks of ``kelly_edge.rhythm.evidence`` to the development songs.
+"""Fit the two small networks of ``kelly_edge.rhythm.evidence`` to the development songs and to practice.
 
 ``python -m models.ensemble.fit --pop909 DIR [--songs …] [--cache DIR] [--out FILE]`` writes the numbers as
 ``kelly_edge/rhythm/weights.py`` (the default FILE). A class is known where the annotation says which beat of
@@ -35,12 +35,14 @@ from kelly_edge.rhythm.evidence import (
 )
 from kelly_edge.rhythm.pulse import HARMONY_LAG, N_BINS
 from kelly_edge.shared.command_line import Parser, command, path_argument
+from models.ensemble.practice import Practice, draw
 from models.ensemble.songs import CONDITIONS, Song, cache_folder, load_songs, song_list, sound_of
 
 Float32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
 N_HIDDEN: Final = {"ACCENTS": 16, "HARMONY": 12}
 N_EPOCHS: Final = {"ACCENTS": 3, "HARMONY": 8}
+N_PRACTICE: Final = 120
 REPO: Final = Path(__file__).resolve().parents[2]
 PRIOR: Final = np.repeat(np.array(ROLE_SHARE) / N_BINS, N_BINS)
 
@@ -67,9 +69,9 @@ def inputs_of(frames: Float32, notes: Float32) -> tuple[Float32, Float32]:
     return accents, harmony
 
 
-def classes_at(song: Song, times_s: NDArray[np.float64]) -> Ints:
+def classes_at(piece: Song | Practice, times_s: NDArray[np.float64]) -> Ints:
     """The class of every moment; -1 where it is not known."""
-    beats_s, lines = song.beats_s, np.searchsorted(song.beats_s, song.downbeats_s - 0.01)
+    beats_s, lines = piece.beats_s, np.searchsorted(piece.beats_s, piece.downbeats_s - 0.01)
     place, length = np.full(len(beats_s) + 2, -1), np.zeros(len(beats_s) + 2, int)
     for begin, end in pairwise(lines):
         place[begin:end], length[begin:end] = np.arange(end - begin), end - begin
@@ -167,17 +169,26 @@ def main() -> None:
             accents, harmony = inputs_of(*heard_of(sound_of(song, condition, arguments.cache)))
             learn(table, song, accents, harmony)
             print(song.name, condition, file=sys.stderr, flush=True)
+    practise(table)
     arguments.out.write_text(module_text(fit_all(table)), encoding="utf-8")
 
 
+def practise(table: dict[str, list[tuple[Float32, Ints]]]) -> None:
+    """Add synthesised pieces."""
+    rng = np.random.default_rng(5)
+    for _ in range(N_PRACTICE):
+        piece = draw(rng)
+        learn(table, piece, *inputs_of(*heard_of(piece.sound)))
+
+
 def learn(
-    table: dict[str, list[tuple[Float32, Ints]]], song: Song, accents: Float32, harmony: Float32
+    table: dict[str, list[tuple[Float32, Ints]]], piece: Song | Practice, accents: Float32, harmony: Float32
 ) -> None:
-    """Add a song's inputs with their classes to ``table``."""
+    """Add a piece's inputs with their classes to ``table``."""
     end_s = (np.arange(len(accents)) + 1) / FRAME_RATE_HZ
-    table["ACCENTS"].append((accents, classes_at(song, end_s - DELAY_S)))
+    table["ACCENTS"].append((accents, classes_at(piece, end_s - DELAY_S)))
     group_s = (np.arange(len(harmony)) + 1) / EMOTION_RATE_HZ
-    table["HARMONY"].append((harmony, classes_at(song, group_s - DELAY_S - HARMONY_LAG / FRAME_RATE_HZ)))
+    table["HARMONY"].append((harmony, classes_at(piece, group_s - DELAY_S - HARMONY_LAG / FRAME_RATE_HZ)))
 
 
 def fit_all(table: dict[str, list[tuple[Float32, Ints]]]) -> dict[str, Network]:
