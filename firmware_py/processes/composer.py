@@ -413,10 +413,13 @@ class ComposerStage:
         while self._waiting and self._waiting[0][0].onset_s <= now_s + self._plan.commit_s:
             wanted, beat = self._waiting.popleft()
             makes_room = self._makes_room()
+            on_beat = beat.is_on_beat(wanted.onset_s)
             if makes_room:
+                if not self._space.admits(wanted, on_beat):
+                    continue
                 wanted = self._space.under(self._space.soften(wanted))
             if follows:
-                wanted = self._accompanying.correct(wanted, beat.is_on_beat(wanted.onset_s))
+                wanted = self._accompanying.correct(wanted, on_beat)
             if makes_room:
                 # A tone of the chord may have been nearer above.
                 wanted = self._space.under(wanted)

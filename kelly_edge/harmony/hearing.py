@@ -26,7 +26,7 @@ GATE: Final = 0.15
 FAINT: Final = 0.3
 """Added to the norm of a chroma: what is hardly there fits nothing."""
 LOWEST_WEIGHT: Final = 1.0 / 1.1
-SHARPNESS: Final = 0.6
+SHARPNESS: Final = 0.8
 """Of the emissions: groups 85 ms apart hear much of the same sound."""
 CHANGES: Final = 0.06
 """Probability that the chord changes from one group to the next."""

@@ -1,4 +1,4 @@
-"""What was learned of chords: templates and progressions. Written by ``python -m models.ensemble.chords``."""
+"""What was learned of chords, as ``python -m models.ensemble.fit_chords`` writes it."""
 
 from typing import Final
 

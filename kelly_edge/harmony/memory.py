@@ -30,6 +30,9 @@ ANYWHERE: Final = 0.3
 TRUSTS: Final = 0.97
 """How far the filter is taken to assume at a beat that the chord stays."""
 
+SURPRISE: Final = 1e-3
+"""Share of a belief heard that holds whatever was foretold."""
+
 
 def changes_at(place: int, n_beats: int) -> float:
     """Probability that the chord changes at beat ``place`` (0 first; -1 unknown) of a bar of ``n_beats``."""
@@ -142,7 +145,9 @@ class ChordMemory:
         # The filter assumed at the beat that hardly anything changes. What it heard since, its belief over
         # that assumption, is applied to what was foretold instead.
         np.multiply(self._foretold, belief / self._assumed, out=self.now)
-        self.now *= 1.0 / max(float(self.now.sum()), 1e-9)
+        # What was thought impossible and is heard all the same is not lost.
+        self.now += SURPRISE * belief
+        self.now *= 1.0 / float(self.now.sum())
         self._belief[:] = belief
         self._sum += belief
         self._n_heard += 1

@@ -18,7 +18,6 @@ from kelly_edge.music.envelope import TimedNote, bound_tempo
 from kelly_edge.music.generator import Bar, Target
 from kelly_edge.music.players_beat import PlayersBeat, beat_to_play_s, beats_to_play
 
-REST: Final = Rung.REST
 COMMIT_S: Final = 0.25
 """A beat is committed this long before it begins: covers a late wake-up of composer and midi."""
 SHORTEST_END_S: Final = 0.2
@@ -213,7 +212,7 @@ class Plan:
         if not self._bars:
             return None
         bar, _ = self._bars[0]
-        is_rest = bar.rung == REST
+        is_rest = bar.rung == Rung.REST
         start_s = self._committed_end_s
         if self._opens and not is_rest:
             # What comes after a rest cut short opens with the beat of its first note.
@@ -243,13 +242,13 @@ class Plan:
         if begun.n_done:
             seconds = self._committed_end_s - begun.start_s
             self._committed_tempo_bpm = 60.0 * begun.n_done / seconds
-        self._committed_rest = begun.bar.rung == REST
+        self._committed_rest = begun.bar.rung == Rung.REST
         self._begun = None
 
     def take_back(self, target: Target, resting: bool) -> int | None:
         """Drop the open bars if ``target`` (or a rest) needs others; the number of the first dropped."""
         if not any(
-            differs(of, target) or is_foreign(bar, of, target) or (bar.rung == REST) != resting
+            differs(of, target) or is_foreign(bar, of, target) or (bar.rung == Rung.REST) != resting
             for bar, of in self._bars
         ):
             return None

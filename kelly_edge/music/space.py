@@ -25,6 +25,13 @@ HOLDS: Final = 0.2
 """It keeps its step until it is so far off."""
 BUSY_S: Final = 3.0
 """Time constant over which somebody is busy."""
+EASY_NOTES_HZ, BUSY_NOTES_HZ = 14.0, 4.0
+"""Notes a second that may leave beside somebody who plays little, and beside somebody busy. A composer that
+has been dense goes on so for a while, whatever density it is asked for."""
+ALLOWANCE: Final = 4.0
+"""Notes that may leave at once."""
+FOR_BEATS: Final = 2.0
+"""So many of them are kept for the beats."""
 BELOW: Final = 2.0
 """Semitones below the highest note heard that stay free."""
 MIDDLE: Final = 58.0
@@ -59,6 +66,7 @@ class Space:
         self._highest = 0.0
         self._usual_db = self._now_db = math.nan
         self._density_hz = self.density = 0.0
+        self._notes_hz, self._allowance, self._onset_s = EASY_NOTES_HZ, ALLOWANCE, math.inf
 
     def hear(self, heard: Any) -> None:
         """One record of ``HEARD_DTYPE``."""
@@ -66,6 +74,7 @@ class Space:
         density_hz = float(heard["density_hz"])
         self._density_hz += (density_hz - self._density_hz) / (BUSY_S * EMOTION_RATE_HZ)
         busy = THINNEST * clamp((self._density_hz - EASY_HZ) / (BUSY_HZ - EASY_HZ), 0.0, 1.0)
+        self._notes_hz = EASY_NOTES_HZ * math.pow(BUSY_NOTES_HZ / EASY_NOTES_HZ, busy / THINNEST)
         if abs(self.density + busy) > HOLDS:
             self.density = -round(busy / DENSITY_STEP) * DENSITY_STEP
         level_db = float(heard["level_db"])
@@ -74,6 +83,16 @@ class Space:
                 self._usual_db = self._now_db = level_db
             self._usual_db += (level_db - self._usual_db) / (USUAL_S * EMOTION_RATE_HZ)
             self._now_db += (level_db - self._now_db) / (NOW_S * EMOTION_RATE_HZ)
+
+    def admits(self, note: TimedNote, on_beat: bool) -> bool:
+        """Whether there is room for ``note``, which leaves next; beats come first, then upper voices."""
+        self._allowance += max(note.onset_s - self._onset_s, 0.0) * self._notes_hz
+        self._allowance = min(self._allowance, ALLOWANCE)
+        self._onset_s = note.onset_s
+        if self._allowance < (1.0 if on_beat else 1.0 + FOR_BEATS):
+            return False
+        self._allowance -= 1.0
+        return True
 
     def under(self, note: TimedNote) -> TimedNote:
         """``note`` under the melody heard, by octaves."""

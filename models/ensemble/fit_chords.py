@@ -37,7 +37,7 @@ PENALTY: Final = 1e-3
 USUAL: Final = 12.0
 """How many progressions of any song a chord's own are mixed with."""
 OUT: Final = Path(__file__).resolve().parents[2] / "kelly_edge" / "harmony" / "learned.py"
-HEAD: Final = '"""What was learned of chords. Written by ``python -m models.ensemble.fit_chords``."""\n'
+HEAD: Final = '"""What was learned of chords, as ``python -m models.ensemble.fit_chords`` writes it."""\n'
 
 
 def examples(pop909: Path, names: Sequence[str], cache: Path) -> tuple[Floats, Ints]:

@@ -78,3 +78,17 @@ def test_a_jump_of_the_beat_keeps_its_place() -> None:
         forecast.hear(time_s, belief_in(chord), 5, beat_s, time_s / beat_s % 1.0, group % 3 - 1, 4)
         assert np.argmax(forecast.at([time_s + 0.2])[0]) == chord
     assert N_BEATS_AHEAD > 0 and TRANSITIONS.shape[0] == 13
+
+
+def test_what_was_thought_impossible_is_believed_when_it_is_heard() -> None:
+    """Certainties that contradict each other do not wear the belief away."""
+    forecast = ChordForecast()
+    for group in range(600):
+        certain = np.zeros(N_STATES, np.float32)
+        certain[group // 100 * 5 % N_CHORDS] = 1.0
+        time_s = (group + 1) * GROUP_S
+        forecast.hear(time_s, certain, 0)
+        belief = forecast.at([time_s])[0]
+        assert belief.sum() == pytest.approx(1.0, abs=1e-3)
+        if group % 100 > 20:
+            assert np.argmax(belief) == group // 100 * 5 % N_CHORDS
