@@ -137,6 +137,19 @@ def _starts() -> dict[str, int]:
     return {spec.name: spec.start for spec in FEATURES}
 
 
+def _centres_and_scales() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    centre, scale = np.zeros(N_FEATURES, np.float32), np.ones(N_FEATURES, np.float32)
+    for spec in FEATURES:
+        centre[spec.slice], scale[spec.slice] = spec.centre, spec.scale
+    return centre, scale
+
+
+def standardise(physical: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features from physical values ``[…, 128]``, as ``FeatureExtractor.push`` gives them."""
+    centre, scale = _centres_and_scales()
+    return np.clip((physical - centre) * (np.float32(1.0) / scale), -LIMIT, LIMIT).astype(np.float32)
+
+
 class FeatureExtractor:
     """Streaming features of mono float32 hops at 48 kHz; NaN and infinities count as silence.
 
@@ -144,7 +157,7 @@ class FeatureExtractor:
 
     Attributes
     ----------
-    features: float32 ``[128]``, see ``FEATURES``. level_db: RMS of the group, dBFS, from -120.
+    features: float32 ``[128]``, see ``FEATURES``; physical: the same in their units. level_db: RMS of the group, dBFS, from -120.
     tonic, mode: best key (pitch class, 1 major or 0 minor), -1 unknown. tempo_bpm: 0 unknown.
     chroma: float32 ``[12]``, share of each pitch class (C first) in the last 0.4 s, sums to 1; zeros: none.
     density_hz: note onsets (chords count once) a second over 4 s. presence: 0 silence or noise .. 1 music.
@@ -154,16 +167,13 @@ class FeatureExtractor:
         self._groups = HopGroups(WINDOW, HOPS_PER_EMOTION_STEP)
         self._tonal_tables = tonal_tables()
         self._rhythm_tables = rhythm_tables()
-        centre, inverse = np.zeros(N_FEATURES, np.float32), np.zeros(N_FEATURES, np.float32)
-        for spec in FEATURES:
-            centre[spec.slice] = spec.centre
-            inverse[spec.slice] = 1.0 / spec.scale
-        self._centre, self._inverse = centre, inverse
-        self._raw = np.zeros(N_FEATURES, np.float32)
+        self._centre, scale = _centres_and_scales()
+        self._inverse = np.float32(1.0) / scale
+        self.physical = np.zeros(N_FEATURES, np.float32)
         self.features = np.zeros(N_FEATURES, np.float32)
         self.chroma = np.zeros(N_PITCH_CLASSES, np.float32)
         at = _starts()
-        raw = self._raw
+        raw = self.physical
         self._mel = raw[: at["centroid"]]
         self._shape = raw[at["centroid"] : at["onset_rate"]]
         self._rhythm = raw[at["onset_rate"] : at["pitch_mean"]]
@@ -192,7 +202,7 @@ class FeatureExtractor:
         """Take one hop, float32 ``[256]``; True when a hop group of 16 is complete."""
         if not self._groups.push(hop):
             return False
-        window, raw = self._groups.window, self._raw
+        window, raw = self._groups.window, self.physical
         rhythm_step(
             window,
             self._rhythm_tables,

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
-from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
-from kelly_edge.emotion.features import LIMIT, FeatureExtractor
+from kelly_edge.contract import EMOTION_RATE_HZ, HOP_SIZE, N_FEATURES, SAMPLE_RATE_HZ
+from kelly_edge.emotion.features import FeatureExtractor, standardise
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge_commands import Parser, command, path_argument
-from models.emotion import strings
+from models.emotion import not_music, strings, wild
 from models.emotion.acoustics import Treatment, add_noise, microphone, place, read_audio, wet
 from models.emotion.arrange import ARRANGEMENTS, arrange
 
@@ -114,9 +114,13 @@ TRAIN_CONDITIONS: Final = (
     Condition("fluid", MIXED),
     Condition(RANDOM),
     *(Condition(font, 0, "place") for font in ("fluid", "csound", "muse", RANDOM)),
+    *(Condition(font, 0, "after") for font in ("fluid", "muse")),
     *(Condition("fluid", 0, "clean", a) for a in ("band", "strings", "guitar")),
     *(Condition("csound", 0, "clean", a) for a in ("winds", "band")),
     *(Condition("muse", 0, "clean", a) for a in ("strings", "choir", "band")),
+    Condition("csound", 0, "clean", "strings"),
+    Condition("csound", 0, "place", "winds"),
+    *(Condition("fluid", 0, "place", a) for a in ("band", "guitar")),
     *(Condition("muse", 0, "place", a) for a in ("band", "strings")),
 )
 EVALUATION_CONDITIONS: Final = (
@@ -226,22 +230,41 @@ TREATMENTS: Final[dict[str, Treatment]] = {
     "noise_20db": lambda audio, _rng: _room_noise(20.0, audio),
     "noise_10db": lambda audio, _rng: _room_noise(10.0, audio),
     "room": lambda audio, _rng: _room(audio),
+    "after": lambda audio, _rng: audio,
     "wet": wet,
     "wet_10db": lambda audio, rng: _room_noise(10.0, wet(audio, rng)),
 }
 
 
+AFTER_S: Final = 12.0
+"""``after``: so much of another clip is heard first; what is learned is to forget it."""
+GRACE_S: Final = 2.5
+"""After the change nothing is asked of the network for so long."""
+
+
+def _after(audio: Float32, other: Float32) -> Float32:
+    """``audio`` after the end of ``other``, at its level."""
+    before = other[-round(AFTER_S * SAMPLE_RATE_HZ) :]
+    gain = np.sqrt(np.mean(audio**2) / (np.mean(before**2) + 1e-12))
+    return np.concatenate([gain * before, audio]).astype(np.float32)
+
+
 def extract(audio: Float32, extractor: FeatureExtractor | None = None) -> tuple[Float32, Float32]:
     """Features ``[n, 128]`` and presence ``[n]`` of mono 48 kHz audio, streaming; n may be 0."""
-    extractor = extractor or FeatureExtractor()
+    physical, presence = _physical(audio, extractor or FeatureExtractor())
+    return standardise(physical), presence
+
+
+def _physical(audio: Float32, extractor: FeatureExtractor) -> tuple[Float32, Float32]:
+    """As ``extract``, in the features' units: what is cached outlives another centre or scale."""
     extractor.reset()
     hops = audio[: audio.size // HOP_SIZE * HOP_SIZE].astype(np.float32).reshape(-1, HOP_SIZE)
     features, presence = [], []
     for hop in hops:
         if extractor.push(hop):
-            features.append(extractor.features.copy())
+            features.append(extractor.physical.copy())
             presence.append(extractor.presence)
-    stacked = np.stack(features) if features else np.zeros((0, extractor.features.size), np.float32)
+    stacked = np.stack(features) if features else np.zeros((0, N_FEATURES), np.float32)
     return stacked, np.array(presence, np.float32)
 
 
@@ -264,28 +287,44 @@ def _rendered(clip: Clip, i: int, condition: Condition, scratch: Path) -> NDArra
     return render(clip.path, condition.font, programme, scratch)
 
 
-def prepare(cache: Path, condition: Condition, clips: list[Clip], keep_audio: bool) -> Iterator[int]:
-    """Render and extract what is not cached yet; yields the number of clips done."""
+def prepare(
+    cache: Path, condition: Condition, clips: list[Clip], keep_audio: bool, every: int = 1
+) -> Iterator[int]:
+    """Render and extract what is not cached yet, of one clip in ``every``; yields the number of clips done.
+
+    Each condition begins at another clip, so that together they hear all of them.
+    """
     extractor = FeatureExtractor()
     audio_folder = cache / "audio" / replace(condition, treatment="clean").name
     audio_folder.mkdir(parents=True, exist_ok=True)
+
+    def sound(i: int) -> Float32:
+        rendering = audio_folder / f"{clips[i].name}.npy"
+        if rendering.exists():
+            samples = np.load(rendering)
+        else:
+            samples = _rendered(clips[i], i, condition, cache)
+            if keep_audio:
+                np.save(rendering.with_suffix(".part.npy"), samples)
+                rendering.with_suffix(".part.npy").rename(rendering)
+        return np.asarray(samples.astype(np.float32) / 32_768.0, np.float32)
+
+    begin = sum(condition.name.encode())
     for i, clip in enumerate(clips):
+        if (begin + i) % every:
+            continue
         target = feature_path(cache, condition, clip)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            rendering = audio_folder / f"{clip.name}.npy"
-            if rendering.exists():
-                samples = np.load(rendering)
-            else:
-                samples = _rendered(clip, i, condition, cache)
-                if keep_audio:
-                    np.save(rendering.with_suffix(".part.npy"), samples)
-                    rendering.with_suffix(".part.npy").rename(rendering)
             rng = np.random.default_rng([i, *condition.name.encode()])
-            audio = TREATMENTS[condition.treatment](samples.astype(np.float32) / 32_768.0, rng)
-            features, presence = extract(audio, extractor)
+            audio = TREATMENTS[condition.treatment](sound(i), rng)
+            if condition.treatment == "after":
+                audio = _after(audio, sound(int(rng.integers(len(clips)))))
+            physical, presence = _physical(audio, extractor)
+            if condition.treatment == "after":
+                presence[: round((AFTER_S + GRACE_S) * EMOTION_RATE_HZ)] = 0.0
             part = target.with_suffix(".part.npz")
-            np.savez(part, features=features, presence=presence)
+            np.savez(part, physical=physical, presence=presence)
             part.rename(target)
         yield i + 1
 
@@ -295,10 +334,51 @@ def load(cache: Path, condition: Condition, clip: Clip) -> tuple[Float32, Float3
     path = feature_path(cache, condition, clip)
     try:
         with np.load(path) as arrays:
-            # A cache may be older than the limit.
-            return np.clip(arrays["features"], -LIMIT, LIMIT), arrays["presence"]
+            return standardise(arrays["physical"]), arrays["presence"]
     except (OSError, ValueError, KeyError):
         raise DataError(f"no features in {path}; run python -m models.emotion.data prepare") from None
+
+
+OTHERS: Final = ("not_music", "wild")
+N_NOT_MUSIC: Final = 900
+
+
+def other_sounds(kind: str, scratch: Path) -> Iterator[tuple[str, Float32]]:
+    """Names and audio of what is no clip: ``not_music``, or ``wild`` music, as recorded and in a place."""
+    if kind == "not_music":
+        for i in range(N_NOT_MUSIC):
+            yield f"{i:04}", not_music.sound(i, scratch)
+        return
+    for path in wild.recordings():
+        for i, audio in enumerate(wild.excerpts(path)):
+            rng = np.random.default_rng([i, *path.name.encode()])
+            yield f"{path.stem}-{i}", place(audio, rng) if rng.random() < 0.5 else audio
+
+
+def prepare_others(cache: Path, kind: str) -> Iterator[int]:
+    """Features of ``other_sounds`` into one folder each; yields the number done."""
+    folder, extractor = cache / "features" / kind, FeatureExtractor()
+    folder.mkdir(parents=True, exist_ok=True)
+    for n, (name, audio) in enumerate(other_sounds(kind, cache)):
+        target = folder / f"{name}.npz"
+        if not target.exists():
+            physical, presence = _physical(audio, extractor)
+            part = target.with_suffix(".part.npz")
+            np.savez(part, physical=physical, presence=presence)
+            part.rename(target)
+        yield n + 1
+
+
+def load_others(cache: Path, kind: str) -> list[tuple[str, Float32, Float32]]:
+    """Name, features and presence of what ``prepare_others`` left. Raises DataError where it left nothing."""
+    found = []
+    for path in sorted((cache / "features" / kind).glob("*.npz")):
+        if not path.name.endswith(".part.npz"):
+            with np.load(path) as arrays:
+                found.append((path.stem, standardise(arrays["physical"]), arrays["presence"]))
+    if not found:
+        raise DataError(f"no features of {kind} in {cache}; run python -m models.emotion.data prepare")
+    return found
 
 
 def default_cache() -> Path:
@@ -306,13 +386,14 @@ def default_cache() -> Path:
     return Path(os.environ.get("KELLY_CACHE") or REPO / "out" / "cache") / "emotion"
 
 
-def _jobs(only: list[str]) -> list[tuple[Condition, list[Clip]]]:
+def _jobs(only: set[str]) -> list[tuple[Condition, list[Clip]]]:
     train, val, vgmidi = emopia("train"), emopia("val"), vgmidi_phrases()
     jobs = [(c, train) for c in TRAIN_CONDITIONS] + [(c, val) for c in EVALUATION_CONDITIONS]
     jobs.append((Condition("timgm"), vgmidi))
-    unknown = sorted(set(only) - {c.name for c, _ in jobs})
+    known = {c.name for c, _ in jobs} | set(OTHERS)
+    unknown = sorted(only - known)
     if unknown:
-        names = ", ".join(sorted({c.name for c, _ in jobs}))
+        names = ", ".join(sorted(known))
         raise DataError(f"no condition {', '.join(unknown)} to prepare; give some of {names}")
     return [(c, clips) for c, clips in jobs if not only or c.name in only]
 
@@ -327,10 +408,21 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--condition", action="append", default=[], help="only these, for instance fluid-0")
     parser.add_argument("--keep-audio", action="store_true", help="keep renderings (about 4 GB a font)")
+    parser.add_argument("--split", choices=["train", "val", "vgmidi"], help="only clips of this split")
+    parser.add_argument("--every", type=int, default=1, help="one clip in so many of each condition")
     args = parser.parse_args(argv)
-    for condition, clips in _jobs(args.condition):
-        for done in prepare(args.cache, condition, clips, args.keep_audio):
-            if done % 20 == 0 or done == len(clips):
+    chosen = set(args.condition)
+    for kind in OTHERS:
+        if not chosen or kind in chosen:
+            for done in prepare_others(args.cache, kind):
+                if done % 20 == 0:
+                    print(f"\r{kind:24} {done:4}", end="", flush=True)
+            print()
+    for condition, clips in _jobs(chosen):
+        if args.split not in (None, clips[0].split):
+            continue
+        for done in prepare(args.cache, condition, clips, args.keep_audio, args.every):
+            if done % 20 < args.every or done == len(clips):
                 print(
                     f"\r{condition.name:24} {clips[0].split:6} {done:4} of {len(clips)}",
                     end="",

@@ -1,0 +1,134 @@
+"""Sounds that are no music, for the emotion network to tell from it: speech, noises of a house, applause.
+
+Speech comes from Debian's synthesisers, whichever are installed (espeak-ng, festival with its voices, flite);
+the noises are drawn at random. No recording is used: recorded speech and noise stay for evaluation.
+"""
+
+import math
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import butter, sosfilt
+
+from kelly_edge.contract import SAMPLE_RATE_HZ
+from kelly_edge.errors import DataError
+from models.emotion.acoustics import ambience, place, read_audio
+
+Float32 = NDArray[np.float32]
+LENGTH_S: Final = 22.0
+FESTIVAL_VOICES: Final = Path("/usr/share/festival/voices")
+FLITE_VOICES: Final = ("kal16", "awb", "rms", "slt")
+ESPEAK_LANGUAGES: Final = "en-gb en-us de fr-fr es it pt-br nl pl sv cmn hi tr"
+VOCABULARY: Final = """
+the a one some this that my your house garden river morning evening table window doctor music money letter
+question answer people children mother brother winter summer hospital station street colour friend water is
+was has goes comes takes gives knows thinks wants needs looks says tells asks works plays stands reads very
+quite never always often slowly quickly again today tomorrow yesterday here there under over with without
+because although while after before and but or so then if when good bad small large old new warm cold
+"""
+
+
+def _sentences(rng: np.random.Generator) -> str:
+    words, parts = VOCABULARY.split(), []
+    for _ in range(int(rng.integers(4, 9))):
+        words = rng.choice(words, int(rng.integers(3, 14)))
+        parts.append(" ".join(words) + str(rng.choice([".", "?", ",", "!", "."])))
+    return " ".join(parts)
+
+
+def synthesisers() -> list[list[str]]:
+    """Commands that speak their standard input to the file ``OUT``; one for each voice found."""
+    found = []
+    if shutil.which("espeak-ng"):
+        for language in ESPEAK_LANGUAGES.split():
+            found += [
+                ["espeak-ng", "-v", f"{language}+{v}", "--stdin", "-w", "OUT"] for v in ("m3", "f2", "m7")
+            ]
+    if shutil.which("flite"):
+        found += [["flite", "-voice", voice, "-f", "/dev/stdin", "-o", "OUT"] for voice in FLITE_VOICES]
+    if shutil.which("text2wave"):
+        for voice in sorted(FESTIVAL_VOICES.glob("*/*")):
+            if any(voice.glob("festvox/*.scm")):
+                found.append(["text2wave", "-eval", f"(voice_{voice.name})", "-o", "OUT"])
+    return found
+
+
+def speech(rng: np.random.Generator, scratch: Path) -> Float32:
+    """One voice that talks, at random speed and pitch, now and then with pauses. Raises DataError."""
+    voices = synthesisers()
+    if not voices:
+        raise DataError("no speech synthesiser is installed; apt install espeak-ng flite festival")
+    command = list(voices[int(rng.integers(len(voices)))])
+    if command[0] == "espeak-ng":
+        command += ["-s", str(int(rng.integers(110, 230))), "-p", str(int(rng.integers(10, 90)))]
+    wav = scratch / "speech.wav"
+    command = [str(wav) if word == "OUT" else word for word in command]
+    n = round(LENGTH_S * SAMPLE_RATE_HZ)
+    spoken: list[Float32] = []
+    while sum(part.size for part in spoken) < n:
+        wav.unlink(missing_ok=True)
+        done = subprocess.run(command, input=_sentences(rng).encode(), capture_output=True, check=False)
+        if done.returncode or not wav.is_file() or wav.stat().st_size < 1_000:
+            return speech(rng, scratch)  # A voice that lacks its data: another one.
+        spoken.append(read_audio(wav))
+        spoken.append(np.zeros(int(rng.uniform(0.0, 2.0) * SAMPLE_RATE_HZ), np.float32))
+    voice = np.concatenate(spoken)[:n]
+    # Slightly higher or lower voices than the synthesisers have.
+    ratio = rng.uniform(0.85, 1.18)
+    t = np.minimum(np.arange(n) * ratio, n - 1)
+    return np.interp(t, np.arange(n), voice).astype(np.float32)
+
+
+def _bursts(
+    rng: np.random.Generator, rate_hz: float, decay_s: float, low_hz: float, high_hz: float
+) -> Float32:
+    """Short noises at random moments: knocks, coughs, steps, dishes, claps."""
+    n = round(LENGTH_S * SAMPLE_RATE_HZ)
+    strokes = np.zeros(n)
+    for _ in range(rng.poisson(rate_hz * LENGTH_S) + 1):
+        at = int(rng.integers(n))
+        m = min(int(decay_s * 5 * SAMPLE_RATE_HZ), n - at)
+        t = np.arange(m) / SAMPLE_RATE_HZ
+        strokes[at : at + m] += rng.uniform(0.2, 1.0) * rng.standard_normal(m) * np.exp(-t / decay_s)
+    sos = butter(2, (low_hz, high_hz), "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
+    return np.asarray(sosfilt(sos, strokes), np.float32)
+
+
+def noise(rng: np.random.Generator) -> Float32:
+    """Noises of a house: a fan or engine, a tap, coughs and knocks, applause, rain, a vacuum cleaner."""
+    n = round(LENGTH_S * SAMPLE_RATE_HZ)
+    kind = int(rng.integers(5))
+    if kind == 0:
+        return ambience(n, SAMPLE_RATE_HZ, rng).astype(np.float32)
+    if kind == 1:
+        low_hz = rng.uniform(80.0, 900.0)
+        return _bursts(
+            rng, rng.uniform(0.3, 3.0), rng.uniform(0.01, 0.15), low_hz, low_hz * rng.uniform(3.0, 9.0)
+        )
+    if kind == 2:
+        return _bursts(rng, rng.uniform(20.0, 400.0), rng.uniform(0.002, 0.02), 600.0, rng.uniform(3e3, 9e3))
+    if kind == 3:
+        # A motor: a pitch that wanders, with its harmonics, under a broad noise.
+        f = rng.uniform(60.0, 420.0) * np.exp(np.cumsum(rng.standard_normal(n)) * rng.uniform(0.0, 2e-4))
+        phase = 2.0 * np.pi * np.cumsum(f) / SAMPLE_RATE_HZ
+        hum = np.zeros(n)
+        for h in range(1, int(rng.integers(3, 20))):
+            hum += np.sin(h * phase + rng.uniform(0.0, 6.28)) * rng.uniform(0.2, 1.0) / math.sqrt(h)
+        return np.asarray(hum + rng.uniform(0.2, 4.0) * ambience(n, SAMPLE_RATE_HZ, rng), np.float32)
+    sos = butter(
+        2, (rng.uniform(200.0, 1_500.0), rng.uniform(3e3, 1e4)), "bandpass", fs=SAMPLE_RATE_HZ, output="sos"
+    )
+    return np.asarray(sosfilt(sos, rng.standard_normal(n)), np.float32)
+
+
+def sound(i: int, scratch: Path) -> Float32:
+    """The ``i``-th of an endless row: two of three speak, half are in a room with noise; peak .05 to .9."""
+    rng = np.random.default_rng([i, 77])
+    made = speech(rng, scratch) if i % 3 else noise(rng)
+    if rng.random() < 0.5:
+        made = place(made, rng)
+    return made * np.float32(rng.uniform(0.05, 0.9) / (np.abs(made).max() + 1e-9))
