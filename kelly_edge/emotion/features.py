@@ -157,7 +157,8 @@ class FeatureExtractor:
 
     Attributes
     ----------
-    features: float32 ``[128]``, see ``FEATURES``; physical: the same in their units. level_db: RMS of the group, dBFS, from -120.
+    features: float32 ``[128]``, see ``FEATURES``; physical: the same in their units.
+    level_db: RMS of the group, dBFS, from -120.
     tonic, mode: best key (pitch class, 1 major or 0 minor), -1 unknown. tempo_bpm: 0 unknown.
     chroma: float32 ``[12]``, share of each pitch class (C first) in the last 0.4 s, sums to 1; zeros: none.
     density_hz: note onsets (chords count once) a second over 4 s. presence: 0 silence or noise .. 1 music.

@@ -1,9 +1,9 @@
 """The 64 values the emotion network gives, once a hop group: what each entry or slice means.
 
 Supervised entries were trained on labels (EMOPIA's quadrants, music or not, the rest read from MIDI); the
-learned embedding was trained only through a linear read-out of 16 symbolic descriptors of the clip, and carries
-whatever that needs. The key's tonic is not here: the features are blind to transposition by design; it is
-``FeatureExtractor.tonic``.
+learned embedding was trained only through a linear read-out of 16 symbolic descriptors of the clip, and
+carries whatever that needs. The key's tonic is not here: the features are blind to transposition by design;
+it is ``FeatureExtractor.tonic``.
 """
 
 from dataclasses import dataclass

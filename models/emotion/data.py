@@ -1,9 +1,9 @@
 """Renderings of labelled MIDI and their features, cached: ``python -m models.emotion.data prepare``.
 
 A *condition* is a sound font, a General MIDI programme or an arrangement for other players, and a treatment
-(what happens between instrument and microphone). Every clip of a condition gives one ``.npz`` (features,
-presence), so an interrupted run goes on where it stopped. Fonts TimGM6mb and OPL-3 are for evaluation only:
-no training condition names them.
+(what happens between instrument and microphone). Every clip of a condition gives one ``.npz`` (features in
+their units, presence), so an interrupted run goes on where it stopped. Fonts TimGM6mb, OPL-3 and Freepats are
+for evaluation only: no training condition names them.
 """
 
 import csv
@@ -25,13 +25,13 @@ from kelly_edge.contract import EMOTION_RATE_HZ, HOP_SIZE, N_FEATURES, SAMPLE_RA
 from kelly_edge.emotion.features import FeatureExtractor, standardise
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge_commands import Parser, command, path_argument
-from models.emotion import not_music, strings, wild
+from models.emotion import melodies, not_music, strings, wild
 from models.emotion.acoustics import Treatment, add_noise, microphone, place, read_audio, wet
 from models.emotion.arrange import ARRANGEMENTS, arrange
 
 Float32 = NDArray[np.float32]
 REPO: Final = Path(__file__).resolve().parents[2]
-FONT_FOLDERS: Final = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3")
+FONT_FOLDERS: Final = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/etc/timidity")
 FONTS: Final = {
     # short name: (file, Debian package)
     "fluid": ("FluidR3_GM.sf2", "fluid-soundfont-gm"),
@@ -39,7 +39,19 @@ FONTS: Final = {
     "csound": ("sf_GMbank.sf2", "csound-soundfont"),
     "timgm": ("TimGM6mb.sf2", "timgm6mb-soundfont"),
     "opl3": ("OPL-3_FM_128M.sf2", "opl3-soundfont"),
+    "freepats": ("freepats.cfg", "timidity freepats"),
 }
+PATCHES: Final = "freepats"
+"""Patches of the Gravis Ultrasound, which another synthesiser plays: timidity."""
+STAND_INS: Final = {
+    11: "009_Glockenspiel",
+    22: "021_Accordion",
+    41: "040_Violin",
+    49: "048_String_Ensemble_1_Marcato",
+    50: "048_String_Ensemble_1_Marcato",
+    89: "095_Sweep_Pad",
+}
+"""Programmes of ``arrange`` that Freepats lacks, and its nearest."""
 RANDOM: Final = "random"
 """Not a font: an instrument drawn for each clip (``strings``). Its programme numbers draw others."""
 SOUNDS: Final = (*FONTS, RANDOM)
@@ -135,7 +147,10 @@ EVALUATION_CONDITIONS: Final = (
     Condition("timgm", 0, "room"),
     Condition("timgm", 0, "wet"),
     Condition("timgm", 0, "wet_10db"),
+    Condition("timgm", 0, "after"),
     *(Condition("timgm", 0, "clean", a) for a in ("band", "strings", "guitar")),
+    *(Condition(PATCHES, 0, treatment) for treatment in ("clean", "wet", "noise_10db")),
+    *(Condition(PATCHES, 0, "clean", a) for a in ("band", "strings", "guitar")),
 )
 
 
@@ -196,16 +211,28 @@ def _with_programme(source: Path, programme: int, target: Path) -> Path:
 
 
 def render(path: Path, font: str, programme: int = 0, scratch: Path | None = None) -> NDArray[np.int16]:
-    """Mono 48 kHz rendering by fluidsynth with its defaults. Raises DataError."""
-    if shutil.which("fluidsynth") is None:
-        raise DataError("fluidsynth is not installed; apt install fluidsynth")
+    """Mono 48 kHz rendering by fluidsynth (Freepats: timidity) with its defaults. Raises DataError."""
     if programme and scratch is not None:
         path = _with_programme(path, programme, scratch / f"programme-{os.getpid()}.mid")
-    command = ["fluidsynth", "-ni", "-q", "-r", str(SAMPLE_RATE_HZ), "-o", "synth.dynamic-sample-loading=1"]
-    command += ["-O", "s16", "-T", "raw", "-F", "/dev/stdout", str(font_path(font)), str(path)]
+    if font == PATCHES:
+        command = ["timidity", "-c", str(font_path(font)), "-s", str(SAMPLE_RATE_HZ), "-Or1slS", "-o", "-"]
+        command += ["--quiet=2", str(path)]
+    else:
+        command = [
+            "fluidsynth",
+            "-ni",
+            "-q",
+            "-r",
+            str(SAMPLE_RATE_HZ),
+            "-o",
+            "synth.dynamic-sample-loading=1",
+        ]
+        command += ["-O", "s16", "-T", "raw", "-F", "/dev/stdout", str(font_path(font)), str(path)]
+    if shutil.which(command[0]) is None:
+        raise DataError(f"{command[0]} is not installed; apt install {command[0]}")
     raw = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
     if len(raw) < 4:
-        raise DataError(f"fluidsynth rendered nothing from {path} with {font}; play the file to see why")
+        raise DataError(f"{command[0]} rendered nothing from {path} with {font}; play the file to see why")
     stereo = np.frombuffer(raw[: len(raw) // 4 * 4], "<i2").reshape(-1, 2).astype(np.int32)
     return np.asarray(stereo.sum(1) // 2, np.int16)
 
@@ -339,15 +366,19 @@ def load(cache: Path, condition: Condition, clip: Clip) -> tuple[Float32, Float3
         raise DataError(f"no features in {path}; run python -m models.emotion.data prepare") from None
 
 
-OTHERS: Final = ("not_music", "wild")
-N_NOT_MUSIC: Final = 900
+OTHERS: Final = ("not_music", "melodies", "wild")
+N_NOT_MUSIC, N_MELODIES = 400, 240
 
 
 def other_sounds(kind: str, scratch: Path) -> Iterator[tuple[str, Float32]]:
-    """Names and audio of what is no clip: ``not_music``, or ``wild`` music, as recorded and in a place."""
+    """Names and audio of what is no clip; ``wild`` music as recorded or in a place."""
     if kind == "not_music":
         for i in range(N_NOT_MUSIC):
             yield f"{i:04}", not_music.sound(i, scratch)
+        return
+    if kind == "melodies":
+        for i in range(N_MELODIES):
+            yield f"{i:04}", melodies.sound(i)
         return
     for path in wild.recordings():
         for i, audio in enumerate(wild.excerpts(path)):
@@ -389,7 +420,7 @@ def default_cache() -> Path:
 def _jobs(only: set[str]) -> list[tuple[Condition, list[Clip]]]:
     train, val, vgmidi = emopia("train"), emopia("val"), vgmidi_phrases()
     jobs = [(c, train) for c in TRAIN_CONDITIONS] + [(c, val) for c in EVALUATION_CONDITIONS]
-    jobs.append((Condition("timgm"), vgmidi))
+    jobs += [(Condition(font), vgmidi) for font in ("timgm", PATCHES)]
     known = {c.name for c, _ in jobs} | set(OTHERS)
     unknown = sorted(only - known)
     if unknown:

@@ -35,8 +35,8 @@ because although while after before and but or so then if when good bad small la
 def _sentences(rng: np.random.Generator) -> str:
     words, parts = VOCABULARY.split(), []
     for _ in range(int(rng.integers(4, 9))):
-        words = rng.choice(words, int(rng.integers(3, 14)))
-        parts.append(" ".join(words) + str(rng.choice([".", "?", ",", "!", "."])))
+        said = rng.choice(words, int(rng.integers(3, 14)))
+        parts.append(" ".join(said) + str(rng.choice([".", "?", ",", "!", "."])))
     return " ".join(parts)
 
 

@@ -124,8 +124,8 @@ def other_examples(cache: Path, kinds: list[str]) -> list[Example]:
     result = []
     for kind in kinds:
         for name, features, presence in load_others(cache, kind):
-            is_music = kind == "wild"
-            arousal = graded(features) if is_music else None
+            is_music = kind != "not_music"
+            arousal = graded(features) if kind == "wild" else None
             heard = presence if is_music else np.ones_like(presence)
             result.append(Example(name, features, heard, -1, unknown, is_music, arousal))
     return result
