@@ -126,7 +126,7 @@ TRAIN_CONDITIONS: Final = (
     Condition("fluid", MIXED),
     Condition(RANDOM),
     *(Condition(font, 0, "place") for font in ("fluid", "csound", "muse", RANDOM)),
-    *(Condition(font, 0, "after") for font in ("fluid", "muse")),
+    *(Condition("fluid", 0, treatment) for treatment in ("after", "pause")),
     *(Condition("fluid", 0, "clean", a) for a in ("band", "strings", "guitar")),
     *(Condition("csound", 0, "clean", a) for a in ("winds", "band")),
     *(Condition("muse", 0, "clean", a) for a in ("strings", "choir", "band")),
@@ -258,22 +258,28 @@ TREATMENTS: Final[dict[str, Treatment]] = {
     "noise_10db": lambda audio, _rng: _room_noise(10.0, audio),
     "room": lambda audio, _rng: _room(audio),
     "after": lambda audio, _rng: audio,
+    "pause": lambda audio, _rng: audio,
     "wet": wet,
     "wet_10db": lambda audio, rng: _room_noise(10.0, wet(audio, rng)),
 }
 
 
 AFTER_S: Final = 12.0
-"""``after``: so much of another clip is heard first; what is learned is to forget it."""
+"""``after``: this much of another clip is heard first; what is learned is to forget it."""
 GRACE_S: Final = 2.5
-"""After the change nothing is asked of the network for so long."""
+"""After the change nothing is asked of the network for this long."""
+PAUSE_S: Final = (0.5, 8.0)
+"""``pause``: the same, with nearly silence between the two."""
+QUIET: Final = 1e-4
 
 
-def _after(audio: Float32, other: Float32) -> Float32:
-    """``audio`` after the end of ``other``, at its level."""
+def _after(audio: Float32, other: Float32, pause_s: float, rng: np.random.Generator) -> Float32:
+    """``audio`` after the end of ``other``, at its level, and a pause."""
     before = other[-round(AFTER_S * SAMPLE_RATE_HZ) :]
+    before = np.pad(before, (max(round(AFTER_S * SAMPLE_RATE_HZ) - before.size, 0), 0))
     gain = np.sqrt(np.mean(audio**2) / (np.mean(before**2) + 1e-12))
-    return np.concatenate([gain * before, audio]).astype(np.float32)
+    pause = QUIET * rng.standard_normal(round(pause_s * SAMPLE_RATE_HZ))
+    return np.concatenate([gain * before, pause, audio]).astype(np.float32)
 
 
 def extract(audio: Float32, extractor: FeatureExtractor | None = None) -> tuple[Float32, Float32]:
@@ -345,11 +351,13 @@ def prepare(
             target.parent.mkdir(parents=True, exist_ok=True)
             rng = np.random.default_rng([i, *condition.name.encode()])
             audio = TREATMENTS[condition.treatment](sound(i), rng)
-            if condition.treatment == "after":
-                audio = _after(audio, sound(int(rng.integers(len(clips)))))
+            before_s = 0.0
+            if condition.treatment in ("after", "pause"):
+                pause_s = rng.uniform(*PAUSE_S) if condition.treatment == "pause" else 0.0
+                audio = _after(audio, sound(int(rng.integers(len(clips)))), pause_s, rng)
+                before_s = AFTER_S + pause_s + GRACE_S
             physical, presence = _physical(audio, extractor)
-            if condition.treatment == "after":
-                presence[: round((AFTER_S + GRACE_S) * EMOTION_RATE_HZ)] = 0.0
+            presence[: round(before_s * EMOTION_RATE_HZ)] = 0.0
             part = target.with_suffix(".part.npz")
             np.savez(part, physical=physical, presence=presence)
             part.rename(target)

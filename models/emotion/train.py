@@ -56,6 +56,7 @@ class TrainConfig:
     batch: int = 32
     crop: int = 256  # steps of 85.3 ms
     warm_up: int = 40  # steps without loss
+    from_start: float = 0.15  # share of the crops that begin where the recording does
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     dropout: float = 0.3
@@ -217,6 +218,7 @@ def _batch(
     for i, row in enumerate(rows):
         example = data[row]
         start = int(rng.integers(0, max(len(example.features) - config.crop, 0) + 1))
+        start *= int(rng.random() >= config.from_start)
         part = slice(start, start + config.crop)
         n = len(example.features[part])
         x[i, :n] = augment(example.features[part], config.augmentation, shifts, rng)
