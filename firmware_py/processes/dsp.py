@@ -8,6 +8,7 @@ from firmware_py.telemetry import new_counters
 from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, KNOBS_DTYPE
 from kelly_edge.emotion.circumplex import Circumplex
 from kelly_edge.emotion.features import FeatureExtractor
+from kelly_edge.emotion.music_gate import MusicGate
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.signal.loudness import LoudnessMeter
 from kelly_edge.signal.pitch import PitchTracker
@@ -41,6 +42,7 @@ class DspStage:
         self.tracker = PitchTracker()
         self.meter = LoudnessMeter()
         self.voice = voice
+        self._music = MusicGate()
         self._circumplex = Circumplex()
         self._hop = np.zeros(HOP_SIZE, np.float32)
         self._out = np.zeros(HOP_SIZE, np.float32)
@@ -73,7 +75,8 @@ class DspStage:
     def _answer_group(self) -> None:
         extractor, heard = self.extractor, self.heard
         emotion = self._network.step(extractor.features)
-        estimate = self._circumplex.update(emotion, extractor.presence)
+        presence = self._music.update(emotion, extractor.presence)
+        estimate = self._circumplex.update(emotion, presence)
         heard["group"] = self.counters["n_emotion_steps"]
         self.counters["n_emotion_steps"] += 1
         heard["time_s"] = self._clock.now_s()
@@ -88,7 +91,7 @@ class DspStage:
         heard["tempo_bpm"] = extractor.tempo_bpm
         heard["density_hz"] = extractor.density_hz
         heard["level_db"] = extractor.level_db
-        heard["presence"] = extractor.presence
+        heard["presence"] = presence
         heard["f0_hz"] = self.tracker.f0_hz
         heard["f0_confidence"] = self.tracker.confidence
         self._heard_cell.write(heard)

@@ -11,8 +11,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -378,30 +379,33 @@ OTHERS: Final = ("not_music", "melodies", "wild")
 N_NOT_MUSIC, N_MELODIES = 400, 240
 
 
-def other_sounds(kind: str, scratch: Path) -> Iterator[tuple[str, Float32]]:
-    """Names and audio of what is no clip; ``wild`` music as recorded or in a place."""
+def _in_a_place(audio: Float32, rng: np.random.Generator) -> Float32:
+    return place(audio, rng) if rng.random() < 0.5 else audio
+
+
+def other_sounds(kind: str, scratch: Path) -> Iterator[tuple[str, Callable[[], Float32]]]:
+    """Names, and what makes the audio, of what is no clip; ``wild`` music as recorded or in a place."""
     if kind == "not_music":
         for i in range(N_NOT_MUSIC):
-            yield f"{i:04}", not_music.sound(i, scratch)
-        return
-    if kind == "melodies":
+            yield f"{i:04}", partial(not_music.sound, i, scratch)
+    elif kind == "melodies":
         for i in range(N_MELODIES):
-            yield f"{i:04}", melodies.sound(i)
-        return
-    for path in wild.recordings():
-        for i, audio in enumerate(wild.excerpts(path)):
-            rng = np.random.default_rng([i, *path.name.encode()])
-            yield f"{path.stem}-{i}", place(audio, rng) if rng.random() < 0.5 else audio
+            yield f"{i:04}", partial(melodies.sound, i)
+    else:
+        for path in wild.recordings():
+            for i, audio in enumerate(wild.excerpts(path)):
+                rng = np.random.default_rng([i, *path.name.encode()])
+                yield f"{path.stem}-{i}", partial(_in_a_place, audio, rng)
 
 
 def prepare_others(cache: Path, kind: str) -> Iterator[int]:
     """Features of ``other_sounds`` into one folder each; yields the number done."""
     folder, extractor = cache / "features" / kind, FeatureExtractor()
     folder.mkdir(parents=True, exist_ok=True)
-    for n, (name, audio) in enumerate(other_sounds(kind, cache)):
+    for n, (name, make) in enumerate(other_sounds(kind, cache)):
         target = folder / f"{name}.npz"
         if not target.exists():
-            physical, presence = _physical(audio, extractor)
+            physical, presence = _physical(make(), extractor)
             part = target.with_suffix(".part.npz")
             np.savez(part, physical=physical, presence=presence)
             part.rename(target)
