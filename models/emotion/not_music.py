@@ -7,6 +7,7 @@ the noises are drawn at random. No recording is used: recorded speech and noise 
 import math
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -98,31 +99,55 @@ def _bursts(
     return np.asarray(sosfilt(sos, strokes), np.float32)
 
 
+def _size() -> int:
+    return round(LENGTH_S * SAMPLE_RATE_HZ)
+
+
+def _fan(rng: np.random.Generator) -> Float32:
+    return ambience(_size(), SAMPLE_RATE_HZ, rng).astype(np.float32)
+
+
+def _knocks(rng: np.random.Generator) -> Float32:
+    low_hz = rng.uniform(80.0, 900.0)
+    rate_hz, decay_s = rng.uniform(0.3, 3.0), rng.uniform(0.01, 0.15)
+    return _bursts(rng, rate_hz, decay_s, low_hz, low_hz * rng.uniform(3.0, 9.0))
+
+
+def _applause(rng: np.random.Generator) -> Float32:
+    return _bursts(rng, rng.uniform(20.0, 400.0), rng.uniform(0.002, 0.02), 600.0, rng.uniform(3e3, 9e3))
+
+
+def _motor(rng: np.random.Generator) -> Float32:
+    """A pitch that wanders, with its harmonics, under a broad noise."""
+    n = _size()
+    f = rng.uniform(60.0, 420.0) * np.exp(np.cumsum(rng.standard_normal(n)) * rng.uniform(0.0, 2e-4))
+    phase = 2.0 * np.pi * np.cumsum(f) / SAMPLE_RATE_HZ
+    hum = np.zeros(n)
+    for h in range(1, int(rng.integers(3, 20))):
+        hum += np.sin(h * phase + rng.uniform(0.0, 6.28)) * rng.uniform(0.2, 1.0) / math.sqrt(h)
+    return np.asarray(hum + rng.uniform(0.2, 4.0) * ambience(n, SAMPLE_RATE_HZ, rng), np.float32)
+
+
+def _tap(rng: np.random.Generator) -> Float32:
+    edges_hz = rng.uniform(200.0, 1_500.0), rng.uniform(3e3, 1e4)
+    sos = butter(2, edges_hz, "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
+    return np.asarray(sosfilt(sos, rng.standard_normal(_size())), np.float32)
+
+
+NOISES: Final[dict[str, Callable[[np.random.Generator], Float32]]] = {
+    "fan": _fan,
+    "knocks": _knocks,
+    "applause": _applause,
+    "motor": _motor,
+    "tap": _tap,
+}
+"""A fan or engine; coughs, knocks and dishes; applause and rain; a vacuum cleaner; a running tap."""
+
+
 def noise(rng: np.random.Generator) -> Float32:
-    """Noises of a house: a fan or engine, a tap, coughs and knocks, applause, rain, a vacuum cleaner."""
-    n = round(LENGTH_S * SAMPLE_RATE_HZ)
-    kind = int(rng.integers(5))
-    if kind == 0:
-        return ambience(n, SAMPLE_RATE_HZ, rng).astype(np.float32)
-    if kind == 1:
-        low_hz = rng.uniform(80.0, 900.0)
-        return _bursts(
-            rng, rng.uniform(0.3, 3.0), rng.uniform(0.01, 0.15), low_hz, low_hz * rng.uniform(3.0, 9.0)
-        )
-    if kind == 2:
-        return _bursts(rng, rng.uniform(20.0, 400.0), rng.uniform(0.002, 0.02), 600.0, rng.uniform(3e3, 9e3))
-    if kind == 3:
-        # A motor: a pitch that wanders, with its harmonics, under a broad noise.
-        f = rng.uniform(60.0, 420.0) * np.exp(np.cumsum(rng.standard_normal(n)) * rng.uniform(0.0, 2e-4))
-        phase = 2.0 * np.pi * np.cumsum(f) / SAMPLE_RATE_HZ
-        hum = np.zeros(n)
-        for h in range(1, int(rng.integers(3, 20))):
-            hum += np.sin(h * phase + rng.uniform(0.0, 6.28)) * rng.uniform(0.2, 1.0) / math.sqrt(h)
-        return np.asarray(hum + rng.uniform(0.2, 4.0) * ambience(n, SAMPLE_RATE_HZ, rng), np.float32)
-    sos = butter(
-        2, (rng.uniform(200.0, 1_500.0), rng.uniform(3e3, 1e4)), "bandpass", fs=SAMPLE_RATE_HZ, output="sos"
-    )
-    return np.asarray(sosfilt(sos, rng.standard_normal(n)), np.float32)
+    """One of ``NOISES``."""
+    kinds = list(NOISES.values())
+    return kinds[int(rng.integers(len(kinds)))](rng)
 
 
 def sound(i: int, scratch: Path) -> Float32:

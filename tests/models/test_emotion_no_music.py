@@ -1,0 +1,121 @@
+"""Who speaks is not answered with notes, and noise of a house is not; who sings or hums is."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from firmware_py.devices.audio_file import read_audio
+from firmware_py.wiring import Models, Offline, Performance
+from kelly_edge.config import Settings
+from kelly_edge.contract import SAMPLE_RATE_HZ
+
+signal = pytest.importorskip("scipy.signal", reason="the synthesised voice needs scipy (extra: train)")
+from kelly_edge.errors import DataError
+from models.emotion import melodies, not_music
+from models.emotion.data import data_folder
+
+FORMANTS_HZ = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410))
+"""Of American vowels (Peterson & Barney, JASA 24(2), 1952)."""
+
+
+def babble(seed: int, seconds: float = 12.0) -> np.ndarray:
+    """Syllables without words: a voice whose pitch falls over each phrase, with hisses and stops."""
+    rng = np.random.default_rng(seed)
+    rate = SAMPLE_RATE_HZ
+    parts: list[np.ndarray] = []
+    base_hz = rng.uniform(95.0, 210.0)
+    while sum(p.size for p in parts) < seconds * rate:
+        pitch_hz = base_hz * rng.uniform(1.1, 1.5)
+        for _ in range(int(rng.integers(4, 11))):
+            n = int(rng.uniform(0.08, 0.22) * rate)
+            end_hz = pitch_hz * rng.uniform(0.82, 1.04)
+            phase = np.cumsum(np.geomspace(pitch_hz, end_hz, n)) / rate
+            pitch_hz = end_hz
+            vowel = np.diff((0.5 + 0.5 * np.cos(2 * np.pi * phase)) ** 20, prepend=0.0)
+            total = np.zeros(n)
+            for f, width in zip(FORMANTS_HZ[int(rng.integers(5))], (70.0, 90.0, 120.0), strict=True):
+                r = np.exp(-np.pi * width / rate)
+                total += signal.lfilter([1 - r], [1, -2 * r * np.cos(2 * np.pi * f / rate), r * r], vowel)
+            parts.append(total / (np.abs(total).max() + 1e-9) * np.hanning(n) ** 0.3)
+            hiss = rng.standard_normal(int(rng.uniform(0.02, 0.1) * rate)) * rng.choice([0.0, 0.03, 0.08])
+            parts.append(np.diff(hiss, prepend=0.0))
+        parts.append(np.zeros(int(rng.uniform(0.2, 0.9) * rate)))
+    sound = np.concatenate(parts)[: int(seconds * rate)]
+    sound += 1e-4 * rng.standard_normal(sound.size)
+    return (0.3 * sound).astype(np.float32)
+
+
+def heard(settings: Settings, models: Models, sound: np.ndarray) -> Performance:
+    return Offline(settings, models, np.asarray(sound, np.float32)).run()
+
+
+def trust(performance: Performance) -> float:
+    """The most that the emotion heard was trusted."""
+    entries = [e["heard"] for e in performance.session if e["kind"] == "emotion"]
+    return max(e["confidence"] * e["presence"] for e in entries)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_voice_that_talks_gets_no_note(settings: Settings, models: Models, seed: int) -> None:
+    performance = heard(settings, models, babble(seed))
+    assert len(performance.notes) == 0
+    assert trust(performance) <= 0.1
+
+
+@pytest.mark.parametrize("kind", ["fan", "knocks", "applause", "motor", "tap"])
+def test_noises_of_a_house_get_no_note(settings: Settings, models: Models, kind: str) -> None:
+    sound = not_music.NOISES[kind](np.random.default_rng(5))[: 12 * SAMPLE_RATE_HZ]
+    performance = heard(settings, models, 0.2 * sound / np.abs(sound).max())
+    assert len(performance.notes) == 0
+    assert trust(performance) <= 0.1
+
+
+def speech_clips() -> list[Path]:
+    """Recorded voices: of the data folder, and of Debian's packages where they are installed."""
+    try:
+        found = sorted((data_folder() / "clips").glob("speech*"))
+    except DataError:
+        found = []
+    found += sorted(Path("/usr/share/sounds/alsa").glob("*_*.wav"))
+    found += sorted(Path("/usr/share/pocketsphinx/test/data").rglob("*.wav"))
+    return found
+
+
+def test_recorded_speech_gets_no_note_within_10_s(settings: Settings, models: Models) -> None:
+    clips = speech_clips()
+    if not clips:
+        pytest.skip("no recorded speech: apt install alsa-utils, or set KELLY_DATA")
+    for path in clips:
+        performance = heard(settings, models, read_audio(path).samples)
+        assert len(performance.notes) == 0, path
+        assert trust(performance) <= 0.1, path
+
+
+@pytest.mark.parametrize("words", ["Good morning. How did you sleep? Would you like to play today?"])
+def test_a_synthesiser_that_reads_gets_no_note(
+    settings: Settings, models: Models, words: str, tmp_path: Path
+) -> None:
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("espeak-ng is not installed; apt install espeak-ng")
+    wav = tmp_path / "speech.wav"
+    subprocess.run(["espeak-ng", "-s", "140", "-w", str(wav), f"{words} {words} {words}"], check=True)
+    assert len(heard(settings, models, read_audio(wav).samples).notes) == 0
+
+
+@pytest.mark.parametrize("seed", [0, 2, 4, 6])
+def test_who_sings_or_hums_is_answered(settings: Settings, models: Models, seed: int) -> None:
+    sound = melodies.sound(seed)[: 14 * SAMPLE_RATE_HZ]
+    performance = heard(settings, models, 0.3 * sound / np.abs(sound).max())
+    assert len(performance.notes) > 0
+
+
+def test_recorded_singing_is_answered(settings: Settings, models: Models) -> None:
+    try:
+        clips = sorted((data_folder() / "clips").glob("singing*"))
+    except DataError as error:
+        pytest.skip(str(error))
+    for path in clips:
+        assert len(heard(settings, models, read_audio(path).samples).notes) > 0, path
