@@ -57,6 +57,7 @@ class TrainConfig:
     crop: int = 256  # steps of 85.3 ms
     warm_up: int = 40  # steps without loss
     from_start: float = 0.15  # share of the crops that begin where the recording does
+    at_change: float = 0.7  # share of the crops of clips heard after another one that hold the change
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     dropout: float = 0.3
@@ -204,6 +205,17 @@ class Batch(NamedTuple):
     rows: NDArray[np.int64]  # [b] of the examples
 
 
+def _start(example: Example, config: TrainConfig, rng: np.random.Generator) -> int:
+    """Where a crop begins."""
+    # What is heard before the clip itself has no presence.
+    change = int(np.argmax(example.presence > 0.0))
+    if change > config.warm_up and rng.random() < config.at_change:
+        return int(rng.integers(max(change - config.crop // 2, 0), change - config.warm_up // 2))
+    if rng.random() < config.from_start:
+        return 0
+    return int(rng.integers(0, max(len(example.features) - config.crop, 0) + 1))
+
+
 def _batch(
     data: list[Example],
     rows: NDArray[np.int64],
@@ -217,8 +229,7 @@ def _batch(
     labelled, graded_, arousal, heard = (np.zeros(shape, np.float32) for _ in range(4))
     for i, row in enumerate(rows):
         example = data[row]
-        start = int(rng.integers(0, max(len(example.features) - config.crop, 0) + 1))
-        start *= int(rng.random() >= config.from_start)
+        start = _start(example, config, rng)
         part = slice(start, start + config.crop)
         n = len(example.features[part])
         x[i, :n] = augment(example.features[part], config.augmentation, shifts, rng)

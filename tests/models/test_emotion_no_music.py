@@ -12,7 +12,9 @@ from firmware_py.wiring import Models, Offline, Performance
 from kelly_edge.config import Settings
 from kelly_edge.contract import SAMPLE_RATE_HZ
 
-signal = pytest.importorskip("scipy.signal", reason="the synthesised voice needs scipy (extra: train)")
+pytest.importorskip("scipy", reason="the synthesised voice needs scipy (extra: train)")
+from scipy import signal
+
 from kelly_edge.errors import DataError
 from models.emotion import melodies, not_music
 from models.emotion.data import data_folder
