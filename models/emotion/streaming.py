@@ -152,7 +152,7 @@ def main(argv: list[str] | None = None) -> int:
         condition = data.parse_condition(args.condition)
         clips = [c for c in data.emopia(args.split) if data.feature_path(args.cache, condition, c).exists()]
         loaded = [data.load(args.cache, condition, c) for c in clips]
-        print(json.dumps(changes([listen(stream(network, x), _sounding(p)) for x, p in loaded])))
+        print(json.dumps(changes([listen(stream(network, x), sounding(p)) for x, p in loaded])))
         return 0
     folder = args.audio_dir or data.data_folder() / "clips"
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
@@ -160,7 +160,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _sounding(presence: Float32) -> Float32:
+def sounding(presence: Float32) -> Float32:
     """The presence of a clip after another one, which the cache holds back around the change."""
     first = round((data.AFTER_S + data.GRACE_S) * EMOTION_RATE_HZ)
     return np.where(np.arange(len(presence)) < first, np.float32(1.0), presence).astype(np.float32)
