@@ -27,7 +27,7 @@ from kelly_edge.emotion.features import FeatureExtractor, standardise
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge_commands import Parser, command, path_argument
 from models.emotion import melodies, not_music, strings, wild
-from models.emotion.acoustics import Treatment, add_noise, microphone, place, read_audio, wet
+from models.emotion.acoustics import Treatment, add_noise, microphone, place, quiet_place, read_audio, wet
 from models.emotion.arrange import ARRANGEMENTS, arrange
 
 Float32 = NDArray[np.float32]
@@ -127,6 +127,7 @@ TRAIN_CONDITIONS: Final = (
     Condition("fluid", MIXED),
     Condition(RANDOM),
     *(Condition(font, 0, "place") for font in ("fluid", "csound", "muse", RANDOM)),
+    *(Condition(font, 0, "quiet_place") for font in ("fluid", "csound", RANDOM)),
     *(Condition("fluid", 0, treatment) for treatment in ("after", "pause")),
     *(Condition("fluid", 0, "clean", a) for a in ("band", "strings", "guitar")),
     *(Condition("csound", 0, "clean", a) for a in ("winds", "band")),
@@ -254,6 +255,7 @@ TREATMENTS: Final[dict[str, Treatment]] = {
     "clean": lambda audio, _rng: audio,
     "microphone": microphone,
     "place": place,
+    "quiet_place": quiet_place,
     "quiet": lambda audio, _rng: np.asarray(audio * np.float32(10.0 ** (-12.0 / 20.0)), np.float32),
     "noise_20db": lambda audio, _rng: _room_noise(20.0, audio),
     "noise_10db": lambda audio, _rng: _room_noise(10.0, audio),
@@ -376,7 +378,7 @@ def load(cache: Path, condition: Condition, clip: Clip) -> tuple[Float32, Float3
 
 
 OTHERS: Final = ("not_music", "melodies", "wild")
-N_NOT_MUSIC, N_MELODIES = 400, 240
+N_NOT_MUSIC, N_MELODIES = 490, 240
 
 
 def _in_a_place(audio: Float32, rng: np.random.Generator) -> Float32:

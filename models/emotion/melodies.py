@@ -66,7 +66,8 @@ def _pitch_and_level(
     return pitch + drift + vibrato + rng.uniform(-0.5, 0.5), level
 
 
-def _resonate(x: Float64, formants_hz: tuple[int, ...], shift: float) -> Float64:
+def resonate(x: Float64, formants_hz: tuple[float, ...], shift: float) -> Float64:
+    """``x`` through the formants of a vowel, each ``shift`` times as high."""
     total = np.zeros_like(x)
     for k, f in enumerate(formants_hz):
         r = np.exp(-np.pi * (60.0 + 40.0 * k) / RATE_HZ)
@@ -95,7 +96,7 @@ def voice(rng: np.random.Generator) -> Float64:
         window = np.convolve(window[max(at - fade, 0) : at + size + fade], np.ones(fade) / fade, "same")
         part = slice(max(at - fade, 0), min(at + size + fade, n))
         vowel = vowels[int(rng.integers(len(vowels)))]
-        total[part] += _resonate(source[part], vowel, shift) * window[: part.stop - part.start]
+        total[part] += resonate(source[part], vowel, shift) * window[: part.stop - part.start]
         at += size
     return total * level
 

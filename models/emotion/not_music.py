@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import DataError
 from models.emotion.acoustics import ambience, place, read_audio
+from models.emotion.melodies import RATE_HZ, resonate
 
 Float32 = NDArray[np.float32]
 LENGTH_S: Final = 22.0
+BABBLE: Final = 400
 FESTIVAL_VOICES: Final = Path("/usr/share/festival/voices")
 FLITE_VOICES: Final = ("kal16", "awb", "rms", "slt")
 ESPEAK_LANGUAGES: Final = "en-gb en-us de fr-fr es it pt-br nl pl sv cmn hi tr"
@@ -82,6 +85,36 @@ def speech(rng: np.random.Generator, scratch: Path) -> Float32:
     ratio = rng.uniform(0.85, 1.18)
     t = np.minimum(np.arange(n) * ratio, n - 1)
     return np.interp(t, np.arange(n), voice).astype(np.float32)
+
+
+def babble(rng: np.random.Generator) -> Float32:
+    """Syllables of no language, of a voice drawn at random: voices that the synthesisers do not have.
+
+    Each has its formants, its breath and its melody of speech, which glides and never rests on a note.
+    """
+    n = round(LENGTH_S * RATE_HZ)
+    parts: list[NDArray[np.float64]] = []
+    base_hz, spread, rate = rng.uniform(80.0, 260.0), rng.uniform(0.05, 0.35), rng.uniform(0.7, 1.5)
+    sharpness, breath = int(rng.integers(4, 40)), rng.uniform(0.0, 0.08)
+    first_hz = rng.uniform(250.0, 850.0, 6)
+    vowels = [tuple(np.sort(np.r_[f, rng.uniform(850.0, 3_200.0, 2)])) for f in first_hz]
+    while sum(part.size for part in parts) < n:
+        pitch_hz = base_hz * np.exp(rng.normal(spread, 0.1))
+        for _ in range(int(rng.integers(3, 14))):
+            size = int(rng.uniform(0.06, 0.3) / rate * RATE_HZ)
+            end_hz = pitch_hz * np.exp(rng.normal(-0.04, spread))
+            jitter = np.exp(0.01 * np.cumsum(rng.standard_normal(size)) / math.sqrt(size))
+            phase = np.cumsum(np.geomspace(pitch_hz, end_hz, size) * jitter) / RATE_HZ
+            pitch_hz = float(np.clip(end_hz, 0.6 * base_hz, 2.0 * base_hz))
+            pulses = np.diff((0.5 + 0.5 * np.cos(2.0 * np.pi * phase)) ** sharpness, prepend=0.0)
+            pulses += breath * rng.standard_normal(size) * np.abs(pulses).max()
+            vowel = resonate(pulses, vowels[int(rng.integers(len(vowels)))], 1.0)
+            parts.append(vowel / (np.abs(vowel).max() + 1e-9) * np.hanning(size) ** rng.uniform(0.2, 1.0))
+            hiss = rng.standard_normal(int(rng.uniform(0.0, 0.15) * RATE_HZ))
+            parts.append(np.diff(hiss, prepend=0.0) * rng.choice([0.0, 0.02, 0.06, 0.15]))
+        parts.append(np.zeros(int(rng.uniform(0.05, 1.2) * RATE_HZ)))
+    spoken = np.concatenate(parts)[:n] + 1e-4 * rng.standard_normal(n)
+    return np.asarray(soxr.resample(spoken, RATE_HZ, SAMPLE_RATE_HZ), np.float32)
 
 
 def _bursts(
@@ -151,9 +184,12 @@ def noise(rng: np.random.Generator) -> Float32:
 
 
 def sound(i: int, scratch: Path) -> Float32:
-    """The ``i``-th of an endless row: two of three speak, half are in a room with noise; peak .05 to .9."""
+    """The ``i``-th of an endless row: speech (from ``BABBLE`` on babble), each third a noise; peak .05 to .9.
+
+    Half are in a room with noise.
+    """
     rng = np.random.default_rng([i, 77])
-    made = speech(rng, scratch) if i % 3 else noise(rng)
+    made = babble(rng) if i >= BABBLE else speech(rng, scratch) if i % 3 else noise(rng)
     if rng.random() < 0.5:
         made = place(made, rng)
     return made * np.float32(rng.uniform(0.05, 0.9) / (np.abs(made).max() + 1e-9))

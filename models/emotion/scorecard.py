@@ -1,8 +1,9 @@
 """Everything the card and ``models.report`` say of trained networks: ``python -m models.emotion.scorecard``.
 
 Give the exported folders of several seeds, first the one that ships. Prints the JSON that
-``export --metrics`` puts into the manifest: EMOPIA val by rendering, float and INT8, the spread over the seeds, r with VGMIDI's
-human curves, and how the estimate behaves while it streams. Renderings that are not cached are left out.
+``export --metrics`` puts into the manifest: EMOPIA val by rendering, float and INT8, the spread over the
+seeds, r with VGMIDI's human curves, and how the estimate behaves while it streams. Renderings that are not
+cached are left out.
 """
 
 import json
