@@ -37,8 +37,8 @@ class Quality:
 
 
 INT8: Final = "emopia_val_int8_ai_edge_litert"
-SEEDS: Final = "emopia_val_int8_seeds"
-"""The recipe trained with several seeds: mean and standard deviation of the INT8 files' accuracies."""
+SEEDS: Final = "emopia_val_seeds"
+"""The recipe trained with several seeds: mean and standard deviation of the float networks' accuracies."""
 STREAMING: Final = "streaming_int8"
 SCORES: Final = ("quadrant", "arousal", "valence")
 UNSEEN: Final = ("unseen_font_timgm6mb", "quadrant")

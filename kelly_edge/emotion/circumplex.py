@@ -21,9 +21,9 @@ SIGNS: Final = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], np.float64)
 """Signs of (valence, arousal) of Q1 .. Q4."""
 SMOOTHING_S: Final = 6.0
 """Time constant of the streaming mean while the music stays as it is."""
-FAST_S: Final = 1.2
+FAST_S: Final = 0.6
 """Time constant of a second mean, and of the first one while the two disagree."""
-ALIKE, UNLIKE = 0.8, 1.6
+ALIKE, UNLIKE = 0.5, 1.2
 """Log odds of valence or arousal by which the two differ: where the slow mean begins to hurry, where it is
 as fast as the other."""
 FORGETTING_S: Final = 10.0

@@ -16,11 +16,11 @@ from kelly_edge.emotion.vector import slice_of
 
 MUSIC_S: Final = 1.5
 """Time constant of the mean of the log odds, over what is present."""
-DOUBT: Final = -1.0
+DOUBT: Final = -1.8
 """Log odds before anything is heard."""
 FORGETTING_S: Final = 20.0
 """In absence the mean returns to ``DOUBT`` with this time constant."""
-CLOSED, OPEN = -2.0, 0.0
+CLOSED, OPEN = -2.8, -0.8
 """Mean log odds between which the gate opens."""
 LOGIT_LIMIT: Final = 6.0
 ABSENT: Final = 0.1

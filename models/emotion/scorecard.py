@@ -1,25 +1,33 @@
 """Everything the card and ``models.report`` say of trained networks: ``python -m models.emotion.scorecard``.
 
-Give the exported folders of several seeds, first the one that ships. Prints the JSON that
+Give the exported folder and, with ``--run``, the trained runs of several seeds. Prints the JSON that
 ``export --metrics`` puts into the manifest: EMOPIA val by rendering, float and INT8, the spread over the
-seeds, r with VGMIDI's human curves, and how the estimate behaves while it streams. Renderings that are not
-cached are left out.
+seeds (float networks, calibrated), r with VGMIDI's human curves, and how the estimate behaves while it
+streams. Renderings that are not cached are left out.
 """
 
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
+from kelly_edge.emotion.circumplex import clip_decision
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.errors import KellyError
 from kelly_edge_commands import Parser, command, path_argument
 from models.emotion import data, streaming
 from models.emotion.curves import DIMENSIONS, correlate, human_means
 from models.emotion.evaluate import RUNTIMES, Prediction, decide, open_network, scores, stream
+from models.emotion.network import calibrated, load_run, run_clips
+from models.report import INT8, SEEDS, STREAMING
 
+Float32 = NDArray[np.float32]
 RENDERINGS: Final = {
     "seen_font_fluidr3": "fluid-0",
     "unseen_font_timgm6mb": "timgm-0",
@@ -38,6 +46,7 @@ RENDERINGS: Final = {
 }
 SCORES: Final = ("quadrant", "arousal", "valence")
 TRUSTED_OR_NOT: Final = ("speech", "singing", "rain", "noise", "orchestra", "trumpet", "piano")
+CALIBRATION: Final = Path(__file__).with_name("calibration.json")
 AFTER: Final = "timgm-0-after"
 
 
@@ -46,7 +55,16 @@ def _ready(cache: Path, condition: str, clips: list[data.Clip]) -> bool:
     return all(data.feature_path(cache, parsed, clip).exists() for clip in clips)
 
 
-def by_rendering(network: EmotionNetwork, cache: Path) -> dict[str, Any]:
+Read = Callable[[list[Float32]], list[Float32]]
+"""Emotion vectors of clips of features."""
+
+
+def streaming_reader(network: EmotionNetwork) -> Read:
+    """As the box reads: step by step."""
+    return lambda clips: [stream(network, features) for features in clips]
+
+
+def by_rendering(read: Read, cache: Path) -> dict[str, Any]:
     """``evaluate.scores`` of EMOPIA val for each rendering that is cached."""
     clips = data.emopia("val")
     quadrants = np.array([clip.quadrant for clip in clips])
@@ -54,7 +72,8 @@ def by_rendering(network: EmotionNetwork, cache: Path) -> dict[str, Any]:
     for name, condition in RENDERINGS.items():
         if _ready(cache, condition, clips):
             parsed = data.parse_condition(condition)
-            heard = [decide(network, *data.load(cache, parsed, clip)) for clip in clips]
+            features, presence = zip(*(data.load(cache, parsed, clip) for clip in clips), strict=True)
+            heard = [clip_decision(*pair) for pair in zip(read(list(features)), presence, strict=True)]
             result[name] = scores([Prediction("", estimate) for estimate in heard], quadrants)
     return result
 
@@ -108,22 +127,30 @@ def behaviour(network: EmotionNetwork, cache: Path) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = Parser(prog="python -m models.emotion.scorecard", description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=path_argument, nargs="+", help="exported, the shipped one first")
+    parser.add_argument("folder", type=path_argument, help="of the exported model")
+    parser.add_argument("--run", type=path_argument, action="append", default=[], help="of each seed")
+    parser.add_argument(
+        "--calibration", type=path_argument, default=Path(__file__).with_name("calibration.json")
+    )
     parser.add_argument("--cache", type=path_argument, default=data.default_cache())
     args = parser.parse_args(argv)
-    files = [folder / "emotion_model.tflite" for folder in args.folder]
-    seeds = [by_rendering(open_network(file, RUNTIMES[0]), args.cache) for file in files]
-    first = open_network(files[0], RUNTIMES[0])
+    torch.set_num_threads(1)
+    fitted = json.loads(args.calibration.read_text(encoding="utf-8"))
+    seeds = [
+        by_rendering(partial(run_clips, calibrated(load_run(run), **fitted)), args.cache) for run in args.run
+    ]
+    file = args.folder / "emotion_model.tflite"
+    network = open_network(file, RUNTIMES[0])
+    exact = open_network(file.with_suffix(".json"), RUNTIMES[2])
     found = {
-        "command": "python -m models.emotion.scorecard FOLDER …",
-        "emopia_val_int8_ai_edge_litert": seeds[0],
-        "emopia_val_float": by_rendering(
-            open_network(files[0].with_suffix(".json"), RUNTIMES[2]), args.cache
-        ),
-        "emopia_val_int8_seeds": {"seeds": list(range(len(seeds))), **spread(seeds)},
-        "vgmidi_phrases_r_int8": curves(first, args.cache),
-        "streaming_int8": behaviour(first, args.cache),
+        "command": "python -m models.emotion.scorecard FOLDER --run RUN …",
+        INT8: by_rendering(streaming_reader(network), args.cache),
+        "emopia_val_float": by_rendering(streaming_reader(exact), args.cache),
+        "vgmidi_phrases_r_int8": curves(network, args.cache),
+        STREAMING: behaviour(network, args.cache),
     }
+    if seeds:
+        found[SEEDS] = spread(seeds)
     print(json.dumps(found, indent=1))
     return 0
 
