@@ -95,7 +95,7 @@ HEARD_DTYPE: Final = np.dtype(
         ("tempo_bpm", "<f4"),  # 0 unknown
         ("density_hz", "<f4"),  # note onsets a second
         ("level_db", "<f4"),  # dBFS, RMS of the last hop group
-        ("presence", "<f4"),  # 0 silence or noise .. 1 somebody plays
+        ("presence", "<f4"),  # 0 silence, noise, speech .. 1 music
         ("f0_hz", "<f4"),
         ("f0_confidence", "<f4"),
         ("chord", "<i1"),  # 2 * root + (0 major, 1 minor), -1 none

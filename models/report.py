@@ -1,8 +1,9 @@
 """``python -m models.report``: a row a shipped model: size, float against INT8 quality, calibration, cost.
 
-Below it the emotion model's scores by rendering: seen, unseen and far fonts, gain, noise, room. Quality comes
-from the manifest entries, where training and export wrote what they measured (with intervals, data and
-commands); cost is measured now, on this machine, as ``kelly-edge bench`` does.
+Below it the emotion model's scores by rendering (seen, unseen and far fonts, gain, noise, rooms, ensembles)
+and how it behaves while it streams (speech, a change of mood, what nobody hears). Quality comes from the
+manifest entries, where training and export wrote what they measured (with intervals, data and commands); cost
+is measured now, on this machine, as ``kelly-edge bench`` does.
 """
 
 import json
@@ -36,8 +37,9 @@ class Quality:
 
 
 INT8: Final = "emopia_val_int8_ai_edge_litert"
-SEEDS: Final = "emopia_val_int8_seeds"
-"""The recipe trained with several seeds: mean and standard deviation of the INT8 files' accuracies."""
+SEEDS: Final = "emopia_val_seeds"
+"""The recipe trained with several seeds: mean and standard deviation of the float networks' accuracies."""
+STREAMING: Final = "streaming_int8"
 SCORES: Final = ("quadrant", "arousal", "valence")
 UNSEEN: Final = ("unseen_font_timgm6mb", "quadrant")
 QUALITIES: Final[Mapping[str, Quality]] = {
@@ -87,6 +89,18 @@ def renderings(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     return result
 
 
+def behaviour(metrics: Mapping[str, Any], above: str = "") -> list[dict[str, Any]]:
+    """A row a figure of ``models.emotion.streaming``, its name the keys that lead to it."""
+    result = []
+    for key, value in metrics.items():
+        name = f"{above}{key.replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            result += behaviour(value, f"{name}, ")
+        else:
+            result.append({"while streaming": name, "measured": value})
+    return result
+
+
 def _in_words(score: Mapping[str, Any]) -> str:
     low, high = score["ci95"]
     spread = f"; {score['mean']:.3f} ± {score['sd']:.3f}" if "mean" in score else ""
@@ -114,6 +128,7 @@ def rows(models_dir: str, costs: Sequence[Cost]) -> list[dict[str, Any]]:
                     "ECE": found(metrics, quality.ece_keys) if is_int8 else None,
                     "us a step": round(cost.p50_us, 1) if cost and is_int8 else None,
                     "renderings": renderings(metrics),
+                    "behaviour": behaviour(metrics.get(STREAMING, {})),
                 }
             )
     return result
@@ -150,10 +165,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for model in table_rows
         for row in model.pop("renderings")
     ]
+    while_streaming = [row for model in table_rows for row in model.pop("behaviour")]
     console.print(_table("Shipped models", table_rows))
     if by_rendering:
         title = "Emotion on EMOPIA val: accuracy [95 %]; mean ± deviation over seeds"
         console.print(_table(title, by_rendering))
+    if while_streaming:
+        console.print(_table("Emotion while it streams", while_streaming))
     return 0
 
 

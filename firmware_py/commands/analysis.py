@@ -12,7 +12,13 @@ from kelly_edge.contract import HOP_SIZE, N_EMOTION, N_FEATURES, SAMPLE_RATE_HZ
 
 ROWS_AT_ONCE: Final = 2_048
 HOP: Final = np.dtype(
-    [("f0_hz", "<f4"), ("confidence", "<f4"), ("loudness_db", "<f4"), ("emotion_step", "<i8")]
+    [
+        ("f0_hz", "<f4"),
+        ("f0_time_s", "<f8"),  # when that pitch held: the middle of the window it was measured on
+        ("confidence", "<f4"),
+        ("loudness_db", "<f4"),
+        ("emotion_step", "<i8"),
+    ]
 )
 GROUP: Final = np.dtype(
     [
@@ -28,8 +34,8 @@ TARGET: Final = np.dtype(
     [("time_s", "<f8"), ("valence", "<f4"), ("arousal", "<f4"), ("density", "<f4"), ("tempo_bpm", "<f4")]
 )
 ORDER: Final = (
-    "time_s", "features", "emotion", "emotion_step", "f0_hz", "confidence", "loudness_db", "valence",
-    "arousal", "emotion_confidence", "presence",
+    "time_s", "features", "emotion", "emotion_step", "f0_hz", "f0_time_s", "confidence", "loudness_db",
+    "valence", "arousal", "emotion_confidence", "presence",
 )  # fmt: skip
 
 
@@ -65,6 +71,8 @@ class Analysis:
         """A hop is done."""
         hop = self._hop
         hop["f0_hz"], hop["confidence"] = dsp.tracker.f0_hz, dsp.tracker.confidence
+        now = (len(self._hops) + 1) * HOP_SIZE
+        hop["f0_time_s"] = max(now - dsp.tracker.age_samples, 0) / SAMPLE_RATE_HZ
         hop["loudness_db"] = dsp.meter.loudness_db
         step = int(dsp.counters["n_emotion_steps"])
         hop["emotion_step"] = step

@@ -8,6 +8,7 @@ from firmware_py.ports import Clock
 from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, KNOBS_DTYPE
 from kelly_edge.emotion.circumplex import Circumplex
 from kelly_edge.emotion.features import FeatureExtractor
+from kelly_edge.emotion.music_gate import MusicGate
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.harmony.hearing import ChordTracker
 from kelly_edge.rhythm.beat import BeatTracker
@@ -46,6 +47,7 @@ class DspStage:
         self.meter = LoudnessMeter()
         self.beat = BeatTracker()
         self.voice = voice
+        self._music = MusicGate()
         self._circumplex = Circumplex()
         self._hop = np.zeros(HOP_SIZE, np.float32)
         self._out = np.zeros(HOP_SIZE, np.float32)
@@ -78,7 +80,8 @@ class DspStage:
     def _answer_group(self) -> None:
         extractor, heard = self.extractor, self.heard
         emotion = self._network.step(extractor.features)
-        estimate = self._circumplex.update(emotion, extractor.presence)
+        presence = self._music.update(emotion, extractor.presence)
+        estimate = self._circumplex.update(emotion, presence)
         self.beat.push(extractor.frames, extractor.notes)
         heard["group"] = self.counters["n_emotion_steps"]
         self.counters["n_emotion_steps"] += 1
@@ -94,9 +97,9 @@ class DspStage:
         heard["tempo_bpm"] = extractor.tempo_bpm
         heard["density_hz"] = extractor.density_hz
         heard["level_db"] = extractor.level_db
-        heard["presence"] = extractor.presence
+        heard["presence"] = presence
         chords = self.chords
-        chords.push(extractor.notes, extractor.tonic, extractor.mode, extractor.presence)
+        chords.push(extractor.notes, extractor.tonic, extractor.mode, presence)
         heard["chord"], heard["chord_confidence"] = chords.chord, chords.confidence
         heard["highest"] = extractor.highest
         heard["chord_belief"] = chords.belief

@@ -20,7 +20,12 @@ Float32 = NDArray[np.float32]
 SIGNS: Final = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], np.float64)
 """Signs of (valence, arousal) of Q1 .. Q4."""
 SMOOTHING_S: Final = 6.0
-"""Time constant of the streaming mean."""
+"""Time constant of the streaming mean while the music stays as it is."""
+FAST_S: Final = 0.6
+"""Time constant of a second mean, and of the first one while the two disagree."""
+ALIKE, UNLIKE = 0.5, 1.2
+"""Log odds of valence or arousal by which the two differ: where the slow mean begins to hurry, where it is
+as fast as the other."""
 FORGETTING_S: Final = 10.0
 """After music stops, confidence falls with this time constant."""
 WARM_UP_S: Final = 8.0
@@ -68,32 +73,48 @@ def estimate_of(log_odds: NDArray[np.float64], trust: float = 1.0) -> EmotionEst
 
 
 class Circumplex:
-    """Streaming estimate: a leaky mean of the log odds, weighted by presence."""
+    """Streaming estimate: a leaky mean of the log odds, weighted by presence.
+
+    A mean over ``SMOOTHING_S`` is steady; one over ``FAST_S`` knows sooner of a change. Where they disagree
+    beyond what steady music does, the first one hurries.
+    """
 
     def __init__(self) -> None:
-        self._keep = math.exp(-1.0 / (SMOOTHING_S * EMOTION_RATE_HZ))
+        self._share = 1.0 - math.exp(-1.0 / (SMOOTHING_S * EMOTION_RATE_HZ))
+        self._fast_share = 1.0 - math.exp(-1.0 / (FAST_S * EMOTION_RATE_HZ))
         self._forget = math.exp(-1.0 / (FORGETTING_S * EMOTION_RATE_HZ))
-        self._sum = np.zeros(4)
-        self._weight = 0.0
+        self._sum, self._fast_sum = np.zeros(4), np.zeros(4)
+        self._weight = self._fast_weight = 0.0
         self._heard = 0.0
 
     def reset(self) -> None:
         """Nothing heard yet."""
-        self._sum[:] = 0.0
-        self._weight = self._heard = 0.0
+        self._sum[:] = self._fast_sum[:] = 0.0
+        self._weight = self._fast_weight = self._heard = 0.0
 
     def update(self, emotion: Float32, presence: float) -> EmotionEstimate:
         """Take one emotion vector ``[64]`` and the presence 0 .. 1 it was heard with."""
         w = min(max(presence, 0.0), 1.0) if math.isfinite(presence) else 0.0
         # Absence keeps the mean as it was: only what is heard replaces what was heard.
-        keep = 1.0 - w * (1.0 - self._keep)
-        self._sum *= keep
-        self._sum += (1.0 - keep) * joint_log_odds(emotion)
-        self._weight = keep * self._weight + (1.0 - keep)
+        odds = joint_log_odds(emotion)
+        share = w * self._fast_share
+        self._fast_sum += share * (odds - self._fast_sum)
+        self._fast_weight += share * (1.0 - self._fast_weight)
+        share = w * self._hurried()
+        self._sum += share * (odds - self._sum)
+        self._weight += share * (1.0 - self._weight)
         self._heard = max(w, self._forget * self._heard + (1.0 - self._forget) * w)
         mean = self._sum / max(self._weight, 1e-6)
         trust = min(self._heard, 1.0) * min(2.0 * self._weight, 1.0)
         return estimate_of(mean, trust)
+
+    def _hurried(self) -> float:
+        """What a group replaces of the mean: little in steady music, much after a change."""
+        fast = self._fast_sum / max(self._fast_weight, 1e-6)
+        slow = self._sum / max(self._weight, 1e-6)
+        apart = float(np.abs((fast - slow) @ SIGNS).max()) / 2.0
+        hurry = min(max((apart - ALIKE) / (UNLIKE - ALIKE), 0.0), 1.0)
+        return self._share + hurry * (self._fast_share - self._share)
 
 
 def _clip_weights(n: int, presence: NDArray[np.float32] | None) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from kelly_edge.config import EmotionSettings
 from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.units import clamp
 
-FOLLOW_S: Final = 3.0
+FOLLOW_S: Final = 1.0
 """Time constant with which the target follows what is heard at full confidence."""
 HOLD: Final = "hold"
 

@@ -66,6 +66,8 @@ LEAST: Final = 0.01
 """The solution begins at a share of the last one and a little of every key: none is ever stuck at zero."""
 FLAT_FIRST, FLAT_LAST = 38, 1_800
 """First and last bin where a half-octave band of the flatness begins: 111 Hz and 5.3 kHz."""
+FEWEST: Final = 0.1
+"""Notes a group added before the logarithm of a rate: 1.2 a second."""
 N_UPDATES: Final = 20
 """Multiplicative updates of the activations per hop group, from a warm start."""
 N_MODES: Final = 2
@@ -435,9 +437,9 @@ def _register(state: TonalState, leaks: Float32, out: Float32) -> None:
     for i in range(len(now)):
         state.register[i] = keep * state.register[i] + (1.0 - keep) * now[i]
         out[i] = state.register[i] / state.weights[FAST]
-    out[NOTE_RATE] = scalars[ONSETS] / state.weights[CHORD]
+    out[NOTE_RATE] = math.log2(scalars[ONSETS] / state.weights[CHORD] + FEWEST)
     scalars[SWELLS] = leaks[KEY] * scalars[SWELLS] + (1.0 - leaks[KEY]) * swells
-    out[SWELL_RATE] = scalars[SWELLS] / state.weights[KEY]
+    out[SWELL_RATE] = math.log2(scalars[SWELLS] / state.weights[KEY] + FEWEST)
     out[LEVEL_SPREAD] = level_spread(struck)
     out[LEVEL_STEP] = struck[STEPS] / max(struck[NUMBER], 1e-6)
 

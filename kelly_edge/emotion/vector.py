@@ -1,9 +1,9 @@
 """The 64 values the emotion network gives, once a hop group: what each entry or slice means.
 
-Supervised entries were trained on labels (EMOPIA's quadrants, the rest read from its MIDI); the learned
-embedding was trained only through a linear read-out of 16 symbolic descriptors of the clip, and carries
-whatever that needs. The key's tonic is not here: the features are blind to transposition by design; it is
-``FeatureExtractor.tonic``.
+Supervised entries were trained on labels (EMOPIA's quadrants, music or not, the rest read from MIDI); the
+learned embedding was trained only through a linear read-out of 16 symbolic descriptors of the clip, and
+carries whatever that needs. The key's tonic is not here: the features are blind to transposition by design;
+it is ``FeatureExtractor.tonic``.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,8 @@ _ROWS: Final = (
     ("polyphony", 1, "log2 of notes an onset, 0 at two"),
     ("register", 1, "mean pitch, octaves above C4"),
     ("velocity", 1, "mean MIDI velocity, (velocity - 64) / 32"),
-    ("embedding", 51, "learned embedding, no meaning per entry"),
+    ("music", 1, "log odds that this is music rather than speech or noise"),
+    ("embedding", 50, "learned embedding, no meaning per entry"),
 )
 
 

@@ -138,14 +138,19 @@ def microphone(audio: Float32, rng: np.random.Generator) -> Float32:
     return add_noise(heard, coloured(heard.size, rng), rng.uniform(18.0, 40.0))
 
 
-def place(audio: Float32, rng: np.random.Generator) -> Float32:
+def quiet_place(audio: Float32, rng: np.random.Generator) -> Float32:
+    """``place`` at night: ambience at 30 to 60 dB. Noise lifts what a room smears, here nothing does."""
+    return place(audio, rng, (30.0, 60.0))
+
+
+def place(audio: Float32, rng: np.random.Generator, snr_db: tuple[float, float] = (5.0, 30.0)) -> Float32:
     """A random real room: wet or dry, often without bass, with ambience at 5 to 30 dB."""
     heard = reverberant(audio, SAMPLE_RATE_HZ, (-8.0, 8.0), (0.2, 1.2), rng)
     if rng.random() < 0.5:
         heard = bass_cut(heard, SAMPLE_RATE_HZ, rng)
     heard = equaliser(heard, SAMPLE_RATE_HZ, 6.0, rng)
     heard *= np.float32(10.0 ** (rng.uniform(-18.0, 6.0) / 20.0))
-    return add_noise(heard, ambience(heard.size, SAMPLE_RATE_HZ, rng), rng.uniform(5.0, 30.0))
+    return add_noise(heard, ambience(heard.size, SAMPLE_RATE_HZ, rng), rng.uniform(*snr_db))
 
 
 def wet(audio: Float32, rng: np.random.Generator) -> Float32:

@@ -1,9 +1,9 @@
 """Renderings of labelled MIDI and their features, cached: ``python -m models.emotion.data prepare``.
 
 A *condition* is a sound font, a General MIDI programme or an arrangement for other players, and a treatment
-(what happens between instrument and microphone). Every clip of a condition gives one ``.npz`` (features,
-presence), so an interrupted run goes on where it stopped. Fonts TimGM6mb and OPL-3 are for evaluation only:
-no training condition names them.
+(what happens between instrument and microphone). Every clip of a condition gives one ``.npz`` (features in
+their units, presence), so an interrupted run goes on where it stopped. Fonts TimGM6mb, OPL-3 and Freepats are
+for evaluation only: no training condition names them.
 """
 
 import csv
@@ -11,8 +11,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,17 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
-from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
-from kelly_edge.emotion.features import LIMIT, FeatureExtractor
+from kelly_edge.contract import EMOTION_RATE_HZ, HOP_SIZE, N_FEATURES, SAMPLE_RATE_HZ
+from kelly_edge.emotion.features import FeatureExtractor, standardise
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
-from models.emotion import strings
-from models.emotion.acoustics import Treatment, add_noise, microphone, place, read_audio, wet
+from models.emotion import melodies, not_music, strings, wild
+from models.emotion.acoustics import Treatment, add_noise, microphone, place, quiet_place, read_audio, wet
 from models.emotion.arrange import ARRANGEMENTS, arrange
 
 Float32 = NDArray[np.float32]
 REPO: Final = Path(__file__).resolve().parents[2]
-FONT_FOLDERS: Final = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3")
+FONT_FOLDERS: Final = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/etc/timidity")
 FONTS: Final = {
     # short name: (file, Debian package)
     "fluid": ("FluidR3_GM.sf2", "fluid-soundfont-gm"),
@@ -39,7 +40,19 @@ FONTS: Final = {
     "csound": ("sf_GMbank.sf2", "csound-soundfont"),
     "timgm": ("TimGM6mb.sf2", "timgm6mb-soundfont"),
     "opl3": ("OPL-3_FM_128M.sf2", "opl3-soundfont"),
+    "freepats": ("freepats.cfg", "timidity freepats"),
 }
+PATCHES: Final = "freepats"
+"""Patches of the Gravis Ultrasound, which another synthesiser plays: timidity."""
+STAND_INS: Final = {
+    11: "009_Glockenspiel",
+    22: "021_Accordion",
+    41: "040_Violin",
+    49: "048_String_Ensemble_1_Marcato",
+    50: "048_String_Ensemble_1_Marcato",
+    89: "095_Sweep_Pad",
+}
+"""Programmes of ``arrange`` that Freepats lacks, and its nearest."""
 RANDOM: Final = "random"
 """Not a font: an instrument drawn for each clip (``strings``). Its programme numbers draw others."""
 SOUNDS: Final = (*FONTS, RANDOM)
@@ -114,9 +127,14 @@ TRAIN_CONDITIONS: Final = (
     Condition("fluid", MIXED),
     Condition(RANDOM),
     *(Condition(font, 0, "place") for font in ("fluid", "csound", "muse", RANDOM)),
+    *(Condition(font, 0, "quiet_place") for font in ("fluid", "csound", RANDOM)),
+    *(Condition("fluid", 0, treatment) for treatment in ("after", "pause")),
     *(Condition("fluid", 0, "clean", a) for a in ("band", "strings", "guitar")),
     *(Condition("csound", 0, "clean", a) for a in ("winds", "band")),
     *(Condition("muse", 0, "clean", a) for a in ("strings", "choir", "band")),
+    Condition("csound", 0, "clean", "strings"),
+    Condition("csound", 0, "place", "winds"),
+    *(Condition("fluid", 0, "place", a) for a in ("band", "guitar")),
     *(Condition("muse", 0, "place", a) for a in ("band", "strings")),
 )
 EVALUATION_CONDITIONS: Final = (
@@ -131,7 +149,10 @@ EVALUATION_CONDITIONS: Final = (
     Condition("timgm", 0, "room"),
     Condition("timgm", 0, "wet"),
     Condition("timgm", 0, "wet_10db"),
+    Condition("timgm", 0, "after"),
     *(Condition("timgm", 0, "clean", a) for a in ("band", "strings", "guitar")),
+    *(Condition(PATCHES, 0, treatment) for treatment in ("clean", "wet", "noise_10db")),
+    *(Condition(PATCHES, 0, "clean", a) for a in ("band", "strings", "guitar")),
 )
 
 
@@ -192,16 +213,28 @@ def _with_programme(source: Path, programme: int, target: Path) -> Path:
 
 
 def render(path: Path, font: str, programme: int = 0, scratch: Path | None = None) -> NDArray[np.int16]:
-    """Mono 48 kHz rendering by fluidsynth with its defaults. Raises DataError."""
-    if shutil.which("fluidsynth") is None:
-        raise DataError("fluidsynth is not installed; apt install fluidsynth")
+    """Mono 48 kHz rendering by fluidsynth (Freepats: timidity) with its defaults. Raises DataError."""
     if programme and scratch is not None:
         path = _with_programme(path, programme, scratch / f"programme-{os.getpid()}.mid")
-    command = ["fluidsynth", "-ni", "-q", "-r", str(SAMPLE_RATE_HZ), "-o", "synth.dynamic-sample-loading=1"]
-    command += ["-O", "s16", "-T", "raw", "-F", "/dev/stdout", str(font_path(font)), str(path)]
+    if font == PATCHES:
+        command = ["timidity", "-c", str(font_path(font)), "-s", str(SAMPLE_RATE_HZ), "-Or1slS", "-o", "-"]
+        command += ["--quiet=2", str(path)]
+    else:
+        command = [
+            "fluidsynth",
+            "-ni",
+            "-q",
+            "-r",
+            str(SAMPLE_RATE_HZ),
+            "-o",
+            "synth.dynamic-sample-loading=1",
+        ]
+        command += ["-O", "s16", "-T", "raw", "-F", "/dev/stdout", str(font_path(font)), str(path)]
+    if shutil.which(command[0]) is None:
+        raise DataError(f"{command[0]} is not installed; apt install {command[0]}")
     raw = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
     if len(raw) < 4:
-        raise DataError(f"fluidsynth rendered nothing from {path} with {font}; play the file to see why")
+        raise DataError(f"{command[0]} rendered nothing from {path} with {font}; play the file to see why")
     stereo = np.frombuffer(raw[: len(raw) // 4 * 4], "<i2").reshape(-1, 2).astype(np.int32)
     return np.asarray(stereo.sum(1) // 2, np.int16)
 
@@ -222,26 +255,52 @@ TREATMENTS: Final[dict[str, Treatment]] = {
     "clean": lambda audio, _rng: audio,
     "microphone": microphone,
     "place": place,
+    "quiet_place": quiet_place,
     "quiet": lambda audio, _rng: np.asarray(audio * np.float32(10.0 ** (-12.0 / 20.0)), np.float32),
     "noise_20db": lambda audio, _rng: _room_noise(20.0, audio),
     "noise_10db": lambda audio, _rng: _room_noise(10.0, audio),
     "room": lambda audio, _rng: _room(audio),
+    "after": lambda audio, _rng: audio,
+    "pause": lambda audio, _rng: audio,
     "wet": wet,
     "wet_10db": lambda audio, rng: _room_noise(10.0, wet(audio, rng)),
 }
 
 
+AFTER_S: Final = 12.0
+"""``after``: this much of another clip is heard first; what is learned is to forget it."""
+GRACE_S: Final = 2.5
+"""After the change nothing is asked of the network for this long."""
+PAUSE_S: Final = (0.5, 8.0)
+"""``pause``: the same, with nearly silence between the two."""
+QUIET: Final = 1e-4
+
+
+def _after(audio: Float32, other: Float32, pause_s: float, rng: np.random.Generator) -> Float32:
+    """``audio`` after the end of ``other``, at its level, and a pause."""
+    before = other[-round(AFTER_S * SAMPLE_RATE_HZ) :]
+    before = np.pad(before, (max(round(AFTER_S * SAMPLE_RATE_HZ) - before.size, 0), 0))
+    gain = np.sqrt(np.mean(audio**2) / (np.mean(before**2) + 1e-12))
+    pause = QUIET * rng.standard_normal(round(pause_s * SAMPLE_RATE_HZ))
+    return np.concatenate([gain * before, pause, audio]).astype(np.float32)
+
+
 def extract(audio: Float32, extractor: FeatureExtractor | None = None) -> tuple[Float32, Float32]:
     """Features ``[n, 128]`` and presence ``[n]`` of mono 48 kHz audio, streaming; n may be 0."""
-    extractor = extractor or FeatureExtractor()
+    physical, presence = _physical(audio, extractor or FeatureExtractor())
+    return standardise(physical), presence
+
+
+def _physical(audio: Float32, extractor: FeatureExtractor) -> tuple[Float32, Float32]:
+    """As ``extract``, in the features' units: what is cached outlives another centre or scale."""
     extractor.reset()
     hops = audio[: audio.size // HOP_SIZE * HOP_SIZE].astype(np.float32).reshape(-1, HOP_SIZE)
     features, presence = [], []
     for hop in hops:
         if extractor.push(hop):
-            features.append(extractor.features.copy())
+            features.append(extractor.physical.copy())
             presence.append(extractor.presence)
-    stacked = np.stack(features) if features else np.zeros((0, extractor.features.size), np.float32)
+    stacked = np.stack(features) if features else np.zeros((0, N_FEATURES), np.float32)
     return stacked, np.array(presence, np.float32)
 
 
@@ -264,28 +323,46 @@ def _rendered(clip: Clip, i: int, condition: Condition, scratch: Path) -> NDArra
     return render(clip.path, condition.font, programme, scratch)
 
 
-def prepare(cache: Path, condition: Condition, clips: list[Clip], keep_audio: bool) -> Iterator[int]:
-    """Render and extract what is not cached yet; yields the number of clips done."""
+def prepare(
+    cache: Path, condition: Condition, clips: list[Clip], keep_audio: bool, every: int = 1
+) -> Iterator[int]:
+    """Render and extract what is not cached yet, of one clip in ``every``; yields the number of clips done.
+
+    Each condition begins at another clip, so that together they hear all of them.
+    """
     extractor = FeatureExtractor()
     audio_folder = cache / "audio" / replace(condition, treatment="clean").name
     audio_folder.mkdir(parents=True, exist_ok=True)
+
+    def sound(i: int) -> Float32:
+        rendering = audio_folder / f"{clips[i].name}.npy"
+        if rendering.exists():
+            samples = np.load(rendering)
+        else:
+            samples = _rendered(clips[i], i, condition, cache)
+            if keep_audio:
+                np.save(rendering.with_suffix(".part.npy"), samples)
+                rendering.with_suffix(".part.npy").rename(rendering)
+        return np.asarray(samples.astype(np.float32) / 32_768.0, np.float32)
+
+    begin = sum(condition.name.encode())
     for i, clip in enumerate(clips):
+        if (begin + i) % every:
+            continue
         target = feature_path(cache, condition, clip)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            rendering = audio_folder / f"{clip.name}.npy"
-            if rendering.exists():
-                samples = np.load(rendering)
-            else:
-                samples = _rendered(clip, i, condition, cache)
-                if keep_audio:
-                    np.save(rendering.with_suffix(".part.npy"), samples)
-                    rendering.with_suffix(".part.npy").rename(rendering)
             rng = np.random.default_rng([i, *condition.name.encode()])
-            audio = TREATMENTS[condition.treatment](samples.astype(np.float32) / 32_768.0, rng)
-            features, presence = extract(audio, extractor)
+            audio = TREATMENTS[condition.treatment](sound(i), rng)
+            before_s = 0.0
+            if condition.treatment in ("after", "pause"):
+                pause_s = rng.uniform(*PAUSE_S) if condition.treatment == "pause" else 0.0
+                audio = _after(audio, sound(int(rng.integers(len(clips)))), pause_s, rng)
+                before_s = AFTER_S + pause_s + GRACE_S
+            physical, presence = _physical(audio, extractor)
+            presence[: round(before_s * EMOTION_RATE_HZ)] = 0.0
             part = target.with_suffix(".part.npz")
-            np.savez(part, features=features, presence=presence)
+            np.savez(part, physical=physical, presence=presence)
             part.rename(target)
         yield i + 1
 
@@ -295,10 +372,58 @@ def load(cache: Path, condition: Condition, clip: Clip) -> tuple[Float32, Float3
     path = feature_path(cache, condition, clip)
     try:
         with np.load(path) as arrays:
-            # A cache may be older than the limit.
-            return np.clip(arrays["features"], -LIMIT, LIMIT), arrays["presence"]
+            return standardise(arrays["physical"]), arrays["presence"]
     except (OSError, ValueError, KeyError):
         raise DataError(f"no features in {path}; run python -m models.emotion.data prepare") from None
+
+
+OTHERS: Final = ("not_music", "melodies", "wild")
+N_NOT_MUSIC, N_MELODIES = 490, 240
+
+
+def _in_a_place(audio: Float32, rng: np.random.Generator) -> Float32:
+    return place(audio, rng) if rng.random() < 0.5 else audio
+
+
+def other_sounds(kind: str, scratch: Path) -> Iterator[tuple[str, Callable[[], Float32]]]:
+    """Names, and what makes the audio, of what is no clip; ``wild`` music as recorded or in a place."""
+    if kind == "not_music":
+        for i in range(N_NOT_MUSIC):
+            yield f"{i:04}", partial(not_music.sound, i, scratch)
+    elif kind == "melodies":
+        for i in range(N_MELODIES):
+            yield f"{i:04}", partial(melodies.sound, i)
+    else:
+        for path in wild.recordings():
+            for i, audio in enumerate(wild.excerpts(path)):
+                rng = np.random.default_rng([i, *path.name.encode()])
+                yield f"{path.stem}-{i}", partial(_in_a_place, audio, rng)
+
+
+def prepare_others(cache: Path, kind: str) -> Iterator[int]:
+    """Features of ``other_sounds`` into one folder each; yields the number done."""
+    folder, extractor = cache / "features" / kind, FeatureExtractor()
+    folder.mkdir(parents=True, exist_ok=True)
+    for n, (name, make) in enumerate(other_sounds(kind, cache)):
+        target = folder / f"{name}.npz"
+        if not target.exists():
+            physical, presence = _physical(make(), extractor)
+            part = target.with_suffix(".part.npz")
+            np.savez(part, physical=physical, presence=presence)
+            part.rename(target)
+        yield n + 1
+
+
+def load_others(cache: Path, kind: str) -> list[tuple[str, Float32, Float32]]:
+    """Name, features and presence of what ``prepare_others`` left. Raises DataError where it left nothing."""
+    found = []
+    for path in sorted((cache / "features" / kind).glob("*.npz")):
+        if not path.name.endswith(".part.npz"):
+            with np.load(path) as arrays:
+                found.append((path.stem, standardise(arrays["physical"]), arrays["presence"]))
+    if not found:
+        raise DataError(f"no features of {kind} in {cache}; run python -m models.emotion.data prepare")
+    return found
 
 
 def default_cache() -> Path:
@@ -306,13 +431,14 @@ def default_cache() -> Path:
     return Path(os.environ.get("KELLY_CACHE") or REPO / "out" / "cache") / "emotion"
 
 
-def _jobs(only: list[str]) -> list[tuple[Condition, list[Clip]]]:
+def _jobs(only: set[str]) -> list[tuple[Condition, list[Clip]]]:
     train, val, vgmidi = emopia("train"), emopia("val"), vgmidi_phrases()
     jobs = [(c, train) for c in TRAIN_CONDITIONS] + [(c, val) for c in EVALUATION_CONDITIONS]
-    jobs.append((Condition("timgm"), vgmidi))
-    unknown = sorted(set(only) - {c.name for c, _ in jobs})
+    jobs += [(Condition(font), vgmidi) for font in ("timgm", PATCHES)]
+    known = {c.name for c, _ in jobs} | set(OTHERS)
+    unknown = sorted(only - known)
     if unknown:
-        names = ", ".join(sorted({c.name for c, _ in jobs}))
+        names = ", ".join(sorted(known))
         raise DataError(f"no condition {', '.join(unknown)} to prepare; give some of {names}")
     return [(c, clips) for c, clips in jobs if not only or c.name in only]
 
@@ -327,10 +453,21 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--condition", action="append", default=[], help="only these, for instance fluid-0")
     parser.add_argument("--keep-audio", action="store_true", help="keep renderings (about 4 GB a font)")
+    parser.add_argument("--split", choices=["train", "val", "vgmidi"], help="only clips of this split")
+    parser.add_argument("--every", type=int, default=1, help="one clip in so many of each condition")
     args = parser.parse_args(argv)
-    for condition, clips in _jobs(args.condition):
-        for done in prepare(args.cache, condition, clips, args.keep_audio):
-            if done % 20 == 0 or done == len(clips):
+    chosen = set(args.condition)
+    for kind in OTHERS:
+        if not chosen or kind in chosen:
+            for done in prepare_others(args.cache, kind):
+                if done % 20 == 0:
+                    print(f"\r{kind:24} {done:4}", end="", flush=True)
+            print()
+    for condition, clips in _jobs(chosen):
+        if args.split not in (None, clips[0].split):
+            continue
+        for done in prepare(args.cache, condition, clips, args.keep_audio, args.every):
+            if done % 20 < args.every or done == len(clips):
                 print(
                     f"\r{condition.name:24} {clips[0].split:6} {done:4} of {len(clips)}",
                     end="",

@@ -13,12 +13,16 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,16 +32,18 @@ from kelly_edge.emotion.vector import slice_of
 from kelly_edge.errors import ConfigError, KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion.augment import Augmentation, augment, font_shifts
-from models.emotion.data import Clip, default_cache, emopia, feature_path, load, parse_condition
+from models.emotion.data import Clip, default_cache, emopia, feature_path, load, load_others, parse_condition
 from models.emotion.linear import linear_log_odds
 from models.emotion.network import EmotionLstm, load_run, run_clips
 from models.emotion.symbolic import N_DESCRIPTORS, TARGETS, describe
+from models.emotion.wild import graded
 from models.precision import fast_dtype
 
 Float32 = NDArray[np.float32]
 PLEASANT: Final = (1.0, 0.0, 0.0, 1.0)
 ENERGETIC: Final = (1.0, 1.0, 0.0, 0.0)
 """Which quadrants have positive valence, positive arousal."""
+N_FOLDS: Final = 4
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class TrainConfig:
     batch: int = 32
     crop: int = 256  # steps of 85.3 ms
     warm_up: int = 40  # steps without loss
+    from_start: float = 0.15  # share of the crops that begin where the recording does
+    at_change: float = 0.7  # share of the crops of clips heard after another one that hold the change
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     dropout: float = 0.3
@@ -58,6 +66,9 @@ class TrainConfig:
     ema: float = 0.995
     balance: float = 1.0  # 1 weighs the quadrants alike, 0 as they come
     distil: float = 0.5  # share of the teachers' decision in a label, where there are teachers
+    graded: float = 0.35  # share of the arousal read from the MIDI in a label: how far from the border
+    music: float = 0.5  # weight of telling music from other sounds
+    others: list[str] = field(default_factory=list)  # of data.OTHERS: sounds that are no labelled clip
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -87,8 +98,10 @@ class Example:
     clip: str
     features: Float32  # [n, 128]
     presence: Float32  # [n]
-    quadrant: int
+    quadrant: int  # -1: no clip of the labelled set
     symbolic: Float32  # [6 + 16]
+    is_music: bool = True
+    arousal: Float32 | None = None  # [n] probability of energetic, where the quadrant is not known
 
 
 def examples(
@@ -105,6 +118,36 @@ def examples(
             features, presence = load(cache, condition, clip)
             result.append(Example(clip.name, features, presence, clip.quadrant, symbolic[clip.name]))
     return result
+
+
+def other_examples(cache: Path, kinds: list[str]) -> list[Example]:
+    """What is no labelled clip: sounds that are no music, and recorded music with its graded arousal."""
+    unknown = np.zeros(len(TARGETS) + N_DESCRIPTORS, np.float32)
+    result = []
+    for kind in kinds:
+        for name, features, presence in load_others(cache, kind):
+            is_music = kind != "not_music"
+            arousal = graded(features) if kind == "wild" else None
+            heard = presence if is_music else np.ones_like(presence)
+            result.append(Example(name, features, heard, -1, unknown, is_music, arousal))
+    return result
+
+
+def graded_arousal(data: list[Example]) -> dict[str, float]:
+    """Probability that each labelled clip is energetic by its symbolic descriptors alone, out of fold.
+
+    A label says on which side of the border a clip lies, its notes say how far: four folds of a logistic
+    regression over the symbolic targets, none of which saw the clip it decides.
+    """
+    clips = {e.clip: e for e in data if e.quadrant >= 0}
+    names = sorted(clips)
+    x = np.stack([clips[name].symbolic for name in names])
+    y = np.array([clips[name].quadrant < 2 for name in names])
+    if y.all() or not y.any() or min(y.sum(), (~y).sum()) < N_FOLDS:
+        return dict.fromkeys(names, 0.5)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=1_000))
+    p = cross_val_predict(model, x, y, cv=N_FOLDS, method="predict_proba")[:, 1]
+    return dict(zip(names, p.tolist(), strict=True))
 
 
 def taught(networks: list[EmotionLstm], data: list[Example]) -> dict[str, Float32]:
@@ -127,45 +170,99 @@ def taught(networks: list[EmotionLstm], data: list[Example]) -> dict[str, Float3
 
 
 def labels(data: list[Example], teacher: dict[str, Float32], config: TrainConfig) -> Float32:
-    """Probabilities of the quadrants ``[len(data), 4]``: the annotators', smoothed, and the teacher's."""
+    """Probabilities of the quadrants ``[len(data), 4]``: the annotators', smoothed, the graded arousal's and
+    the teacher's; flat where no quadrant is known."""
     smooth = config.label_smoothing
+    energetic = graded_arousal(data) if config.graded > 0.0 else {}
     rows = []
     for example in data:
         row = np.full(4, smooth / 4.0, np.float32)
-        row[example.quadrant] += 1.0 - smooth
+        if example.quadrant < 0:
+            row[:] = 0.25
+        else:
+            row[example.quadrant] += 1.0 - smooth
+        if example.clip in energetic and example.quadrant >= 0:
+            p = config.graded * energetic[example.clip] + (1.0 - config.graded) * float(row[:2].sum())
+            # The share of valence within each half stays.
+            row[:2] *= p / row[:2].sum()
+            row[2:] *= (1.0 - p) / row[2:].sum()
         if example.clip in teacher:
             row += config.distil * (teacher[example.clip] - row)
         rows.append(row)
     return np.stack(rows)
 
 
+class Batch(NamedTuple):
+    """Crops of b examples, each of n steps."""
+
+    x: Tensor  # [b, n, 128]
+    labelled: Tensor  # [b, n] weight of the quadrant's losses
+    graded: Tensor  # [b, n] weight of ``arousal``
+    arousal: Tensor  # [b, n] probability of energetic, where no quadrant is known
+    heard: Tensor  # [b, n] weight of telling music from other sounds
+    is_music: Tensor  # [b]
+    symbolic: Tensor  # [b, 22]
+    rows: NDArray[np.int64]  # [b] of the examples
+
+
+def _start(example: Example, config: TrainConfig, rng: np.random.Generator) -> int:
+    """Where a crop begins."""
+    # What is heard before the clip itself has no presence.
+    change = int(np.argmax(example.presence > 0.0))
+    if change > config.warm_up and rng.random() < config.at_change:
+        return int(rng.integers(max(change - config.crop // 2, 0), change - config.warm_up // 2))
+    if rng.random() < config.from_start:
+        return 0
+    return int(rng.integers(0, max(len(example.features) - config.crop, 0) + 1))
+
+
 def _batch(
-    chosen: list[Example], shifts: Float32, config: TrainConfig, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Crops ``[b, crop, 128]``, weights ``[b, crop]``, symbolic ``[b, 22]``."""
-    x = np.zeros((len(chosen), config.crop, chosen[0].features.shape[1]), np.float32)
-    w = np.zeros((len(chosen), config.crop), np.float32)
-    for i, example in enumerate(chosen):
-        n = len(example.features)
-        start = int(rng.integers(0, max(n - config.crop, 0) + 1))
-        part = example.features[start : start + config.crop]
-        x[i, : len(part)] = augment(part, config.augmentation, shifts, rng)
-        w[i, : len(part)] = example.presence[start : start + config.crop]
-    w[:, : config.warm_up] = 0.0
-    return torch.from_numpy(x), torch.from_numpy(w), torch.from_numpy(np.stack([e.symbolic for e in chosen]))
+    data: list[Example],
+    rows: NDArray[np.int64],
+    shifts: Float32,
+    config: TrainConfig,
+    rng: np.random.Generator,
+) -> Batch:
+    """Random crops of the examples ``rows`` [b], altered."""
+    shape = len(rows), config.crop
+    x = np.zeros((*shape, data[rows[0]].features.shape[1]), np.float32)
+    labelled, graded_, arousal, heard = (np.zeros(shape, np.float32) for _ in range(4))
+    for i, row in enumerate(rows):
+        example = data[row]
+        start = _start(example, config, rng)
+        part = slice(start, start + config.crop)
+        n = len(example.features[part])
+        x[i, :n] = augment(example.features[part], config.augmentation, shifts, rng)
+        presence = example.presence[part]
+        heard[i, :n] = presence
+        if example.quadrant >= 0:
+            labelled[i, :n] = presence
+        elif example.arousal is not None:
+            graded_[i, :n], arousal[i, :n] = presence, example.arousal[part]
+    for weight in (labelled, graded_):
+        weight[:, : config.warm_up] = 0.0
+    heard[:, : config.warm_up // 4] = 0.0
+    is_music = np.array([data[row].is_music for row in rows], np.float32)
+    symbolic = np.stack([data[row].symbolic for row in rows])
+    arrays = (x, labelled, graded_, arousal, heard, is_music, symbolic)
+    return Batch(*map(torch.from_numpy, arrays), rows=rows)
 
 
 def _loss(
-    network: EmotionLstm, emotion: Tensor, w: Tensor, label: Tensor, symbolic: Tensor, auxiliary: float
+    network: EmotionLstm, emotion: Tensor, batch: Batch, label: Tensor, balance: Tensor, config: TrainConfig
 ) -> Tensor:
-    """Weighted mean over steps of the multi-task loss; ``label`` [b, 4] are probabilities."""
-    n = emotion.shape[1]
+    """Multi-task loss, a weighted mean over steps; ``label`` [b, 4] are probabilities, ``balance`` [b]."""
+    n, symbolic = emotion.shape[1], batch.symbolic
 
-    def binary(name: str, quadrants: tuple[float, ...]) -> Tensor:
+    def logit(name: str) -> Tensor:
+        return emotion[..., slice_of(name)].squeeze(-1)
+
+    def binary(name: str, target: Tensor) -> Tensor:
         # The entry is half the log odds (tanh of it is the mean sign).
-        logit = 2.0 * emotion[..., slice_of(name)].squeeze(-1)
-        target = (label @ torch.tensor(quadrants))[:, None].expand_as(logit)
-        return functional.binary_cross_entropy_with_logits(logit, target, reduction="none")
+        return functional.binary_cross_entropy_with_logits(2.0 * logit(name), target, reduction="none")
+
+    def of_quadrants(quadrants: tuple[float, ...]) -> Tensor:
+        return (label @ torch.tensor(quadrants))[:, None].expand(-1, n)
 
     quadrants = functional.cross_entropy(
         emotion[..., slice_of("quadrant")].transpose(1, 2),
@@ -176,14 +273,24 @@ def _loss(
         emotion[..., slice_of("mode")].transpose(1, 2), symbolic[:, :1].long().expand(-1, n), reduction="none"
     )
     regression = sum(
-        (emotion[..., slice_of(name)].squeeze(-1) - symbolic[:, i : i + 1]).square()
-        for i, name in enumerate(TARGETS)
-        if name != "mode"
+        (logit(name) - symbolic[:, i : i + 1]).square() for i, name in enumerate(TARGETS) if name != "mode"
     )
     descriptors = (network.descriptors(emotion) - symbolic[:, None, -N_DESCRIPTORS:]).square().mean(-1)
-    main = quadrants + binary("valence", PLEASANT) + binary("arousal", ENERGETIC)
-    total = main + auxiliary * (mode + regression + descriptors)
-    return (total * w).sum() / w.sum().clamp(min=1.0)
+    main = quadrants + binary("valence", of_quadrants(PLEASANT)) + binary("arousal", of_quadrants(ENERGETIC))
+    labelled = batch.labelled * balance[:, None]
+    total = ((main + config.auxiliary * (mode + regression + descriptors)) * labelled).sum()
+    # Both of the network's words on arousal learn from music without a quadrant.
+    q = emotion[..., slice_of("quadrant")]
+    of_quadrant_logits = torch.logsumexp(q[..., :2], -1) - torch.logsumexp(q[..., 2:], -1)
+    by_quadrant = functional.binary_cross_entropy_with_logits(
+        of_quadrant_logits, batch.arousal, reduction="none"
+    )
+    total = total + ((binary("arousal", batch.arousal) + by_quadrant) * batch.graded).sum()
+    emotional = total / (labelled.sum() + batch.graded.sum()).clamp(min=1.0)
+    music = functional.binary_cross_entropy_with_logits(
+        logit("music"), batch.is_music[:, None].expand(-1, n), reduction="none"
+    )
+    return emotional + config.music * (music * batch.heard).sum() / batch.heard.sum().clamp(min=1.0)
 
 
 def train(
@@ -196,12 +303,15 @@ def train(
     """Train and return the moving average; resumes from ``checkpoint`` when it exists."""
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    counts = np.bincount([example.quadrant for example in data], minlength=4)
+    known = [example.quadrant for example in data if example.quadrant >= 0]
     # Quadrants weigh alike, whatever the set has most of: its prior is not the listener's.
-    balance = (len(data) / 4.0 / np.maximum(counts, 1)).astype(np.float32) ** np.float32(config.balance)
+    counts = np.maximum(np.bincount(known, minlength=4), 1)
+    balance = (len(known) / 4.0 / counts).astype(np.float32) ** np.float32(config.balance)
     target = torch.from_numpy(labels(data, teacher or {}, config))
     weight = torch.from_numpy(balance)[[example.quadrant for example in data]]
-    shifts = font_shifts([e.features for e in data], [e.clip for e in data])
+    shifts = font_shifts(
+        [e.features for e in data if e.quadrant >= 0], [e.clip for e in data if e.quadrant >= 0]
+    )
     network = EmotionLstm(config.dropout)
     average = EmotionLstm()
     average.load_state_dict(network.state_dict())
@@ -227,11 +337,10 @@ def train(
         order = rng.permutation(len(data))
         for b in range(n_batches):
             rows = order[b * config.batch : (b + 1) * config.batch]
-            x, w, symbolic = _batch([data[i] for i in rows], shifts, config, rng)
+            batch = _batch(data, rows, shifts, config, rng)
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-                emotion, _ = network(x)
-            w *= weight[rows][:, None]
-            loss = _loss(network, emotion.float(), w, target[rows], symbolic, config.auxiliary)
+                emotion, _ = network(batch.x)
+            loss = _loss(network, emotion.float(), batch, target[rows], weight[rows], config)
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -286,8 +395,9 @@ def main(argv: list[str] | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     clips = emopia("train")
     data = examples(args.cache, config.conditions, clips, args.skip_missing)
-    print(f"{len(clips)} clips, {len(data)} examples, {len(config.conditions)} conditions")
     teacher = taught([load_run(run) for run in args.teacher], data)
+    data += other_examples(args.cache, config.others)
+    print(f"{len(clips)} clips, {len(data)} examples, {len(config.conditions)} conditions")
     network = train(config, data, teacher, out / "train.log", out / "checkpoint.pt")
     torch.save(network.state_dict(), out / "emotion_model.pt")
     print(f"wrote {out / 'emotion_model.pt'}; next: python -m models.emotion.export --run {out}")

@@ -26,7 +26,15 @@ from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion.data import Clip, default_cache, emopia, parse_condition
 from models.emotion.evaluate import Prediction, scores
 from models.emotion.network import EmotionLstm, run_clips
-from models.emotion.train import Example, TrainConfig, examples, read_config, taught, train
+from models.emotion.train import (
+    Example,
+    TrainConfig,
+    examples,
+    other_examples,
+    read_config,
+    taught,
+    train,
+)
 
 Float64 = NDArray[np.float64]
 HEARD: Final = ("csound-0", "muse-0")
@@ -111,9 +119,10 @@ def run_fold(
     data = examples(cache, conditions, outside, skip_missing=True)
     heard = {name: examples(cache, [name], held, skip_missing=True) for name in hear}
     print(f"fold {which}: {len(data)} examples of {', '.join(conditions)}", flush=True)
-    networks = [train(replace(config, seed=config.seed + seed), data) for seed in range(seeds)]
+    others = other_examples(cache, config.others)
+    networks = [train(replace(config, seed=config.seed + seed), data + others) for seed in range(seeds)]
     if student:
-        networks.append(train(config, data, taught(networks, data)))
+        networks.append(train(config, data + others, taught(networks, data)))
     everything = [e for part in heard.values() for e in part]
     names = [name for name, part in heard.items() for _ in part]
     log_odds = np.stack([clip_odds(n, everything) for n in networks])

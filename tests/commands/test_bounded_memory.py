@@ -84,6 +84,7 @@ def test_what_advances_once_a_group_is_held_for_its_hops(tmp_path: Path) -> None
         def __init__(self) -> None:
             self.tracker = self.meter = self.extractor = self
             self.f0_hz = self.confidence = self.loudness_db = 0.0
+            self.age_samples = 480
             self.features = np.zeros(128, np.float32)
             self.heard = {
                 "emotion": np.zeros(64), "valence": 0.0, "arousal": 0.0, "confidence": 0.0, "presence": 0.0,
@@ -106,4 +107,7 @@ def test_what_advances_once_a_group_is_held_for_its_hops(tmp_path: Path) -> None
         np.testing.assert_array_equal(arrays["features"][:, 5], steps)
         np.testing.assert_array_equal(arrays["f0_hz"], np.arange(1, n + 1))
         np.testing.assert_array_equal(arrays["time_s"], np.arange(1, n + 1) * (HOP_SIZE / SAMPLE_RATE_HZ))
+        late = arrays["time_s"] - arrays["f0_time_s"]
+        np.testing.assert_allclose(late[1:], told.age_samples / SAMPLE_RATE_HZ, atol=1e-9)
+        assert arrays["f0_time_s"][0] == 0.0
         assert arrays["emotion_step"].dtype == HOP["emotion_step"]

@@ -74,6 +74,9 @@ def test_analyse_writes_the_documented_arrays(clip: Path, tmp_path: Path) -> Non
         assert n == 12 * SAMPLE_RATE_HZ // 256
         for name in ("f0_hz", "confidence", "loudness_db", "valence", "arousal", "presence"):
             assert arrays[name].shape == (n,) and np.all(np.isfinite(arrays[name]))
+        # When the pitch held lies in the past, by no more than the longest window.
+        late_s = arrays["time_s"] - arrays["f0_time_s"]
+        assert late_s.min() > 0.0 and late_s.max() < 0.05
         assert arrays["features"].shape == (n, 128)
         assert arrays["emotion"].shape == (n, 64)
         # Held between the steps of the network: the rows change only where the step does.

@@ -1,9 +1,11 @@
 """From emotion vectors to valence and arousal."""
 
+import math
+
 import numpy as np
 import pytest
 
-from kelly_edge.contract import N_EMOTION
+from kelly_edge.contract import EMOTION_RATE_HZ, N_EMOTION
 from kelly_edge.emotion.circumplex import Circumplex, clip_decision
 from kelly_edge.emotion.vector import slice_of
 
@@ -43,6 +45,22 @@ def test_a_change_of_mood_crosses_over_and_settles() -> None:
     assert values[0] < 0
     assert values[-1] > 0.7
     assert (np.diff(values) >= 0).all()
+
+
+def test_a_change_is_heard_sooner_than_one_slow_mean_would_and_small_moves_are_not() -> None:
+    steps = round(6.0 * EMOTION_RATE_HZ)
+    slow = 1.0 - math.exp(-1.0)
+
+    def share_after_6_s(before: float, after: float) -> float:
+        circumplex = Circumplex()
+        for _ in range(600):
+            start = circumplex.update(vector(0, before), 1.0).arousal
+        for _ in range(steps):
+            end = circumplex.update(vector(0, after), 1.0).arousal
+        return (end - start) / (math.tanh(0.5 * after) - start)
+
+    assert share_after_6_s(-2.0, 2.0) > 0.9
+    assert share_after_6_s(-0.2, 0.2) == pytest.approx(slow, abs=0.03)
 
 
 def test_absence_holds_the_mood_and_lets_confidence_fall() -> None:

@@ -16,8 +16,9 @@ pytest.importorskip("torch", reason="training needs torch (extra: train)")
 import torch
 
 from kelly_edge.emotion.circumplex import SIGNS, clip_log_odds
+from kelly_edge.emotion.vector import slice_of
 from models.emotion.network import EmotionLstm, calibrated, load_run, run_clips
-from models.emotion.train import Example, TrainConfig, labels, read_config, taught, train
+from models.emotion.train import Example, TrainConfig, graded_arousal, labels, read_config, taught, train
 
 QUIET = Augmentation(
     noise=0.0, offset=0.0, equaliser=0.0, pulse_drop=0.0, pulse_lift=0.0, group_drop=0.0, timbre_drop=0.0
@@ -62,10 +63,38 @@ def test_augmented_features_stay_within_the_limit() -> None:
 
 def test_labels_are_smoothed_and_shared_with_the_teacher() -> None:
     data = [example("a", 0), example("b", 2)]
-    config = TrainConfig(label_smoothing=0.2, distil=0.5)
+    config = TrainConfig(label_smoothing=0.2, distil=0.5, graded=0.0)
     found = labels(data, {"b": np.array([0.0, 0.0, 0.0, 1.0], np.float32)}, config)
     np.testing.assert_allclose(found, [[0.85, 0.05, 0.05, 0.05], [0.025, 0.025, 0.425, 0.525]], atol=1e-6)
     np.testing.assert_allclose(found.sum(1), 1.0, atol=1e-6)
+
+
+def test_the_notes_grade_the_arousal_of_a_label_and_leave_its_valence() -> None:
+    data = [example(f"{q}{i}", q) for q in range(4) for i in range(8)]
+    plain = labels(data, {}, TrainConfig(graded=0.0))
+    found = labels(data, {}, TrainConfig(graded=0.5))
+    np.testing.assert_allclose(found.sum(1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(found[:, 0] / found[:, 1], plain[:, 0] / plain[:, 1], rtol=1e-4)
+    p = np.array([graded_arousal(data)[e.clip] for e in data])
+    np.testing.assert_allclose(found[:, :2].sum(1), 0.5 * p + 0.5 * plain[:, :2].sum(1), atol=1e-5)
+
+
+def test_a_sound_without_a_quadrant_teaches_music_and_arousal_alone() -> None:
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    data = [example(f"{q}{i}", q) for q in range(4) for i in range(4)]
+    n = len(data[0].features)
+    for i in range(16):
+        loud = np.clip(rng.normal(i % 2 * 4.0 - 2.0, 0.3, (n, 128)), -2.5, 2.5).astype(np.float32)
+        arousal = np.full(n, float(i % 2), np.float32)
+        data.append(Example(f"wild{i}", loud, np.ones(n, np.float32), -1, data[0].symbolic, True, arousal))
+        noise = np.zeros((n, 128), np.float32)
+        data.append(Example(f"noise{i}", noise, np.ones(n, np.float32), -1, data[0].symbolic, False))
+    config = TrainConfig(epochs=40, batch=16, crop=64, warm_up=8, learning_rate=1e-2, augmentation=QUIET)
+    network = train(config, data)
+    [wild, other] = run_clips(network, [data[17 + 1].features, data[17].features])
+    assert wild[-1, slice_of("arousal")] > 0.5
+    assert wild[-1, slice_of("music")] > 1.0 > -1.0 > other[-1, slice_of("music")]
 
 
 def test_training_learns_repeats_and_resumes(tmp_path: Path) -> None:
