@@ -36,7 +36,8 @@ demo: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then echo $(BIN)/mypy; $(BIN)/mypy; \
+	else echo "types are checked with Python 3.11 alone, against the locked libraries"; fi
 	$(BIN)/lint-imports
 
 # Under a minute once it is installed: what most changes break first.

@@ -164,7 +164,9 @@ def _rebuilt(layout: Layout) -> State:
     current = layout.current_release()
     proved = [m for m in known if m.release == current] if highest else known
     floor = max((m.counter for m in (*proved, *((highest,) if highest else ()))), default=0)
-    good = [m.release for m in sorted(known, key=lambda m: m.counter) if m.release != current]
+    # What is newer than the highest that was ever good was never proved.
+    others = [m for m in known if m.release != current and not (highest and m.counter > highest.counter)]
+    good = [m.release for m in sorted(others, key=lambda m: m.counter)]
     if not known and not highest:
         return State()
     fallback = good[-1] if good and current else ""

@@ -123,6 +123,10 @@ def switch(layout: Layout, programs: Programs, release: str, patience: Patience)
     if is_proved and not (inspected.release == release and inspected.fault):
         link_units(layout)
         return f"{release} runs already and is good"
+    if state.last == REBUILT:
+        # Made again it takes what is installed for good; this release has yet to be proved.
+        state = replace(state, good=tuple(r for r in state.good if r != release))
+        write_state(layout, state)
     try:
         rehearsal = rehearse(programs, layout.releases / release)
     except ReleaseError as error:

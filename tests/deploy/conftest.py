@@ -87,9 +87,10 @@ def copy_of(tmp_path: Path) -> Callable[[Bundle], Path]:
     return copy
 
 
-READY_S = 30.0
+READY_S = 120.0
+"""A box of its own has 35 s; here three share a machine with whatever else runs on it."""
 STEADY_S = 3.0
-"""The stand-in's: a box of its own has 35 s and 30 s."""
+"""A box of its own has 30 s."""
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ PLANTED = "/var/lib/kelly-edge/.local/lib/python{python}/site-packages/usercusto
 FORGET = (
     "systemctl stop kelly-edge.target kelly-edge-gadget.service; rm -rf /opt/kelly-edge/current "
     "/opt/kelly-edge/releases/* /opt/kelly-edge/store/layers/* /opt/kelly-edge/state.json "
-    "/opt/kelly-edge/had-card; find /etc/systemd/system -xtype l -delete; systemctl daemon-reload"
+    "/opt/kelly-edge/had-card "
+    "/opt/kelly-edge/highest.json; find /etc/systemd/system -xtype l -delete; systemctl daemon-reload"
 )
 """A box as provisioning leaves it."""
 

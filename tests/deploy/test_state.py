@@ -135,6 +135,34 @@ def test_an_unreadable_state_keeps_the_floor_and_the_ways_back(
     assert read_state(box).good == both
 
 
+@pytest.mark.parametrize("behaviour", ["no-ready", "broken"])
+@pytest.mark.parametrize("counter", [4, 7])
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_release_that_fails_is_not_good_though_the_state_was_made_again(
+    box: Layout,
+    work: Path,
+    key: Path,
+    programs: FakePrograms,
+    both: tuple[str, str],
+    behaviour: str,
+    counter: int,
+    runs: bool,
+) -> None:
+    first, _ = both
+    (box.home / "state.json").unlink()
+    if not runs:
+        box.current.unlink()
+    fails = install(box, build_standin(work, key, behaviour, counter))
+    # Neither is one that was installed and never switched to.
+    waits = install(box, build_standin(work, key, counter=8))
+    with pytest.raises(ReleaseError, match=f"{fails} (is not healthy|failed its rehearsal)"):
+        switch.switch(box, programs, fails, AT_ONCE)
+    good = read_state(box).good
+    assert fails not in good
+    assert waits not in good
+    assert first in good
+
+
 def test_the_floor_outlives_the_release_that_raised_it(
     box: Layout, work: Path, key: Path, bundle: Bundle, newer: Bundle, programs: FakePrograms
 ) -> None:
