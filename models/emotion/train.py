@@ -244,8 +244,17 @@ def _batch(
     heard[:, : config.warm_up // 4] = 0.0
     is_music = np.array([data[row].is_music for row in rows], np.float32)
     symbolic = np.stack([data[row].symbolic for row in rows])
-    arrays = (x, labelled, graded_, arousal, heard, is_music, symbolic)
-    return Batch(*map(torch.from_numpy, arrays), rows=rows)
+    tensor = torch.from_numpy
+    return Batch(
+        tensor(x),
+        tensor(labelled),
+        tensor(graded_),
+        tensor(arousal),
+        tensor(heard),
+        tensor(is_music),
+        tensor(symbolic),
+        rows,
+    )
 
 
 def _loss(
