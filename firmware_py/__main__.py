@@ -217,17 +217,19 @@ def _report(args: argparse.Namespace) -> int:
     from firmware_py.devices.config_file import load_settings
     from firmware_py.devices.session_store import sessions_folder
     from firmware_py.picture import draw_session
+    from firmware_py.report import ENDINGS, write_report
 
     session = args.session
     if session is None:
         session = sessions_folder(os.environ, load_settings(args.config, args.set).runtime.state_dir)
-    drawn = draw_session(session, args.out)
-    if drawn.remark:
-        print(f"kelly-edge: {drawn.remark}", file=sys.stderr)
+    is_page = args.out is not None and args.out.suffix.lower() in ENDINGS
+    made = write_report(session, args.out) if is_page else draw_session(session, args.out)
+    if made.remark:
+        print(f"kelly-edge: {made.remark}", file=sys.stderr)
     if args.json:
-        _print({"picture": str(drawn.path)}, True)
+        _print({"report" if is_page else "picture": str(made.path)}, True)
     else:
-        print(drawn.path)
+        print(made.path)
     return 0
 
 
@@ -416,7 +418,11 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("gadget", _gadget, "Be a USB MIDI instrument of a computer, or stop being one (as root).")
     sub.add_argument("what", choices=("up", "down", "status"))
     _add_common(sub)
-    sub = command("report", _report, "Draw a session: the emotion over the piano roll.")
+    sub = command(
+        "report",
+        _report,
+        "Tell a session: a page of sentences and charts, or a picture alone.",
+    )
     sub.add_argument(
         "session",
         type=path_argument,
@@ -426,7 +432,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--out",
         type=path_argument,
-        help="folder for the picture (default: that of play; of a live session, the current one)",
+        help="a page to write, NAME.html or NAME.pdf; else the folder of a picture (default: that of play; of a "
+        "live session, the current one)",
     )
     _add_common(sub)
     return parser

@@ -1,0 +1,255 @@
+"""The session in plain sentences, each computed; where the numbers are not clear, nothing is said."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_py.report.happenings import Happenings
+from firmware_py.report.leading import Lead, leads, most
+from firmware_py.report.parties import Parties
+from firmware_py.report.pitch_classes import key_name
+from firmware_py.report.together import MEASURES, SAME_TIME_S, Together
+
+Float64 = NDArray[np.float64]
+LEAST_PLAYED_S: Final = 20.0
+SHORTEST_PART_S: Final = 60.0
+LOUDER_DB: Final = 6.0
+LOUDER_SPREADS: Final = 2.0
+"""How many standard deviations of each part lie between two parts of which one is called louder."""
+MIDDLE: Final = 0.12
+"""Valence and arousal nearer to 0 than this are neither one nor the other."""
+MOVED: Final = 0.2
+WORDS: Final = {
+    (1, 1): "happy", (-1, 1): "tense", (-1, -1): "sad", (1, -1): "calm", (1, 0): "pleasant",
+    (-1, 0): "unpleasant", (0, 1): "excited", (0, -1): "quiet", (0, 0): "neutral",
+}  # fmt: skip
+NAMES: Final = {
+    "level_db": "loudness", "register": "register", "density_hz": "density", "tempo_bpm": "tempo",
+    "tonality": "clearness of the key", "dissonance": "dissonance",
+}  # fmt: skip
+FAULTS: Final = {
+    "dropouts of the sound (xruns)": (("audio", "n_capture_xruns"), ("audio", "n_playback_xruns")),
+    "late blocks of sound": (("audio", "n_late_blocks"),),
+    "notes that came late": (("midi", "n_late"), ("midi", "n_stale")),
+    "entries that this log lacks": (("control", "n_entries_lost"),),
+}
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """``text``, and what it claims in numbers: ``about`` and its ``facts``."""
+
+    text: str
+    about: str
+    facts: dict[str, float | str | bool]
+
+
+def span(seconds: float) -> str:
+    """A duration in words."""
+    if seconds < 90.0:
+        return f"{seconds:.0f} seconds"
+    if seconds < 600.0 and round(seconds / 30.0) % 2:
+        return f"{int(seconds // 60)}½ minutes"
+    return f"{round(seconds / 60.0)} minutes"
+
+
+def clock(seconds: float) -> str:
+    """A time of the session: minutes and seconds, or with hours."""
+    whole = int(max(0.0, seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def tell(parties: Parties, happenings: Happenings, alike: dict[str, Together]) -> list[Sentence]:
+    """The session's sentences, in the order in which they are read."""
+    times = leads(parties)
+    return [
+        *_playing(parties),
+        *_loudness(parties),
+        *_mood(parties),
+        *_leading(parties, happenings, times),
+        *(sentence for lead in times for sentence in _following(lead)),
+        *_keys(parties),
+        *_alike(alike),
+        *_faults(happenings),
+    ]
+
+
+def _playing(parties: Parties) -> Iterator[Sentence]:
+    played_s = float(np.sum(parties.is_playing)) * parties.step_s
+    box_s = float(np.sum(np.isfinite(parties.box.density_hz))) * parties.step_s
+    facts: dict[str, float | str | bool] = {"session_s": parties.end_s, "played_s": played_s, "box_s": box_s}
+    player = "nobody was heard playing" if played_s < 1.0 else f"the player was heard for {span(played_s)}"
+    box = "the box did not play" if box_s < 1.0 else f"the box played for {span(box_s)}"
+    yield Sentence(f"In {span(parties.end_s)}, {player}, and {box}.", "playing", facts)
+
+
+def _loudness(parties: Parties) -> Iterator[Sentence]:
+    """One step in loudness, where there is a clear one; or none."""
+    known = np.flatnonzero(np.isfinite(parties.player.level_db) & parties.is_playing)
+    level_db, n_least = parties.player.level_db[known], round(SHORTEST_PART_S / parties.step_s)
+    if len(known) < 2 * n_least:
+        return
+    n = len(known)
+    sums = np.cumsum(level_db)
+    cuts = np.arange(n_least, n - n_least + 1)
+    before, after = sums[cuts - 1] / cuts, (sums[-1] - sums[cuts - 1]) / (n - cuts)
+    # Where the squares within both parts are least.
+    cut = int(cuts[np.argmax(cuts * before**2 + (n - cuts) * after**2)])
+    first, last = level_db[:cut], level_db[cut:]
+    rise_db = float(last.mean() - first.mean())
+    at_s = float(parties.time_s[known[cut]])
+    if abs(rise_db) >= LOUDER_DB and abs(rise_db) >= LOUDER_SPREADS * max(first.std(), last.std()):
+        how, then = ("softly", "louder") if rise_db > 0.0 else ("loudly", "softer")
+        text = f"The player played more {how} until {clock(at_s)}, then about {abs(rise_db):.0f} dB {then}."
+        yield Sentence(text, "loudness", {"at_s": at_s, "rise_db": rise_db})
+        return
+    low, high = np.percentile(level_db, (10.0, 90.0))
+    if high - low < LOUDER_DB:
+        text = f"The player's loudness stayed within {math.ceil(high - low)} dB for most of the time."
+        yield Sentence(text, "loudness", {"range_db": float(high - low)})
+
+
+def mood_word(valence: float, arousal: float) -> str:
+    """The quadrant's or the axis's word."""
+    return WORDS[tuple(0 if abs(v) < MIDDLE else int(math.copysign(1, v)) for v in (valence, arousal))]  # type: ignore[index]
+
+
+def _mood(parties: Parties) -> Iterator[Sentence]:
+    known = np.flatnonzero(parties.is_playing & np.isfinite(parties.heard[:, 0]))
+    if len(known) * parties.step_s < LEAST_PLAYED_S:
+        return
+    third = max(1, len(known) // 3)
+    first, last = (parties.heard[part].mean(0) for part in (known[:third], known[-third:]))
+    words = [mood_word(*end) for end in (first, last)]
+    facts: dict[str, float | str | bool] = {
+        "first": words[0], "last": words[1], "first_v": float(first[0]), "first_a": float(first[1]),
+        "last_v": float(last[0]), "last_a": float(last[1]),
+    }  # fmt: skip
+    if words[0] == words[1]:
+        text = f"The box heard the playing as {words[0]} in its first third and in its last."
+    else:
+        text = f"The box heard the first third of the playing as {words[0]} and the last as {words[1]}."
+    yield Sentence(text, "mood", facts)
+
+
+def _leading(parties: Parties, happenings: Happenings, times: list[Lead]) -> Iterator[Sentence]:
+    if not np.isfinite(parties.leads).any():
+        return
+    names = {name for _, name in happenings.programmes}
+    programme = f" (programme {names.pop()})" if len(names) == 1 else ""
+    if not times and not np.any(parties.leads > 0.5):
+        yield Sentence(
+            f"The box followed the player throughout and did not lead{programme}.", "led", {"led": False}
+        )
+    for number, lead in enumerate(times):
+        (v, a), (to_v, to_a) = lead.asked
+        towards = mood_word(to_v, to_a)
+        facts: dict[str, float | str | bool] = {
+            "led": True, "from_s": lead.from_s, "to_s": lead.to_s, "towards": towards,
+        }  # fmt: skip
+        when = f"{clock(lead.from_s)} to {clock(lead.to_s)}"
+        begins = "first followed the player, then" if number == 0 and lead.from_s > 5.0 else "also"
+        begins = "" if number == 0 and lead.from_s <= 5.0 else f"{begins} "
+        if max(abs(to_v - v), abs(to_a - a)) >= MOVED:
+            text = (
+                f"The box {begins}led from {when}{programme}, towards {towards} music: valence {v:+.1f} to "
+                f"{to_v:+.1f}, arousal {a:+.1f} to {to_a:+.1f} were asked for."
+            )
+        else:
+            text = f"The box {begins}held {towards} music from {when}{programme}."
+        yield Sentence(text, "led", facts)
+
+
+def _joined(words: list[str], last: str = "and") -> str:
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _following(lead: Lead) -> Iterator[Sentence]:
+    for change in lead.changes:
+        if not change.followed:
+            continue
+        name, unit = NAMES[change.measure.name], {"tempo_bpm": " bpm", "density_hz": " onsets a second"}
+        of = unit.get(change.measure.name, "")
+        late = f"{change.lag_s:.0f} s after it" if change.lag_s > 5.0 else "at the same time"
+        facts: dict[str, float | str | bool] = {
+            "measure": change.measure.name, "followed": True, "lag_s": change.lag_s, "from_s": lead.from_s,
+        }  # fmt: skip
+        if change.measure.name == "level_db":
+            moved = [ends[1] - ends[0] for ends in (change.player, change.box)]
+            went = f"by {moved[0]:+.0f} dB (the box by {moved[1]:+.0f})"
+        else:
+            digits = 1 if change.measure.name == "density_hz" else 0
+            went = (
+                f"from {change.player[0]:.{digits}f} to {change.player[1]:.{digits}f}{of} (the box from "
+                f"{change.box[0]:.{digits}f} to {change.box[1]:.{digits}f})"
+            )
+        yield Sentence(
+            f"While it led, the player followed in {name}, {went}, half-way {late}.", "followed", facts
+        )
+    if lead.key_followed:
+        text = f"The player followed in key too, to {key_name(lead.box_key)}."
+        yield Sentence(text, "followed", {"measure": "key", "followed": True, "from_s": lead.from_s})
+    stayed = [NAMES[c.measure.name] for c in lead.changes if c.followed is False]
+    stayed += ["key"] if lead.key_followed is False else []
+    if stayed:
+        text = f"The player did not follow in {_joined(stayed, 'or')}."
+        measures = [c.measure.name for c in lead.changes if c.followed is False]
+        measures += ["key"] if lead.key_followed is False else []
+        yield Sentence(
+            text, "followed", {"measure": " ".join(measures), "followed": False, "from_s": lead.from_s}
+        )
+
+
+def _keys(parties: Parties) -> Iterator[Sentence]:
+    player, box = parties.player.key, parties.box.key
+    both = np.isfinite(player) & np.isfinite(box)
+    if np.sum(both) * parties.step_s < LEAST_PLAYED_S:
+        return
+    share = float(np.mean(player[both] == box[both]))
+    key = most(player)
+    facts: dict[str, float | str | bool] = {"share": share, "key": float(key)}
+    yield Sentence(
+        f"Where both keys are known, they were the same {share:.0%} of the time; the player's was mostly "
+        f"heard as {key_name(key)}.",
+        "key",
+        facts,
+    )
+
+
+def _alike(alike: dict[str, Together]) -> Iterator[Sentence]:
+    for measure in MEASURES:
+        t = alike[measure.name]
+        if not t.is_clear:
+            continue
+        if abs(t.lag_s) < SAME_TIME_S:
+            who = "at the same time"
+        else:
+            first, second = ("the box", "the player") if t.lag_s > 0.0 else ("the player", "the box")
+            who = f"{first} first, {second} {abs(t.lag_s):.0f} s later"
+        facts: dict[str, float | str | bool] = {"measure": measure.name, "r": t.r, "lag_s": t.lag_s}
+        yield Sentence(
+            f"In {NAMES[measure.name]} the two moved together over the session (r = {t.r:.2f}): {who}.",
+            "alike",
+            facts,
+        )
+
+
+def _faults(happenings: Happenings) -> Iterator[Sentence]:
+    if not happenings.counters:
+        return
+    found = {
+        what: sum(happenings.counters.get(process, {}).get(name, 0) for process, name in names)
+        for what, names in FAULTS.items()
+    }
+    told = [f"{n} {what}" for what, n in found.items() if n > 0]
+    text = (
+        f"The box counted {_joined(told)}."
+        if told
+        else "The box counted no dropout, no late note, no lost entry."
+    )
+    yield Sentence(text, "faults", {"n": float(sum(found.values()))})
