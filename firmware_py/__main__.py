@@ -432,8 +432,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--out",
         type=path_argument,
-        help="a page to write, NAME.html or NAME.pdf; else the folder of a picture (default: that of play; of a "
-        "live session, the current one)",
+        help="a page to write, NAME.html or NAME.pdf; else the folder of a picture (default: that of play; "
+        "of a live session, the current one)",
     )
     _add_common(sub)
     return parser

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from firmware_py.devices.output import OutputFolder
-from firmware_py.devices.session_reader import find_session
+from firmware_py.devices.session_reader import PLAYED, find_session
 from firmware_py.report.course import read_course, remark_on
 from firmware_py.report.page import page
 from firmware_py.report.printing import print_page
@@ -37,7 +37,9 @@ def write_report(session: Path, out: Path) -> Written:
     files = find_session(session)
     course, reader = read_course(files)
     remark = remark_on(course, reader, files)
-    html = page(course, files.name, remark)
+    # Every folder of play names its log alike.
+    name = files.parts[0].absolute().parent.name if files.parts[0].name == PLAYED else files.name
+    html = page(course, name, remark)
     with OutputFolder(out.parent, [out.name], files.parts) as output:
         if out.suffix.lower() == ".pdf":
             print_page(html, output.path(out.name))

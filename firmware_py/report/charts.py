@@ -102,7 +102,7 @@ def said(measure: Measure, t: Together) -> str:
     if not np.isfinite(t.r):
         return "Too little of both is known to compare them."
     if not t.is_clear:
-        return f"No clear relation (r = {t.r:.2f} at best, which chance gives too)."
+        return f"No clear relation: r = {t.r:.2f} at best, no more than chance may give here."
     if abs(t.lag_s) < SAME_TIME_S:
         return f"They move together (r = {t.r:.2f}), at the same time."
     first = "the box first" if t.lag_s > 0.0 else "the player first"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_py.report.parties import Parties
-from firmware_py.report.together import MEASURES, Measure
+from firmware_py.report.together import MEASURES, Measure, best_lag
 
 Float64 = NDArray[np.float64]
 SHORTEST_S: Final = 60.0
@@ -15,10 +15,10 @@ SHORTEST_S: Final = 60.0
 ENDS_S: Final = 30.0
 """Beginning and end of a change are means over this time: before the programme led, and at its end."""
 FOLLOWED_SHARE, STAYED_SHARE = 0.5, 0.2
-"""Whoever went the first share of the box's way followed; whoever went no more than the second did not. Of those
-between nothing is said."""
+"""Whoever went the first share of the box's way followed; whoever went no more than the second did not. Of
+those between nothing is said."""
 FIRST_S, LAST_S = -10.0, 180.0
-"""The player's half-way point, after the box's, of one who followed."""
+"""By how much later than the box somebody went who followed."""
 CLEAR: Final = 1.5
 """The box must have gone so many steps (``Measure.step``) for any to have followed or not."""
 KEY_FOLLOWED, KEY_STAYED = 0.7, 0.3
@@ -35,7 +35,7 @@ class Change:
     player: tuple[float, float]
     followed: bool | None
     lag_s: float
-    """By how much later than the box the player was half-way; not a number where they did not follow."""
+    """By how much later than the box the player went at most; not a number where they did not follow."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,6 @@ def _ends(values: Float64, first: int, last: int, n: int) -> tuple[float, float]
     return float(np.nanmedian(before)), float(np.nanmedian(after))
 
 
-def _half_way(values: Float64, ends: tuple[float, float], first: int, last: int) -> float:
-    """Where in ``first .. last`` the values pass the middle between their ends for good."""
-    middle, sign = (ends[0] + ends[1]) / 2.0, 1.0 if ends[1] > ends[0] else -1.0
-    part = values[first:last]
-    before = np.flatnonzero(np.isfinite(part) & ((part - middle) * sign < 0.0))
-    return float(first + (before[-1] + 1 if len(before) else 0))
-
-
 def _change(parties: Parties, measure: Measure, first: int, last: int, n: int) -> Change | None:
     box, player = (getattr(party, measure.name) for party in (parties.box, parties.player))
     box_ends, player_ends = _ends(box, first, last, n), _ends(player, first, last, n)
@@ -104,9 +96,12 @@ def _change(parties: Parties, measure: Measure, first: int, last: int, n: int) -
     lag_s = np.nan
     followed: bool | None = None
     if share >= FOLLOWED_SHARE and abs(player_went) >= measure.step:
-        halves = [_half_way(v, e, first, last) for v, e in ((player, player_ends), (box, box_ends))]
-        lag_s = (halves[0] - halves[1]) * parties.step_s
-        followed = True if FIRST_S <= lag_s <= LAST_S else None
+        part = slice(max(0, first - n), last)
+        n_before, n_after = (round(s / parties.step_s) for s in (ENDS_S, LAST_S))
+        best = best_lag(player[part], box[part], n_before, n_after, parties.step_s)
+        if best is not None:
+            lag_s = best.latest_s
+            followed = True if best.lag_s >= FIRST_S else None
     elif share <= STAYED_SHARE:
         followed = False
     return Change(measure, box_ends, player_ends, followed, float(lag_s))

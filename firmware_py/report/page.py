@@ -23,14 +23,15 @@ POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 """Whatever a log might smuggle in, nothing is loaded and nothing runs."""
 NOT_KEPT: Final = "No sound is kept. This page is computed from the session log alone and needs no network."
 PLAYED: Final = (
-    "“Heard” is the box's estimate from the player's sound, “asked” is what the programme and the knobs asked of "
-    "the box. “Played” is a plain estimate from the box's notes alone: valence from major or minor, then height "
-    "and density; arousal from notes a second and loudness. See how the curves move, not how high they are."
+    "“Heard” is the box's estimate from the player's sound, “asked” what the programme and the knobs "
+    "asked of the box. “Played” is a plain estimate from the box's notes alone: valence from major or "
+    "minor, then height and density; arousal from notes a second and loudness. See how the curves move, "
+    "not how high they are."
 )
 INTERACTION: Final = (
     "Both in the same measures, means over six seconds, as music therapists chart improvisations (Music "
-    "Therapy Toolbox, Improvisation Assessment Profiles). That two move together does not say that one followed "
-    "the other, and lags below three seconds say nothing."
+    "Therapy Toolbox, Improvisation Assessment Profiles). That two move together does not say that one "
+    "followed the other, and lags below three seconds say nothing."
 )
 ROLLS: Final = (
     "Notes are the box's, darker where louder. Of the player the log holds no notes, but their mean pitch "

@@ -1,9 +1,9 @@
 """Valence and arousal of what the box played, told from its notes alone: a plain estimate.
 
 Of what a listener hears in music, mode tells valence best; tempo, density and loudness tell arousal best
-(Gomez & Danuser, Emotion 7(2), 2007; Gabrielsson & Lindström 2010; Eerola, Friberg & Bresin 2013). The weights
-are round numbers in that order, fitted to nothing; the box's own ears are not asked, so that the report does
-not judge the music by the model that steered it.
+(Gomez & Danuser, Emotion 7(2), 2007; Gabrielsson & Lindström 2010; Eerola, Friberg & Bresin 2013). The
+weights are round numbers in that order, fitted to nothing. The box's own ears are not asked, so that the
+report does not judge the music by the model that steered it.
 """
 
 from typing import Final

@@ -31,6 +31,13 @@ NAMES: Final = {
     "level_db": "loudness", "register": "register", "density_hz": "density", "tempo_bpm": "tempo",
     "tonality": "clearness of the key", "dissonance": "dissonance",
 }  # fmt: skip
+WITHIN: Final = (
+    (30.0, " within half a minute"),
+    (60.0, " within a minute"),
+    (120.0, " within two minutes"),
+    (math.inf, ""),
+)
+"""What is said of the longest lag that a change allows."""
 FAULTS: Final = {
     "dropouts of the sound (xruns)": (("audio", "n_capture_xruns"), ("audio", "n_playback_xruns")),
     "late blocks of sound": (("audio", "n_late_blocks"),),
@@ -105,7 +112,8 @@ def _loudness(parties: Parties) -> Iterator[Sentence]:
     at_s = float(parties.time_s[known[cut]])
     if abs(rise_db) >= LOUDER_DB and abs(rise_db) >= LOUDER_SPREADS * max(first.std(), last.std()):
         how, then = ("softly", "louder") if rise_db > 0.0 else ("loudly", "softer")
-        text = f"The player played more {how} until {clock(at_s)}, then about {abs(rise_db):.0f} dB {then}."
+        change = f"on average about {abs(rise_db):.0f} dB {then}"
+        text = f"The player played more {how} until {clock(at_s)}, then {change}."
         yield Sentence(text, "loudness", {"at_s": at_s, "rise_db": rise_db})
         return
     low, high = np.percentile(level_db, (10.0, 90.0))
@@ -175,9 +183,10 @@ def _following(lead: Lead) -> Iterator[Sentence]:
             continue
         name, unit = NAMES[change.measure.name], {"tempo_bpm": " bpm", "density_hz": " onsets a second"}
         of = unit.get(change.measure.name, "")
-        late = f"{change.lag_s:.0f} s after it" if change.lag_s > 5.0 else "at the same time"
+        within_s, within = next((s, words) for s, words in WITHIN if change.lag_s <= s)
         facts: dict[str, float | str | bool] = {
-            "measure": change.measure.name, "followed": True, "lag_s": change.lag_s, "from_s": lead.from_s,
+            "measure": change.measure.name, "followed": True, "within_s": within_s,
+            "from_s": lead.from_s,
         }  # fmt: skip
         if change.measure.name == "level_db":
             moved = [ends[1] - ends[0] for ends in (change.player, change.box)]
@@ -188,9 +197,7 @@ def _following(lead: Lead) -> Iterator[Sentence]:
                 f"from {change.player[0]:.{digits}f} to {change.player[1]:.{digits}f}{of} (the box from "
                 f"{change.box[0]:.{digits}f} to {change.box[1]:.{digits}f})"
             )
-        yield Sentence(
-            f"While it led, the player followed in {name}, {went}, half-way {late}.", "followed", facts
-        )
+        yield Sentence(f"The player followed in {name}{within}, {went}.", "followed", facts)
     if lead.key_followed:
         text = f"The player followed in key too, to {key_name(lead.box_key)}."
         yield Sentence(text, "followed", {"measure": "key", "followed": True, "from_s": lead.from_s})

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Float64 = NDArray[np.float64]
 WIDTH, HEIGHT = 360.0, 210.0
 """In units of which the page shows about one a pixel: letters stay readable on a telephone."""
-LEFT, RIGHT, TOP, BOTTOM = 42.0, 8.0, 24.0, 36.0
+LEFT, RIGHT, TOP, BOTTOM = 42.0, 18.0, 24.0, 36.0
 N_POINTS: Final = 300
 """Of a curve: one a unit, or nearly."""
 N_MARKS: Final = 6

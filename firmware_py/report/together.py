@@ -6,7 +6,7 @@ each changes (variability), and who goes first (autonomy: leader, partner, follo
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ CLEAR_R, CLEAR_Z = 0.5, 5.0
 """From which correlation, and how many standard deviations from none, two are said to move together. The best
 of many lags is taken, for several measures: two deviations would be found by chance."""
 LEAST_POINTS: Final = 12.0
+CLEAR_LAG: Final = 3.0
+SLOW_S: Final = 30.0
+"""How long a person's wavering lasts: two moments so far apart are two witnesses of a lag."""
 SAME_TIME_S: Final = 3.0
 """Ears and windows are not more exact: a shorter lag is none."""
 
@@ -63,15 +66,38 @@ def together(player: Float64, box: Float64, step_s: float) -> Together:
     """Compare two arrays [n] on a grid of ``step_s``, with gaps."""
     spread = tuple(float(np.nanstd(v)) if np.isfinite(v).any() else math.nan for v in (player, box))
     variability = (spread[0], spread[1])
-    lags, r, common = _correlations(player, box, max(1, round(LONGEST_LAG_S / step_s)))
-    usable = np.isfinite(r) & (common >= max(LEAST_POINTS, LEAST_SHARE * common.max(initial=0.0)))
-    if not usable.any():
+    n_lags = max(1, round(LONGEST_LAG_S / step_s))
+    best = best_lag(player, box, n_lags, n_lags, step_s)
+    if best is None:
         return Together(math.nan, math.nan, False, variability)
+    points = best.n_points / _inertia(player, box, n_lags)
+    z = math.atanh(min(best.r, 0.9999)) * math.sqrt(max(points - 3.0, 0.0))
+    is_clear = best.r >= CLEAR_R and z >= CLEAR_Z and points >= LEAST_POINTS
+    return Together(best.r, best.lag_s, is_clear, variability)
+
+
+class BestLag(NamedTuple):
+    """The best correlation, by how much the player comes later there, by how much at most, and of how many points."""
+
+    r: float
+    lag_s: float
+    latest_s: float
+    n_points: float
+
+
+def best_lag(player: Float64, box: Float64, n_before: int, n_after: int, step_s: float) -> BestLag | None:
+    """Of lags from ``-n_before`` to ``n_after`` points; None where too little is known."""
+    lags, r, common = _correlations(player, box, max(n_before, n_after))
+    usable = np.isfinite(r) & (lags >= -n_before) & (lags <= n_after)
+    usable &= common >= max(LEAST_POINTS, LEAST_SHARE * common.max(initial=0.0))
+    if not usable.any():
+        return None
     best = int(np.argmax(np.where(usable, r, -2.0)))
-    points = common[best] / _inertia(player, box, len(lags) // 2)
-    z = math.atanh(min(float(r[best]), 0.9999)) * math.sqrt(max(points - 3.0, 0.0))
-    is_clear = r[best] >= CLEAR_R and z >= CLEAR_Z and points >= LEAST_POINTS
-    return Together(float(r[best]), float(lags[best]) * step_s, bool(is_clear), variability)
+    # What is left unexplained at a lag grows by this at most within CLEAR_LAG standard deviations.
+    growth = 1.0 + CLEAR_LAG**2 * SLOW_S / (common[best] * step_s)
+    as_good = usable & (r > 0.0) & (1.0 - r**2 <= growth * max(1.0 - r[best] ** 2, 1e-6))
+    latest = float(lags[np.flatnonzero(as_good)[-1]]) if as_good.any() else float(lags[best])
+    return BestLag(float(r[best]), float(lags[best]) * step_s, latest * step_s, float(common[best]))
 
 
 def _correlations(player: Float64, box: Float64, n_lags: int) -> tuple[Float64, Float64, Float64]:
