@@ -132,7 +132,7 @@ def _party(
     step_s: float,
 ) -> Party:
     """Chroma: [n, 12], not a number where nothing sounds. All are smoothed here."""
-    n_window, n_key = round(WINDOW_S / step_s), round(KEY_WINDOW_S / step_s)
+    n_window, n_key = (round(window_s / step_s) for window_s in (WINDOW_S, KEY_WINDOW_S))
     tonality, key = best_keys(smooth(chroma, n_key))
     clash = dissonance(smooth(chroma, n_window))
     sounds = np.isfinite(smooth(chroma[:, 0], n_window))

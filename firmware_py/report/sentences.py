@@ -98,7 +98,7 @@ def _playing(parties: Parties) -> Iterator[Sentence]:
 def _loudness(parties: Parties) -> Iterator[Sentence]:
     """One step in loudness, where there is a clear one; or none."""
     known = np.flatnonzero(np.isfinite(parties.player.level_db) & parties.is_playing)
-    level_db, n_least = parties.player.level_db[known], round(SHORTEST_PART_S / parties.step_s)
+    level_db, n_least = parties.player.level_db[known], max(1, round(SHORTEST_PART_S / parties.step_s))
     if len(known) < 2 * n_least:
         return
     n = len(known)

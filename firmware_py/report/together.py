@@ -77,7 +77,7 @@ def together(player: Float64, box: Float64, step_s: float) -> Together:
 
 
 class BestLag(NamedTuple):
-    """The best correlation, by how much the player comes later there, by how much at most, and of how many points."""
+    """The best correlation, how much later the player is there, and at most, and of how many points."""
 
     r: float
     lag_s: float

@@ -50,10 +50,10 @@ class Simulated:
     entries: list[dict[str, Any]] = field(default_factory=list)
 
 
-def simulate(seed: int) -> Simulated:
+def simulate(seed: int, length_s: int | None = None) -> Simulated:
     """The session of a seed: of each truth, some have it and some do not."""
     rng = np.random.default_rng(seed)
-    n = int(rng.integers(420, 780))
+    n = length_s or int(rng.integers(420, 780))
     has_lead = bool(rng.random() < 0.6)
     leads_from = int(rng.integers(120, n // 2)) if has_lead else n
     moods = tuple(rng.choice(list(MOODS), 2))
