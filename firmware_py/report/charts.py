@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from firmware_py.report.parties import Parties
 from firmware_py.report.sentences import clock
 from firmware_py.report.svg import Curve, Frame, binned, legend, mark, over_time, svg
-from firmware_py.report.together import MEASURES, SAME_TIME_S, Measure, Together
+from firmware_py.report.together import CLEAR_R, MEASURES, SAME_TIME_S, Measure, Together
 
 Float64 = NDArray[np.float64]
 N_ROWS: Final = 12
@@ -102,7 +102,9 @@ def said(measure: Measure, t: Together) -> str:
     if not np.isfinite(t.r):
         return "Too little of both is known to compare them."
     if not t.is_clear:
-        return f"No clear relation: r = {t.r:.2f} at best, no more than chance may give here."
+        if t.r < CLEAR_R:
+            return f"No clear relation (r = {t.r:.2f} at best)."
+        return f"They moved alike (r = {t.r:.2f}), but so slowly or so seldom that it may be chance."
     if abs(t.lag_s) < SAME_TIME_S:
         return f"They move together (r = {t.r:.2f}), at the same time."
     first = "the box first" if t.lag_s > 0.0 else "the player first"
@@ -153,4 +155,4 @@ def interaction_table(alike: dict[str, Together]) -> str:
         f'<th scope="col">{name}</th>'
         for name in ("", "variability, player", "variability, box", "integration (r)", "who goes first")
     )
-    return f"<table><tr>{head}</tr>{rows}</table>"
+    return f'<table class="whole"><tr>{head}</tr>{rows}</table>'

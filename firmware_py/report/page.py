@@ -5,6 +5,7 @@ from html import escape
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from firmware_py.report.charts import circumplex, interaction_charts, interaction_table, mood_charts
 from firmware_py.report.course import Course
@@ -57,16 +58,10 @@ def page(course: Course, name: str, remark: str = "") -> str:
     led = " Grey: the programme led." if frame.led else ""
     sections = (
         f'<ul class="said">{said}</ul>{warning}',
-        _section(
-            "Mood",
-            f'<p class="small">{PLAYED}</p>{led}',
-            mood_charts(frame, parties, played) + circumplex(parties, played),
-        ),
-        _section(
-            "Player and box", f'<p class="small">{INTERACTION}</p>', interaction_charts(frame, parties, alike)
-        ),
+        _section("Mood", PLAYED + led, mood_charts(frame, parties, played) + circumplex(parties, played)),
+        _section("Player and box", INTERACTION, interaction_charts(frame, parties, alike)),
         interaction_table(alike),
-        _section("What was played", f'<p class="small">{ROLLS}</p>', rolls(parties, course)),
+        _section("What was played", ROLLS, rolls(parties, course)),
         f"<h2>Events</h2>{_events(events, happenings.n_more)}",
         f'<div class="last"><h2>The box</h2>{_machine(happenings)}</div>',
     )
@@ -83,7 +78,9 @@ def _section(title: str, text: str, figures: str) -> str:
     return f'<h2>{title}</h2><p class="small">{text}</p><div class="grid">{figures}</div>'
 
 
-def _frame(time_s: np.ndarray, end_s: float, is_led: np.ndarray, events: Sequence[Event]) -> Frame:
+def _frame(
+    time_s: NDArray[np.float64], end_s: float, is_led: NDArray[np.bool_], events: Sequence[Event]
+) -> Frame:
     edges = np.flatnonzero(np.diff(np.r_[0, is_led.astype(np.int8), 0]))
     step_s = end_s / len(time_s)
     led = [(a * step_s, b * step_s) for a, b in edges.reshape(-1, 2).tolist()]

@@ -23,6 +23,7 @@ LOUDER_SPREADS: Final = 2.0
 MIDDLE: Final = 0.12
 """Valence and arousal nearer to 0 than this are neither one nor the other."""
 MOVED: Final = 0.2
+TOWARDS: Final = (("less pleasant", "more pleasant"), ("calmer", "livelier"))
 WORDS: Final = {
     (1, 1): "happy", (-1, 1): "tense", (-1, -1): "sad", (1, -1): "calm", (1, 0): "pleasant",
     (-1, 0): "unpleasant", (0, 1): "excited", (0, -1): "quiet", (0, 0): "neutral",
@@ -124,7 +125,8 @@ def _loudness(parties: Parties) -> Iterator[Sentence]:
 
 def mood_word(valence: float, arousal: float) -> str:
     """The quadrant's or the axis's word."""
-    return WORDS[tuple(0 if abs(v) < MIDDLE else int(math.copysign(1, v)) for v in (valence, arousal))]  # type: ignore[index]
+    v, a = (0 if abs(value) < MIDDLE else int(math.copysign(1, value)) for value in (valence, arousal))
+    return WORDS[v, a]
 
 
 def _mood(parties: Parties) -> Iterator[Sentence]:
@@ -151,25 +153,25 @@ def _leading(parties: Parties, happenings: Happenings, times: list[Lead]) -> Ite
     names = {name for _, name in happenings.programmes}
     programme = f" (programme {names.pop()})" if len(names) == 1 else ""
     if not times and not np.any(parties.leads > 0.5):
-        yield Sentence(
-            f"The box followed the player throughout and did not lead{programme}.", "led", {"led": False}
-        )
+        text = f"The box followed the player throughout and did not lead{programme}."
+        yield Sentence(text, "led", {"led": False})
     for number, lead in enumerate(times):
         (v, a), (to_v, to_a) = lead.asked
-        towards = mood_word(to_v, to_a)
-        facts: dict[str, float | str | bool] = {
-            "led": True, "from_s": lead.from_s, "to_s": lead.to_s, "towards": towards,
-        }  # fmt: skip
         when = f"{clock(lead.from_s)} to {clock(lead.to_s)}"
-        begins = "first followed the player, then" if number == 0 and lead.from_s > 5.0 else "also"
-        begins = "" if number == 0 and lead.from_s <= 5.0 else f"{begins} "
-        if max(abs(to_v - v), abs(to_a - a)) >= MOVED:
+        begins = "first followed the player, then " if number == 0 and lead.from_s > 5.0 else ""
+        begins = "also " if number > 0 else begins
+        moves = zip((to_v - v, to_a - a), TOWARDS, strict=True)
+        towards = [words[change > 0.0] for change, words in moves if abs(change) >= MOVED]
+        facts: dict[str, float | str | bool] = {
+            "led": True, "from_s": lead.from_s, "to_s": lead.to_s, "towards": " ".join(towards),
+        }  # fmt: skip
+        if towards:
             text = (
-                f"The box {begins}led from {when}{programme}, towards {towards} music: valence {v:+.1f} to "
-                f"{to_v:+.1f}, arousal {a:+.1f} to {to_a:+.1f} were asked for."
+                f"The box {begins}led towards {_joined(towards)} music from {when}{programme}: valence "
+                f"{v:+.1f} to {to_v:+.1f} and arousal {a:+.1f} to {to_a:+.1f} were asked for."
             )
         else:
-            text = f"The box {begins}held {towards} music from {when}{programme}."
+            text = f"The box {begins}held {mood_word(to_v, to_a)} music from {when}{programme}."
         yield Sentence(text, "led", facts)
 
 
@@ -253,10 +255,6 @@ def _faults(happenings: Happenings) -> Iterator[Sentence]:
         what: sum(happenings.counters.get(process, {}).get(name, 0) for process, name in names)
         for what, names in FAULTS.items()
     }
-    told = [f"{n} {what}" for what, n in found.items() if n > 0]
-    text = (
-        f"The box counted {_joined(told)}."
-        if told
-        else "The box counted no dropout, no late note, no lost entry."
-    )
+    told = "; ".join(f"{what}: {n}" for what, n in found.items() if n > 0)
+    text = f"The box counted {told}." if told else "The box counted no dropout, no late note, no lost entry."
     yield Sentence(text, "faults", {"n": float(sum(found.values()))})

@@ -46,7 +46,10 @@ svg text{font:12px system-ui,sans-serif;fill:#111}
 @page{margin:14mm}
 @media print{
  body{max-width:none;padding:0;font-size:10.5pt}
- .grid{grid-template-columns:1fr 1fr}
+ .grid{display:block}
+ figure{display:inline-block;width:48%;margin:0 1% 1em 0;vertical-align:top}
+ tr{break-inside:avoid}
+ .whole{break-inside:avoid}
  details{display:none}
  .last{break-before:page}
  h2{break-after:avoid}

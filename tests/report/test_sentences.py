@@ -60,7 +60,12 @@ def check_led(session: Simulated, sentence: Sentence) -> None:
     assert sentence.facts["led"] == (session.leads_from < session.n)
     if sentence.facts["led"]:
         assert sentence.facts["from_s"] == pytest.approx(session.leads_from, abs=3.0)
-        assert sentence.facts["towards"] == session.towards
+        (v, a), (to_v, to_a) = session.asked
+        words = ["more pleasant" if to_v > v else "less pleasant"] if abs(to_v - v) > 0.2 else []
+        words += ["livelier" if to_a > a else "calmer"] if abs(to_a - a) > 0.2 else []
+        assert sentence.facts["towards"] == " ".join(words)
+        if not words:
+            assert f"held {session.towards} music" in sentence.text
 
 
 def check_followed(session: Simulated, sentence: Sentence) -> None:

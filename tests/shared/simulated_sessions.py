@@ -46,6 +46,8 @@ class Simulated:
     player: dict[str, Curve] = field(default_factory=dict)
     box: dict[str, Curve] = field(default_factory=dict)
     keys: tuple[Curve, Curve] = (np.zeros(0), np.zeros(0))
+    asked: tuple[tuple[float, float], tuple[float, float]] = ((0.0, 0.0), (0.0, 0.0))
+    """Valence and arousal when the programme began to lead, and at the end."""
     n_faults: int = 0
     entries: list[dict[str, Any]] = field(default_factory=list)
 
@@ -165,6 +167,8 @@ def _entries(session: Simulated, rng: np.random.Generator) -> Iterator[dict[str,
     asked = mood.copy()
     led = np.clip((np.arange(n) - begin) / 60.0, 0.0, 1.0)[:, None]
     asked[begin:] = (mood[begin] * (1.0 - led) + goal * led)[begin:] if begin < n else asked[begin:]
+    start = mood[begin] if begin < n else goal
+    session.asked = (float(start[0]), float(start[1])), (float(goal[0]), float(goal[1]))
     yield from _heard(session, rng, mood, asked)
     plan: dict[str, Any] = {}
     for second, (key, tempo_bpm) in enumerate(zip(session.keys[1], session.box["tempo_bpm"], strict=True)):
