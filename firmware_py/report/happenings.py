@@ -78,7 +78,8 @@ class Happenings:
 
     def _add_knobs(self, entry: dict[str, Any], time_s: float) -> None:
         programme = str(entry["programme"])[:40]
-        now = {name: float(entry[name]) for name in (*HANDS, "n_sessions") if name in entry}
+        names: tuple[str, ...] = (*HANDS, "n_sessions")
+        now = {name: float(entry[name]) for name in names if name in entry}
         if not self.programmes or self.programmes[-1][1] != programme:
             self.programmes.append((time_s, programme))
             self._add_event(time_s, "programme", programme)

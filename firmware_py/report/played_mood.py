@@ -31,7 +31,8 @@ def played_mood(parties: Parties) -> Float64:
 
     def window(values: Float64) -> Float64:
         """Sum around each second."""
-        return smooth(np.bincount(at, values, n).astype(float), n_window) * n_window
+        sums: Float64 = smooth(np.bincount(at, values, n).astype(float), n_window) * n_window
+        return sums
 
     count = window(np.ones(len(onset)))
     is_first = np.r_[True, np.diff(onset) > CHORD_S].astype(float) if len(onset) else np.zeros(0)

@@ -118,8 +118,8 @@ def _correlations(player: Float64, box: Float64, n_lags: int) -> tuple[Float64, 
 
     def summed(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> Float64:
         """Sum over t of a[t + lag] b[t]."""
-        sums = np.fft.irfft(a * np.conj(b), size)
-        return np.r_[sums[size - n_lags :], sums[: n_lags + 1]]
+        sums: Float64 = np.fft.irfft(a * np.conj(b), size)
+        return np.concatenate([sums[size - n_lags :], sums[: n_lags + 1]])
 
     count = np.maximum(summed(masks[0], masks[1]), 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
