@@ -47,7 +47,7 @@ def played_mood(parties: Parties) -> Float64:
     major, minor = _modes(chroma)
     valence = np.tanh(4.0 * (major - minor) + 0.25 * height + 0.1 * density)
     arousal = np.tanh(0.8 * density + 0.5 * loudness)
-    mood = np.stack([valence, arousal], 1)
+    mood: Float64 = np.stack([valence, arousal], 1)
     mood[(count < LEAST_NOTES) | ~np.isfinite(mood).all(1)] = np.nan
     return mood
 
