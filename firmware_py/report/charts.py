@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_py.report.parties import Parties
-from firmware_py.report.sentences import clock
 from firmware_py.report.svg import Curve, Frame, binned, legend, mark, over_time, svg
 from firmware_py.report.together import CLEAR_R, MEASURES, SAME_TIME_S, Measure, Together
+from firmware_py.report.words import clock
 
 Float64 = NDArray[np.float64]
 N_ROWS: Final = 12

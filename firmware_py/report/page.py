@@ -13,10 +13,11 @@ from firmware_py.report.happenings import Event, Happenings
 from firmware_py.report.parties import meet
 from firmware_py.report.played_mood import played_mood
 from firmware_py.report.roll import rolls
-from firmware_py.report.sentences import clock, tell
+from firmware_py.report.sentences import tell
 from firmware_py.report.style import CSS
 from firmware_py.report.svg import Frame
 from firmware_py.report.together import all_together
+from firmware_py.report.words import clock
 
 MOST_LABELS: Final = 9
 """Events that are marked in the charts, the first ones."""

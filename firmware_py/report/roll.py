@@ -10,8 +10,8 @@ from firmware_py.report.charts import figure
 from firmware_py.report.course import SOUND_COLUMNS, Course
 from firmware_py.report.parties import Parties
 from firmware_py.report.pitch_classes import NAMES
-from firmware_py.report.sentences import clock
 from firmware_py.report.svg import LEFT, RIGHT, TOP, WIDTH, binned, drawn, svg, time_axis
+from firmware_py.report.words import clock
 from kelly_edge.contract import N_PITCH_CLASSES
 
 Float64 = NDArray[np.float64]

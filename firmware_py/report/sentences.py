@@ -13,6 +13,7 @@ from firmware_py.report.leading import Lead, leads, most
 from firmware_py.report.parties import Parties
 from firmware_py.report.pitch_classes import key_name
 from firmware_py.report.together import MEASURES, SAME_TIME_S, Together
+from firmware_py.report.words import clock, joined, mood_word, span
 
 Float64 = NDArray[np.float64]
 LEAST_PLAYED_S: Final = 20.0
@@ -20,14 +21,8 @@ SHORTEST_PART_S: Final = 60.0
 LOUDER_DB: Final = 6.0
 LOUDER_SPREADS: Final = 2.0
 """How many standard deviations of each part lie between two parts of which one is called louder."""
-MIDDLE: Final = 0.12
-"""Valence and arousal nearer to 0 than this are neither one nor the other."""
 MOVED: Final = 0.2
 TOWARDS: Final = (("less pleasant", "more pleasant"), ("calmer", "livelier"))
-WORDS: Final = {
-    (1, 1): "happy", (-1, 1): "tense", (-1, -1): "sad", (1, -1): "calm", (1, 0): "pleasant",
-    (-1, 0): "unpleasant", (0, 1): "excited", (0, -1): "quiet", (0, 0): "neutral",
-}  # fmt: skip
 NAMES: Final = {
     "level_db": "loudness", "register": "register", "density_hz": "density", "tempo_bpm": "tempo",
     "tonality": "clearness of the key", "dissonance": "dissonance",
@@ -54,22 +49,6 @@ class Sentence:
     text: str
     about: str
     facts: dict[str, float | str | bool]
-
-
-def span(seconds: float) -> str:
-    """A duration in words."""
-    if seconds < 90.0:
-        return f"{seconds:.0f} seconds"
-    if seconds < 600.0 and round(seconds / 30.0) % 2:
-        return f"{int(seconds // 60)}½ minutes"
-    return f"{round(seconds / 60.0)} minutes"
-
-
-def clock(seconds: float) -> str:
-    """A time of the session: minutes and seconds, or with hours."""
-    whole = int(max(0.0, seconds))
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
 def tell(parties: Parties, happenings: Happenings, alike: dict[str, Together]) -> list[Sentence]:
@@ -123,12 +102,6 @@ def _loudness(parties: Parties) -> Iterator[Sentence]:
         yield Sentence(text, "loudness", {"range_db": float(high - low)})
 
 
-def mood_word(valence: float, arousal: float) -> str:
-    """The quadrant's or the axis's word."""
-    v, a = (0 if abs(value) < MIDDLE else int(math.copysign(1, value)) for value in (valence, arousal))
-    return WORDS[v, a]
-
-
 def _mood(parties: Parties) -> Iterator[Sentence]:
     known = np.flatnonzero(parties.is_playing & np.isfinite(parties.heard[:, 0]))
     if len(known) * parties.step_s < LEAST_PLAYED_S:
@@ -167,16 +140,12 @@ def _leading(parties: Parties, happenings: Happenings, times: list[Lead]) -> Ite
         }  # fmt: skip
         if towards:
             text = (
-                f"The box {begins}led towards {_joined(towards)} music from {when}{programme}: valence "
+                f"The box {begins}led towards {joined(towards)} music from {when}{programme}: valence "
                 f"{v:+.1f} to {to_v:+.1f} and arousal {a:+.1f} to {to_a:+.1f} were asked for."
             )
         else:
             text = f"The box {begins}held {mood_word(to_v, to_a)} music from {when}{programme}."
         yield Sentence(text, "led", facts)
-
-
-def _joined(words: list[str], last: str = "and") -> str:
-    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _following(lead: Lead) -> Iterator[Sentence]:
@@ -206,7 +175,7 @@ def _following(lead: Lead) -> Iterator[Sentence]:
     stayed = [NAMES[c.measure.name] for c in lead.changes if c.followed is False]
     stayed += ["key"] if lead.key_followed is False else []
     if stayed:
-        text = f"The player did not follow in {_joined(stayed, 'or')}."
+        text = f"The player did not follow in {joined(stayed, 'or')}."
         measures = [c.measure.name for c in lead.changes if c.followed is False]
         measures += ["key"] if lead.key_followed is False else []
         yield Sentence(

@@ -9,8 +9,9 @@ from simulated_sessions import Simulated, simulate
 
 from firmware_py.report.course import Course
 from firmware_py.report.parties import Parties, meet
-from firmware_py.report.sentences import Sentence, clock, mood_word, span, tell
-from firmware_py.report.together import MEASURES, all_together
+from firmware_py.report.sentences import Sentence, tell
+from firmware_py.report.together import MEASURES, all_together, together
+from firmware_py.report.words import clock, mood_word, span
 
 N_SESSIONS = 200
 OF_SOUND = ("tonality", "dissonance")
@@ -202,8 +203,6 @@ def test_lag_and_correlation_are_found_where_they_are_known() -> None:
     player[100:160] = np.nan
     course = course_of(simulate(1))
     parties = meet(course)
-    from firmware_py.report.together import together
-
     found = together(player, box, parties.step_s)
     assert found.is_clear and found.lag_s == 23.0 and found.r > 0.99
     assert not together(rng.permutation(player), box, parties.step_s).is_clear
