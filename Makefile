@@ -15,6 +15,8 @@ BUNDLE_PACKAGES := gcc-aarch64-linux-gnu pkg-config swig openssh-client ca-certi
 # For `make test-workshop` and `make faults` alone.
 WORKSHOP_PACKAGES := fluidsynth timgm6mb-soundfont
 FAULTS_PACKAGES := stress-ng strace gcc
+# For `make report-test` alone: the browser that shows and prints a session's report.
+REPORT_PACKAGES := chromium fonts-dejavu-core
 # $(call install,PACKAGES): what is missing of them, as root; ends with the line to type where that cannot be.
 install = missing=""; for p in $(1); do \
 	  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"; done; \
@@ -28,7 +30,7 @@ SYSTEM_STAMP := $(VENV)/.system-packages
 STAMP := $(VENV)/.installed
 LOCK := requirements.lock
 
-.PHONY: demo lint quick test coverage docs release faults rehearse soak test-workshop bench appliance bundle wheel deploy-test fuzz lock clean
+.PHONY: demo lint quick test coverage docs release faults rehearse soak report-test test-workshop bench appliance bundle wheel deploy-test fuzz lock clean
 
 demo: $(STAMP)
 	$(BIN)/kelly-edge demo --out out/demo
@@ -73,6 +75,11 @@ test-workshop: $(STAMP)
 	@$(call install,$(WORKSHOP_PACKAGES))
 	$(BIN)/pip install --quiet torch==2.13.0 scikit-learn onnx
 	$(MUST_RUN) $(BIN)/python -m pytest $(or $(T),tests/models)
+
+# The report of a session as a browser shows and prints it.
+report-test: $(STAMP)
+	@$(call install,$(REPORT_PACKAGES))
+	$(MUST_RUN) $(BIN)/python -m pytest $(or $(T),tests/report) -rsP
 
 # What every stage costs here, beside float TensorFlow Lite, onnxruntime and numpy, in one run.
 bench: $(STAMP)

@@ -74,7 +74,7 @@ EXAMPLES: Final = {
     "monitor": "kelly-edge monitor --once --json",
     "learn": "kelly-edge learn valence --seconds 20",
     "gadget": "kelly-edge gadget status",
-    "report": "kelly-edge report answer --out pictures",
+    "report": "kelly-edge report answer --out session.html",
 }
 """The commands that people type, each with one way to."""
 
@@ -174,7 +174,7 @@ def parser_of_commands() -> argparse.ArgumentParser:
     sub = command("gadget", "Be a USB MIDI instrument of a computer, or stop being one (as root).")
     sub.add_argument("what", choices=("up", "down", "status"))
     _add_common(sub)
-    sub = command("report", "Draw a session: the emotion over the piano roll.")
+    sub = command("report", "Tell a session: a page of sentences and charts, or a picture alone.")
     sub.add_argument(
         "session",
         type=path_argument,
@@ -184,7 +184,8 @@ def parser_of_commands() -> argparse.ArgumentParser:
     sub.add_argument(
         "--out",
         type=path_argument,
-        help="folder for the picture (default: that of play; of a live session, the current one)",
+        help="a page to write, NAME.html or NAME.pdf; else the folder of a picture (default: that of play; "
+        "of a live session, the current one)",
     )
     _add_common(sub)
     return parser

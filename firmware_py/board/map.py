@@ -43,6 +43,8 @@ TARGET_DTYPE: Final = np.dtype(
         ("tonic", "<i1"),
         ("mode", "<i1"),
         ("tempo_bpm", "<f4"),
+        ("played_tempo_bpm", "<f4"),  # of the newest bar planned, 0 before any
+        ("leads", "?"),  # the programme leads; otherwise it follows the player
     ]
 )
 """What the composer composes for now: the ``target`` cell."""

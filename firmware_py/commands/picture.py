@@ -1,8 +1,6 @@
 """The picture of a session: the emotion heard and aimed at, over the piano roll."""
 
-import math
-from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_py.devices.files.output import OutputFolder
-from firmware_py.devices.session.reader import PLAYED, SessionReader, find_session
-from kelly_edge.contract import RUNGS, Rung
+from firmware_py.devices.session.reader import PLAYED, find_session
+from firmware_py.report.course import Course, read_course, remark_on
+from kelly_edge.contract import Rung
 from kelly_edge.errors import OutputError
 
 RUNG_COLOURS: Final = {
@@ -21,49 +20,6 @@ RUNG_COLOURS: Final = {
     Rung.REST: "#999999",
 }
 CURVES: Final = (("valence", "#c0392b"), ("arousal", "#2471a3"))
-EMOTION_COLUMNS: Final = ("time_s", "valence", "arousal", "target valence", "target arousal")
-NOTE_COLUMNS: Final = ("onset_s", "duration_s", "pitch", "velocity", "rung")
-LONGEST_S: Final = 1e9
-"""Thirty years: no time in a session is later."""
-
-
-@dataclass
-class Course:
-    """What of a session is drawn: the columns of ``EMOTION_COLUMNS`` and ``NOTE_COLUMNS`` row by row, flat.
-
-    Numbers only, so that a log at its bound of hundreds of megabytes fits into memory.
-    """
-
-    emotions: "array[float]" = field(default_factory=lambda: array("d"))
-    notes: "array[float]" = field(default_factory=lambda: array("d"))
-    end_s: float = 0.0
-
-    def add(self, entry: dict[str, Any]) -> None:
-        """Take an entry; other kinds only move the end.
-
-        Raises
-        ------
-        KeyError, TypeError, ValueError, OverflowError: the entry is damaged; nothing of it was taken.
-        """
-        if entry["kind"] == "emotion":
-            target = entry["target"]
-            row = [entry["time_s"], *(source[name] for source in (entry, target) for name, _ in CURVES)]
-            self.emotions.extend(_numbers(row, (LONGEST_S, 1.0, 1.0, 1.0, 1.0)))
-            self.end_s = max(self.end_s, float(entry["time_s"]))
-        elif entry["kind"] == "note":
-            rung = RUNGS.index(entry["rung"]) if entry.get("rung") in RUNGS else 0
-            row = [*(entry[name] for name in NOTE_COLUMNS[:-1]), rung]
-            self.notes.extend(_numbers(row, (LONGEST_S, LONGEST_S, 127.0, 127.0, math.inf)))
-            self.end_s = max(self.end_s, float(entry["onset_s"]) + float(entry["duration_s"]))
-        elif "time_s" in entry:
-            self.end_s = max(self.end_s, *_numbers([entry["time_s"]], (LONGEST_S,)))
-
-
-def _numbers(values: list[Any], largest: tuple[float, ...]) -> list[float]:
-    numbers = [float(value) for value in values]
-    if not all(abs(number) <= bound for number, bound in zip(numbers, largest, strict=True)):
-        raise ValueError("out of its range")
-    return numbers
 
 
 @dataclass(frozen=True)
@@ -88,12 +44,7 @@ def draw_session(session: Path, folder: Path | None = None) -> Drawn:
     OutputError: the picture cannot be written or drawn.
     """
     files = find_session(session)
-    course, reader, number = Course(), SessionReader(files), 0
-    for number, entry in enumerate(reader, 1):
-        try:
-            course.add(entry)
-        except (KeyError, TypeError, ValueError, OverflowError):
-            reader.damaged(f"entry {number}, of kind {entry['kind'][:20]!r}")
+    course, reader = read_course(files)
     log = files.parts[0]
     if folder is None:
         folder = log.parent if log.name == PLAYED else Path()
@@ -101,10 +52,7 @@ def draw_session(session: Path, folder: Path | None = None) -> Drawn:
     figure = _figure(course)
     with OutputFolder(folder, [name], files.parts) as output:
         figure.savefig(output.path(name), dpi=110)
-    remark = "" if course.end_s > 0.0 else f"nothing was heard or played in {log} yet"
-    if reader.n_damaged:
-        remark = f"{reader.n_damaged} entries of {log} are damaged and left out, first {reader.first_damaged}"
-    return Drawn(folder / name, remark)
+    return Drawn(folder / name, remark_on(course, reader, files))
 
 
 def refuse_without_matplotlib() -> None:
@@ -128,7 +76,7 @@ def _figure(course: Course) -> Any:
     figure = Figure(figsize=(11, 6), layout="constrained")
     FigureCanvasAgg(figure)
     moods, roll = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3))
-    emotions = np.array(course.emotions).reshape(-1, len(EMOTION_COLUMNS))
+    emotions = course.rows("emotions")
     if len(emotions):
         # The last state holds to the end.
         emotions = np.vstack([emotions, [max(course.end_s, emotions[-1, 0]), *emotions[-1, 1:]]])
@@ -146,7 +94,7 @@ def _figure(course: Course) -> Any:
     moods.axhline(0.0, color="#bbbbbb", linewidth=0.6)
     moods.set(ylim=(-1.05, 1.05), ylabel="valence, arousal")
     moods.legend(ncols=4, fontsize="small", frameon=False)
-    notes = np.array(course.notes).reshape(-1, len(NOTE_COLUMNS))
+    notes = course.rows("notes")
     colours = np.array([to_rgba(colour) for colour in RUNG_COLOURS.values()])[notes[:, 4].astype(int)]
     colours[:, 3] = 0.3 + 0.7 * notes[:, 3] / 127.0
     roll.add_collection(PolyCollection(list(_boxes(notes)), facecolors=colours))

@@ -1,4 +1,4 @@
-"""``kelly-edge report``: draw a session, the emotion over the piano roll."""
+"""``kelly-edge report``: tell a session, in a page of sentences and charts or in a picture alone."""
 
 import argparse
 import os
@@ -7,6 +7,7 @@ import sys
 from firmware_py.commands.common import print_summary, settings_of
 from firmware_py.commands.picture import draw_session
 from firmware_py.devices.session.store import sessions_folder
+from firmware_py.report import ENDINGS, write_report
 
 
 def run(args: argparse.Namespace) -> int:
@@ -14,11 +15,12 @@ def run(args: argparse.Namespace) -> int:
     session = args.session
     if session is None:
         session = sessions_folder(os.environ, settings_of(args).runtime.state_dir)
-    drawn = draw_session(session, args.out)
-    if drawn.remark:
-        print(f"kelly-edge: {drawn.remark}", file=sys.stderr)
+    is_page = args.out is not None and args.out.suffix.lower() in ENDINGS
+    made = write_report(session, args.out) if is_page else draw_session(session, args.out)
+    if made.remark:
+        print(f"kelly-edge: {made.remark}", file=sys.stderr)
     if args.json:
-        print_summary({"picture": str(drawn.path)}, True)
+        print_summary({"report" if is_page else "picture": str(made.path)}, True)
     else:
-        print(drawn.path)
+        print(made.path)
     return 0

@@ -349,6 +349,8 @@ class ComposerStage:
         record["time_s"] = now_s
         for name in ("valence", "arousal", "density", "tonic", "mode", "tempo_bpm"):
             record[name] = getattr(target, name)
+        record["played_tempo_bpm"] = self._plan.tempo_bpm
+        record["leads"] = self._wish().lead is not None
         self._target_cell.write(record)
 
     def _rung(self, margin_s: float) -> int:

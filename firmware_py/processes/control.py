@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from firmware_py.board.map import PANIC_DTYPE, TARGET_DTYPE, Ends
 from firmware_py.board.telemetry import COUNTERS, as_dict, new_counters
 from firmware_py.ports import Journal
+from firmware_py.processes.player_sound import PlayerSound
 from kelly_edge.config import Settings
 from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, PROGRAMMES, RUNGS
 
@@ -59,6 +60,8 @@ class ControlStage:
         self._target = np.zeros((), TARGET_DTYPE)
         self._note = np.zeros((), NOTE_DTYPE)
         self._heard_s = -1.0
+        self._sound = PlayerSound()
+        self._plan: dict[str, Any] = {}
         self._panic = np.zeros((), PANIC_DTYPE)
         self._was_panic = False
         self.start = initial_knobs(settings)
@@ -109,7 +112,7 @@ class ControlStage:
             self._journal.record({"kind": "panic", "time_s": since_s, "is_on": self._was_panic})
         if self._ends.cell_to_read("heard").read(heard) and heard["time_s"] != self._heard_s:
             self._heard_s = float(heard["time_s"])
-            self._ends.cell_to_read("target").read(target)
+            has_target = self._ends.cell_to_read("target").read(target)
             self._journal.record(
                 {
                     "kind": "emotion",
@@ -121,6 +124,10 @@ class ControlStage:
                     "target": _rounded(target, TARGET_LOGGED),
                 }
             )
+            if has_target:
+                self._log_plan()
+            if sound := self._sound.hear(heard):
+                self._journal.record(sound)
         while self._ends.ring_to_read("played").read(self._note):
             note = self._note
             self._played(int(note["channel"]), int(note["pitch"]), float(note["due_s"]))
@@ -145,6 +152,19 @@ class ControlStage:
 
     def _count(self, name: str, time_s: float) -> None:
         self.turn(time_s, **{name: int(self.knobs[name]) + 1})
+
+    def _log_plan(self) -> None:
+        """What the box plays, where that changed."""
+        target = self._target
+        plan = {
+            "tonic": int(target["tonic"]),
+            "mode": int(target["mode"]),
+            "tempo_bpm": round(float(target["played_tempo_bpm"]), 1),
+            "leads": bool(target["leads"]),
+        }
+        if plan != self._plan:
+            self._plan = plan
+            self._journal.record({"kind": "plan", "time_s": round(self._heard_s, DIGITS), **plan})
 
     def _log_knobs(self, time_s: float) -> None:
         values = {

@@ -130,6 +130,19 @@ def test_a_hand_that_asks_for_calm_slows_the_music_down_within_its_slew() -> Non
     assert max(abs(a - b) for a, b in itertools.pairwise(played)) <= slew + 1e-6
 
 
+def test_the_target_says_who_leads_and_how_fast_the_box_plays() -> None:
+    therapy = Therapy(programme="iso", **ISO)
+    target = therapy.run(15.0)
+    assert not target["leads"]
+    assert target["played_tempo_bpm"] == pytest.approx(therapy.stage._plan.tempo_bpm)
+    assert therapy.run(10.0)["leads"]
+    therapy.choose("mirror")
+    assert not therapy.group()["leads"]
+    # A hand on a knob is no programme.
+    therapy.turn(valence=1.0, arousal=1.0)
+    assert not therapy.run(1.0)["leads"]
+
+
 def test_hold_plays_in_the_mode_and_at_the_tempo_of_what_it_holds() -> None:
     therapy = Therapy(programme="mirror")
     therapy.run(10.0)

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from firmware_py.board.telemetry import ROUTINE_COUNTERS
 
-SCHEMA: Final = 2
-"""Version of the format. 1, without a header, was written before there were versions."""
+SCHEMA: Final = 3
+"""Version of the format. 1, without a header, was written before there were versions; 3 added ``sound``, a
+second of the player's sound, and ``plan``, what the box plays: both for the report."""
 PART_NAME: Final = re.compile(r"(?P<session>\d{8}-\d{6}-\d+)(?:-(?P<part>\d{4,9}))?\.jsonl")
 """File name of a live session's part; logs of schema 1 have no part number."""
-STATE_KINDS: Final = ("knobs", "emotion")
+STATE_KINDS: Final = ("knobs", "emotion", "plan")
 """Kinds of entry that hold until the next one of their kind."""
 REPEAT_EVERY_S: Final = 600.0
 """An unchanged state is logged again after this time: the log of a box that died is at most this old."""
@@ -65,6 +66,7 @@ RESOLUTIONS: Final[Mapping[str, Resolution]] = {
         step=0.01,
         ignored_in_silence=frozenset(("level_db", "density_hz", "tempo_bpm")),
     ),
+    "plan": Resolution({"tempo_bpm": 1.0}),
     "knobs": Resolution({}),
     "counters": Resolution({}, ignored=ROUTINE_COUNTERS),
     "times": Resolution({}, watched=frozenset(("longest_ms", "n_missed"))),
