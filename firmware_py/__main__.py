@@ -65,6 +65,7 @@ EXAMPLES: Final = {
     "voice": "kelly-edge voice song.wav --voice cello --out cello.wav",
     "check": "kelly-edge check my-box/config.yaml",
     "run": "kelly-edge run --config my-box/config.yaml",
+    "rehearse": "kelly-edge rehearse song.wav --out answer",
     "panic": "kelly-edge panic",
     "resume": "kelly-edge resume",
     "session": "kelly-edge session start",
@@ -142,6 +143,10 @@ def parser_of_commands() -> argparse.ArgumentParser:
         ),
         False,
     )
+    sub = command("rehearse", "Play live to a recording, without hardware: a dummy sound card in real time.")
+    sub.add_argument("recording", type=path_argument)
+    sub.add_argument("--out", type=path_argument, required=True, help="folder for what came out")
+    _add_common(sub)
     for name, text in PROCESSES.items():
         _add_common(command(name, text, "process", as_owner=True), has_summary=False)
     _add_common(command("silence", "Release the notes that a midi process left when it died.", as_owner=True))

@@ -3,11 +3,11 @@
 ``Board.ends`` gives a process the ends that the map gives it and no others, live, offline and in tests.
 
 audio ══capture══▶ dsp ══playback══▶ audio        dsp ══heard══▶ composer, ──heard──▶ control
-composer ══notes, bars══▶ midi                          control ──knobs──▶ dsp, composer, midi
+composer ══notes, bars══▶ midi                          control ──knobs──▶ dsp, composer
 composer ──target──▶ control, ──alive──▶ midi     midi ══played══▶ control
 composer ──composing──▶ composer, should it start again
 every process ──telemetry_<process>, times_<process>──▶ control
-midi ──send_error──▶ control                      midi ──sounding──▶ guardian, should midi die
+midi ──send_error──▶ control                      midi ──sounding, telemetry──▶ guardian, should midi die
 guardian ──panic──▶ audio, midi, control          control ──knobs──▶ guardian: panics and resumes
 command line ══panic══▶ guardian, ══commands══▶ control
 """

@@ -21,19 +21,22 @@ LONGEST_VALUE: Final = 1_000
 
 def settings_of(args: argparse.Namespace, more: Sequence[str] = ()) -> Settings:
     """The settings of ``--config`` and ``--set``, and ``more`` overrides."""
-    return load_settings(args.config, [*args.set, *more])
+    read: Settings | None = None if more else getattr(args, "settings", None)
+    return read or load_settings(args.config, [*args.set, *more])
 
 
 def become_owner(args: argparse.Namespace) -> None:
     """Root, for a command that reads or writes what the service keeps: be the service's user from here on.
 
-    Settings with a fault name no owner; the command itself tells of it.
+    The settings are read before, for their file may be root's alone. With a fault they name no owner; the
+    command itself tells of it.
     """
     from firmware_py.devices.files.owner import become_owner_of
     from firmware_py.devices.files.run_dir import run_dir_of
 
     with suppress(ConfigError):
-        runtime = settings_of(args).runtime
+        args.settings = settings_of(args)
+        runtime = args.settings.runtime
         become_owner_of(state_root(runtime.state_dir, os.environ), run_dir_of(runtime.run_dir))
 
 

@@ -65,6 +65,8 @@ def play(
             log.record(header())
             heard = Heard(log)
             offline = Offline(settings, models, recording, play=wav.write, journal=heard)
+            # The music ends with the recording.
+            offline.composer.ends_s = offline.n_samples / SAMPLE_RATE_HZ
             performance = offline.run(progress)
         took_s = time.perf_counter() - started_s
         write_midi(output, "performance.mid", performance.notes, settings.composer.program, performance.bars)

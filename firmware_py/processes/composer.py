@@ -35,6 +35,7 @@ from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_m
 from kelly_edge.emotion.steering import first_state, lead_of, new_session, steer, target_emotion
 from kelly_edge.latency import unevenness_s
 from kelly_edge.music.accompanying import Accompanying
+from kelly_edge.music.compound_word import N_BEATS
 from kelly_edge.music.envelope import Envelope, TimedNote
 from kelly_edge.music.fitting import EVERY_CLASS, Fitting
 from kelly_edge.music.following import Following, fold_tempo, follow
@@ -55,6 +56,7 @@ SILENT, PLAYING = 0.15, 0.35
 """Smoothed presence below which bars are rests, and above which music begins again."""
 DENSITY_STEP = 0.25
 """The thinning moves in steps, so that small changes of presence do not replan the music."""
+ENDING_BARS = 2
 LATE_CONTINUATION_S = 0.05
 BEHIND_S = 0.1
 """A turn for a group heard longer ago than this is taken at the clock's time: it has been late."""
@@ -75,6 +77,10 @@ class ComposerStage:
     Parameters
     ----------
     tells_bars: whether somebody reads the ``bars`` ring; MIDI clock does.
+
+    Attributes
+    ----------
+    ends_s: when the music shall have come to its end, in seconds of the stream.
     """
 
     def __init__(
@@ -133,6 +139,7 @@ class ComposerStage:
         self._alive_cell = ends.cell_to_write("alive")
         self._alive = np.zeros((), ALIVE_DTYPE)
         self._alive["born_s"] = clock.now_s()
+        self.ends_s = math.inf
         self.counters = new_counters("composer")
         self.beat()
 
@@ -316,7 +323,16 @@ class ComposerStage:
             tempo_bpm=clamp(tempo, limits.tempo_min_bpm, limits.tempo_max_bpm) if tempo else 0.0,
             classes=self._classes(mode),
             leads=sets_music(self._leading, wish),
+            ending=self._ending(),
         )
+
+    def _ending(self) -> int:
+        """Bars in which the music must end: one bar more, and it would not end in time."""
+        if self._n_bars_since_rest < ENDING_BARS:
+            return 0
+        bar_s = N_BEATS * 60.0 / self._plan.tempo_bpm
+        left_s = self.ends_s - self._plan.committed_end_s
+        return ENDING_BARS if left_s < (ENDING_BARS + 1) * bar_s else 0
 
     def _classes(self, mode: int) -> int:
         """The pitch classes that fit what is played, for music in ``mode``."""

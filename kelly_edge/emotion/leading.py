@@ -18,11 +18,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
+from kelly_edge.contract import Mode
 from kelly_edge.emotion.steering import Lead
 from kelly_edge.units import clamp
 
-MAJOR, MINOR, UNKNOWN = 1, 0, -1
-"""As ``contract.HEARD_DTYPE`` has them."""
+MAJOR, MINOR, UNKNOWN = Mode.MAJOR, Mode.MINOR, Mode.UNKNOWN
 ASKS, ASKS_NO_MORE = 0.25, 0.15
 """A knob turned so far from its middle is a hand that asks, until it is back so far."""
 KNOB_WEIGHT: Final = 0.5

@@ -1,10 +1,12 @@
 """Composing bar by bar: a target in, a bar of notes out, with a way back.
 
 The generator keeps a window of the rows it has composed and the network's keys and values for them.
-Every bar line is a snapshot (a reference to the window, a row count, the contexts of the next row), so
-``rewind`` goes back to any of the last bar lines kept without computing anything. Randomness
+Every bar line is a snapshot (a reference to the window, a row count, the contexts of the next row, the form
+so far), so ``rewind`` goes back to any of the last bar lines kept without computing anything. Randomness
 is seeded by (seed, bar number): composing a bar again for the same target gives the same bar, and the
 music does not depend on how far ahead it is composed.
+
+Above bars there is a plan (``form``): a bar that returns is read row by row (``recital``), a free one drawn.
 
 When the window is full the newest whole bars that fill half of it are read into a new one, so the network
 always sees rows at places it was trained on and play goes on without end. There are ``N_WINDOWS`` of them for
@@ -22,10 +24,12 @@ from typing import Final
 
 import numpy as np
 
-from kelly_edge.contract import RUNGS
+from kelly_edge.contract import Rung
 from kelly_edge.music.compound_word import (
     BAR,
     CHORD,
+    DURATION,
+    FAMILIES,
     MAJOR,
     N_BEATS,
     N_DENSITIES,
@@ -39,6 +43,8 @@ from kelly_edge.music.compound_word import (
     TEMPO,
     TYPE,
     UNKNOWN,
+    VELOCITY,
+    VELOCITY_STEP,
     Condition,
     GridNote,
     Rows,
@@ -49,8 +55,20 @@ from kelly_edge.music.compound_word import (
     tempo_token,
 )
 from kelly_edge.music.fitting import N_TO_OPEN, classes_above
+from kelly_edge.music.form import (
+    FINAL,
+    FULL_CADENCE,
+    HALF,
+    Score,
+    Written,
+    cadence_bias,
+    draw_places,
+    ending_places,
+    tonic_chord,
+)
 from kelly_edge.music.harmony import BarHarmony, chord_tokens
 from kelly_edge.music.known_runs import N_INTERVALS
+from kelly_edge.music.recital import Recital, last_chord, moved, to_density
 from kelly_edge.music.sampling import (
     CHORD_BRIGHTNESS,
     CHORDS_IN_KEY,
@@ -79,6 +97,7 @@ from kelly_edge.units import clamp
 __all__ = ["Bar", "BarNote", "Generator", "SamplingSettings", "Target"]
 
 N_PITCHES: Final = PITCH_HIGH - PITCH_LOW + 2
+N_VELOCITIES: Final = FAMILIES[VELOCITY].size
 PITCH_TOKENS: Final = np.arange(N_PITCHES)
 N_SNAPSHOTS: Final = 64
 """Bar lines one may rewind to, at most: the longest look-ahead with the longest latency (8.75 s), of rests of
@@ -88,7 +107,7 @@ N_WINDOWS: Final = 8
 SHORT_CONTEXT_ROWS: Final = 64
 """Rows read again on the rung ``short_context``."""
 SHORT_MAX_ROWS: Final = 24
-FULL, SHORT, CONTINUATION, REST = range(len(RUNGS))
+FULL, SHORT, CONTINUATION, REST = Rung
 LATEST_BEATS: Final = 0.2
 """Within the step of 0.25, however fast."""
 MEAN_DENSITY: Final = (3.96, 4.89, 5.48, 5.83, 7.09, 7.43)
@@ -97,15 +116,39 @@ USUAL_TEMPO_BPM: Final = 118.0
 """Mean of EMOPIA's training clips, the same at every level of arousal."""
 LEVELS_PER_OCTAVE: Final = 2.0
 """Density levels from so many notes a bar to twice as many (``DENSITY_EDGES``)."""
-OVERSHOOT: Final = 0.43
-"""Levels that the network plays denser than asked."""
-CLIP_DENSITY_SD, BAR_DENSITY_SD = 1.1, 0.9
-"""How far clips lie from that mean, and bars from that of their clip."""
+CLIP_DENSITY_SD, PHRASE_DENSITY_SD, BAR_DENSITY_SD = 1.0, 0.7, 0.4
+"""How far clips lie from that mean, phrases from that of their clip, and bars from that of their phrase."""
+CADENCE_DENSITY: Final = 0.7
+"""Density levels fewer where a phrase comes to rest."""
+SHIFTS_OF_SEQUENCES: Final = (-2, -1, 1, 2)
+"""Degrees by which a bar is moved along the scale."""
+STEPWISE, LEAP_COST = 1.0, 0.6
+"""Nats added to pitches within a step of the melody's last, and taken from those a leap above it."""
+STEP, LEAP, BELOW_MELODY = 2, 8, 9
+"""Semitones of a step and of a leap; so far below the melody it rests, and what is struck accompanies it."""
 LEADING_DENSITY_SD: Final = 0.3
 """How far bars lie from that mean where the music leads: enough that it breathes."""
-LEADING_HARMONY: Final = 2.5
-"""Log odds added to chords with a major third, times the valence, where the music leads, and taken from those
-with a minor third."""
+HARMONY, TONIC_HARMONY, IN_KEY = 2.5, 1.0, 0.5
+"""Log odds, times the valence: added to chords with a major third and taken from those with a minor third;
+added to the tonic triad; added to the pitches of the key. So differ people's happy and sad clips."""
+MEAN_PITCH, PITCH_SLOPE = 62.0, 3.5
+"""Mean pitch, and what valence times arousal adds: people's sad calm clips lie higher than their happy calm
+ones (64, 61), their tense ones lower than their joyful ones (61, 62.5)."""
+CLIP_PITCH_SD: Final = 3.0
+"""How far performances lie from that mean."""
+HIGHER: Final = 0.07
+"""Nats for an octave higher, for each semitone that the last bars lay lower than they should."""
+DENSER: Final = 1
+"""A bar comes back at most so many density levels below what is asked."""
+USUAL_MELODY: Final = 72
+MEAN_VELOCITY, VELOCITY_SLOPE = 66.0, 21.0
+"""Mean velocity at arousal 0 and what a unit of arousal adds: that of the calm and of the excited clips of
+EMOPIA's training split (53, 78)."""
+CLIP_VELOCITY_SD: Final = 6.0
+"""How far performances lie from that mean."""
+LOUDER: Final = 0.09
+"""Nats for a velocity token louder, for each token that the last bars were softer than they should be. A
+network that hears itself forgets how loud it was asked to be."""
 DENSITY_REACH: Final = 3
 """Density levels that ``Target.density`` = 1 adds."""
 TOGETHER_DELAY_S, NOTE_DELAY_S, LATEST_S = 0.0065, 0.004, 0.025
@@ -132,7 +175,7 @@ class Bar:
     n_beats: int
     notes: tuple[BarNote, ...]
     rung: int
-    """Index in ``contract.RUNGS``: how it was made."""
+    """``contract.Rung``: how it was made."""
     tonic: int = -1
     """Pitch class of the key it is written in; -1 for one without notes while no key is known."""
     mode: int = -1
@@ -165,6 +208,10 @@ class Moment:
     """Steps after the bar line at which the last note of each pitch token ends."""
     pitches: tuple[int, ...] = ()
     """Pitch tokens of the last notes composed, as many as a run has intervals (``known_runs``)."""
+    melody: int = UNKNOWN
+    """Pitch token of the melody's last note."""
+    score: Score | None = None
+    """The form that is played; None where none has begun, as after a rest."""
 
 
 def threshold(seed: int, purpose: int) -> float:
@@ -181,6 +228,8 @@ class Generator:
         self._seed = seed
         self._dither = [threshold(seed, purpose) for purpose in range(4)]
         self._texture = NormalDist().inv_cdf(clamp(threshold(seed, 4), 0.01, 0.99))
+        self._loudness = NormalDist().inv_cdf(clamp(threshold(seed, 5), 0.01, 0.99))
+        self._height = NormalDist().inv_cdf(clamp(threshold(seed, 6), 0.01, 0.99))
         self._windows = [self._new_window() for _ in range(N_WINDOWS)]
         self._now = Moment(0, self._windows[0], 0, network.tables.start.copy())
         self._snapshots: deque[Moment] = deque([self._now], maxlen=N_SNAPSHOTS)
@@ -206,22 +255,15 @@ class Generator:
         self._snapshots = deque(kept, maxlen=N_SNAPSHOTS)
 
     def compose_bar(self, target: Target, rung: int = FULL) -> Bar:
-        """The next bar for ``target``, made in the way of ``rung`` (``contract.RUNGS``)."""
+        """The next bar for ``target``, made in the way of ``rung`` (``contract.Rung``)."""
         target = sane(target)
-        if rung in (FULL, SHORT):
-            notes, tempo, after = self._compose(target, rung)
+        score = self._score(target)
+        if rung == REST or (target.ending and score.is_over):
+            notes, tempo, after = self._rest(target, score)
+        elif rung == CONTINUATION:
+            notes, tempo, after = self._continue(target, score)
         else:
-            notes = self._now.recent[-1] if rung == CONTINUATION and self._now.recent else ()
-            if target.tonic >= 0:
-                notes = into_key(notes, mode_of(target, self._dither[2]))
-            shift = self._shift(target)
-            notes = tuple(n for n in notes if target.classes >> (n.pitch + shift) % 12 & 1)
-            tempo = (
-                tempo_token(target.tempo_bpm) if target.tempo_bpm else self._now.tempo or tempo_token(90.0)
-            )
-            after = replace(
-                self._now, number=self._now.number + 1, tempo=tempo, ends=a_bar_later(self._now.ends)
-            )
+            notes, tempo, after = self._compose(target, rung, score)
         key = (-1, -1)
         if notes or target.tonic >= 0:
             key = (self._shift(target) % 12, int(mode_of(target, self._dither[2]) == MAJOR))
@@ -236,6 +278,67 @@ class Generator:
         self._now = after
         self._snapshots.append(after)
         return bar
+
+    def _score(self, target: Target) -> Score:
+        """The form that the next bar belongs to: the one being played, if it still serves, or a new one."""
+        now, score = self._now, self._now.score
+        mode = mode_of(target, self._dither[2])
+        if target.ending:
+            if score is not None and score.is_ending:
+                return score
+            ending = Score(now.number, target, mode, ending_places(target.ending))
+            # Where nothing plays there is nothing to end.
+            return ending if score is not None else replace(ending, places=())
+        if score is None or score.is_over or score.is_ending or not score.serves(target, mode):
+            return Score(now.number, target, mode, draw_places(self._rng(5, now.number)))
+        return score
+
+    def _rng(self, purpose: int, *numbers: int) -> np.random.Generator:
+        """Randomness that depends on nothing but the seed and ``numbers``."""
+        return np.random.default_rng([self._seed, purpose, *numbers])
+
+    def _usual_tempo(self, target: Target) -> int:
+        """Tempo token of a bar that is not composed."""
+        return tempo_token(target.tempo_bpm) if target.tempo_bpm else self._now.tempo or tempo_token(90.0)
+
+    def _rest(self, target: Target, score: Score) -> tuple[tuple[GridNote, ...], int, Moment]:
+        """A bar of silence; after it a form begins anew, unless the music has ended."""
+        now, tempo = self._now, self._usual_tempo(target)
+        kept = score if score.is_ending else None
+        ends = a_bar_later(now.ends)
+        return (), tempo, replace(now, number=now.number + 1, tempo=tempo, ends=ends, score=kept)
+
+    def _continue(self, target: Target, score: Score) -> tuple[tuple[GridNote, ...], int, Moment]:
+        """The last bar's notes once more, or the last chord, without the network."""
+        now, tempo = self._now, self._usual_tempo(target)
+        mode = mode_of(target, self._dither[2])
+        notes = now.recent[-1] if now.recent else ()
+        if score.place.cadence == FINAL:
+            notes = last_chord(mode, self._melody_pitch(), target.tempo_bpm or tempo_of(tempo))
+        if target.tonic >= 0:
+            notes = into_key(notes, mode)
+        shift = self._shift(target)
+        notes = tuple(n for n in notes if target.classes >> (n.pitch + shift) % 12 & 1)
+        score = score.and_then(Written(notes, UNKNOWN, N_DENSITIES))
+        ends = a_bar_later(now.ends)
+        return notes, tempo, replace(now, number=now.number + 1, tempo=tempo, ends=ends, score=score)
+
+    def _melody_pitch(self) -> int:
+        """The melody's last pitch in C; the middle of the treble where there is none."""
+        return self._now.melody - 1 + PITCH_LOW if self._now.melody else USUAL_MELODY
+
+    def _returning(self, score: Score, condition: Condition, tempo_bpm: float) -> Written | None:
+        """The bar that the next one shall bring back, as it shall be played; None where it is free."""
+        if score.place.cadence == FINAL:
+            notes = last_chord(condition.mode, self._melody_pitch(), tempo_bpm)
+            return Written(notes, tonic_chord(condition.mode), condition.density)
+        model = score.model
+        if model is None or not model.notes or condition.density > model.density + DENSER:
+            return None
+        if score.place.is_moved:
+            shift = int(self._rng(6, score.began).choice(SHIFTS_OF_SEQUENCES))
+            model = moved(model, shift, condition.mode)
+        return replace(model, notes=to_density(model, condition.density))
 
     def _new_window(self) -> Window:
         window = Window(np.zeros((self._network.context, N_FAMILIES), np.int16), self._network.new_cache())
@@ -272,7 +375,7 @@ class Generator:
             n_rows = self._read(row, window, n_rows, contexts)
         return window, n_rows, contexts
 
-    def _compose(self, target: Target, rung: int) -> tuple[tuple[GridNote, ...], int, Moment]:
+    def _compose(self, target: Target, rung: int, score: Score) -> tuple[tuple[GridNote, ...], int, Moment]:
         """Notes and tempo token of the next bar from the network, and the moment after it."""
         now, settings = self._now, self._settings
         max_rows = min(
@@ -282,11 +385,15 @@ class Generator:
         window, n_rows, contexts = self._room(max_rows + 1, n_kept)
         rng = np.random.default_rng([self._seed, 1, now.number])
         sampler = Sampler(self._network.tables, settings, rng)
+        place = score.place
         locked = target.tonic >= 0
         mode = mode_of(target, self._dither[2])
-        row = bar_row(self._condition(target, mode), UNKNOWN, UNKNOWN)
+        condition = self._condition(target, mode, score)
+        row = bar_row(condition, UNKNOWN, UNKNOWN)
         if target.tempo_bpm:
             row[TEMPO] = tempo_token(target.tempo_bpm)
+        elif now.tempo and (score.written or score.is_ending):
+            row[TEMPO] = now.tempo
         else:
             sampler.decide(contexts, row, TEMPO, near_tempi(now.tempo))
         chords = CHORDS_IN_KEY[mode == MAJOR] if locked else every_token(CHORD)
@@ -295,8 +402,12 @@ class Generator:
         chords = nearest_chords(fit, chords)
         believed = chord_tokens(target.chords, shift)
         chords = chords if believed is None else believed
-        brightness = LEADING_HARMONY * target.valence * CHORD_BRIGHTNESS if target.leads else None
-        sampler.decide(contexts, row, CHORD, chords, brightness)
+        returning = self._returning(score, condition, target.tempo_bpm or tempo_of(int(row[TEMPO])))
+        if returning is not None:
+            sampler = Recital(sampler.tables, settings, rng, deque(returning.notes), returning.chord)
+        wanted = HARMONY * target.valence * CHORD_BRIGHTNESS + cadence_bias(place.cadence, mode)
+        wanted[tonic_chord(mode)] += TONIC_HARMONY * target.valence
+        sampler.decide(contexts, row, CHORD, chords, wanted)
         n_rows = self._read(row, window, n_rows, contexts)
         head, tempo = row, int(row[TEMPO])
 
@@ -310,8 +421,11 @@ class Generator:
         notes: list[GridNote] = []
         pitches = deque(now.pitches, maxlen=N_INTERVALS)
         ends = np.array(now.ends)
-        position, pitch, n_together = 0, 0, 0
+        position, pitch, n_together, melody = 0, 0, 0, now.melody
         types = every_token(TYPE)
+        louder = self._louder(target)
+        expression = self._higher(target, shift)
+        expression += IN_KEY * target.valence * pitches_in_key(int(head[CHORD]), mode)
         while len(notes) < max_rows:
             full = n_together >= MAX_TOGETHER or pitch >= harmony.highest(max(position - 1, 0))
             positions = next_positions(position, full)
@@ -323,17 +437,19 @@ class Generator:
                 break
             sampler.decide(contexts, row, POSITION, positions)
             if row[POSITION] != position:
+                melody = melody_after(melody, pitch)
                 position, pitch, n_together = int(row[POSITION]), 0, 0
             tell_together(sampler.tables, contexts, n_together > 0)
             legal = harmony.legal(position - 1) & (pitch < PITCH_TOKENS)
             new = legal & ~self._network.known_runs.completed_by(pitches, PITCH_TOKENS)
             legal = new if new.any() else legal
             bias = np.where(ends > position - 1, -RESTRUCK, 0.0).astype(np.float32)
+            bias += stepwise(melody) + expression
             bias[self._repeated_pitch(notes, position - 1)] -= settings.repetition
             harmony.weigh(position - 1, bias)
             sampler.decide(contexts, row, PITCH, legal, bias)
-            for column in range(PITCH + 1, N_FAMILIES):
-                sampler.decide(contexts, row, column, every_token(column))
+            sampler.decide(contexts, row, DURATION, every_token(DURATION))
+            sampler.decide(contexts, row, VELOCITY, every_token(VELOCITY), louder)
             n_rows = self._read(row, window, n_rows, contexts)
             notes.append(note_of(row))
             pitch, n_together = int(row[PITCH]), n_together + 1
@@ -342,22 +458,49 @@ class Generator:
         bar_notes = tuple(notes)
         recent = (*now.recent[-2:], bar_notes) if bar_notes else now.recent
         after = a_bar_later(ends.tolist())
-        moment = Moment(now.number + 1, window, n_rows, contexts, tempo, recent, after, tuple(pitches))
+        score = score.and_then(Written(bar_notes, int(head[CHORD]), condition.density))
+        moment = Moment(
+            now.number + 1, window, n_rows, contexts, tempo, recent, after, tuple(pitches),
+            melody_after(melody, pitch), score,
+        )  # fmt: skip
         return bar_notes, tempo, moment
 
-    def _condition(self, target: Target, mode: int) -> Condition:
+    def _condition(self, target: Target, mode: int, score: Score) -> Condition:
         arousal = graded_level(target.arousal, self._dither[1])
-        bar = float(np.random.default_rng([self._seed, 4, self._now.number]).normal())
-        deviation = CLIP_DENSITY_SD * self._texture + BAR_DENSITY_SD * bar
+        bar = float(self._rng(4, self._now.number).normal())
+        phrase = float(self._rng(7, score.began, ord(score.place.phrase[0])).normal())
+        deviation = CLIP_DENSITY_SD * self._texture + PHRASE_DENSITY_SD * phrase + BAR_DENSITY_SD * bar
+        deviation -= CADENCE_DENSITY * (score.place.cadence in (HALF, FULL_CADENCE))
         if target.leads:
             deviation = LEADING_DENSITY_SD * bar
-        level = MEAN_DENSITY[arousal - 1] - OVERSHOOT + deviation
+        level = MEAN_DENSITY[arousal - 1] + deviation
         if target.tempo_bpm and not target.leads:
             # Levels count notes a bar. At another pace as many notes a second shall come, unless the pace was
             # chosen for its effect.
             level -= LEVELS_PER_OCTAVE * math.log2(target.tempo_bpm / USUAL_TEMPO_BPM)
         density = int(clamp(round(level + target.density * DENSITY_REACH), 1, N_DENSITIES))
         return Condition(graded_level(target.valence, self._dither[0]), arousal, density, mode)
+
+    def _louder(self, target: Target) -> Floats:
+        """Nats for each velocity token that bring the music back to the loudness of ``target``."""
+        heard = [note.velocity for bar in self._now.recent for note in bar]
+        if not heard:
+            return np.zeros(N_VELOCITIES, np.float32)
+        wanted = MEAN_VELOCITY + VELOCITY_SLOPE * target.arousal
+        wanted += 0.0 if target.leads else CLIP_VELOCITY_SD * self._loudness
+        missing = (wanted - sum(heard) / len(heard)) / VELOCITY_STEP
+        return (LOUDER * missing * np.arange(N_VELOCITIES)).astype(np.float32)
+
+    def _higher(self, target: Target, shift: int) -> Floats:
+        """Nats for each pitch token that bring the music back to the register of ``target``."""
+        heard = [note.pitch + shift for bar in self._now.recent for note in bar]
+        if not heard:
+            return np.zeros(N_PITCHES, np.float32)
+        wanted = MEAN_PITCH + PITCH_SLOPE * target.valence * target.arousal
+        wanted += 0.0 if target.leads else CLIP_PITCH_SD * self._height
+        missing = wanted - sum(heard) / len(heard)
+        nats: Floats = (HIGHER * missing * (PITCH_TOKENS - PITCH_TOKENS.mean()) / 12.0).astype(np.float32)
+        return nats
 
     def _repeated_pitch(self, notes: list[GridNote], position: int) -> int:
         """Pitch token that would go on repeating the last two bars, if they and this one are alike; or 0."""
@@ -407,6 +550,22 @@ class Generator:
 def a_bar_later(ends: Sequence[int]) -> tuple[int, ...]:
     """``Moment.ends`` counted from the next bar line."""
     return tuple(max(0, end - N_STEPS) for end in ends)
+
+
+def melody_after(melody: int, top: int) -> int:
+    """Pitch token of the melody after a chord whose highest is ``top`` (0: there was none)."""
+    return top if top and top > melody - BELOW_MELODY else melody
+
+
+def stepwise(melody: int) -> Floats:
+    """Nats for each pitch token after a melody note: [n_pitches]. Lines that move by step are sung."""
+    if not melody:
+        return np.zeros(N_PITCHES, np.float32)
+    distance = PITCH_TOKENS - melody
+    near = STEPWISE * ((distance != 0) & (abs(distance) <= STEP))
+    far = LEAP_COST * (distance >= LEAP)
+    nats: Floats = (near - far).astype(np.float32)
+    return nats
 
 
 def into_key(notes: tuple[GridNote, ...], mode: int) -> tuple[GridNote, ...]:

@@ -13,14 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kelly_edge.music.compound_word import (
-    AROUSAL,
     CHORD,
     CHORD_QUALITIES,
     COLUMN,
     DURATION,
     FAMILIES,
     MAJOR,
-    N_LEVELS,
     NO_CHORD,
     PITCH,
     PITCH_LOW,
@@ -44,8 +42,8 @@ PARENT_SLOTS: Final = tuple(
     (i, COLUMN[parent]) for i, family in enumerate(SAMPLED) for parent in family.parents
 )
 """(head, column of the parent) of every parent table."""
-GUIDED: Final = {COLUMN[f.name] for f in SAMPLED if {"valence", "arousal"} & set(f.parents)}
-"""Families whose heads know the emotion asked for."""
+GUIDED: Final = {COLUMN[f.name] for f in SAMPLED if "valence" in f.parents}
+"""Families whose heads know the valence asked for."""
 PIANO_LOW, PIANO_HIGH = 21, 108
 MAX_TOGETHER: Final = 6
 """Notes that may begin on one position."""
@@ -69,19 +67,6 @@ NUCLEUS: Final = {
 RESTRUCK: Final = 2.0
 """Nats taken from a pitch that still sounds. In the data a note ends before its pitch is struck again; a
 network that strikes it earlier cuts its own note short."""
-LOUDER = 0.005
-"""Nats for a velocity token louder, for each level of arousal above the middle."""
-AROUSAL_TILT: Final = np.array(
-    [
-        LOUDER
-        * ((level - (N_LEVELS + 1) / 2) if level != UNKNOWN else 0.0)
-        * np.arange(FAMILIES[VELOCITY].size)
-        for level in range(N_LEVELS + 1)
-    ],
-    np.float32,
-)
-"""Added to the logits of the velocity, by level of arousal [7, size]. A network that hears itself forgets
-how loud it was asked to be; this brings the mean velocity at each level back to EMOPIA's training clips'."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +79,9 @@ class SamplingSettings:
     """Nucleus: at most this share of the probability (families have their own limits besides)."""
     repetition: float = 2.0
     """Nats taken from a pitch that would make a bar repeat the two bars before it once more."""
-    guidance: float = 0.0
-    """How far logits are moved on from those of an unknown emotion: classifier-free guidance of the heads."""
+    guidance: float = 2.0
+    """How far logits are moved on from those of an unknown valence: classifier-free guidance of the heads
+    (Ho & Salimans 2021). Arousal is plain enough without."""
     max_rows_per_bar: int = 48
     """Notes a bar may have."""
     unevenness: float = 1.0
@@ -294,10 +280,8 @@ class Sampler:
         logits = head_logits(self.tables, contexts, column, row)
         if column in GUIDED and self.settings.guidance > 0.0:
             neutral = row.copy()
-            neutral[[VALENCE, AROUSAL]] = UNKNOWN
+            neutral[VALENCE] = UNKNOWN
             logits += self.settings.guidance * (logits - head_logits(self.tables, contexts, column, neutral))
-        if column == VELOCITY:
-            logits += AROUSAL_TILT[row[AROUSAL]]
         if bias is not None:
             logits += bias
         temperature = 1.0 if column == TYPE else self.settings.temperature

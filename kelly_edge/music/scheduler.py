@@ -18,6 +18,7 @@ from kelly_edge.music.envelope import TimedNote, bound_tempo
 from kelly_edge.music.generator import Bar, Target
 from kelly_edge.music.players_beat import PlayersBeat, beat_to_play_s, beats_to_play
 
+REST: Final = Rung.REST
 COMMIT_S: Final = 0.25
 """A beat is committed this long before it begins: covers a late wake-up of composer and midi."""
 SHORTEST_END_S: Final = 0.2
@@ -83,7 +84,7 @@ def differs(a: Target, b: Target) -> bool:
         abs(a.valence - b.valence) > REPLAN_DISTANCE
         or abs(a.arousal - b.arousal) > REPLAN_DISTANCE
         or abs(a.density - b.density) > REPLAN_DISTANCE
-        or (a.tonic, a.mode, a.leads) != (b.tonic, b.mode, b.leads)
+        or (a.tonic, a.mode, a.leads, a.ending) != (b.tonic, b.mode, b.leads, b.ending)
         or abs(a.tempo_bpm - b.tempo_bpm) > 0.08 * max(a.tempo_bpm, b.tempo_bpm)
     )
 
@@ -139,6 +140,11 @@ class Plan:
             tempo = bound_tempo(self._envelope, bar.tempo_bpm, tempo)
             end_s += bar.n_beats * 60.0 / tempo
         return end_s
+
+    @property
+    def committed_end_s(self) -> float:
+        """Up to when the music is committed; a target set now is heard from there on."""
+        return self._committed_end_s
 
     @property
     def tempo_bpm(self) -> float:

@@ -105,7 +105,7 @@ def accent_inputs(mel: Float32, state: EvidenceState, out: Float32) -> float:
     state.last[:] = mel
     state.mean[0] = keep * state.mean[0] + (1.0 - keep) * total
     state.mean[1] = keep * state.mean[1] + (1.0 - keep)
-    mean = state.mean[0] / state.mean[1]
+    mean = float(state.mean[0] / state.mean[1])
     for band in range(N_BANDS):
         rises[band] = math.log(1.0 + rises[band] / (mean + FAINT))
     for i in range(N_SEEN):

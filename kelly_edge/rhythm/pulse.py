@@ -169,7 +169,7 @@ def pulse_sum(tables: PulseTables, state: PulseState) -> float:
             x += value * tables.cosine[begin + place]
             y += value * tables.sine[begin + place]
         state.tempo[i], state.direction[i, 0], state.direction[i, 1] = mass, x, y
-        total += mass
+        total += float(mass)
     scale = np.float32(1.0 / total)
     for s in range(weight.shape[0]):
         weight[s] *= scale

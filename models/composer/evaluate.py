@@ -9,6 +9,9 @@ and the graph's top-1 agreement with the checkpoint it was exported from.
 files, their Fréchet distance, musical measures beside EMOPIA's, and the share of clips with a run of more
 than 16 notes copied from the training data (transposed copies count).
 
+``… --form DIR``: whether bars, motives and phrases come again as in people's clips (``form``), with the
+judge's agreement and distance, for generated files Q1_000.mid …; people's clips are measured beside them.
+
 ``… --steering``: a 5 × 5 grid of commanded valence and arousal; Spearman correlation of arousal with
 density and velocity, and of valence with the judge's.
 
@@ -45,6 +48,7 @@ from models.composer.data import (
     track_beats,
     training_runs,
 )
+from models.composer.form import evaluate_form, people
 from models.composer.generate import compose, open_network
 from models.composer.judge import FEATURES, quadrants_of, read_folder, train_judge
 from models.composer.network import Composer, row_losses, struck_together
@@ -57,6 +61,8 @@ N_RESAMPLES = 1_000
 INT8 = "shipped_int8"
 GRID = (-1.0, -0.5, 0.0, 0.5, 1.0)
 CLIPS_PER_POINT = 4
+N_PEOPLE = 281
+"""Clips of EMOPIA that form is measured on beside ours."""
 CLIP_S = 40.0
 
 
@@ -205,6 +211,20 @@ def judge_folder(folder: Path, work: Path) -> dict[str, Any]:
     }
 
 
+def form_folder(folder: Path) -> dict[str, Any]:
+    """Measures of form of generated clips, and of as many of people's as were published before."""
+    emopia = data_folder() / "emopia"
+    judge, human = train_judge(emopia)
+    paths = sorted(folder.glob("*.mid"))
+    if not paths:
+        raise DataError(f"--form {folder}: no .mid files; give a folder of generated clips")
+    return {
+        "ours": evaluate_form(paths, judge),
+        "people": evaluate_form(people(emopia, N_PEOPLE), judge),
+        "judge_on_emopia_val": {k: round(v, 3) for k, v in human.items()},
+    }
+
+
 def notes_of(network: OnnxComposer, target: Target, seed: int, seconds: float = CLIP_S) -> Notes:
     """A performance as notes in seconds, without a file."""
     rows, line_s = [], 0.0
@@ -268,6 +288,7 @@ def main() -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--midi-dir", type=path_argument, help="folder of held-out MIDI files")
     what.add_argument("--judge", type=path_argument, help="folder of generated files, Q1_000.mid …")
+    what.add_argument("--form", type=path_argument, help="folder of generated files, Q1_000.mid …")
     what.add_argument("--steering", action="store_true")
     what.add_argument("--continuous", action="store_true")
     what.add_argument("--speed", action="store_true")
@@ -287,6 +308,8 @@ def main() -> None:
         result = likelihood(pieces, arguments.work, arguments.model)
     elif arguments.judge:
         result = judge_folder(arguments.judge, arguments.work)
+    elif arguments.form:
+        result = form_folder(arguments.form)
     elif arguments.continuous:
         result = continuity(open_network(arguments.model))
     else:

@@ -1,7 +1,8 @@
 """Export a trained composer: the INT8 step graph that the box runs, or the full-sequence graph.
 
 ``python -m models.composer.export --work DIR [--checkpoint FILE.pt] [--draft FILE | --full FILE]`` takes
-DIR/student-best.pt unless told otherwise.
+DIR/student-best.pt unless told otherwise; ``--step FILE.onnx`` takes the weights of a step graph instead, so
+that no checkpoint is needed: ``--ship-full`` ships the full graph of the step graph that is shipped.
 
 - Step graph: one row in, the contexts of the next row and this row's keys and values out. Scores on the
   past and on the new key are computed apart ("split cache"), so no cache is copied; the matrices are INT8
@@ -10,6 +11,8 @@ DIR/student-best.pt unless told otherwise.
 - Full graph (for a plug-in): ``tokens`` int64 [batch, sequence, 11] → ``logits`` float32
   [batch, sequence, n]: the heads side by side, in the order of ``compound_word.SAMPLED``. Logits at a
   place are of that row's families given the rows before it and its own families decided before.
+
+  Matrices are kept in float16 and computed with in float32.
 
 Both are checked against torch before they are written.
 """
@@ -34,9 +37,9 @@ from kelly_edge.music.compound_word import FAMILIES, N_FAMILIES, SAMPLED, Rows
 from kelly_edge.music.known_runs import KnownRuns
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.composer.data import load_tokens, training_runs
-from models.composer.network import Composer
+from models.composer.network import Composer, NetworkConfig
 from models.composer.train import load_model
-from models.shipping import ship
+from models.shipping import SHIPPED, ship
 
 OPSET = 17
 FLOAT_TOLERANCE = 1e-3
@@ -45,7 +48,18 @@ GOLDEN_TOLERANCE = 0.25
 """On contexts of order 1: INT8 rounds otherwise on another CPU, and what it rounds feeds the next row."""
 KNOWN_BYTES = 1 << 21
 """Two a run; two of a thousand other runs are taken for known ones."""
+HALF_TOLERANCE = 0.05
+"""On logits of order 10: float16 keeps three digits of a weight."""
+HALF_FROM = 1_024
+"""Numbers from which a table is kept in float16."""
+NAME, FULL_NAME = "transformer_model", "transformer_model_full"
 DTYPES = {"tensor(int64)": "int64", "tensor(float)": "float32", "tensor(uint8)": "uint8"}
+
+
+ORIGIN = {
+    "licence": "non-commercial: trained on EMOPIA (CC BY-NC-SA 4.0) and POP909 (MIT)",
+    "data": ["POP909 (MIT)", "EMOPIA 2.1 (CC BY-NC-SA 4.0)"],
+}
 
 
 class StepGraph(nn.Module):
@@ -188,8 +202,72 @@ def sample_rows(n_rows: int, context: int) -> Rows:
     return rng.integers(0, sizes, (min(n_rows, context), len(sizes))).astype(np.int16)
 
 
+def composer_of(step_graph: Path) -> Composer:
+    """The network of a step graph, INT8 or float, in float32: exactly the weights that the graph holds.
+
+    Raises
+    ------
+    ArtefactError: the file is no step graph of this version's network.
+    """
+    import onnx
+
+    tables = OnnxComposer(step_graph).tables
+    proto = onnx.load(str(step_graph))
+    held = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
+    shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in proto.graph.input}
+    n_heads, context, head_size = shapes["keys_0"]
+    n_layers = sum(name.startswith("keys_") for name in shapes)
+    config = NetworkConfig(n_layers, n_heads * head_size, n_heads, context, tables.start.shape[1], 0.0)
+    model = Composer(config)
+    heads: dict[str, NDArray[np.float32]] = {"start": tables.start, "together": tables.together}
+    heads |= {f"parent.{i}": table for i, table in enumerate(tables.parents)}
+    heads |= {f"heads.{i}.weight": table.T for i, table in enumerate(tables.weights)}
+    heads |= {f"heads.{i}.bias": table for i, table in enumerate(tables.biases)}
+    weights = {}
+    for name, parameter in model.named_parameters():
+        found = heads.get(name)
+        if found is None:
+            found = _held(held, f"model.{name}")
+        if found is None or found.shape != tuple(parameter.shape):
+            raise ArtefactError(f"{step_graph}: holds no {name} of this network; give a step graph")
+        weights[name] = torch.from_numpy(np.array(found, np.float32, order="C"))
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def _held(held: dict[str, NDArray[Any]], name: str) -> NDArray[Any] | None:
+    """The weights ``name`` among a graph's tables, as torch has them; None where there are none."""
+    for key, is_transposed in ((name, False), (f"{name}_Transposed", True)):
+        found = held.get(key)
+        if f"{key}_quantized" in held:
+            numbers, zero = held[f"{key}_quantized"], held[f"{key}_zero_point"]
+            scale = held[f"{key}_scale"]
+            found = ((numbers.astype(np.int32) - zero.astype(np.int32)) * scale).astype(np.float32)
+        if found is not None:
+            return found.T if is_transposed else found
+    return None
+
+
+def _to_half(path: Path) -> None:
+    """Keep the large tables of the graph at ``path`` in float16, cast where they are used."""
+    import onnx
+
+    proto = onnx.load(str(path))
+    casts = []
+    for tensor in proto.graph.initializer:
+        table = onnx.numpy_helper.to_array(tensor)
+        if table.dtype == np.float32 and table.size >= HALF_FROM:
+            name = tensor.name
+            tensor.CopyFrom(onnx.numpy_helper.from_array(table.astype(np.float16), f"{name}_half"))
+            casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    path.write_bytes(proto.SerializeToString())
+
+
 def export_full(model: Composer, path: Path) -> None:
-    """Write the full-sequence graph, float32, dynamic batch and sequence."""
+    """Write the full-sequence graph, dynamic batch and sequence; checked against torch."""
     import onnxruntime
 
     tokens = torch.from_numpy(sample_rows(16, model.config.context).astype(np.int64))[None]
@@ -198,13 +276,14 @@ def export_full(model: Composer, path: Path) -> None:
         FullGraph(model), (tokens,), path, (["tokens"], ["logits"]),
         dynamic_axes={"tokens": axes, "logits": axes},
     )  # fmt: skip
+    _to_half(path)
     longer = torch.cat([tokens, tokens], 1).repeat(2, 1, 1)
     with torch.no_grad():
         expected = torch.cat(model.logits(model(longer), longer), -1).numpy()
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     error = float(np.abs(session.run(["logits"], {"tokens": longer.numpy()})[0] - expected).max())
-    if error > FLOAT_TOLERANCE:
-        raise ArtefactError(f"{path.name}: full graph is {error:.2g} off torch (allowed {FLOAT_TOLERANCE})")
+    if error > HALF_TOLERANCE:
+        raise ArtefactError(f"{path.name}: full graph is {error:.2g} off torch (allowed {HALF_TOLERANCE})")
 
 
 def read_known(work: Path) -> KnownRuns:
@@ -230,7 +309,7 @@ def ship_student(checkpoint: Path, work: Path, metrics: dict[str, object]) -> Pa
     }
     pairs = [(kind, layer) for layer in layers for kind in ("keys", "values")]
     entry = {
-        "name": "transformer_model",
+        "name": NAME,
         "kind": "composer",
         "n_parameters": sum(p.numel() for p in model.parameters()),
         "precision": "int8",
@@ -240,15 +319,41 @@ def ship_student(checkpoint: Path, work: Path, metrics: dict[str, object]) -> Pa
         "state": [{"input": f"{kind}_{layer}", "output": f"new_{kind}"} for kind, layer in pairs],
         "golden_tolerance": {RUNTIME: GOLDEN_TOLERANCE},
         "metrics": metrics,
-        "licence": "non-commercial: trained on EMOPIA (CC BY-NC-SA 4.0) and POP909 (MIT)",
-        "data": ["POP909 (MIT)", "EMOPIA 2.1 (CC BY-NC-SA 4.0)"],
-        "card": "transformer_model.md",
+        **ORIGIN,
+        "card": f"{NAME}.md",
     }
     golden: dict[str, NDArray[np.generic]] = {
         "input/row": rows.astype(np.int64),
         f"output/{RUNTIME}/contexts": contexts,
     }
     return ship(entry, path, golden)
+
+
+def ship_full(folder: Path = SHIPPED) -> Path:
+    """Put the full graph of the step graph in ``folder`` beside it, with golden vectors and its entry."""
+    import onnxruntime
+
+    model = composer_of(folder / f"{NAME}.onnx")
+    with np.load(folder / f"{NAME}.golden.npz") as golden:
+        tokens = golden["input/row"][None]
+    path = folder / f"{FULL_NAME}.onnx"
+    export_full(model, path)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    logits = session.run(["logits"], {"tokens": tokens})[0]
+    entry = {
+        "name": FULL_NAME,
+        "kind": "composer_full",
+        "n_parameters": sum(p.numel() for p in model.parameters()),
+        "precision": "float16",
+        "runtimes": [RUNTIME],
+        "inputs": [{"name": "tokens", "shape": ["batch", "sequence", N_FAMILIES], "dtype": "int64"}],
+        "outputs": [{"name": "logits", "shape": ["batch", "sequence", logits.shape[-1]], "dtype": "float32"}],
+        "golden_tolerance": {RUNTIME: FLOAT_TOLERANCE},
+        "metrics": {},
+        **ORIGIN,
+        "card": f"{FULL_NAME}.md",
+    }
+    return ship(entry, path, {"input/tokens": tokens, f"output/{RUNTIME}/logits": logits}, folder)
 
 
 @command("models.composer.export", KellyError)
@@ -262,6 +367,8 @@ def main() -> None:
     what.add_argument("--draft", type=path_argument, help="write the INT8 step graph here, ship nothing")
     what.add_argument("--float", type=path_argument, help="write the float step graph here, ship nothing")
     what.add_argument("--full", type=path_argument, help="write the full-sequence graph here, ship nothing")
+    what.add_argument("--ship-full", action="store_true", help="ship the full graph of the shipped model")
+    parser.add_argument("--step", type=path_argument, help="with --full: a step graph for a checkpoint")
     parser.add_argument(
         "--work", type=path_argument, default=Path("out/composer"), help="folder with tokens.npz"
     )
@@ -273,8 +380,11 @@ def main() -> None:
     outputs = [p for p in (arguments.draft, arguments.float, arguments.full) if p]
     metrics_file = [arguments.metrics] if arguments.metrics else []
     refuse_to_overwrite(outputs, [checkpoint, arguments.work / "tokens.npz", *metrics_file])
-    if arguments.full:
-        export_full(load_model(checkpoint), arguments.full)
+    if arguments.ship_full:
+        print(ship_full())
+    elif arguments.full:
+        model = composer_of(arguments.step) if arguments.step else load_model(checkpoint)
+        export_full(model, arguments.full)
     elif arguments.draft or arguments.float:
         target = arguments.draft or arguments.float
         known = read_known(arguments.work)

@@ -7,6 +7,7 @@
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ NEAR, FAR = 0.2, 1.0
 """Distance of a quadrant's targets from the axes: drawn evenly, so that every level of a sign occurs."""
 TICKS_PER_BEAT = 480
 MAX_BARS = 2_000
+ENDING_BARS = 2
 LIMITS = {
     "valence": (-1.0, 1.0),
     "arousal": (-1.0, 1.0),
@@ -45,18 +47,21 @@ def draw_target(quadrant: str | None, seed: int) -> Target | None:
     return Target(valence * float(distance[0]), arousal * float(distance[1]))
 
 
-def compose(generator: Generator, target: Target, seconds: float) -> list[Bar]:
-    """Bars for ``target`` until they last ``seconds``."""
+def compose(generator: Generator, target: Target, seconds: float, ends: bool = False) -> list[Bar]:
+    """Bars for ``target`` until they last ``seconds``; where it ``ends`` the last two are its ending."""
     bars: list[Bar] = []
-    length_s = 0.0
+    length_s = last_s = 0.0
     while length_s < seconds and len(bars) < MAX_BARS:
-        bars.append(generator.compose_bar(target))
-        length_s += bars[-1].n_beats * 60.0 / bars[-1].tempo_bpm
+        ending = ENDING_BARS * (ends and length_s + (ENDING_BARS + 0.5) * last_s >= seconds)
+        bars.append(generator.compose_bar(replace(target, ending=ending)))
+        last_s = bars[-1].n_beats * 60.0 / bars[-1].tempo_bpm
+        length_s += last_s
     return bars
 
 
-def write_midi(bars: list[Bar], path: Path, seconds: float) -> None:
-    """A type 0 file with the bars' tempi; notes that would begin after ``seconds`` are left out.
+def write_midi(bars: list[Bar], path: Path, seconds: float, target: Target | None = None) -> None:
+    """A type 0 file with the bars' tempi and, as text, the emotion asked for; notes that would begin after
+    ``seconds`` are left out.
 
     Raises
     ------
@@ -65,6 +70,9 @@ def write_midi(bars: list[Bar], path: Path, seconds: float) -> None:
     import mido
 
     events: list[tuple[int, int, mido.Message | mido.MetaMessage]] = []
+    if target is not None:
+        asked = f"valence {target.valence:.4f} arousal {target.arousal:.4f}"
+        events.append((0, 0, mido.MetaMessage("text", text=asked)))
     line_beats, line_s = 0.0, 0.0
     for bar in bars:
         at = round(line_beats * TICKS_PER_BEAT)
@@ -143,8 +151,9 @@ def main() -> None:
         target = draw_target(arguments.quadrant, arguments.seed + i)
         if target is None:
             target = Target(arguments.valence, arguments.arousal)
-        bars = compose(Generator(network, settings, arguments.seed + i), target, arguments.seconds)
-        write_midi(bars, arguments.out / f"{prefix}_{i:03d}.mid", arguments.seconds)
+        generator = Generator(network, settings, arguments.seed + i)
+        bars = compose(generator, target, arguments.seconds, ends=True)
+        write_midi(bars, arguments.out / f"{prefix}_{i:03d}.mid", arguments.seconds, target)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ def ears_of(sound: NDArray[np.float32]) -> Party:
 
 def box_of(sound: NDArray[np.float32], models: Models, settings: Settings) -> Party:
     """What the box plays to a sound, through every stage on the virtual clock."""
-    offline, records = Offline(settings, models, sound), []
+    offline = Offline(settings, models, sound)
+    records: list[NDArray[Any]] = []
     heard = np.zeros((), HEARD_DTYPE)
 
     def keep(_: int) -> None:

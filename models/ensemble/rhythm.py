@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ensemble.measures import EXCERPT_S, SETTLED_S, Party, settled
-from models.ensemble.songs import Song
+from models.ensemble.measures import SETTLED_S, Party, settled
+from models.ensemble.songs import EXCERPT_S, Song
 
 Floats = NDArray[np.float64]
 TOLERANCE_S: Final = 0.07

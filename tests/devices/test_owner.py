@@ -75,6 +75,16 @@ def test_what_learn_as_root_writes_is_the_services(state: Path) -> None:
 
 
 @needs_root
+def test_settings_that_root_alone_may_read_are_read_before(state: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(f"runtime:\n  state_dir: {state}\n")
+    config.chmod(0o600)
+    command = [sys.executable, "-m", "firmware_py", "learn", "--config", str(config), "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["{}"], "")
+
+
+@needs_root
 def test_root_is_refused_in_another_users_folder(state: Path) -> None:
     with pytest.raises(PermissionError, match="another user's folder"):
         replace_file(state / "controls.json", b"{}")

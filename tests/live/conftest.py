@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rig import Box, DummyServer, absent
+from rig import Box
+
+from firmware_py.rehearsal.server import DummyServer, absent
 
 
 @pytest.fixture

@@ -22,17 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rig import (
-    Box,
-    DummyServer,
-    JackReceiver,
-    Receiver,
-    Tape,
-    children,
-    clock_start_s,
-    round_trips,
-    wait_until,
-)
+from rig import Box, JackReceiver, Receiver, children, clock_start_s, round_trips, wait_until
 
 from firmware_py.board.channels import Ring
 from firmware_py.board.map import ALIVE_DTYPE
@@ -40,6 +30,7 @@ from firmware_py.board.pipes import CellView
 from firmware_py.board.telemetry import TIMES_DTYPE, as_dict, new_counters, summary_ms
 from firmware_py.commands.demo import demo_recording
 from firmware_py.devices.files.audio_file import read_audio
+from firmware_py.rehearsal.server import DummyServer, Tape
 from firmware_py.wiring.loop import Stage
 from firmware_py.wiring.offline import Offline, open_models
 from kelly_edge.config import Settings

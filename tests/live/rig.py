@@ -9,7 +9,6 @@ import json
 import os
 import re
 import select
-import shutil
 import struct
 import subprocess
 import sys
@@ -22,125 +21,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.wiring.realtime import may_rise
-
 ROOT = Path(__file__).resolve().parents[2]
 STANDINS = Path(__file__).with_name("standins.py")
 PORTAUDIO_CLIENT = Path(__file__).with_name("portaudio_client.py")
-PERIOD = 128
 SILENT_WITHIN_S = 0.25
 BACK_WITHIN_S = 3.0
 PATIENCE_S = 60.0
 """Where time is not what is tested: other work may hold the machine."""
 PROCESSES = ("guardian", "control", "midi", "audio", "dsp", "composer")
-ASOUND = """
-</usr/share/alsa/alsa.conf>
-pcm.kelly_jack {{
-  type jack
-  name "kelly_edge"
-  playback_ports {{ 0 {playback} }}
-  capture_ports {{ 0 {capture} }}
-}}
-pcm.kelly {{ type plug slave.pcm "kelly_jack" }}
-pcm.tape_jack {{
-  type jack
-  name "tape"
-  playback_ports {{ 0 system:playback_2 }}
-  capture_ports {{ 0 system:capture_2 1 system:capture_2 }}
-}}
-pcm.tape {{ type plug slave.pcm "tape_jack" }}
-"""
-
-
-class DummyServer:
-    """``jackd`` on a timer; ``env`` leads ALSA and JACK clients to it, to the card ``kelly``.
-
-    The card ``tape`` is for a test's own player and recorder; its ports are connected by hand.
-    """
-
-    def __init__(self, folder: Path, period: int = PERIOD, rate_hz: int = 48_000) -> None:
-        self.name = f"kelly_test_{os.getpid()}"
-        self.asound = folder / "asound.conf"
-        self.asound.write_text(ASOUND.format(playback="system:playback_1", capture="system:capture_1"))
-        self.log = folder / "jackd.log"
-        self.period = period
-        self.rate_hz = rate_hz
-        self.env = {
-            "JACK_DEFAULT_SERVER": self.name,
-            "JACK_NO_START_SERVER": "1",
-            "JACK_NO_AUDIO_RESERVATION": "1",
-            "ALSA_CONFIG_PATH": str(self.asound),
-        }
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        """Of ``jackd``."""
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        """Until its ports are there."""
-        priority = ["-R", "-P", "85"] if may_rise() else ["-r"]
-        dummy = ["-d", "dummy", "-r", str(self.rate_hz), "-p", str(self.period), "-C", "2", "-P", "2"]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                ["jackd", "-n", self.name, *priority, "-t", "100", "-p", "128", *dummy],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self.env},
-            )
-        end = time.monotonic() + PATIENCE_S
-        while "system:playback_1" not in self.ports():
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.05)
-
-    def ports(self) -> str:
-        """Every port, each followed by what it is connected to."""
-        return self.run("jack_lsp", "-c").stdout
-
-    def connect(self, source: str, sink: str) -> None:
-        """Connect two ports by name."""
-        done = self.run("jack_connect", source, sink)
-        assert done.returncode == 0, f"{source} to {sink}: {done.stderr}; ports:\n{self.ports()}"
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """A JACK tool."""
-        return subprocess.run(
-            command,
-            env={**os.environ, **self.env},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-
-    def kill(self) -> None:
-        """As a crash ends it."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-            # A killed server leaves its name taken.
-            for path in Path("/dev/shm").glob(f"*{self.name}*"):
-                path.unlink() if path.is_file() or path.is_fifo() or path.is_socket() else shutil.rmtree(path)
-
-    def stop(self) -> None:
-        """In peace."""
-        if self._process is not None:
-            self._process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(10)
-            self.kill()
-
-
-def absent() -> str:
-    """What is missing for a dummy server, or nothing."""
-    if shutil.which("jackd") is None:
-        return "no jackd here (apt-get install jackd2 libasound2-plugins)"
-    if not list(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_jack.so")):
-        return "no ALSA plugin for JACK here (apt-get install libasound2-plugins)"
-    return ""
 
 
 class Receiver:
@@ -382,61 +270,6 @@ def clock_start_s(run_dir: Path) -> float:
     """CLOCK_MONOTONIC at the beginning of the box's stream."""
     (start_s,) = struct.unpack("<d", (run_dir / "clock").read_bytes())
     return float(start_s)
-
-
-class Tape:
-    """``tape.py``, connected to the box: plays ``samples``, records itself and the box.
-
-    Without a box yet (``connected`` False) it plays to nobody until ``connect``, and records nothing.
-    """
-
-    def __init__(
-        self, server: DummyServer, folder: Path, samples: NDArray[np.float32], connected: bool = True
-    ) -> None:
-        self._recorded = folder / "recorded.npy"
-        np.save(folder / "played.npy", samples)
-        command = [sys.executable, str(Path(__file__).with_name("tape.py"))]
-        self._popen = subprocess.Popen(
-            [*command, str(folder / "played.npy"), str(self._recorded), str(server.rate_hz)],
-            env={**os.environ, **server.env, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert self._popen.stdout is not None
-        assert self._popen.stdout.readline() == "ready\n"
-        self._server = server
-        if connected:
-            server.connect("tape:out_000", "tape-01:in_000")
-            server.connect("kelly_edge-01:out_000", "tape-01:in_001")
-            self.connect()
-
-    def connect(self) -> None:
-        """To the box's capture; again after the box opened its card again."""
-        self._server.connect("tape:out_000", "kelly_edge:in_000")
-
-    def play(self) -> float:
-        """Begin; CLOCK_MONOTONIC of about now."""
-        assert self._popen.stdin is not None
-        self._popen.stdin.write("play\n")
-        self._popen.stdin.flush()
-        return time.monotonic()
-
-    def recorded(self) -> NDArray[np.float32]:
-        """Float32 [n, 2], when it is all played. A sample lost is lost to both channels."""
-        assert self._popen.stdout is not None
-        self._popen.stdout.readline()
-        self._popen.wait(10)
-        return np.asarray(np.load(self._recorded), np.float32)
-
-    def close(self) -> None:
-        """Stop, wherever it is."""
-        self._popen.kill()
-        self._popen.wait()
-        for stream in (self._popen.stdin, self._popen.stdout):
-            if stream is not None:
-                stream.close()
 
 
 def round_trips(recorded: NDArray[np.float32], every_samples: int) -> list[int | None]:

@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from rig import Box, DummyServer, Tape, children, n_descriptors, rss_mb, wait_until
+from rig import Box, children, n_descriptors, rss_mb, wait_until
 
 from firmware_py.board.telemetry import as_dict, new_counters
 from firmware_py.commands.demo import demo_recording
 from firmware_py.devices.files.audio_file import read_audio
+from firmware_py.rehearsal.server import DummyServer, Tape
 from kelly_edge.contract import SAMPLE_RATE_HZ
 
 LOOK_EVERY_S = 5.0

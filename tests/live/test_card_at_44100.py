@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rig import DummyServer, Tape, absent
+
+from firmware_py.rehearsal.server import DummyServer, Tape, absent
 
 pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
 

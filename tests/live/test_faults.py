@@ -24,9 +24,7 @@ from rig import (  # noqa: E402
     PROCESSES,
     SILENT_WITHIN_S,
     Box,
-    DummyServer,
     JackReceiver,
-    Tape,
     assert_nothing_is_left,
     children,
     round_trips,
@@ -36,6 +34,7 @@ from rig import (  # noqa: E402
 
 from firmware_py.board.pipes import CellView  # noqa: E402
 from firmware_py.board.telemetry import as_dict, new_counters  # noqa: E402
+from firmware_py.rehearsal.server import DummyServer, Tape  # noqa: E402
 from kelly_edge.config import Settings  # noqa: E402
 from kelly_edge.latency import algorithmic_latency, card_latency, total_samples  # noqa: E402
 

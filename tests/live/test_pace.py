@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rig import Box, DummyServer, absent, wait_until
+from rig import Box, wait_until
 from rig import portaudio_client as client
+
+from firmware_py.rehearsal.server import DummyServer, absent
 
 pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
 

@@ -22,13 +22,14 @@ import pytest
 pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
 rtmidi = pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
 
-from rig import BACK_WITHIN_S, PATIENCE_S, PROCESSES, ROOT, Box, DummyServer, Tape, wait_until  # noqa: E402
+from rig import BACK_WITHIN_S, PATIENCE_S, PROCESSES, ROOT, Box, wait_until  # noqa: E402
 
 from firmware_py.board.map import CELLS  # noqa: E402
 from firmware_py.board.pipes import CellView  # noqa: E402
 from firmware_py.commands.requests import say  # noqa: E402
 from firmware_py.devices.files.learned_controls import store_controls  # noqa: E402
 from firmware_py.ports.learned import Learned  # noqa: E402
+from firmware_py.rehearsal.server import DummyServer, Tape  # noqa: E402
 
 SILENT_WITHIN_S = 0.25
 QUIET_S = 2.5

@@ -55,9 +55,9 @@ def test_a_card_that_is_not_there_is_one_line_however_often_it_is_looked_for(kin
 
 @pytest.mark.parametrize("name", ["MidiPorts", "MidiInputs"])
 def test_a_jack_server_that_is_not_there_is_one_line(name: str) -> None:
-    module = "midi_ports" if name == "MidiPorts" else "midi_in"
+    module = "outputs" if name == "MidiPorts" else "inputs"
     code = (
-        f"from firmware_py.devices.{module} import {name}\n"
+        f"from firmware_py.devices.midi.{module} import {name}\n"
         "from firmware_py.devices.session.log import warn\n"
         f"ports = {name}(('jack:nobody',), warn)\n"
         "for _ in range(3): ports.scan()\n"

@@ -24,8 +24,11 @@ def test_a_file_of_the_folder_that_is_read_is_refused(name: str, linked: bool, t
 
 
 def test_other_models_of_the_folder_may_be_read(tmp_path: Path) -> None:
-    (tmp_path / "ddsp_cello.tflite").write_bytes(TEXT)
-    refuse_to_ship_onto([tmp_path / "ddsp_cello.tflite"], ["ddsp_flute"], tmp_path)
+    source = tmp_path / "ddsp_cello.tflite"
+    source.write_bytes(TEXT)
+    refuse_to_ship_onto([source], ["ddsp_flute"], tmp_path)
+    with pytest.raises(OutputError):
+        refuse_to_ship_onto([source], ["ddsp_cello"], tmp_path)
 
 
 @pytest.mark.parametrize("of", ["emotion", "timbre"])

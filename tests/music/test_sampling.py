@@ -7,16 +7,13 @@ from hypothesis import strategies as st
 
 from kelly_edge.music import compound_word as cw
 from kelly_edge.music.sampling import (
-    AROUSAL_TILT,
     CHORDS_IN_KEY,
     HEAD,
-    PARENT_SLOTS,
     HeadTables,
     Sampler,
     SamplingSettings,
     chord_classes,
     draw,
-    every_token,
     head_logits,
     next_positions,
     pitches_in_key,
@@ -71,27 +68,6 @@ def test_the_nucleus_cuts_where_its_share_is_reached() -> None:
     drawn = [draw(np.log(probabilities).astype(np.float32), legal, 1.0, 0.75, rng) for _ in range(4000)]
     counts = np.bincount(drawn, minlength=4) / 4000
     np.testing.assert_allclose(counts, [0.625, 0.375, 0.0, 0.0], atol=0.03)
-
-
-def test_more_arousal_asked_for_makes_louder_notes_likelier(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kelly_edge.music.sampling.AROUSAL_TILT", 20.0 * AROUSAL_TILT)  # far above chance
-    tables = small_tables()
-    for slot, (head, _) in enumerate(PARENT_SLOTS):
-        if head == HEAD[cw.VELOCITY]:
-            tables.parents[slot][:] = 0.0  # the network itself does not know the arousal
-
-    def mean(level: int) -> float:
-        sampler = Sampler(tables, SamplingSettings(), np.random.default_rng(0))
-        row = np.zeros(cw.N_FAMILIES, np.int16)
-        row[cw.AROUSAL] = level
-        drawn = []
-        for _ in range(400):
-            sampler.decide(np.zeros_like(tables.start), row, cw.VELOCITY, every_token(cw.VELOCITY))
-            drawn.append(int(row[cw.VELOCITY]))
-        return float(np.mean(drawn))
-
-    assert mean(1) < mean(3) < mean(6)
-    assert mean(1) < mean(0) < mean(6)
 
 
 def test_draws_follow_the_softmax_at_temperature_one() -> None:

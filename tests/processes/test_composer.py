@@ -181,3 +181,22 @@ def test_another_dsp_counts_from_the_beginning_and_the_music_goes_on(rig: Rig) -
     rig.run(8.0)
     assert rig.midi.counters["n_note_ons"] > before + 5
     assert rig.stage.counters["n_late_bars"] == 0
+
+
+@pytest.mark.parametrize("ends_s", [20.0, 27.3])
+def test_music_that_must_end_ends_in_time_with_a_long_chord(rig: Rig, ends_s: float) -> None:
+    rig.stage.ends_s = ends_s
+    rig.run(ends_s + 6.0)
+    notes = rig.out.notes(0.0)
+    onsets = np.array(sorted(note["onset_s"] for note in notes))
+    last = [note for note in notes if note["onset_s"] > onsets[-1] - 0.1]
+    assert ends_s - 12.0 < onsets[-1] < ends_s
+    assert len(last) >= 3
+    assert min(note["duration_s"] for note in last) > 1.0
+    assert len({note["pitch"] % 12 for note in last}) <= 3
+
+
+def test_what_has_hardly_begun_is_not_ended(rig: Rig) -> None:
+    rig.stage.ends_s = 4.0
+    rig.run(4.0)
+    assert rig.midi.counters["n_note_ons"] > 0

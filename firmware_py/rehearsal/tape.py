@@ -1,4 +1,4 @@
-"""A tape machine on the dummy server, in a process of its own: ``tape.py IN.npy OUT.npy [RATE]``.
+"""A tape machine on the dummy server, in a process of its own: ``IN.npy OUT.npy [RATE]``.
 
 Plays float32 [n] at the server's rate (48 kHz) and records float32 [n, 2] beside it: what it plays itself,
 and what the box answers. Both come through the same connection, so that their distance is the box's latency
@@ -10,32 +10,34 @@ import os
 import select
 import sys
 
-import alsaaudio
 import numpy as np
 
 from firmware_py.wiring.realtime import may_rise
 
 PERIOD = 128
 N_PERIODS = 16
-TAPE = {
-    "device": "tape",
-    "rate": int(sys.argv[3]) if len(sys.argv) > 3 else 48_000,
-    "format": alsaaudio.PCM_FORMAT_FLOAT_LE,
-    "periodsize": PERIOD,
-    "periods": N_PERIODS,
-}
 
 
-def main(played: str, recorded: str) -> None:
-    """Play all of ``played``; write what was recorded meanwhile."""
+def main(played: str, recorded: str, rate_hz: int = 48_000) -> None:
+    """Play all of ``played``; write the sound recorded meanwhile."""
+    # Here: the tests and the command that start this process need no ALSA themselves.
+    import alsaaudio
+
+    shape = {
+        "device": "tape",
+        "rate": rate_hz,
+        "format": alsaaudio.PCM_FORMAT_FLOAT_LE,
+        "periodsize": PERIOD,
+        "periods": N_PERIODS,
+    }
     samples = np.load(played)
     blocks = np.zeros((-(-len(samples) // PERIOD), PERIOD), np.float32)
     blocks.reshape(-1)[: len(samples)] = samples
     kept = np.zeros((len(blocks), PERIOD, 2), np.float32)
     if may_rise():
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(82))
-    player = alsaaudio.PCM(alsaaudio.PCM_PLAYBACK, channels=1, **TAPE)
-    recorder = alsaaudio.PCM(alsaaudio.PCM_CAPTURE, channels=2, **TAPE)
+    player = alsaaudio.PCM(alsaaudio.PCM_PLAYBACK, channels=1, **shape)
+    recorder = alsaaudio.PCM(alsaaudio.PCM_CAPTURE, channels=2, **shape)
     silence = bytes(4 * PERIOD)
     for _ in range(N_PERIODS):
         player.write(silence)
@@ -59,4 +61,4 @@ def main(played: str, recorded: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 48_000)

@@ -1,0 +1,70 @@
+"""``kelly-edge rehearse``: the live box plays to a recording, and what came out is left."""
+
+import json
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+import soundfile
+
+from firmware_py.__main__ import main
+from firmware_py.commands import rehearse
+from firmware_py.commands.demo import demo_recording
+from firmware_py.rehearsal.server import DummyServer, absent
+from kelly_edge.contract import SAMPLE_RATE_HZ
+from kelly_edge.errors import DeviceError
+
+pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
+pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
+SECONDS = 8
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    samples, rate = soundfile.read(demo_recording(), dtype="float32")
+    soundfile.write(tmp_path / "clip.wav", samples[50 * rate : (50 + SECONDS) * rate], rate)
+    return tmp_path / "clip.wav"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(absent()), reason=absent() or "-")
+def test_a_rehearsal_leaves_midi_voice_and_session(
+    clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["rehearse", str(clip), "--out", str(out), "--json"]) == 0
+    summary = json.loads(capfd.readouterr().out)
+    assert sorted(p.name for p in out.iterdir()) == sorted(rehearse.FILES)
+    entries = [json.loads(line) for line in (out / "session.jsonl").read_text().splitlines()]
+    assert entries[0]["kind"] == "session" and any(e["kind"] == "emotion" for e in entries)
+    # How many notes came in time is the machine's to say; what was sent is what is written.
+    sent = sum(e["kind"] == "note" for e in entries)
+    written = [m for m in mido.MidiFile(out / "performance.mid") if m.type == "note_on" and m.velocity]
+    assert summary["n_notes"] == sent == len(written)
+    voice, rate = soundfile.read(out / "voice.wav", dtype="float32")
+    assert rate == SAMPLE_RATE_HZ and len(voice) / rate == pytest.approx(SECONDS + rehearse.TAIL_S, abs=0.1)
+    assert np.max(np.abs(voice)) > 1e-4
+
+
+def test_without_a_sound_server_one_line_says_what_to_install(
+    clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["rehearse", str(clip), "--out", str(tmp_path / "out")]) == 2
+    said = capfd.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and "apt-get install jackd2" in said[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_server_that_ends_at_once_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, does in (("jackd", "echo no driver; exit 1"), ("jack_lsp", "exit 1")):
+        (programs / name).write_text(f"#!/bin/sh\n{does}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    server = DummyServer(tmp_path)
+    with pytest.raises(DeviceError, match="jackd did not start: no driver"):
+        server.start()
+    server.stop()
