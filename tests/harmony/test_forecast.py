@@ -7,6 +7,7 @@ from kelly_edge.contract import GROUP_S, N_CHORDS
 from kelly_edge.harmony.chords import MAJOR, MINOR, N_STATES, Floats, chord_of
 from kelly_edge.harmony.forecast import HEARING_DELAY_S, N_BEATS_AHEAD, ChordForecast
 from kelly_edge.harmony.hearing import TRANSITIONS
+from kelly_edge.harmony.memory import ChordMemory
 
 LOOP = tuple(chord_of(*c) for c in ((0, MAJOR), (8, MAJOR), (3, MINOR), (10, MINOR)))
 """No progression that one expects."""
@@ -82,13 +83,11 @@ def test_a_jump_of_the_beat_keeps_its_place() -> None:
 
 def test_what_was_thought_impossible_is_believed_when_it_is_heard() -> None:
     """Certainties that contradict each other do not wear the belief away."""
-    forecast = ChordForecast()
-    for group in range(600):
-        certain = np.zeros(N_STATES, np.float32)
-        certain[group // 100 * 5 % N_CHORDS] = 1.0
-        time_s = (group + 1) * GROUP_S
-        forecast.hear(time_s, certain, 0)
-        belief = forecast.at([time_s])[0]
-        assert belief.sum() == pytest.approx(1.0, abs=1e-3)
-        if group % 100 > 20:
-            assert np.argmax(belief) == group // 100 * 5 % N_CHORDS
+    memory = ChordMemory()
+    first, second = (np.eye(N_STATES, dtype=np.float32)[chord] for chord in (0, 7))
+    for _ in range(3):
+        memory.hear(first)
+        memory.end_beat(TRANSITIONS[0], 0.0, 0.0)
+    memory.hear(second)
+    assert memory.now.sum() == pytest.approx(1.0, abs=1e-4)
+    assert np.argmax(memory.now) == 7
