@@ -2,12 +2,15 @@
 
 from typing import Any, Final
 
+import numpy as np
+
 from kelly_edge.contract import N_CHORDS, N_PITCH_CLASSES
 from kelly_edge.harmony.chords import Floats
 from kelly_edge.harmony.forecast import ChordForecast
 from kelly_edge.harmony.hearing import collection_of
 from kelly_edge.music.compound_word import N_BEATS
 from kelly_edge.music.envelope import TimedNote
+from kelly_edge.music.fitting import BELONGS, EVERY_CLASS
 from kelly_edge.music.harmony import KNOWN, SHARED, BeatHarmony, beat_harmony, fit_of, refit
 
 TOGETHER_S: Final = 0.03
@@ -27,17 +30,22 @@ class Accompanying:
 
     def __init__(self) -> None:
         self._forecast = ChordForecast()
+        self._sounded = 0
         self._struck: list[TimedNote] = []
         self._before: list[TimedNote] = []
 
     def forget(self) -> None:
         """Nothing heard before."""
         self._forecast.forget()
+        self._sounded = 0
 
     def hear(self, heard: Any, time_s: float) -> None:
         """One record of ``HEARD_DTYPE``, of the hop group that ends at ``time_s``."""
         collection = collection_of(int(heard["tonic"]), int(heard["mode"]))
         belief = heard["chord_belief"]
+        chroma = heard["chroma"]
+        if chroma.any():
+            self._sounded |= sum(1 << p for p in np.flatnonzero(chroma >= BELONGS * chroma.max()).tolist())
         if belief.any():
             n_beats = max(int(heard["n_beats"]), 1)
             phase = float(heard["beat_phase"])
@@ -49,7 +57,8 @@ class Accompanying:
     def harmonies(self, start_s: float, beat_s: float) -> tuple[BeatHarmony, ...]:
         """What may stand on each beat of a bar that begins at ``start_s``."""
         times_s = [start_s + beat * beat_s + INTO_BEAT_S for beat in range(N_BEATS)]
-        return tuple(beat_harmony(belief) for belief in self._forecast.at(times_s))
+        sounded = self._sounded or EVERY_CLASS
+        return tuple(beat_harmony(belief, sounded) for belief in self._forecast.at(times_s))
 
     def correct(self, note: TimedNote, on_beat: bool) -> TimedNote:
         """``note`` in the chord believed at its onset by now; call it by onset, as notes leave.
@@ -61,7 +70,8 @@ class Accompanying:
         if not together:
             self._before = self._struck
         if 1.0 - float(belief[N_CHORDS]) >= KNOWN:
-            fit = fit_of(belief)
+            sounded = self._sounded or EVERY_CLASS
+            fit = fit_of(belief) * np.array([sounded >> p & 1 for p in range(N_PITCH_CLASSES)], np.float32)
             if on_beat or note.duration_s >= SHORT_S or not self._passes(note, fit):
                 note = refit(note, fit, [n.pitch for n in together])
         self._struck = [*together, note]

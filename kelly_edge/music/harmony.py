@@ -71,16 +71,20 @@ def fit_of(belief: Floats) -> Floats:
     return np.asarray(belief @ MEMBERS / some, np.float32)
 
 
-def beat_harmony(belief: Floats) -> BeatHarmony:
-    """What may stand on a beat whose chord is believed so: [25]."""
+def beat_harmony(belief: Floats, sounded: int = EVERY_CLASS) -> BeatHarmony:
+    """What may stand on a beat whose chord is believed so [25]; of the pitch classes that have ``sounded``.
+
+    Two notes of a chord say nothing of its third: it is left out until it was heard.
+    """
     if 1.0 - float(belief[N_CHORDS]) < KNOWN:
         return FREE
     best = int(np.argmax(belief[:N_CHORDS]))
     if belief[best] >= SURE:
-        return BeatHarmony(best, classes_of(best))
+        return BeatHarmony(best, classes_of(best) & sounded or classes_of(best))
     fit = fit_of(belief)
     least = min(SHARED, float(np.sort(fit)[-N_OPEN]))
-    return BeatHarmony(NO_CHORD, sum(1 << p for p in range(len(fit)) if fit[p] >= least))
+    classes = sum(1 << p for p in range(len(fit)) if fit[p] >= least)
+    return BeatHarmony(NO_CHORD, classes & sounded or classes)
 
 
 def chord_tokens(chords: Sequence[BeatHarmony], shift: int) -> Mask | None:

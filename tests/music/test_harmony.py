@@ -97,7 +97,7 @@ def test_a_doubtful_chord_is_played_open() -> None:
     common = beat_harmony(belief_in({c_major: 0.48, a_minor: 0.47, c_minor: 0.05}))
     assert common == BeatHarmony(NO_CHORD, 1 << 0 | 1 << 4)
     generator = Generator(SmallNetwork(), even(), 3)
-    bars = [generator.compose_bar(replace(TARGET, chords=(fifth,) * 4)) for _ in range(6)]
+    bars = [generator.compose_bar(replace(TARGET, chords=(fifth,) * 4)) for _ in range(40)]
     struck = {n.pitch % 12 for b in bars for n in b.notes if n.onset_beats % 1.0 == 0.0}
     assert struck and struck <= {0, 7}
 
@@ -150,6 +150,21 @@ def test_notes_are_corrected_only_in_a_chord_heard() -> None:
     silent.hear(np.zeros((), HEARD_DTYPE), 0.1)
     assert silent.correct(c_sharp, on_beat=True) == c_sharp
     assert silent.harmonies(2.0, 0.5) == (FREE,) * 4
+
+
+def test_a_third_that_was_never_heard_is_left_out() -> None:
+    accompanying, heard = Accompanying(), np.zeros((), HEARD_DTYPE)
+    heard["chord_belief"] = belief_in({chord_of(9, MAJOR): 1.0})
+    heard["chroma"][[4, 9]] = 0.5
+    for group in range(20):
+        accompanying.hear(heard, (group + 1) * 0.085)
+    assert all(beat.classes == 1 << 4 | 1 << 9 for beat in accompanying.harmonies(2.0, 0.5))
+    assert accompanying.correct(TimedNote(2.0, 0.5, 61, 64), on_beat=True).pitch % 12 in (4, 9)
+    heard["chroma"][1] = 0.4
+    accompanying.hear(heard, 1.8)
+    assert accompanying.harmonies(2.0, 0.5)[0].classes == classes_of(chord_of(9, MAJOR))
+    accompanying.forget()
+    assert accompanying.harmonies(2.0, 0.5)[0] == FREE
 
 
 def test_a_passing_note_passes_off_the_beat_alone() -> None:
