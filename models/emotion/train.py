@@ -244,8 +244,16 @@ def _batch(
     heard[:, : config.warm_up // 4] = 0.0
     is_music = np.array([data[row].is_music for row in rows], np.float32)
     symbolic = np.stack([data[row].symbolic for row in rows])
-    tensors = (torch.from_numpy(v) for v in (x, labelled, graded_, arousal, heard, is_music, symbolic))
-    return Batch(*tensors, rows)
+    return Batch(
+        x=torch.from_numpy(x),
+        labelled=torch.from_numpy(labelled),
+        graded=torch.from_numpy(graded_),
+        arousal=torch.from_numpy(arousal),
+        heard=torch.from_numpy(heard),
+        is_music=torch.from_numpy(is_music),
+        symbolic=torch.from_numpy(symbolic),
+        rows=rows,
+    )
 
 
 def _loss(
