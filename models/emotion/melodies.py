@@ -143,10 +143,10 @@ def sound(i: int) -> Float32:
     rng = np.random.default_rng([i, 78])
     made = (voice, tone, voice, chords)[i % 4](rng)
     n = round(LENGTH_S * SAMPLE_RATE_HZ)
-    steps = np.repeat(made, SAMPLE_RATE_HZ // RATE_HZ)[:n]
+    size = SAMPLE_RATE_HZ // RATE_HZ
     # A short mean takes the steps out of the repetition.
-    smooth = np.convolve(steps, np.ones(SAMPLE_RATE_HZ // RATE_HZ) / (SAMPLE_RATE_HZ // RATE_HZ), "same")
-    audio: Float32 = smooth.astype(np.float32) / np.float32(np.abs(smooth).max() + 1e-9)
+    smooth = np.convolve(np.repeat(made, size)[:n], np.ones(size) / size, "same")
+    audio: Float32 = (smooth / (np.abs(smooth).max() + 1e-9)).astype(np.float32)
     if rng.random() < 0.5:
         audio = place(audio, rng)
     else:

@@ -244,16 +244,15 @@ def _batch(
     heard[:, : config.warm_up // 4] = 0.0
     is_music = np.array([data[row].is_music for row in rows], np.float32)
     symbolic = np.stack([data[row].symbolic for row in rows])
-    tensor = torch.from_numpy
     return Batch(
-        tensor(x),
-        tensor(labelled),
-        tensor(graded_),
-        tensor(arousal),
-        tensor(heard),
-        tensor(is_music),
-        tensor(symbolic),
-        rows,
+        x=torch.from_numpy(x),
+        labelled=torch.from_numpy(labelled),
+        graded=torch.from_numpy(graded_),
+        arousal=torch.from_numpy(arousal),
+        heard=torch.from_numpy(heard),
+        is_music=torch.from_numpy(is_music),
+        symbolic=torch.from_numpy(symbolic),
+        rows=rows,
     )
 
 
