@@ -60,12 +60,12 @@ ENDING_BARS = 2
 LATE_CONTINUATION_S = 0.05
 BEHIND_S = 0.1
 """A turn for a group heard longer ago than this is taken at the clock's time: it has been late."""
-BEAT_WAIT_S = 2.5
-"""Music waits so long for a beat to begin on, from when it knows what to play."""
-LONGEST_ENTRY_S = 2.5
+BEAT_WAIT_S = 1.5
+"""How long the music waits for a beat to begin on, from when it knows what to play."""
+LONGEST_ENTRY_S = 1.25
 """A bar line farther ahead is not waited for: any beat will do."""
 SOFTLY = (0.7, 0.8, 0.9)
-"""Velocity of the first bars after a rest, as a share: who joins in does not burst in."""
+"""Velocity of the first bars after a rest, as a share: the music does not burst in."""
 DEAF_S = 0.3
 """After this time with nothing heard (dsp is away) the music goes on by the clock."""
 
