@@ -43,6 +43,8 @@ LOOK_EVERY_S: Final = 0.05
 
 def run(args: argparse.Namespace) -> int:
     """The sub-command."""
+    # Asked to end, it takes the box and the sound server with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     need_packages(("rtmidi", "alsaaudio"))
     if missing := absent():
         raise DeviceError(f"cannot rehearse: {missing}")

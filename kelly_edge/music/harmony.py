@@ -117,25 +117,32 @@ class BarHarmony:
     def __init__(self, chords: Sequence[BeatHarmony], shift: int, pitches: Mask) -> None:
         self._pitches = pitches
         reach = piano_range(shift)
-        self._tones = [
-            None if beat == FREE else reach & pitches_within(classes_above(beat.classes, shift))
+        self._beats: list[tuple[Mask, Mask] | None] = [
+            None
+            if beat == FREE
+            else (
+                reach & pitches_within(classes_above(beat.classes, shift)),
+                pitches_within(classes_above(beat.classes, shift - 1)),
+            )
             for beat in chords
         ]
 
-    def _tones_at(self, position: int) -> Mask | None:
-        return self._tones[min(position // STEPS_PER_BEAT, len(self._tones) - 1)] if self._tones else None
+    def _at(self, position: int) -> tuple[Mask, Mask] | None:
+        """Tones of the chord at ``position`` and the pitches a semitone above one; None: no chord heard."""
+        return self._beats[min(position // STEPS_PER_BEAT, len(self._beats) - 1)] if self._beats else None
 
     def legal(self, position: int) -> Mask:
         """Pitches that may begin at ``position``, a step of the bar from 0: on a beat the tones of its chord.
 
         Off the beat any other too, but none a semitone above a tone of the chord.
         """
-        tones = self._tones_at(position)
-        if tones is None:
+        beat = self._at(position)
+        if beat is None:
             return self._pitches
+        tones, grating = beat
         if position % STEPS_PER_BEAT == 0:
             return tones
-        return tones | self._pitches & ~np.roll(tones, 1)
+        return tones | self._pitches & ~grating
 
     def highest(self, position: int) -> int:
         """The highest pitch token that is legal at ``position``."""
@@ -143,9 +150,9 @@ class BarHarmony:
 
     def weigh(self, position: int, bias: Floats) -> None:
         """Add to ``bias`` [size of pitch] what a note at ``position`` loses as no tone of the chord."""
-        tones = self._tones_at(position)
-        if tones is not None:
-            bias[~tones] += PASSING
+        beat = self._at(position)
+        if beat is not None:
+            bias[~beat[0]] += PASSING
 
 
 def refit(note: TimedNote, fit: Floats, taken: Sequence[int] = ()) -> TimedNote:

@@ -197,7 +197,7 @@ def test_a_line_that_is_no_entry_of_a_log_is_named(
     line: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
-    (tmp_path / "session.jsonl").write_text('{"kind": "knobs"}\n' + line + "\n")
+    (tmp_path / "session.jsonl").write_text('{"kind": "session", "schema": 2}\n' + line + "\n")
     # The rest of the session is drawn.
     assert run("report", tmp_path) == 0
     assert "1 entries of" in (said := capfd.readouterr().err) and "damaged" in said

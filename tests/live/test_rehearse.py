@@ -1,12 +1,16 @@
 """``kelly-edge rehearse``: the live box plays to a recording, and what came out is left."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import mido
 import numpy as np
 import pytest
 import soundfile
+from rig import PATIENCE_S, wait_until
 
 from firmware_py.__main__ import main
 from firmware_py.commands import rehearse
@@ -18,6 +22,18 @@ from kelly_edge.errors import DeviceError
 pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
 pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
 SECONDS = 8
+
+
+def led_to(server: str) -> list[str]:
+    """Command lines of the processes that were told to use the sound server of that name."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if server.encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes().decode().replace("\0", " "))
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    return [words for words in found if words]
 
 
 @pytest.fixture
@@ -45,6 +61,22 @@ def test_a_rehearsal_leaves_midi_voice_and_session(
     voice, rate = soundfile.read(out / "voice.wav", dtype="float32")
     assert rate == SAMPLE_RATE_HZ and len(voice) / rate == pytest.approx(SECONDS + rehearse.TAIL_S, abs=0.1)
     assert np.max(np.abs(voice)) > 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(absent()), reason=absent() or "-")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_rehearsal_that_is_ended_leaves_no_process(
+    number: signal.Signals, clip: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "firmware_py", "rehearse", str(clip), "--out", str(tmp_path / "out")]
+    rehearsal = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    name = f"kelly_rehearsal_{rehearsal.pid}"
+    wait_until(lambda: any(" audio " in words for words in led_to(name)), PATIENCE_S)
+    rehearsal.send_signal(number)
+    assert rehearsal.wait(PATIENCE_S) != 0
+    wait_until(lambda: not led_to(name), PATIENCE_S)
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_a_sound_server_one_line_says_what_to_install(

@@ -69,7 +69,7 @@ def test_an_hour_of_playing_costs_little() -> None:
 
 def test_what_the_box_plays_is_logged_when_it_changes() -> None:
     board, journal = memory_board(), ListJournal()
-    control, target = ControlStage(board, Settings(), journal), np.zeros((), TARGET_DTYPE)
+    control, target = ControlStage(board.ends("control"), Settings(), journal), np.zeros((), TARGET_DTYPE)
 
     def step(n: int) -> list[dict[str, Any]]:
         board.cells["heard"].write(heard(n))
