@@ -136,8 +136,12 @@ def test_it_outlives_every_process_and_ends_by_command(box: Box) -> None:
 
 
 def test_a_run_folder_removed_under_it_is_one_line_and_the_box_starts_again(box: Box) -> None:
+    def is_ready(times: int) -> bool:
+        return box.errors.read_text().count("ready after") == times
+
     box.plays(PATIENCE_S)
     for times in (1, 2):
+        wait_until(lambda: is_ready(times), PATIENCE_S)  # noqa: B023
         before = {name: box.pid(name) for name in PROCESSES}
         shutil.rmtree(box.run_dir)
         with contextlib.suppress(ProcessLookupError):
@@ -145,6 +149,7 @@ def test_a_run_folder_removed_under_it_is_one_line_and_the_box_starts_again(box:
         wait_until(lambda: all(box.pid(name) != before[name] for name in PROCESSES), PATIENCE_S)  # noqa: B023
         box.plays(PATIENCE_S)
         assert box.errors.read_text().count("was removed or replaced") == times
+    wait_until(lambda: is_ready(3), PATIENCE_S)
     # A panic goes on in the new folder.
     assert command(box, "panic").returncode == 0
     pid = box.pid("midi")
@@ -154,7 +159,7 @@ def test_a_run_folder_removed_under_it_is_one_line_and_the_box_starts_again(box:
     stays_silent(box, QUIET_S)
     assert command(box, "resume").returncode == 0
     box.plays(PATIENCE_S)
-    assert box.errors.read_text().count("ready after") == 4
+    wait_until(lambda: is_ready(4), PATIENCE_S)
 
 
 def test_a_midi_button_that_latches_stops_it_on_either_edge_though_control_stands_still(
