@@ -130,7 +130,8 @@ def test_the_full_graph_takes_any_batch_and_length(model: Composer, tmp_path: Pa
         assert logits.shape == (batch, n, sum(family.size for family in cw.SAMPLED))
         with torch.no_grad():
             expected = torch.cat(model.logits(model(rows), rows), -1)
-        np.testing.assert_allclose(logits, expected.numpy(), atol=1e-4)
+        # Its weights are kept in float16.
+        np.testing.assert_allclose(logits, expected.numpy(), atol=1e-3, rtol=1e-2)
 
 
 def test_a_checkpoint_gives_back_the_same_network(model: Composer, tmp_path: Path) -> None:

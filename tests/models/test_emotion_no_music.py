@@ -12,7 +12,7 @@ from firmware_py.wiring.offline import Models, Offline, Performance
 from kelly_edge.config import Settings
 from kelly_edge.contract import SAMPLE_RATE_HZ
 
-pytest.importorskip("scipy", reason="the synthesised voice needs scipy (extra: train)")
+pytest.importorskip("scipy", reason="scipy is not installed (extra: test)")
 
 from kelly_edge.errors import DataError
 from models.emotion import melodies, not_music

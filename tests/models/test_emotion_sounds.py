@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="training needs torch (extra: train)")
-pytest.importorskip("scipy", reason="the sounds need scipy (extra: train)")
+pytest.importorskip("scipy", reason="scipy is not installed (extra: test)")
 
 from kelly_edge.contract import EMOTION_RATE_HZ, HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.emotion.features import LIMIT, FeatureExtractor, standardise
