@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="the rhythm's fit needs torch")
+
 from kelly_edge.contract import HEARD_DTYPE
 from kelly_edge.errors import DataError
 from kelly_edge.harmony.chords import MAJOR, MINOR, NO_CHORD, chord_of
