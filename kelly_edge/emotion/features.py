@@ -1,4 +1,4 @@
-"""The 128 features the emotion network hears, once a hop group (85.3 ms), causal.
+"""The 128 features the emotion network hears, once per hop group (85.3 ms), causal.
 
 One streaming implementation for training and the box: ``FeatureExtractor.push`` takes hops of 256 samples.
 ``FEATURES`` is the table; each value is (physical value - centre) / scale, held within +-``LIMIT``, so that

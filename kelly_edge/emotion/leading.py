@@ -1,4 +1,4 @@
-"""Mode and tempo for the target emotion: whoever follows takes those heard, whoever leads sets them.
+"""Mode and tempo for the target emotion: music that follows takes those heard, music that leads sets them.
 
 Of what a listener hears in music, mode tells valence best and tempo tells arousal best (Gomez and Danuser,
 Emotion 7(2), 2007). A programme that keeps to the mode and tempo heard cannot lead, so one that leads keeps

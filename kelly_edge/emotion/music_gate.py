@@ -2,7 +2,7 @@
 
 ``FeatureExtractor.presence`` knows silence, noise and hum; a voice that talks sounds, is tonal and moves. The
 emotion vector's ``music`` entry tells it from music. Its mean over what was heard lately opens and closes a
-gate: whoever begins is doubted for a moment, whoever has played is believed through a single odd second.
+gate: a player who begins is doubted for a moment; one who has played is believed through one odd second.
 """
 
 import math

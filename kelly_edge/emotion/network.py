@@ -1,4 +1,4 @@
-"""The emotion network's port: 128 features in, 64 values out, once a hop group."""
+"""The emotion network's port: 128 features in, 64 values out, once per hop group."""
 
 from typing import Protocol
 

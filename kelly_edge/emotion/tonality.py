@@ -1,4 +1,4 @@
-"""What the harmony says, whatever the key: 68 values from note activations, once a hop group.
+"""What the harmony says, whatever the key: 68 values from note activations, once per hop group.
 
 Notes (``signal.spectrum.nnls``) fold into leaky chromas; Albrecht & Shanahan's key profiles (Music
 Perception 31:1, 2013) give a posterior over the 12 diatonic collections (C major = A minor = 0); chroma,

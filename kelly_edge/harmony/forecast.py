@@ -15,7 +15,7 @@ from kelly_edge.harmony.hearing import TRANSITIONS
 from kelly_edge.harmony.memory import ChordMemory, changes_at
 
 HEARING_DELAY_S: Final = 0.15
-"""A belief is about the sound of so long ago: half the window of the spectrum, mostly."""
+"""Age of the sound a belief is about: mostly half the window of the spectrum."""
 DEFAULT_BEAT_S: Final = 0.5
 N_BEATS_AHEAD: Final = 32
 """Farther nothing is foretold: the last of these holds."""

@@ -1,4 +1,4 @@
-"""Which chord sounds, from note activations, once a hop group: a causal filter over 24 triads and none.
+"""Which chord sounds, from note activations, once per hop group: a causal filter over 24 triads and none.
 
 Each chord is scored by how its template, learned from rendered songs, fits three views of the activations:
 chroma, bass chroma and the lowest key that sounds. Scores are the emissions of a hidden Markov model whose

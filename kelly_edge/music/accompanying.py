@@ -14,15 +14,15 @@ from kelly_edge.music.fitting import BELONGS, EVERY_CLASS
 from kelly_edge.music.harmony import KNOWN, SHARED, BeatHarmony, beat_harmony, fit_of, refit
 
 TOGETHER_S: Final = 0.03
-"""Notes so near are struck together."""
+"""Notes within this time of each other are struck together."""
 SHORT_S: Final = 0.3
-"""A note so short may pass."""
+"""A note up to this length may be a passing note."""
 BEFORE_S: Final = 0.6
-"""A note so long ago is not what one goes on from."""
+"""A note older than this is not continued by step."""
 A_STEP: Final = 2
 """Semitones."""
 INTO_BEAT_S: Final = 0.02
-"""A beat's chord is asked for so long after it begins."""
+"""A beat's chord is read this long after its beginning."""
 
 
 class Accompanying:

@@ -15,11 +15,11 @@ from kelly_edge.units import clamp
 BELIEVED: Final = 0.3
 """Confidence from which a beat heard is followed."""
 HOLD_S: Final = 6.0
-"""A beat last believed so long ago still says where the beats are: a rest is no loss of the beat."""
+"""A beat believed within this time still says where the beats are: a rest is no loss of the beat."""
 PHASE_CORRECTION: Final = 0.6
 """Share of the asynchrony expected at the next beat that this one makes up for. People: .3 to .8 (Repp)."""
 SAME_PULSE: Final = 0.2
-"""In octaves of two: a tempo heard so near to the one played, or its double or half, is the same pulse."""
+"""In octaves: a tempo heard within this of the one played, or of its double or half, is the same pulse."""
 NEAR_TEMPO: Final = 0.04
 """Music that leads stays on the player's beat while its tempo is within this share of theirs."""
 

@@ -11,7 +11,7 @@ from typing import Final
 SILENT_DB: Final = -62.0
 """Level below which nothing sounds, however quiet it was before."""
 FALL_DB: Final = 30.0
-"""So far below the loudest of late nothing is played: what still sounds decays."""
+"""Decibels below the recent maximum at which nothing is played: the remaining sound decays."""
 FORGET_DB_PER_S: Final = 1.0
 PAUSE_S: Final = 1.5
 FINISH_S: Final = 3.0

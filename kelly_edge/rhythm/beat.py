@@ -1,4 +1,4 @@
-"""The beat heard, once a hop group, causal: phase, period, confidence, place in the bar and beats of the bar.
+"""The beat heard, per hop group, causal: phase, period, confidence, place in the bar and beats of the bar.
 
 Evidence (``evidence``) weighs the states of the pulse (``pulse``) and, given the pulse, the beats of the bar
 (``bar``). What is reported is kept: the octave of the tempo and the downbeat change only after another has
@@ -49,7 +49,7 @@ from kelly_edge.signal.framing import ANALYSIS_RATE_HZ, DELAY_SAMPLES
 
 Float32 = NDArray[np.float32]
 RISE_S: Final = 0.004
-"""An attack is strongest in the frame whose middle lies so long before it: its window has begun to see it."""
+"""An attack is strongest in the frame whose middle lies this long before it: its window reaches it."""
 DELAY_S: Final = FRAME / 2 / ANALYSIS_RATE_HZ + DELAY_SAMPLES / 48_000 + AHEAD / FRAME_RATE_HZ - RISE_S
 """Age of the sound whose phase the filters have reached."""
 LATE_S: Final = 0.004
@@ -62,7 +62,7 @@ SAME_TEMPO: Final = 0.06
 """Relative difference within which periods are the same tempo."""
 BETTER: Final = 2.0
 STAYS_S: Final = 1.5
-"""Another tempo is taken when it was so many times likelier for so long."""
+"""Another tempo is taken when it was this many times likelier for this long."""
 OCTAVE_BETTER, OCTAVE_STAYS_S = 5.0, 4.0
 """The same of its double and its half, which are the same pulse felt otherwise."""
 BAR_BETTER, BAR_STAYS_S, BAR_YOUNG_BEATS = 3.0, 0.6, 12

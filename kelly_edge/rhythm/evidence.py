@@ -3,7 +3,7 @@
 Two small networks (``weights``; fitted by ``models.ensemble.fit``) read what the emotion features have
 computed anyway, so no spectrum is taken twice. One reads the rise of four bands of the mel spectrum in seven
 frames 10.7 ms apart: accents. The other reads how far the harmony and the bass of now are from those of a
-third of a second ago, once a hop group. Both answer with log likelihoods of ``N_CLASSES``: the phase of the
+third of a second ago, once per hop group. Both answer with log likelihoods of ``N_CLASSES``: the phase of the
 beat in ``N_BINS`` for a beat that begins a bar, one in the middle of a bar, and any other. Rises are relative
 to their mean, so gain does not matter.
 """

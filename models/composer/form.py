@@ -1,6 +1,6 @@
 """Measures of form: motives and bars that come again, phrases of four bars, the steps of a melody.
 
-All are read from bars on a grid that is tracked on the notes, whoever made them, so that people's clips and
+All are read from bars on a grid that is tracked on the notes themselves, so that people's clips and
 ours are read alike. They say nothing about what the music expresses.
 """
 

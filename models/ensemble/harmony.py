@@ -49,7 +49,7 @@ LIKE_MINOR: Final = {"min", "min7", "min6", "minmaj7", "dim", "dim7", "hdim7"}
 DEGREES: Final = (0, 2, 4, 5, 7, 9, 11)
 """Semitones of the degrees 1 to 7 that name a bass."""
 LATE_S: Final = 0.2
-"""A chord is known so long after it is struck: half the window of the spectrum, and some."""
+"""A chord is known this long after it is struck: half the window of the spectrum, and some."""
 ROUGH: Final = (1, 6, 11)
 """Semitones (modulo an octave) that clash: StreamMUSE's semitone and tritone, in any octave."""
 
