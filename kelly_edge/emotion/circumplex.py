@@ -24,8 +24,8 @@ SMOOTHING_S: Final = 6.0
 FAST_S: Final = 0.6
 """Time constant of a second mean, and of the first one while the two disagree."""
 ALIKE, UNLIKE = 0.5, 1.2
-"""Log odds of valence or arousal by which the two differ: where the slow mean begins to hurry, where it is
-as fast as the other."""
+"""The slow mean begins to hurry where the two differ by the first (in log odds), and is as fast as the other
+where they differ by the second."""
 FORGETTING_S: Final = 10.0
 """After music stops, confidence falls with this time constant."""
 WARM_UP_S: Final = 8.0
