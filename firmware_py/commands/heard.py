@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from firmware_py.devices.files.audio_file import Recording
 from firmware_py.ports import Journal
+from firmware_py.processes.quiet_input import DIGITAL_SILENCE_DB
 from kelly_edge.contract import QUADRANTS
 from kelly_edge.emotion.features import SOUNDING_DB
 from kelly_edge.shared.printed import printed
@@ -66,7 +67,7 @@ class Heard:
         elif self.loudest_db < SOUNDING_DB:
             level = (
                 "silence"
-                if self.loudest_db <= SILENCE_DB + 1.0
+                if self.loudest_db <= DIGITAL_SILENCE_DB
                 else f"{self.loudest_db:.0f} dBFS at its loudest"
             )
             yield (

@@ -1,6 +1,5 @@
 """The picture of a session: the emotion heard and aimed at, over the piano roll."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from firmware_py.devices.files.output import OutputFolder
 from firmware_py.devices.session.reader import PLAYED, find_session
+from firmware_py.report import Written
 from firmware_py.report.course import Course, read_course, remark_on
 from kelly_edge.contract import Rung
 from kelly_edge.errors import OutputError
@@ -22,15 +22,7 @@ RUNG_COLOURS: Final = {
 CURVES: Final = (("valence", "#c0392b"), ("arousal", "#2471a3"))
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """The picture, and what a person should know of its session (empty: nothing)."""
-
-    path: Path
-    remark: str = ""
-
-
-def draw_session(session: Path, folder: Path | None = None) -> Drawn:
+def draw_session(session: Path, folder: Path | None = None) -> Written:
     """Draw a session of ``play`` or a live one (see ``find_session``).
 
     Parameters
@@ -52,7 +44,7 @@ def draw_session(session: Path, folder: Path | None = None) -> Drawn:
     figure = _figure(course)
     with OutputFolder(folder, [name], files.parts) as output:
         figure.savefig(output.path(name), dpi=110)
-    return Drawn(folder / name, remark_on(course, reader, files))
+    return Written(folder / name, remark_on(course, reader, files))
 
 
 def refuse_without_matplotlib() -> None:

@@ -20,19 +20,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board.pipes import CellView
-from firmware_py.board.telemetry import TIMES_DTYPE
 from firmware_py.commands.common import print_summary, settings_of, sources_of
+from firmware_py.commands.monitor.reading import open_cells
+from firmware_py.commands.run import all_step
 from firmware_py.devices.box_packages import need_packages
 from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.devices.files.output import JsonLines, OutputFolder, WavWriter, write_midi
 from firmware_py.devices.session.reader import SessionReader, find_session
 from firmware_py.devices.session.store import sessions_folder
 from firmware_py.rehearsal.server import PATIENCE_S, DummyServer, Tape, absent
-from firmware_py.wiring.live import BUILDERS
 from kelly_edge.config import Settings
 from kelly_edge.contract import NOTE_DTYPE, SAMPLE_RATE_HZ
-from kelly_edge.errors import DeviceError
+from kelly_edge.errors import DeviceError, KellyError
 
 FILES: Final = ("performance.mid", "voice.wav", "session.jsonl")
 XRUNS: Final = ("n_capture_xruns", "n_playback_xruns")
@@ -81,7 +80,7 @@ def _play(folder: Path, args: argparse.Namespace, samples: NDArray[np.float32]) 
     server.start()
     try:
         with _instrument(folder / "notes"), _box(folder, args, server) as box:
-            _wait_for(lambda: _all_step(folder / "run"), box, server, PATIENCE_S)
+            _wait_for(lambda: _is_ready(folder / "run"), box, server, PATIENCE_S)
             tape = Tape(server, folder, samples)
             try:
                 tape.play()
@@ -95,11 +94,12 @@ def _play(folder: Path, args: argparse.Namespace, samples: NDArray[np.float32]) 
         server.stop()
 
 
-def _all_step(run_dir: Path) -> bool:
-    """Whether every process of the box in ``run_dir`` took a step: it is built, warm and connected."""
-    times = np.zeros((), TIMES_DTYPE)
-    cells = [run_dir / f"times_{process}.cell" for process in BUILDERS]
-    return all(cell.exists() and CellView(cell, TIMES_DTYPE).read(times) for cell in cells)
+def _is_ready(run_dir: Path) -> bool:
+    try:
+        return all_step(open_cells(run_dir))
+    except KellyError:
+        # It is still being laid out.
+        return False
 
 
 def _own(folder: Path) -> dict[str, str]:

@@ -10,13 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_py.board.channels import CellReader
 from firmware_py.board.map import CELLS, Board, file_board
 from firmware_py.board.pipes import PipeRing
 from firmware_py.board.telemetry import TIMES_DTYPE
@@ -105,7 +106,7 @@ class Supervisor:
             while not self._stop.is_asked:
                 for child in self._children:
                     self._look_after(child)
-                if not is_ready and _all_step(board):
+                if not is_ready and all_step(board.cells):
                     is_ready = True
                     self._tell_ready()
                 if self._is_lost or not watch.is_whole():
@@ -194,10 +195,10 @@ class Supervisor:
         child.popen = None
 
 
-def _all_step(board: Board) -> bool:
-    """Whether every process took a step: it is built and warm."""
+def all_step(cells: Mapping[str, CellReader]) -> bool:
+    """Whether every process took a step, by the ``cells`` of its box: it is built and warm."""
     times: NDArray[Any] = np.zeros((), TIMES_DTYPE)
-    return all(board.cells[f"times_{name}"].read(times) for name in BUILDERS)
+    return all(cells[f"times_{name}"].read(times) for name in BUILDERS)
 
 
 def run(args: argparse.Namespace) -> int:

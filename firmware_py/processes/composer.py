@@ -124,6 +124,8 @@ class ComposerStage:
             keeps_tempo=settings.midi.clock,
         )
         self._beat: PlayersBeat | None = None
+        # Notes written on the beat are struck a little after it.
+        self._unevenness_s = unevenness_s(SamplingSettings().unevenness)
         self._silence = Silence()
         self._waited_s = 0.0
         self._entry_s = -math.inf
@@ -257,8 +259,7 @@ class ComposerStage:
         heard, limits = self._heard, self._settings.envelope
         if float(heard["beat_s"]) > 0.0 and float(heard["beat_confidence"]) >= BELIEVED:
             self._beat = players_beat(
-                # What is written on the beat is struck a little after it.
-                now_s - unevenness_s(SamplingSettings().unevenness),
+                now_s - self._unevenness_s,
                 float(heard["bar_phase"]),
                 float(heard["beat_s"]),
                 int(heard["n_beats"]),
@@ -411,10 +412,9 @@ class ComposerStage:
         """Notes leave one by one, so that each knows the chord heard last."""
         note, channel = self._note, self._settings.composer.channel
         compensation_s = self._settings.midi.latency_ms / 1_000.0
-        follows = self._follows_harmony()
+        follows, makes_room = self._follows_harmony(), self._makes_room()
         while self._waiting and self._waiting[0][0].onset_s <= now_s + self._plan.commit_s:
             wanted, beat = self._waiting.popleft()
-            makes_room = self._makes_room()
             on_beat = beat.is_on_beat(wanted.onset_s)
             if makes_room:
                 if not self._space.admits(wanted, on_beat):

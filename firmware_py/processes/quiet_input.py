@@ -13,10 +13,11 @@ from firmware_py.board.map import Ends
 from firmware_py.ports import Clock
 from kelly_edge.contract import HEARD_DTYPE
 from kelly_edge.emotion.features import SOUNDING_DB
+from kelly_edge.units import SILENCE_DB
 
 QUIET_FOR_S: Final = 60.0
 LONGEST_PAUSE_S: Final = 3_600.0
-DIGITAL_SILENCE_DB: Final = -119.0
+DIGITAL_SILENCE_DB: Final = SILENCE_DB + 1.0
 """Below what any card with an open input delivers: a 24-bit converter's own noise is above it."""
 
 

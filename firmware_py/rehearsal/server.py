@@ -17,26 +17,27 @@ from numpy.typing import NDArray
 
 from firmware_py.rehearsal.tape import PERIOD
 from firmware_py.wiring.realtime import may_rise
+from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import DeviceError
 
 PATIENCE_S: Final = 60.0
 """Other work may hold the machine."""
 ASOUND: Final = """
 </usr/share/alsa/alsa.conf>
-pcm.kelly_jack {{
+pcm.kelly_jack {
   type jack
   name "kelly_edge"
-  playback_ports {{ 0 {playback} }}
-  capture_ports {{ 0 {capture} }}
-}}
-pcm.kelly {{ type plug slave.pcm "kelly_jack" }}
-pcm.tape_jack {{
+  playback_ports { 0 system:playback_1 }
+  capture_ports { 0 system:capture_1 }
+}
+pcm.kelly { type plug slave.pcm "kelly_jack" }
+pcm.tape_jack {
   type jack
   name "tape"
-  playback_ports {{ 0 system:playback_2 }}
-  capture_ports {{ 0 system:capture_2 1 system:capture_2 }}
-}}
-pcm.tape {{ type plug slave.pcm "tape_jack" }}
+  playback_ports { 0 system:playback_2 }
+  capture_ports { 0 system:capture_2 1 system:capture_2 }
+}
+pcm.tape { type plug slave.pcm "tape_jack" }
 """
 
 
@@ -46,10 +47,10 @@ class DummyServer:
     The card ``tape`` is for ``Tape``; its ports are connected by hand.
     """
 
-    def __init__(self, folder: Path, period: int = PERIOD, rate_hz: int = 48_000) -> None:
+    def __init__(self, folder: Path, period: int = PERIOD, rate_hz: int = SAMPLE_RATE_HZ) -> None:
         self.name = f"kelly_rehearsal_{os.getpid()}"
         self.asound = folder / "asound.conf"
-        self.asound.write_text(ASOUND.format(playback="system:playback_1", capture="system:capture_1"))
+        self.asound.write_text(ASOUND)
         self.log = folder / "jackd.log"
         self.period = period
         self.rate_hz = rate_hz

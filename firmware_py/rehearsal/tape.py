@@ -1,6 +1,6 @@
-"""A tape machine on the dummy server, in a process of its own: ``IN.npy OUT.npy [RATE]``.
+"""A tape machine on the dummy server, in a process of its own: ``IN.npy OUT.npy RATE``.
 
-Plays float32 [n] at the server's rate (48 kHz) and records float32 [n, 2] beside it: what it plays itself,
+Plays float32 [n] at the server's rate and records float32 [n, 2] beside it: what it plays itself,
 and what the box answers. Both come through the same connection, so that their distance is the box's latency
 to the sample.
 Starts when a line comes in on stdin: its ports are connected by then.
@@ -18,7 +18,7 @@ PERIOD = 128
 N_PERIODS = 16
 
 
-def main(played: str, recorded: str, rate_hz: int = 48_000) -> None:
+def main(played: str, recorded: str, rate_hz: int) -> None:
     """Play all of ``played``; write the sound recorded meanwhile."""
     # Here: the tests and the command that start this process need no ALSA themselves.
     import alsaaudio
@@ -61,4 +61,4 @@ def main(played: str, recorded: str, rate_hz: int = 48_000) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 48_000)
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

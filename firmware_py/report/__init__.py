@@ -16,7 +16,7 @@ ENDINGS: Final = (".html", ".pdf")
 
 @dataclass(frozen=True)
 class Written:
-    """The report, and what a person should know of its session (empty: nothing)."""
+    """A report or a picture, and what a person should know of its session (empty: nothing)."""
 
     path: Path
     remark: str = ""

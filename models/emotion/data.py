@@ -44,15 +44,6 @@ FONTS: Final = {
 }
 PATCHES: Final = "freepats"
 """Patches of the Gravis Ultrasound, which another synthesiser plays: timidity."""
-STAND_INS: Final = {
-    11: "009_Glockenspiel",
-    22: "021_Accordion",
-    41: "040_Violin",
-    49: "048_String_Ensemble_1_Marcato",
-    50: "048_String_Ensemble_1_Marcato",
-    89: "095_Sweep_Pad",
-}
-"""Programmes of ``arrange`` that Freepats lacks, and its nearest."""
 RANDOM: Final = "random"
 """Not a font: an instrument drawn for each clip (``strings``). Its programme numbers draw others."""
 SOUNDS: Final = (*FONTS, RANDOM)

@@ -45,8 +45,6 @@ RENDERINGS: Final = {
     "freepats_guitar": "freepats-guitar",
 }
 SCORES: Final = ("quadrant", "arousal", "valence")
-TRUSTED_OR_NOT: Final = ("speech", "singing", "rain", "noise", "orchestra", "trumpet", "piano")
-CALIBRATION: Final = Path(__file__).with_name("calibration.json")
 AFTER: Final = "timgm-0-after"
 
 

@@ -6,11 +6,12 @@ Cells are mapped files that are only read: no process of the box waits for, or l
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_py.board.channels import CellReader
 from firmware_py.board.map import CELLS, PROCESSES
 from firmware_py.board.pipes import CellView
 from firmware_py.board.telemetry import COUNTERS, TIMES_DTYPE, as_dict, quantile_s, summary_ms
@@ -30,14 +31,7 @@ KNOBS: Final = ("valence", "arousal", "density", "dry_wet", "brightness", "octav
 DIGITS: Final = 4
 
 
-class Readable(Protocol):
-    """A cell, as far as a monitor needs it."""
-
-    def read(self, out: NDArray[Any]) -> bool:
-        """Copy the value into ``out``; False when nothing was ever written."""
-
-
-def open_cells(run_dir: Path) -> Mapping[str, Readable]:
+def open_cells(run_dir: Path) -> Mapping[str, CellReader]:
     """The cells of the box in ``run_dir``, to look at.
 
     Raises
@@ -64,7 +58,7 @@ class Reader:
     root: where ``/sys`` is.
     """
 
-    def __init__(self, cells: Mapping[str, Readable], root: Path = ROOT) -> None:
+    def __init__(self, cells: Mapping[str, CellReader], root: Path = ROOT) -> None:
         self._cells = cells
         self._root = root
         self._past: dict[str, deque[tuple[float, NDArray[Any]]]] = {p: deque() for p in PROCESSES}
