@@ -126,7 +126,7 @@ class SystemPrograms:
         return [unit_from(properties, since_us) for properties in (target, *wanted)]
 
     def compile(self, release: Path) -> None:
-        done = self._kelly_edge(release, ["compile"], COMPILE_WITHIN_S, sandbox.TOOLS)
+        done = sandbox.run(release, ["compile"], COMPILE_WITHIN_S, sandbox.TOOLS)
         if done.returncode:
             raise ReleaseError(f"its functions do not compile ({_last_line(done)})")
 
@@ -136,7 +136,7 @@ class SystemPrograms:
             raise ReleaseError(f"{phrase} is missing; build the bundle again")
         # In the sandbox's own /tmp, which is gone with it.
         words = ["play", str(phrase), "--out", "/tmp/out", "--json", *self._config_words()]
-        done = self._kelly_edge(release, words, PLAY_WITHIN_S)
+        done = sandbox.run(release, words, PLAY_WITHIN_S)
         if done.returncode:
             raise ReleaseError(f"the test phrase does not play ({_last_line(done)})")
         try:
@@ -150,12 +150,12 @@ class SystemPrograms:
     def check_config(self, release: Path) -> str:
         if not self._layout.config.is_file():
             return ""
-        done = self._kelly_edge(release, ["check", str(self._layout.config)], ASK_WITHIN_S)
+        done = sandbox.run(release, ["check", str(self._layout.config)], ASK_WITHIN_S)
         return "" if done.returncode == 0 else _last_line(done)
 
     def reading(self, release: Path) -> dict[str, Any] | None:
         words = ["monitor", "--once", "--json", "--set=runtime.run_dir=/run/kelly-edge"]
-        done = self._kelly_edge(release, words, ASK_WITHIN_S)
+        done = sandbox.run(release, words, ASK_WITHIN_S)
         try:
             reading = json.loads(done.stdout)
         except ValueError:
@@ -164,12 +164,6 @@ class SystemPrograms:
 
     def _config_words(self) -> list[str]:
         return ["--config", str(self._layout.config)] if self._layout.config.is_file() else []
-
-    @staticmethod
-    def _kelly_edge(
-        release: Path, words: Sequence[str], within_s: float, user: str = sandbox.USER
-    ) -> subprocess.CompletedProcess[bytes]:
-        return sandbox.run([str(release / "venv/bin/kelly-edge"), *words], within_s, user)
 
     def _wanted(self) -> list[str]:
         wanted = self._properties([TARGET], "Wants")[0].get("Wants", "").split()

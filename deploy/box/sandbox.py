@@ -6,6 +6,7 @@ Root itself never runs a release's code, and never opens a file that a service m
 import pwd
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from deploy.box.faults import ReleaseError
@@ -60,8 +61,11 @@ GRACE_S: Final = 30.0
 """For systemd to end what ran too long."""
 
 
-def words_for(command: Sequence[str], within_s: float, user: str = USER) -> list[str]:
-    """The words that run ``command`` apart from root, for ``within_s`` seconds at most."""
+def words_for(release: Path, command: Sequence[str], within_s: float, user: str = USER) -> list[str]:
+    """The words that run the ``command`` of ``release`` apart from root, for ``within_s`` seconds at most.
+
+    It takes the models of this release, not those of the current one.
+    """
     properties = [
         f"User={user}",
         f"Group={user}",
@@ -77,11 +81,15 @@ def words_for(command: Sequence[str], within_s: float, user: str = USER) -> list
         compiled = WRITES_COMPILED
     words = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=exec"]
     words += ["--working-directory=/", *(f"--property={p}" for p in properties)]
-    return [*words, *(f"--setenv={e}" for e in (*ENVIRONMENT, compiled)), "--", *command]
+    environment = (*ENVIRONMENT, compiled, f"KELLY_EDGE_RELEASE={release}")
+    words += [f"--setenv={e}" for e in environment]
+    return [*words, "--", str(release / "venv/bin/kelly-edge"), *command]
 
 
-def run(command: Sequence[str], within_s: float, user: str = USER) -> subprocess.CompletedProcess[bytes]:
-    """What ``command`` answered, run apart from root.
+def run(
+    release: Path, command: Sequence[str], within_s: float, user: str = USER
+) -> subprocess.CompletedProcess[bytes]:
+    """What the ``command`` of ``release`` answered, run apart from root.
 
     Raises
     ------
@@ -93,13 +101,13 @@ def run(command: Sequence[str], within_s: float, user: str = USER) -> subprocess
         raise ReleaseError(f"there is no user {user} on this box; provision it again") from None
     try:
         return subprocess.run(
-            words_for(command, within_s, user),
+            words_for(release, command, within_s, user),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=within_s + GRACE_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ReleaseError(f"kelly-edge {command[1]} does not end within {within_s:.0f} s") from None
+        raise ReleaseError(f"kelly-edge {command[0]} does not end within {within_s:.0f} s") from None
     except OSError as error:
         raise ReleaseError(f"cannot run systemd-run ({error.strerror}); install systemd") from None

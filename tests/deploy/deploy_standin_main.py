@@ -116,6 +116,11 @@ def run(process):
 
 def main():
     command, rest = sys.argv[1], sys.argv[2:]
+    # As the real one: models are those of the release that it is told, else of the current one.
+    told = Path(os.environ.get("KELLY_EDGE_RELEASE", "/opt/kelly-edge/current")).resolve()
+    if command in ("check", "play") and told != Path(sys.prefix).parent.resolve():
+        print(f"kelly-edge: no models of this release in {told}", file=sys.stderr)
+        return 2
     if command == "check":
         text = Path(rest[0]).read_text()
         if BEHAVIOUR == "refuses" or ("newer:" in text and BEHAVIOUR != "writes"):

@@ -1,5 +1,7 @@
 """What systemd says of a unit, as the health check reads it."""
 
+from pathlib import Path
+
 import pytest
 
 from deploy.box import sandbox
@@ -77,15 +79,16 @@ def test_a_condition_that_was_not_evaluated_in_this_start_skips_nothing(
 
 
 def test_a_command_of_a_release_is_run_without_root_and_without_an_environment() -> None:
-    words = sandbox.words_for(["/r/venv/bin/kelly-edge", "play"], 60.0)
+    words = sandbox.words_for(Path("/r"), ["play"], 60.0)
     assert words[0] == "systemd-run"
     assert {"--property=User=kelly-edge", "--property=NoNewPrivileges=yes"} <= set(words)
     assert [w for w in words if w.startswith("--setenv=HOME")] == ["--setenv=HOME=/nonexistent"]
     assert words[words.index("--") :] == ["--", "/r/venv/bin/kelly-edge", "play"]
+    assert "--setenv=KELLY_EDGE_RELEASE=/r" in words, "it would look for models in the current release"
     assert not any("CacheDirectory" in word for word in words), "it only reads compiled functions"
 
 
 def test_what_compiles_is_another_user_than_what_plays() -> None:
-    words = sandbox.words_for(["/r/venv/bin/kelly-edge", "compile"], 60.0, sandbox.TOOLS)
+    words = sandbox.words_for(Path("/r"), ["compile"], 60.0, sandbox.TOOLS)
     assert "--property=User=kelly-edge-tools" in words
     assert "--property=CacheDirectory=kelly-edge-compiled" in words
