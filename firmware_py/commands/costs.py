@@ -28,7 +28,7 @@ from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP, N_FEATURES, N_H
 from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.errors import ArtefactError
-from kelly_edge.music.generator import Target
+from kelly_edge.music.target import Target
 from kelly_edge.signal.limiter import Limiter
 from kelly_edge.signal.loudness import LoudnessMeter
 from kelly_edge.signal.pitch import PitchTracker

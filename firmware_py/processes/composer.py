@@ -36,14 +36,18 @@ from kelly_edge.emotion.steering import first_state, lead_of, new_session, steer
 from kelly_edge.latency import unevenness_s
 from kelly_edge.music.accompanying import Accompanying
 from kelly_edge.music.compound_word import N_BEATS
-from kelly_edge.music.envelope import Envelope, TimedNote
+from kelly_edge.music.envelope import Envelope
 from kelly_edge.music.fitting import EVERY_CLASS, Fitting
 from kelly_edge.music.following import Following, fold_tempo, follow
-from kelly_edge.music.generator import USUAL_TEMPO_BPM, Generator, SamplingSettings, Target
+from kelly_edge.music.generator import Generator
+from kelly_edge.music.manner import USUAL_TEMPO_BPM
+from kelly_edge.music.notes import TimedNote
 from kelly_edge.music.players_beat import BELIEVED, HOLD_S, NEAR_TEMPO, PlayersBeat, players_beat
 from kelly_edge.music.presence import Silence
+from kelly_edge.music.sampling import SamplingSettings
 from kelly_edge.music.scheduler import COMMIT_S, CommittedBeat, GroupTime, Plan
 from kelly_edge.music.space import Space
+from kelly_edge.music.target import Target
 from kelly_edge.units import clamp
 
 MARGIN = 1.5

@@ -20,7 +20,8 @@ from kelly_edge.emotion.leading import tempo_at
 from kelly_edge.emotion.steering import SteeringState
 from kelly_edge.errors import OutputError
 from kelly_edge.music.following import Following
-from kelly_edge.music.generator import Bar, Target
+from kelly_edge.music.notes import Bar
+from kelly_edge.music.target import Target
 
 MINOR, MAJOR, A = 0, 1, 9
 SLOW_PIECE = {"tonic": A, "mode": MINOR, "tempo_bpm": 76.0}

@@ -14,7 +14,8 @@ from firmware_py.wiring.offline import Models, Offline
 from kelly_edge.config import Settings
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE, RUNGS, SAMPLE_RATE_HZ
 from kelly_edge.music.compound_word import STEPS_PER_BEAT
-from kelly_edge.music.generator import Generator, Target
+from kelly_edge.music.generator import Generator
+from kelly_edge.music.target import Target
 
 BEAT_S = 0.5
 CHORDS = {
