@@ -116,7 +116,7 @@ def test_a_composer_without_any_time_left_rests(rig: Rig) -> None:
     rig.run(8.0)
     # As after SIGSTOP: it comes back behind everything it had planned.
     rig.clock.time_s += 20.0
-    rig.stage._cost_s = dict.fromkeys(rig.stage._cost_s, 5.0)
+    rig.stage._ladder.cost_s = dict.fromkeys(rig.stage._ladder.cost_s, 5.0)
     assert rig.run(0.1)[0] in ("continuation", "rest")
     assert rig.stage.counters["n_late_bars"] >= 1
 
