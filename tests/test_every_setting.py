@@ -27,6 +27,7 @@ from firmware_py.processes.control import initial_knobs
 from firmware_py.processes.dsp import DspStage
 from firmware_py.processes.midi import MidiStage
 from firmware_py.processes.panel import PanelStage, panel_pins
+from firmware_py.settings import Settings, rules
 from firmware_py.wiring import cards
 from firmware_py.wiring import panic as panic_parts
 from firmware_py.wiring.composer_models import new_generator
@@ -34,7 +35,7 @@ from firmware_py.wiring.control import bounds_of
 from firmware_py.wiring.dsp_models import new_voice
 from firmware_py.wiring.offline import Models
 from firmware_py.wiring.panel import lamp_on
-from kelly_edge.config import Settings, Value, rules
+from kelly_edge.config_rules import Value
 from kelly_edge.contract import (
     EMOTION_RATE_HZ,
     GROUP_S,

@@ -21,9 +21,9 @@ from firmware_py.runtimes.emotion_network import TfliteEmotion
 from firmware_py.runtimes.rtneural import open_rtneural
 from firmware_py.runtimes.tflite import RUNTIME_MODULES
 from firmware_py.runtimes.voice_decoder import TfliteDecoder
+from firmware_py.settings import Settings
 from firmware_py.wiring.choice import EMOTION_MODELS, Choice, choice_path, store_choice
 from firmware_py.wiring.composer_models import new_generator, open_composer_network
-from kelly_edge.config import Settings
 from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP, N_FEATURES, N_HARMONICS, SAMPLE_RATE_HZ
 from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.emotion.network import EmotionNetwork

@@ -7,7 +7,7 @@ import numpy as np
 from firmware_py.board.channels import CellReader
 from firmware_py.processes.composing import Composing
 from firmware_py.processes.listening import PLAYING, Listening
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.contract import KNOBS_DTYPE, PROGRAMMES
 from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_music, tempo_to_play
 from kelly_edge.emotion.steering import first_state, lead_of, new_session, steer, target_emotion

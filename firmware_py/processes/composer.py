@@ -24,7 +24,7 @@ from firmware_py.processes.composing import Composing, fill_record, read_composi
 from firmware_py.processes.ladder import Ladder
 from firmware_py.processes.listening import Listening
 from firmware_py.processes.sending import Sending
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE, RUNGS, Rung
 from kelly_edge.music.compound_word import N_BEATS
 from kelly_edge.music.generator import Generator

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.contract import EMOTION_RATE_HZ, GROUP_S
 from kelly_edge.latency import unevenness_s
 from kelly_edge.music.accompanying import Accompanying

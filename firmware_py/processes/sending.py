@@ -8,7 +8,7 @@ import numpy as np
 
 from firmware_py.board.channels import RingWriter
 from firmware_py.processes.listening import Listening
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.contract import NOTE_DTYPE, Rung
 from kelly_edge.music.envelope import Envelope
 from kelly_edge.music.notes import TimedNote

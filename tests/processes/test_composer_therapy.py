@@ -14,7 +14,7 @@ from firmware_py.board.pipes import FileCell
 from firmware_py.devices.offline import VirtualClock
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.composing import Composing, fill_record, read_composing
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE, KNOBS_DTYPE, PROGRAMMES
 from kelly_edge.emotion.leading import tempo_at
 from kelly_edge.emotion.steering import SteeringState
