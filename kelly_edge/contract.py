@@ -139,6 +139,8 @@ KNOB_RANGES: Final[Mapping[str, tuple[float, float]]] = {
 """What a hand may turn of them, and its limits. Voices end where the settings' names end."""
 WHOLE_KNOBS: Final = ("octave", "voice")
 """These move by whole numbers."""
+BUTTONS: Final[Mapping[str, str]] = {"panic": "n_panics", "resume": "n_resumes", "session": "n_sessions"}
+"""What a hand may press, and the knob that counts it."""
 """What a person set by hand: the ``knobs`` cell."""
 
 NOTE_DTYPE: Final = np.dtype(
