@@ -15,8 +15,8 @@ from typing import Any, Final
 from firmware_py.commands.common import become_owner
 from firmware_py.commands.examples import example_names
 from firmware_py.devices.files.release import use_compiled
+from firmware_py.processes.controllers import CONTROLS
 from kelly_edge.errors import KellyError
-from kelly_edge.panel import LEARNABLE
 from kelly_edge.shared.command_line import Parser, path_argument, run_command, seconds_argument
 
 
@@ -165,7 +165,7 @@ def parser_of_commands() -> argparse.ArgumentParser:
     sub.add_argument("--once", action="store_true", help="print one view and end")
     _add_common(sub)
     sub = command("learn", "Teach which MIDI controller turns a knob; without one, list them.", as_owner=True)
-    sub.add_argument("control", nargs="?", choices=LEARNABLE, help="the knob to learn")
+    sub.add_argument("control", nargs="?", choices=tuple(CONTROLS), help="the knob to learn")
     sub.add_argument("--seconds", type=seconds_argument, default=30.0, help="to wait for the controller")
     sub.add_argument("--forget", action="store_true", help="forget the knob's controller")
     _add_common(sub)

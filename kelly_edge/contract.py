@@ -7,6 +7,7 @@ times are seconds since the start of the stream; valence and arousal run from -1
 can hold them as plain bytes.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
@@ -126,6 +127,20 @@ KNOBS_DTYPE: Final = np.dtype(
         ("n_resumes", "<u4"),  # a count: a change ends the silence of a panic
     ]
 )
+KNOB_RANGES: Final[Mapping[str, tuple[float, float]]] = {
+    "valence": (-1.0, 1.0),
+    "arousal": (-1.0, 1.0),
+    "density": (-1.0, 1.0),
+    "dry_wet": (0.0, 1.0),
+    "brightness": (-1.0, 1.0),
+    "octave": (-2.0, 2.0),
+    "voice": (0.0, 126.0),
+}
+"""What a hand may turn of them, and its limits. Voices end where the settings' names end."""
+WHOLE_KNOBS: Final = ("octave", "voice")
+"""These move by whole numbers."""
+BUTTONS: Final[Mapping[str, str]] = {"panic": "n_panics", "resume": "n_resumes", "session": "n_sessions"}
+"""What a hand may press, and the knob that counts it."""
 """What a person set by hand: the ``knobs`` cell."""
 
 NOTE_DTYPE: Final = np.dtype(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from kelly_edge.config import AudioSettings
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
-from kelly_edge.music.generator import LATEST_S, NOTE_DELAY_S, TOGETHER_DELAY_S
+from kelly_edge.music.sounding import LATEST_S, NOTE_DELAY_S, TOGETHER_DELAY_S
 from kelly_edge.signal.limiter import Limiter
 from kelly_edge.signal.resampling import delay_s
 

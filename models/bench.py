@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from firmware_py.commands.costs import Subject, emotion_subject, measure, print_costs, subjects
 from firmware_py.runtimes.artefacts import load
 from firmware_py.runtimes.rtneural import weights_in
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.shared.command_line import Parser, command, seconds_argument
 

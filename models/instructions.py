@@ -39,7 +39,7 @@ def _mark(number: int) -> None:
 def run_inside() -> None:
     """In the guest: every subject between two marks; a row of JSON each on stdout."""
     from firmware_py.commands.costs import N_WARM, subjects
-    from kelly_edge.config import Settings
+    from firmware_py.settings import Settings
 
     for i, subject in enumerate(subjects(Settings())):
         n_steps = N_BARS if subject.stage == "compound word" else N_STEPS

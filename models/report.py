@@ -17,7 +17,7 @@ from rich.table import Table
 
 from firmware_py.commands.costs import Cost, measure, subjects
 from firmware_py.runtimes.artefacts import load, names_of_kind
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.errors import KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
 

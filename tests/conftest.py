@@ -10,8 +10,8 @@ from skips import Left
 
 from firmware_py.commands.demo import demo_recording
 from firmware_py.devices.files.audio_file import read_audio
+from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline, Performance, open_models
-from kelly_edge.config import Settings
 
 # A machine that does other work too makes any single example slow now and then.
 hypothesis.settings.register_profile("kelly_edge", deadline=None)

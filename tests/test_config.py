@@ -15,8 +15,9 @@ from firmware_py.devices.files.config_file import (
     setting_text,
     settings_text,
 )
-from kelly_edge.config import Rule, Settings, Value, describe, rules
-from kelly_edge.config_check import MAX_FAULTS, settings_from
+from firmware_py.settings import Settings, describe, rules
+from firmware_py.settings_check import MAX_FAULTS, settings_from
+from kelly_edge.config_rules import Rule, Value
 from kelly_edge.errors import ConfigError
 
 FILE = Path(__file__).parents[1] / "config.yaml"

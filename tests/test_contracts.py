@@ -31,6 +31,8 @@ WRONG = (
     ("firmware_py.processes.contacts", "firmware_py.runtimes.tflite", "The box's layers"),
     ("firmware_py.board.channels", "firmware_py.ports.learned", "The box's layers"),
     ("firmware_py.wiring.pacing", "firmware_py.commands.common", "The box's layers"),
+    ("firmware_py.panel_lines", "firmware_py.board.map", "The box's layers"),
+    ("kelly_edge.config", "firmware_py.panel_lines", "The workshop uses the box"),
     ("kelly_edge.signal.fade", "time", "The instrument knows no device"),
     ("kelly_edge.signal.fade", "kelly_edge.shared.yaml_file", SHARED_BY_THE_INSTRUMENT),
     ("firmware_py.processes.contacts", "threading", "Processes know ports"),

@@ -27,6 +27,7 @@ from firmware_py.processes.control import initial_knobs
 from firmware_py.processes.dsp import DspStage
 from firmware_py.processes.midi import MidiStage
 from firmware_py.processes.panel import PanelStage, panel_pins
+from firmware_py.settings import Settings, rules
 from firmware_py.wiring import cards
 from firmware_py.wiring import panic as panic_parts
 from firmware_py.wiring.composer_models import new_generator
@@ -34,7 +35,7 @@ from firmware_py.wiring.control import bounds_of
 from firmware_py.wiring.dsp_models import new_voice
 from firmware_py.wiring.offline import Models
 from firmware_py.wiring.panel import lamp_on
-from kelly_edge.config import Settings, Value, rules
+from kelly_edge.config_rules import Value
 from kelly_edge.contract import (
     EMOTION_RATE_HZ,
     GROUP_S,
@@ -44,9 +45,9 @@ from kelly_edge.contract import (
     PROGRAMMES,
     SAMPLE_RATE_HZ,
 )
-from kelly_edge.music.envelope import Envelope, TimedNote, bound_tempo
+from kelly_edge.music.envelope import Envelope, bound_tempo
 from kelly_edge.music.following import fold_tempo
-from kelly_edge.music.generator import Bar, BarNote
+from kelly_edge.music.notes import Bar, BarNote, TimedNote
 from kelly_edge.music.sampling import draw
 from kelly_edge.music.scheduler import COMMIT_S
 from kelly_edge.signal.limiter import Limiter
@@ -215,7 +216,9 @@ def share_kept(settings: Settings) -> float:
 
 def seed_of(settings: Settings) -> float:
     """The seed whose music this is: the settings' own, or that of another."""
-    from kelly_edge.music.generator import Generator, SamplingSettings, Target
+    from kelly_edge.music.generator import Generator
+    from kelly_edge.music.sampling import SamplingSettings
+    from kelly_edge.music.target import Target
 
     asked = new_generator(settings, MODELS[0].composer).compose_bar(Target(0.5, 0.5))
     seed = settings.composer.seed

@@ -11,7 +11,7 @@ import soundfile
 from firmware_py.__main__ import main
 from firmware_py.commands.demo import demo_recording
 from firmware_py.devices.files.config_file import load_settings
-from kelly_edge.config import Settings, rules
+from firmware_py.settings import Settings, rules
 from kelly_edge.contract import SAMPLE_RATE_HZ
 
 ROOT = Path(__file__).resolve().parents[1]

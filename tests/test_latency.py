@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.signal import hilbert
 
+from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline
-from kelly_edge.config import Settings
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.latency import algorithmic_latency, pitch_latency, total_samples
 from kelly_edge.signal.highpass import CUTOFF_HZ

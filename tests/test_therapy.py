@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline, Performance
-from kelly_edge.config import Settings
 from kelly_edge.contract import EMOTION_RATE_HZ, HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.emotion.circumplex import Circumplex
 from kelly_edge.emotion.features import FeatureExtractor

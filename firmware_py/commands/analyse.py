@@ -12,8 +12,8 @@ from firmware_py.commands.common import Bar, print_summary, settings_of, sources
 from firmware_py.commands.heard import DIGITS, Heard
 from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.devices.files.output import OutputFolder, write_npz
+from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Offline, Progress, open_models
-from kelly_edge.config import Settings
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from firmware_py.devices.files.config_file import load_settings
 from firmware_py.runtimes import artefacts
+from firmware_py.settings import Settings, describe
 from firmware_py.wiring.dsp_models import new_voice
 from firmware_py.wiring.offline import open_models
-from kelly_edge.config import Settings, describe
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import KellyError
 from kelly_edge.latency import algorithmic_latency, card_latency, pitch_latency, rate_latency, total_samples

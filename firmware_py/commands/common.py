@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from firmware_py.devices.files.config_file import load_settings
 from firmware_py.devices.files.kept import state_root
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.errors import ConfigError
 from kelly_edge.shared.printed import printed
 

@@ -21,14 +21,14 @@ from firmware_py.runtimes.emotion_network import TfliteEmotion
 from firmware_py.runtimes.rtneural import open_rtneural
 from firmware_py.runtimes.tflite import RUNTIME_MODULES
 from firmware_py.runtimes.voice_decoder import TfliteDecoder
+from firmware_py.settings import Settings
 from firmware_py.wiring.choice import EMOTION_MODELS, Choice, choice_path, store_choice
 from firmware_py.wiring.composer_models import new_generator, open_composer_network
-from kelly_edge.config import Settings
 from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP, N_FEATURES, N_HARMONICS, SAMPLE_RATE_HZ
 from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.errors import ArtefactError
-from kelly_edge.music.generator import Target
+from kelly_edge.music.target import Target
 from kelly_edge.signal.limiter import Limiter
 from kelly_edge.signal.loudness import LoudnessMeter
 from kelly_edge.signal.pitch import PitchTracker

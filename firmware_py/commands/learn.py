@@ -32,7 +32,7 @@ from firmware_py.processes.controller_kinds import Source, Verdict
 from firmware_py.processes.controller_values import Selection
 from firmware_py.processes.controllers import CONTROLS, Inputs
 from firmware_py.processes.feedback import FeedbackGuard
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.errors import ConfigError, DeviceError
 from kelly_edge.shared.printed import printed
 

@@ -16,8 +16,8 @@ from firmware_py.commands.picture import draw_session, refuse_without_matplotlib
 from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.devices.files.output import JsonLines, OutputFolder, WavWriter, write_midi
 from firmware_py.devices.session.format import header
+from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Offline, Progress, open_models
-from kelly_edge.config import Settings
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.signal.limiter import Limiter
 from kelly_edge.units import gain_to_db

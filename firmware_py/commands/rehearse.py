@@ -29,7 +29,7 @@ from firmware_py.devices.files.output import JsonLines, OutputFolder, WavWriter,
 from firmware_py.devices.session.reader import SessionReader, find_session
 from firmware_py.devices.session.store import sessions_folder
 from firmware_py.rehearsal.server import PATIENCE_S, DummyServer, Tape, absent
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.contract import NOTE_DTYPE, SAMPLE_RATE_HZ
 from kelly_edge.errors import DeviceError, KellyError
 

@@ -27,10 +27,10 @@ from firmware_py.devices.files.clock import shared_clock
 from firmware_py.devices.files.run_dir import HeldRunDir, RunDirWatch
 from firmware_py.devices.session.log import warn
 from firmware_py.devices.session.store import sessions_folder
+from firmware_py.settings import Settings
 from firmware_py.wiring.live import BUILDERS, EXIT_LOST, SUPERVISOR
 from firmware_py.wiring.loop import Stop
 from firmware_py.wiring.realtime import hurry
-from kelly_edge.config import Settings
 from kelly_edge.errors import KellyError
 
 LOOK_EVERY_S: Final = 0.02

@@ -25,10 +25,10 @@ from firmware_py.devices.systemd.service_manager import READY, STOPPING, Service
 from firmware_py.ports import SoundCard
 from firmware_py.processes.contacts import Button, Faults
 from firmware_py.processes.lamp import COLOURS
+from firmware_py.settings import Settings
 from firmware_py.wiring.cards import open_card
 from firmware_py.wiring.loop import Stop, run_live
 from firmware_py.wiring.panel import claim_pins, lamp_on
-from kelly_edge.config import Settings
 from kelly_edge.errors import DeviceError
 
 Show = Callable[[bool, bool, bool], None]

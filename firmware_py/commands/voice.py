@@ -8,8 +8,8 @@ from firmware_py.commands.common import Bar, print_summary, settings_of, sources
 from firmware_py.commands.heard import DIGITS
 from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.devices.files.output import OutputFolder, WavWriter
+from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Offline, Progress, open_models
-from kelly_edge.config import Settings
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.shared.printed import printed
 from kelly_edge.units import gain_to_db

@@ -10,7 +10,7 @@ from firmware_py.board.map import PANIC_DTYPE, TARGET_DTYPE, Ends
 from firmware_py.board.telemetry import COUNTERS, as_dict, new_counters
 from firmware_py.ports import Journal
 from firmware_py.processes.player_sound import PlayerSound
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, PROGRAMMES, RUNGS
 
 HEARD_LOGGED = ("valence", "arousal", "confidence", "tempo_bpm", "density_hz", "level_db", "presence")

@@ -12,9 +12,8 @@ from firmware_py.ports.learned import Learned
 from firmware_py.ports.midi import SCAN_EVERY_S
 from firmware_py.processes.controller_values import At, By, Receivers
 from firmware_py.processes.feedback import FeedbackGuard
-from kelly_edge.contract import PROGRAMMES
+from kelly_edge.contract import BUTTONS, KNOB_RANGES, PROGRAMMES, WHOLE_KNOBS
 from kelly_edge.errors import KellyError
-from kelly_edge.panel import KNOB_RANGES, WHOLE
 from kelly_edge.shared.printed import printed
 from kelly_edge.units import clamp
 
@@ -42,13 +41,11 @@ class Control:
 
 CONTROLS: Final[Mapping[str, Control]] = {
     **{
-        name: Control(name, "choice" if name in WHOLE else "range", low, high)
+        name: Control(name, "choice" if name in WHOLE_KNOBS else "range", low, high)
         for name, (low, high) in KNOB_RANGES.items()
     },
     "programme": Control("programme", "choice", 0.0, len(PROGRAMMES) - 1.0),
-    "panic": Control("n_panics", "button", both_edges=True),
-    "resume": Control("n_resumes", "button"),
-    "session": Control("n_sessions", "button"),
+    **{name: Control(count, "button", both_edges=name == "panic") for name, count in BUTTONS.items()},
 }
 
 

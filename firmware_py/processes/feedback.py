@@ -8,7 +8,15 @@ Mode messages (120..127) are what the box itself sends to silence instruments: t
 from collections import deque
 from typing import Final
 
-from firmware_py.ports.midi import CONTROL_CHANGE, FIRST_MODE_MESSAGE, HIGHEST_DATA, MESSAGE_BYTES, NOTE_ON
+from firmware_py.ports.midi import (
+    CHANNEL,
+    CONTROL_CHANGE,
+    FIRST_MODE_MESSAGE,
+    HIGHEST_DATA,
+    KIND,
+    MESSAGE_BYTES,
+    NOTE_ON,
+)
 
 WINDOW_S: Final = 0.3
 """An echo comes this soon after its note, the pace of ``control`` included."""
@@ -38,7 +46,7 @@ class FeedbackGuard:
         """Whether ``message``, read at ``now_s``, is a controller turned by hand; others are forgotten."""
         if len(message) != MESSAGE_BYTES or max(message[1:]) > HIGHEST_DATA:
             return False
-        kind, channel = message[0] & 0xF0, message[0] & 0x0F
+        kind, channel = message[0] & KIND, message[0] & CHANNEL
         if kind == NOTE_ON and message[2] and self._is_echo(channel, message[1], now_s):
             self._loops_until[port] = now_s + LOOP_S
         if kind != CONTROL_CHANGE:

@@ -13,11 +13,11 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from firmware_py.panel_lines import Page, PotLine, read_encoder, read_pot
 from firmware_py.ports import Clock, Edge, Knobs
 from firmware_py.processes.contacts import Button, Encoder, Faults
-from kelly_edge.config import PanelSettings
-from kelly_edge.contract import Programme
-from kelly_edge.panel import KNOB_RANGES, WHOLE, Page, PotLine, read_encoder, read_pot
+from firmware_py.settings import PanelSettings
+from kelly_edge.contract import KNOB_RANGES, WHOLE_KNOBS, Programme
 from kelly_edge.units import clamp
 
 SMOOTH_S: Final = 0.05
@@ -87,7 +87,7 @@ class Followers:
             value = float(self._knobs.knobs[name])
             low, high = self._ranges[name]
             is_near = abs(goal - value) <= NEAR * (high - low)
-            new = goal if name in WHOLE or is_near else value + share * (goal - value)
+            new = goal if name in WHOLE_KNOBS or is_near else value + share * (goal - value)
             if np.float32(new) != np.float32(value):
                 values[name] = new
             self._written[name] = np.float32(new)

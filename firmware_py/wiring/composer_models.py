@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from firmware_py.runtimes import artefacts
 from firmware_py.runtimes.onnx import OnnxComposer, open_composer
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.music.compound_word import Rows
-from kelly_edge.music.generator import Generator, SamplingSettings
-from kelly_edge.music.sampling import ComposerNetwork, Floats, KvCache
+from kelly_edge.music.generator import Generator
+from kelly_edge.music.sampling import ComposerNetwork, Floats, KvCache, SamplingSettings
 
 
 def open_composer_network(settings: Settings) -> OnnxComposer:

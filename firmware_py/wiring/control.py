@@ -25,9 +25,9 @@ from firmware_py.processes.feedback import FeedbackGuard
 from firmware_py.processes.quiet_input import QuietInput
 from firmware_py.processes.reports import ReportStage
 from firmware_py.processes.watch import WatchStage
+from firmware_py.settings import SessionSettings, Settings
 from firmware_py.wiring.pacing import every
 from firmware_py.wiring.panel import PanelParts, every_or_moved, open_panel
-from kelly_edge.config import SessionSettings, Settings
 
 METRICS_EVERY_S: Final = 10.0
 """node_exporter is usually asked every 15 s."""

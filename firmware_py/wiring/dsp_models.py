@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from firmware_py.runtimes import artefacts
 from firmware_py.runtimes.emotion_network import TfliteEmotion
 from firmware_py.runtimes.voice_decoder import TfliteDecoder
+from firmware_py.settings import Settings
 from firmware_py.wiring.choice import AUTO, EMOTION_MODELS, Choice, choice_path, stored_choice
-from kelly_edge.config import Settings
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.timbre.voice import Decoder, Voice
 

@@ -23,10 +23,10 @@ from firmware_py.devices.files.clock import StreamClock, shared_clock
 from firmware_py.devices.files.run_dir import RunDirWatch, make_run_dir
 from firmware_py.devices.session.log import warn
 from firmware_py.devices.systemd.service_manager import READY, STOPPING, ServiceManager
+from firmware_py.settings import Settings
 from firmware_py.wiring.loop import Stage, Stop, run_live
 from firmware_py.wiring.pacing import every, nothing, wait_for
 from firmware_py.wiring.realtime import POLICIES, become_realtime, hurry, throttling
-from kelly_edge.config import Settings
 from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, HOPS_PER_EMOTION_STEP, NOTE_DTYPE, SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:

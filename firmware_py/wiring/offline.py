@@ -27,10 +27,10 @@ from firmware_py.processes.dsp import DspStage
 from firmware_py.processes.midi import MidiStage
 from firmware_py.processes.panic import PanicStage
 from firmware_py.runtimes.onnx import OnnxComposer
+from firmware_py.settings import Settings
 from firmware_py.wiring.composer_models import new_generator, open_composer_network
 from firmware_py.wiring.dsp_models import new_voice, open_decoders, open_emotion
 from firmware_py.wiring.loop import Turn, run_offline
-from kelly_edge.config import Settings
 from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.signal.limiter import Limiter

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from firmware_py.board.map import Ends
 from firmware_py.devices.gpio.pins import Pins, Pots, no_pin, open_factory
+from firmware_py.panel_lines import read_pot
 from firmware_py.ports import Clock, Knobs
 from firmware_py.processes.lamp import LampStage
 from firmware_py.processes.panel import PanelStage, control_pins, panel_pins
-from kelly_edge.config import PanelSettings, Settings
+from firmware_py.settings import PanelSettings, Settings
 from kelly_edge.errors import DeviceError
-from kelly_edge.panel import read_pot
 
 Warn = Callable[[str], None]
 

@@ -15,7 +15,7 @@ from firmware_py.devices.midi.port_names import JACK, RAW
 from firmware_py.ports import Clock
 from firmware_py.processes.contacts import Button, Faults
 from firmware_py.processes.panic import PanicController, PanicStage
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.errors import DeviceError
 
 try:

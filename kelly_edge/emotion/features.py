@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kelly_edge.contract import EMOTION_RATE_HZ, HOPS_PER_EMOTION_STEP, N_FEATURES, N_PITCH_CLASSES
+from kelly_edge.contract import EMOTION_RATE_HZ, HOPS_PER_EMOTION_STEP, N_FEATURES, N_PITCH_CLASSES, Mode
 from kelly_edge.emotion.rhythm import BPM, ONSETS_4S, rhythm_state, rhythm_step, rhythm_tables
 from kelly_edge.emotion.tonality import (
     BEST_KEY,
@@ -236,10 +236,17 @@ class FeatureExtractor:
         self.presence = self._keep * self.presence + (1.0 - self._keep) * loud * tonal * lively
         known = self.presence > 0.3
         best = int(self._tonal_state.scalars[BEST_KEY])
-        self.tonic = best % 12 if known and best >= 0 else -1
-        self.mode = 1 - best // 12 if known and best >= 0 else -1
+        self.tonic, self.mode = key_of(best) if known else (-1, Mode.UNKNOWN)
         fast = self._tonal_state.chroma[FAST]
         np.multiply(fast, 1.0 / max(float(fast.sum()), 1e-6), out=self.chroma)
         self.tempo_bpm = float(self._rhythm_state.scalars[BPM]) if known else 0.0
         self.highest = float(self._register[HIGHEST]) + LOWEST_KEY if known else 0.0
         self.density_hz = float(self._rhythm[ONSETS_4S]) * EMOTION_RATE_HZ if loud > 0.0 else 0.0
+
+
+def key_of(index: int) -> tuple[int, int]:
+    """Tonic and mode (``contract.Mode``) of a ``tonality.BEST_KEY``: major keys, then minor; -1 none."""
+    if index < 0:
+        return -1, Mode.UNKNOWN
+    is_minor, tonic = divmod(index, N_PITCH_CLASSES)
+    return tonic, Mode.MINOR if is_minor else Mode.MAJOR

@@ -9,9 +9,9 @@ from kelly_edge.harmony.chords import Floats
 from kelly_edge.harmony.forecast import ChordForecast
 from kelly_edge.harmony.hearing import collection_of
 from kelly_edge.music.compound_word import N_BEATS
-from kelly_edge.music.envelope import TimedNote
 from kelly_edge.music.fitting import BELONGS, EVERY_CLASS
 from kelly_edge.music.harmony import KNOWN, SHARED, BeatHarmony, beat_harmony, fit_of, refit
+from kelly_edge.music.notes import TimedNote
 
 TOGETHER_S: Final = 0.03
 """Notes within this time of each other are struck together."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from kelly_edge.config import EnvelopeSettings
+from kelly_edge.music.notes import TimedNote
 from kelly_edge.units import clamp
 
 DENSITY_WINDOW_S: Final = 1.0
@@ -21,16 +22,6 @@ RELEASE_PER_S: Final = 5.0
 ROUNDING: Final = 1e-6
 """What the sum of many rises may fall short by: a rise of 20 is not 19.9999999."""
 SHORTEST_S: Final = 0.03
-
-
-@dataclass(frozen=True)
-class TimedNote:
-    """A note on the time line of the stream."""
-
-    onset_s: float
-    duration_s: float
-    pitch: int
-    velocity: int
 
 
 @dataclass

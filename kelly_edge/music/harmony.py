@@ -29,8 +29,8 @@ from kelly_edge.music.compound_word import (
     STEPS_PER_BEAT,
     chord_token,
 )
-from kelly_edge.music.envelope import TimedNote
 from kelly_edge.music.fitting import EVERY_CLASS, classes_above
+from kelly_edge.music.notes import TimedNote
 from kelly_edge.music.sampling import Mask, piano_range, pitches_within
 
 SURE: Final = 0.6

@@ -29,16 +29,21 @@ from kelly_edge.music.compound_word import (
     POSITION,
     STEPS_PER_BEAT,
     TYPE,
+    Condition,
     GridNote,
     Rows,
     chord_token,
     duration_token,
 )
-from kelly_edge.music.form import Written
+from kelly_edge.music.form import FINAL, Score, Written, tonic_chord
 from kelly_edge.music.sampling import SCALES, Floats, Mask, Sampler, chord_classes
 
 LAST_CHORD_S: Final = 2.5
 """How long the last chord sounds, at least where a note may be as long."""
+SHIFTS_OF_SEQUENCES: Final = (-2, -1, 1, 2)
+"""Degrees by which a bar is moved along the scale."""
+DENSER: Final = 1
+"""A bar comes back at most so many density levels below what is asked."""
 BASS, TENOR = 40, 55
 """About where the last chord has its bass and its middle voices, in C."""
 
@@ -135,3 +140,24 @@ def last_chord(mode: int, melody: int, tempo_bpm: float) -> tuple[GridNote, ...]
     steps = LAST_CHORD_S * tempo_bpm / 60.0 * STEPS_PER_BEAT
     length = next((s for s in DURATION_STEPS if s >= max(steps, N_STEPS)), DURATION_STEPS[-1])
     return ordered([GridNote(0, p, length, 64) for p in (bass, *inner, top)])
+
+
+def returning(
+    score: Score, condition: Condition, melody: int, tempo_bpm: float, rng: np.random.Generator
+) -> Written | None:
+    """The bar that the next one of ``score`` shall bring back, as it shall be played; None where it is free.
+
+    Parameters
+    ----------
+    melody: pitch in C near which a last chord has its top.
+    rng: the score's own, the same for all of its bars: a sequence moves by the same step each time.
+    """
+    if score.place.cadence == FINAL:
+        notes = last_chord(condition.mode, melody, tempo_bpm)
+        return Written(notes, tonic_chord(condition.mode), condition.density)
+    model = score.model
+    if model is None or not model.notes or condition.density > model.density + DENSER:
+        return None
+    if score.place.is_moved:
+        model = moved(model, int(rng.choice(SHIFTS_OF_SEQUENCES)), condition.mode)
+    return replace(model, notes=to_density(model, condition.density))

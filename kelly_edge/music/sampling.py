@@ -85,7 +85,7 @@ class SamplingSettings:
     max_rows_per_bar: int = 48
     """Notes a bar may have."""
     unevenness: float = 1.0
-    """Share of a player's delays after the grid (``generator.NOTE_DELAY_S``); 0 is a machine's time."""
+    """Share of a player's delays after the grid (``sounding.NOTE_DELAY_S``); 0 is a machine's time."""
 
 
 @dataclass(frozen=True)

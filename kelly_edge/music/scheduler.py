@@ -14,9 +14,10 @@ from typing import Final
 from kelly_edge.config import EnvelopeSettings
 from kelly_edge.contract import GROUP_S, Rung
 from kelly_edge.music.compound_word import STEPS_PER_BEAT
-from kelly_edge.music.envelope import TimedNote, bound_tempo
-from kelly_edge.music.generator import Bar, Target
+from kelly_edge.music.envelope import bound_tempo
+from kelly_edge.music.notes import Bar, TimedNote
 from kelly_edge.music.players_beat import PlayersBeat, beat_to_play_s, beats_to_play
+from kelly_edge.music.target import Target
 
 COMMIT_S: Final = 0.25
 """A beat is committed this long before it begins: covers a late wake-up of composer and midi."""

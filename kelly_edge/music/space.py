@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from kelly_edge.contract import EMOTION_RATE_HZ
-from kelly_edge.music.envelope import TimedNote
+from kelly_edge.music.notes import TimedNote
 from kelly_edge.units import clamp
 
 EASY_HZ: Final = 1.0

@@ -34,9 +34,10 @@ from numpy.typing import NDArray
 from firmware_py.runtimes.onnx import OnnxComposer, stream_rows
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.music.compound_word import COLUMN, NOTE, PITCH, SAMPLED, TYPE, Rows, decode, encode
-from kelly_edge.music.generator import Generator, SamplingSettings, Target
+from kelly_edge.music.generator import Generator
 from kelly_edge.music.known_runs import interval_hashes
-from kelly_edge.music.sampling import HEAD, PARENT_SLOTS
+from kelly_edge.music.sampling import HEAD, PARENT_SLOTS, SamplingSettings
+from kelly_edge.music.target import Target
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.composer.data import (
     Notes,

@@ -17,7 +17,10 @@ from firmware_py.runtimes.artefacts import load
 from firmware_py.runtimes.onnx import OnnxComposer, open_composer
 from kelly_edge.contract import QUADRANTS
 from kelly_edge.errors import ArtefactError, ConfigError, KellyError, OutputError
-from kelly_edge.music.generator import Bar, Generator, SamplingSettings, Target
+from kelly_edge.music.generator import Generator
+from kelly_edge.music.notes import Bar
+from kelly_edge.music.sampling import SamplingSettings
+from kelly_edge.music.target import Target
 from kelly_edge.shared.command_line import Parser, command, path_argument
 
 QUADRANT_SIGNS = dict(zip(QUADRANTS, ((1, 1), (-1, 1), (-1, -1), (1, -1)), strict=True))

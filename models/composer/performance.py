@@ -15,8 +15,9 @@ from firmware_py.board.map import memory_board
 from firmware_py.devices.offline import VirtualClock
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.runtimes.onnx import OnnxComposer
+from firmware_py.settings import Settings
 from firmware_py.wiring.composer_models import new_generator
-from kelly_edge.config import EmotionSettings, EnvelopeSettings, Settings
+from kelly_edge.config import EmotionSettings, EnvelopeSettings
 from kelly_edge.contract import EMOTION_RATE_HZ, HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, Programme
 from kelly_edge.music.envelope import DENSITY_WINDOW_S
 

@@ -15,7 +15,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.contract import EMOTION_RATE_HZ, SAMPLE_RATE_HZ
 from kelly_edge.emotion.circumplex import Circumplex, EmotionEstimate
 from kelly_edge.emotion.music_gate import MusicGate

@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline, open_models
-from kelly_edge.config import Settings
 from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.errors import DataError, KellyError

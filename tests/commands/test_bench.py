@@ -7,9 +7,9 @@ import pytest
 
 from firmware_py.commands.costs import Cost, Subject, choose, measure, subjects
 from firmware_py.devices.files.config_file import load_settings
+from firmware_py.settings import Settings
 from firmware_py.wiring.choice import Choice, choice_path, store_choice, stored_choice
 from firmware_py.wiring.dsp_models import board_choice
-from kelly_edge.config import Settings
 
 STAGES = {
     "128 features", "emotion step", "pitch and loudness", "voice decoder", "synthesiser", "whole voice",

@@ -14,7 +14,7 @@ from firmware_py.commands.analysis import HOP, Analysis
 from firmware_py.commands.play import play
 from firmware_py.commands.voice import speak
 from firmware_py.devices.files.output import OutputFolder, Rows, write_npz
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 
 SHORT_S, LONG_S = 12, 48

@@ -12,14 +12,8 @@ from firmware_py.__main__ import main
 from firmware_py.commands.doctor import CHECKS, _print, examine
 from firmware_py.commands.doctor.machine import FAULT, MB, NOTE, OK, WARNING, Machine, denormals_flushed
 from firmware_py.devices.systemd.unit_failures import NoJournalError, UnitFailure
-from kelly_edge.config import (
-    AudioSettings,
-    MidiSettings,
-    PanelSettings,
-    RuntimeSettings,
-    SessionSettings,
-    Settings,
-)
+from firmware_py.settings import MidiSettings, PanelSettings, RuntimeSettings, SessionSettings, Settings
+from kelly_edge.config import AudioSettings
 
 FILES = {
     "proc/sys/kernel/osrelease": "6.6.31+rpt-rpi-v8",

@@ -12,7 +12,7 @@ import pytest
 from firmware_py.__main__ import main
 from firmware_py.devices.machine.configfs import CONTROLLERS, GADGETS, HOME, MIDI2, OFFICIAL_TOOL
 from firmware_py.devices.machine.usb_gadget import ECM, MIDI, Gadget, board_serial, mac
-from kelly_edge.config import GadgetSettings
+from firmware_py.settings import GadgetSettings
 from kelly_edge.errors import DeviceError
 
 SERIAL = "10000000abcdef01"

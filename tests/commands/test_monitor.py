@@ -18,7 +18,7 @@ from firmware_py.board.telemetry import Times, new_counters
 from firmware_py.commands.monitor import read_once, run_dir_of
 from firmware_py.commands.monitor.reading import PROCESSES, Reader, lives, open_cells
 from firmware_py.commands.monitor.screen import bar, draw, note_name
-from kelly_edge.config import RuntimeSettings, Settings
+from firmware_py.settings import RuntimeSettings, Settings
 from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE
 from kelly_edge.errors import DeviceError, OutputError
 

@@ -24,7 +24,7 @@ LOADED = """
 import sys
 import firmware_py.__main__, firmware_py.wiring.live, firmware_py.commands.run
 from firmware_py.wiring.offline import Offline, open_models
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 Offline.warm_up(Settings(), open_models(Settings()))
 for module in list(sys.modules.values()):
     print(getattr(module, "__file__", None) or "")

@@ -25,9 +25,9 @@ from firmware_py.devices.offline import ListJournal, VirtualClock
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.lamp import COLOURS, WATCHED, XRUN_S
 from firmware_py.processes.panel import control_pins
+from firmware_py.settings import Settings
 from firmware_py.wiring.panel import PanelParts, claim_pins, lamp_on, new_panel, open_panel
 from firmware_py.wiring.panic import PanicButton
-from kelly_edge.config import Settings
 from kelly_edge.contract import KNOBS_DTYPE, PROGRAMMES
 from kelly_edge.errors import DeviceError
 

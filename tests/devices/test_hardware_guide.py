@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
+from firmware_py.panel_lines import read_encoder
 from firmware_py.processes.panel import panel_pins
-from kelly_edge.config import PanelSettings
-from kelly_edge.panel import read_encoder
+from firmware_py.settings import PanelSettings
 
 GUIDE = Path(__file__).parents[2] / "docs/hardware.md"
 HEADER = {

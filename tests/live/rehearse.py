@@ -31,9 +31,9 @@ from firmware_py.board.telemetry import TIMES_DTYPE, as_dict, new_counters, summ
 from firmware_py.commands.demo import demo_recording
 from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.rehearsal.server import DummyServer, Tape
+from firmware_py.settings import Settings
 from firmware_py.wiring.loop import Stage
 from firmware_py.wiring.offline import Offline, open_models
-from kelly_edge.config import Settings
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE, SAMPLE_RATE_HZ
 from kelly_edge.latency import algorithmic_latency, card_latency, total_samples
 

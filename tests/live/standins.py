@@ -18,10 +18,11 @@ import numpy as np
 from firmware_py.board.map import ALIVE_DTYPE, Ends
 from firmware_py.board.telemetry import new_counters
 from firmware_py.devices.files.clock import StreamClock
+from firmware_py.settings import MidiSettings, RuntimeSettings, Settings
 from firmware_py.wiring import realtime
 from firmware_py.wiring.live import BUILDERS, Builder, Part, run_process
 from firmware_py.wiring.pacing import every, nothing, wait_for
-from kelly_edge.config import AudioSettings, MidiSettings, RuntimeSettings, Settings
+from kelly_edge.config import AudioSettings
 from kelly_edge.contract import NOTE_DTYPE
 
 NOTE_EVERY_S = 0.1

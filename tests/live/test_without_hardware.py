@@ -13,7 +13,8 @@ import pytest
 pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
 
 from firmware_py.commands import safe as safe_mode
-from kelly_edge.config import AudioSettings, Settings
+from firmware_py.settings import Settings
+from kelly_edge.config import AudioSettings
 from kelly_edge.errors import DeviceError
 
 OPENED_AGAIN = """

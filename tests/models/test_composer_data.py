@@ -110,7 +110,7 @@ def test_a_text_file_named_mid_is_refused(tmp_path: Path) -> None:
 
 
 def test_written_midi_reads_back_with_its_times(tmp_path: Path) -> None:
-    from kelly_edge.music.generator import Bar, BarNote
+    from kelly_edge.music.notes import Bar, BarNote
 
     bars = [
         Bar(0, 120.0, 4, (BarNote(0.0, 1.0, 60, 50), BarNote(3.5, 2.0, 64, 70)), 0),

@@ -15,8 +15,8 @@ from firmware_py.runtimes.onnx import OnnxComposer
 from kelly_edge.errors import DataError
 from kelly_edge.music import compound_word as cw
 from kelly_edge.music.compound_word import Condition, GridBar, GridNote
-from kelly_edge.music.generator import Bar, BarNote
 from kelly_edge.music.known_runs import N_INTERVALS, KnownRuns, interval_hashes
+from kelly_edge.music.notes import Bar, BarNote
 from models.composer import evaluate
 from models.composer.data import Notes, Piece, save_tokens
 from models.composer.export import export_step, sample_rows

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kelly_edge.config import Settings
-from kelly_edge.music.generator import SamplingSettings
+from firmware_py.settings import Settings
+from kelly_edge.music.sampling import SamplingSettings
 from models.composer import generate
 from models.composer.data import read_midi
 

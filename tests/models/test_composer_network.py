@@ -13,8 +13,10 @@ from firmware_py.runtimes.onnx import OnnxComposer, stream_rows
 from kelly_edge.errors import ArtefactError, DataError
 from kelly_edge.music import compound_word as cw
 from kelly_edge.music.compound_word import Condition, GridBar, GridNote
-from kelly_edge.music.generator import Generator, SamplingSettings, Target
+from kelly_edge.music.generator import Generator
 from kelly_edge.music.known_runs import KnownRuns
+from kelly_edge.music.sampling import SamplingSettings
+from kelly_edge.music.target import Target
 from models.composer.export import export_full, export_step, sample_rows
 from models.composer.network import Composer, NetworkConfig, attend, row_losses, struck_together
 from models.composer.train import Likelihood, load_config, load_model, save_checkpoint

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from firmware_py.runtimes.artefacts import load
 from firmware_py.runtimes.onnx import OnnxComposer, open_composer
-from kelly_edge.config import EmotionSettings, EnvelopeSettings, Settings
+from firmware_py.settings import Settings
+from kelly_edge.config import EmotionSettings, EnvelopeSettings
 from kelly_edge.contract import NOTE_DTYPE
 from models.composer.performance import (
     bars_of,

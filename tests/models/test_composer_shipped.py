@@ -8,7 +8,10 @@ import pytest
 from firmware_py.runtimes.artefacts import load
 from firmware_py.runtimes.onnx import OnnxComposer, open_composer
 from kelly_edge.errors import ArtefactError
-from kelly_edge.music.generator import Bar, Generator, SamplingSettings, Target
+from kelly_edge.music.generator import Generator
+from kelly_edge.music.notes import Bar
+from kelly_edge.music.sampling import SamplingSettings
+from kelly_edge.music.target import Target
 
 SCALE = {1: {0, 2, 4, 5, 7, 9, 11}, 0: {0, 2, 3, 5, 7, 8, 10, 11}}
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from firmware_py.devices.files.audio_file import read_audio
+from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline, Performance
-from kelly_edge.config import Settings
 from kelly_edge.contract import SAMPLE_RATE_HZ
 
 pytest.importorskip("scipy", reason="scipy is not installed (extra: test)")

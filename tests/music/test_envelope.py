@@ -8,14 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kelly_edge.config import EnvelopeSettings
-from kelly_edge.music.envelope import (
-    FIRST_VELOCITY,
-    RELEASE_PER_S,
-    Envelope,
-    TimedNote,
-    bound_tempo,
-    fold_pitch,
-)
+from kelly_edge.music.envelope import FIRST_VELOCITY, RELEASE_PER_S, Envelope, bound_tempo, fold_pitch
+from kelly_edge.music.notes import TimedNote
 
 LIMITS = EnvelopeSettings()
 

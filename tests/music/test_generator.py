@@ -12,10 +12,11 @@ from small_network import CONTEXT, SmallNetwork
 
 from kelly_edge.music import compound_word as cw
 from kelly_edge.music.form import Place, lay_out
-from kelly_edge.music.generator import Bar, Generator, SamplingSettings, Target
+from kelly_edge.music.generator import Generator
 from kelly_edge.music.known_runs import KnownRuns, interval_hashes
-from kelly_edge.music.sampling import CHORD_BRIGHTNESS, Floats, Mask, Sampler
-from kelly_edge.music.target import graded_level
+from kelly_edge.music.notes import Bar
+from kelly_edge.music.sampling import CHORD_BRIGHTNESS, Floats, Mask, Sampler, SamplingSettings
+from kelly_edge.music.target import Target, graded_level
 
 FULL, SHORT, CONTINUATION, REST = range(4)
 SCALE = {1: {0, 2, 4, 5, 7, 9, 11}, 0: {0, 2, 3, 5, 7, 8, 10, 11}}
@@ -164,7 +165,7 @@ def test_a_pitch_ends_before_it_is_struck_again_in_its_bar() -> None:
 
 def test_a_pitch_that_still_sounds_is_struck_again_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     def count(nats: float) -> int:
-        monkeypatch.setattr("kelly_edge.music.generator.RESTRUCK", nats)
+        monkeypatch.setattr("kelly_edge.music.drawing.RESTRUCK", nats)
         ends: dict[int, float] = {}
         n_again = 0
         for number, bar in enumerate(compose(new_generator(), 200, TARGET)):
@@ -355,7 +356,7 @@ def test_a_far_target_begins_a_new_phrase_at_the_next_bar_and_a_near_one_does_no
     generator = new_generator()
     compose(generator, 6, TARGET)
     near, far = replace(TARGET, valence=0.3), replace(TARGET, valence=-0.3)
-    began = generator._now.score.began
+    began = generator._moments.now.score.began
     assert generator._score(near).began == began
     assert generator._score(far).began == 6
 
@@ -369,7 +370,7 @@ def test_a_phrase_keeps_its_density_and_its_tempo(monkeypatch: pytest.MonkeyPatc
         for _ in range(32):
             bars.append(generator.compose_bar(Target(0.2, 0.2)))
         assert len({bar.tempo_bpm for bar in bars}) == 1
-        density = [bar.density for bar in generator._now.score.written]
+        density = [bar.density for bar in generator._moments.now.score.written]
         drawn.append([np.mean(density[i : i + 7]) for i in (0, 8, 16, 24)])
         assert np.std(density[:7]) < 1.0
     first, second, third, fourth = np.array(drawn).T
@@ -533,7 +534,7 @@ def test_a_slow_tempo_has_fewer_notes_a_second_only_where_it_was_chosen(leads: b
     def levels(bpm: float) -> float:
         target = replace(LEADING, tempo_bpm=bpm, leads=leads)
         generators = (new_generator(seed) for seed in range(40))
-        return float(np.mean([g._condition(target, cw.MAJOR, g._score(target)).density for g in generators]))
+        return float(np.mean([g._manner.condition(target, g._score(target), 0).density for g in generators]))
 
     # Levels count notes a bar.
     assert levels(64.0) - levels(128.0) == pytest.approx(0.0 if leads else 2.0, abs=0.4)
@@ -542,7 +543,7 @@ def test_a_slow_tempo_has_fewer_notes_a_second_only_where_it_was_chosen(leads: b
 def test_music_that_leads_is_as_dense_as_its_arousal_says_whatever_the_seed() -> None:
     def spread(target: Target) -> float:
         generators = [new_generator(seed) for seed in range(60)]
-        return float(np.std([g._condition(target, cw.MAJOR, g._score(target)).density for g in generators]))
+        return float(np.std([g._manner.condition(target, g._score(target), 0).density for g in generators]))
 
     assert spread(LEADING) < 0.6
     assert spread(replace(LEADING, leads=False)) > 1.0

@@ -21,11 +21,12 @@ from kelly_edge.harmony.chords import (
     transposed,
 )
 from kelly_edge.music.accompanying import Accompanying
-from kelly_edge.music.envelope import TimedNote
 from kelly_edge.music.fitting import EVERY_CLASS
-from kelly_edge.music.generator import Generator, SamplingSettings, Target
+from kelly_edge.music.generator import Generator
 from kelly_edge.music.harmony import FARTHEST, FREE, SURE, BeatHarmony, beat_harmony, fit_of, refit
-from kelly_edge.music.target import sane
+from kelly_edge.music.notes import TimedNote
+from kelly_edge.music.sampling import SamplingSettings
+from kelly_edge.music.target import Target, sane
 
 CHORDS = st.integers(0, N_CHORDS - 1)
 TARGET = Target(0.5, 0.5, tonic=2, mode=1, tempo_bpm=100.0)

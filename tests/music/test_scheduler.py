@@ -8,9 +8,10 @@ import pytest
 
 from kelly_edge.config import EnvelopeSettings
 from kelly_edge.contract import GROUP_S
-from kelly_edge.music.generator import Bar, BarNote, Target
+from kelly_edge.music.notes import Bar, BarNote
 from kelly_edge.music.players_beat import PlayersBeat
 from kelly_edge.music.scheduler import COMMIT_S, SLIP_S, CommittedBeat, GroupTime, Plan
+from kelly_edge.music.target import Target
 
 SAD, HAPPY = Target(-0.8, -0.5), Target(0.8, 0.5)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kelly_edge.contract import EMOTION_RATE_HZ, HEARD_DTYPE
-from kelly_edge.music.envelope import TimedNote
+from kelly_edge.music.notes import TimedNote
 from kelly_edge.music.space import (
     ALLOWANCE,
     BUSY_HZ,

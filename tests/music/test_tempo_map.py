@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from firmware_py.board.map import BAR_DTYPE
 from firmware_py.devices.files.config_file import load_settings
 from firmware_py.devices.files.output import KEY_SIGNATURES, OutputFolder, write_midi
+from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline, Performance
-from kelly_edge.config import Settings
 from kelly_edge.contract import NOTE_DTYPE, SAMPLE_RATE_HZ
 from kelly_edge.music.tempo_map import TICKS_PER_BEAT, TempoMap
 

@@ -12,9 +12,9 @@ from firmware_py.board.map import memory_board
 from firmware_py.devices.offline import RecordingMidi, VirtualClock
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.midi import MidiStage
+from firmware_py.settings import Settings
 from firmware_py.wiring.composer_models import new_generator
 from firmware_py.wiring.offline import Models
-from kelly_edge.config import Settings
 from kelly_edge.contract import (
     GROUP_S,
     HEARD_DTYPE,

@@ -9,9 +9,9 @@ from firmware_py.board.map import ALIVE_DTYPE, Board, memory_board
 from firmware_py.devices.offline import RecordingMidi, VirtualClock
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.midi import COMPOSER_STALLED_S, MidiStage
+from firmware_py.settings import Settings
 from firmware_py.wiring.composer_models import BeatingNetwork, new_generator
 from firmware_py.wiring.offline import Models
-from kelly_edge.config import Settings
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE, RUNGS
 from kelly_edge.music.compound_word import Rows
 from kelly_edge.music.sampling import ComposerNetwork, Floats, KvCache
@@ -116,7 +116,7 @@ def test_a_composer_without_any_time_left_rests(rig: Rig) -> None:
     rig.run(8.0)
     # As after SIGSTOP: it comes back behind everything it had planned.
     rig.clock.time_s += 20.0
-    rig.stage._cost_s = dict.fromkeys(rig.stage._cost_s, 5.0)
+    rig.stage._ladder.cost_s = dict.fromkeys(rig.stage._ladder.cost_s, 5.0)
     assert rig.run(0.1)[0] in ("continuation", "rest")
     assert rig.stage.counters["n_late_bars"] >= 1
 

@@ -14,13 +14,14 @@ from firmware_py.board.pipes import FileCell
 from firmware_py.devices.offline import VirtualClock
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.composing import Composing, fill_record, read_composing
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE, KNOBS_DTYPE, PROGRAMMES
 from kelly_edge.emotion.leading import tempo_at
 from kelly_edge.emotion.steering import SteeringState
 from kelly_edge.errors import OutputError
 from kelly_edge.music.following import Following
-from kelly_edge.music.generator import Bar, Target
+from kelly_edge.music.notes import Bar
+from kelly_edge.music.target import Target
 
 MINOR, MAJOR, A = 0, 1, 9
 SLOW_PIECE = {"tonic": A, "mode": MINOR, "tempo_bpm": 76.0}

@@ -39,7 +39,7 @@ from firmware_py.processes.control import ControlStage
 from firmware_py.processes.controller_values import steps
 from firmware_py.processes.controllers import CONTROLS, ControllerStage
 from firmware_py.processes.feedback import FeedbackGuard
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.contract import KNOBS_DTYPE
 from kelly_edge.errors import DeviceError
 

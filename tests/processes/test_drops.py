@@ -14,8 +14,8 @@ from firmware_py.commands.monitor.screen import draw
 from firmware_py.devices.files.config_file import load_settings
 from firmware_py.devices.offline import ListJournal, VirtualClock
 from firmware_py.processes.watch import WatchStage
+from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline
-from kelly_edge.config import Settings
 from kelly_edge.contract import SAMPLE_RATE_HZ
 
 DROPS = {name: (spec.writer, spec.drops) for name, spec in RINGS.items() if spec.writer in COUNTERS}

@@ -9,12 +9,13 @@ from firmware_py.board.map import memory_board
 from firmware_py.devices.files.config_file import load_settings
 from firmware_py.devices.offline import VirtualClock
 from firmware_py.processes.composer import ComposerStage
+from firmware_py.settings import Settings
 from firmware_py.wiring.composer_models import new_generator
 from firmware_py.wiring.offline import Models, Offline
-from kelly_edge.config import Settings
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE, RUNGS, SAMPLE_RATE_HZ
 from kelly_edge.music.compound_word import STEPS_PER_BEAT
-from kelly_edge.music.generator import Generator, Target
+from kelly_edge.music.generator import Generator
+from kelly_edge.music.target import Target
 
 BEAT_S = 0.5
 CHORDS = {

@@ -9,14 +9,14 @@ import pytest
 from firmware_py.board.map import PANIC_DTYPE, memory_board
 from firmware_py.devices.files.config_file import load_settings
 from firmware_py.devices.offline import VirtualClock
+from firmware_py.panel_lines import EncoderLine, Page, PotLine, read_encoder, read_pot
 from firmware_py.ports import Edge
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.controllers import CONTROLS
 from firmware_py.processes.panel import N_JUMPS, PanelStage, panel_pins
-from kelly_edge.config import PanelSettings, Settings
-from kelly_edge.contract import KNOBS_DTYPE, PROGRAMMES
+from firmware_py.settings import PanelSettings, Settings
+from kelly_edge.contract import KNOB_RANGES, KNOBS_DTYPE, PROGRAMMES
 from kelly_edge.errors import ConfigError
-from kelly_edge.panel import KNOB_RANGES, EncoderLine, Page, PotLine, read_encoder, read_pot
 
 VALENCE, AROUSAL, VOICE = (17, 27, 22), (5, 6, 13), (12, 16, 26)
 

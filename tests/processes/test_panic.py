@@ -13,7 +13,7 @@ from firmware_py.processes.commands import CommandStage
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.lamp import COLOURS, LampStage
 from firmware_py.processes.panic import SECOND_PUSH_S, PanicController, PanicStage
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.contract import HOP_SIZE, KNOBS_DTYPE, SAMPLE_RATE_HZ
 from kelly_edge.signal.fade import FADE_S, Fade
 from kelly_edge.signal.limiter import Limiter

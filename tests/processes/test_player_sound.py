@@ -11,7 +11,7 @@ from firmware_py.devices.offline import ListJournal
 from firmware_py.devices.session.format import SCHEMA, STATE_KINDS
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.player_sound import PlayerSound
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE
 from kelly_edge.emotion.vector import slice_of
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline, Performance
-from kelly_edge.config import Settings
 from models.ensemble.practice import accompanied, beat_times, struck
 from models.ensemble.rhythm import distances_s, grid_of
 

@@ -151,8 +151,9 @@ def damaged_entries(rng: np.random.Generator, text: str) -> str:
 
 @pytest.mark.parametrize("name", ["emotion_model", "ddsp_flute", "transformer_model", "manifest"])
 def test_a_damaged_entry_is_one_line_or_does_not_matter(folder: Path, name: str) -> None:
+    from firmware_py.settings import RuntimeSettings, Settings
     from firmware_py.wiring.offline import open_models
-    from kelly_edge.config import RuntimeSettings, Settings, VoiceSettings
+    from kelly_edge.config import VoiceSettings
 
     settings = Settings(
         runtime=RuntimeSettings(models_dir=str(folder)), voice=VoiceSettings(names=("flute",))

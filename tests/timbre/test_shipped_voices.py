@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from firmware_py.devices.files.audio_file import read_audio
+from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline
-from kelly_edge.config import Settings
 from kelly_edge.contract import F0_MAX_HZ, F0_MIN_HZ, HOP_RATE_HZ, HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.timbre.controls import Controls
 from kelly_edge.timbre.synth import Synth

@@ -13,8 +13,8 @@ from firmware_py.devices.files.learned_controls import store_controls
 from firmware_py.devices.offline import VirtualClock
 from firmware_py.devices.session.store import DAY_S
 from firmware_py.ports.learned import Learned
+from firmware_py.settings import MidiSettings, PanelSettings, RuntimeSettings, SessionSettings, Settings
 from firmware_py.wiring.control import METRICS_EVERY_S, open_control
-from kelly_edge.config import MidiSettings, PanelSettings, RuntimeSettings, SessionSettings, Settings
 from kelly_edge.contract import KNOBS_DTYPE
 
 NO_INPUTS = MidiSettings(inputs=())

@@ -17,7 +17,7 @@ from kelly_edge.contract import NOTE_DTYPE
 LONG_START = """
 import sys, time
 from firmware_py.wiring.live import run_process
-from kelly_edge.config import RuntimeSettings, Settings
+from firmware_py.settings import RuntimeSettings, Settings
 
 def build(settings, board, clock):
     print("building", flush=True)
@@ -57,7 +57,7 @@ import sys
 from firmware_py.wiring.live import run_process
 from firmware_py.wiring.live import Part
 from firmware_py.wiring.pacing import every, nothing
-from kelly_edge.config import RuntimeSettings, Settings
+from firmware_py.settings import RuntimeSettings, Settings
 
 class Stage:
     def step(self):

@@ -9,8 +9,8 @@ import pytest
 
 from firmware_py.commands.demo import demo_recording
 from firmware_py.devices.files.audio_file import read_audio
+from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline, Performance
-from kelly_edge.config import Settings
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.music.envelope import DENSITY_WINDOW_S
 from kelly_edge.units import db_to_gain

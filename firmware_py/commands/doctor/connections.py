@@ -7,8 +7,8 @@ from firmware_py.commands.doctor.machine import FAULT, NOTE, OK, WARNING, Check,
 from firmware_py.devices.gpio.pins import HEADERS
 from firmware_py.devices.machine.configfs import HOME, MIDI2, OFFICIAL_TOOL, is_anothers
 from firmware_py.devices.machine.health import read_text
+from firmware_py.panel_lines import SPI_PINS
 from firmware_py.processes.panel import control_pins
-from kelly_edge.panel import SPI_PINS
 from kelly_edge.shared.boards import find_board
 
 PORTAUDIO: Final = "portaudio:"

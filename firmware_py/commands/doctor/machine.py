@@ -14,7 +14,7 @@ from firmware_py.devices.gpio.pins import line_users
 from firmware_py.devices.machine.health import read_text
 from firmware_py.devices.quiet_libraries import hush_libraries
 from firmware_py.devices.systemd.unit_failures import UnitFailure, unit_failures
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 
 OK, NOTE, WARNING, FAULT = "ok", "note", "warning", "fault"
 """How a finding weighs: right; not here and not needed; works worse; does not work."""

@@ -20,7 +20,7 @@ from firmware_py.commands.monitor.reading import Reader, lives, nothing_runs, op
 from firmware_py.commands.monitor.screen import draw
 from firmware_py.devices.files.run_dir import SERVICE_RUN_DIR
 from firmware_py.devices.files.run_dir import run_dir_of as run_dir_of_setting
-from kelly_edge.config import Settings
+from firmware_py.settings import Settings
 from kelly_edge.errors import DeviceError
 
 LOOK_EVERY_S: Final = 0.25

@@ -16,7 +16,7 @@ from firmware_py.board.map import CELLS, PROCESSES
 from firmware_py.board.pipes import CellView
 from firmware_py.board.telemetry import COUNTERS, TIMES_DTYPE, as_dict, quantile_s, summary_ms
 from firmware_py.devices.machine.health import ROOT, governors, temperature_c, throttled_flags
-from kelly_edge.contract import PROGRAMMES, QUADRANTS
+from kelly_edge.contract import KNOBS_DTYPE, PROGRAMMES, QUADRANTS
 from kelly_edge.errors import DeviceError
 
 RECENT_S: Final = 10.0
@@ -25,9 +25,8 @@ HEARD: Final = (
     "tempo_bpm", "density_hz",
 )  # fmt: skip
 TARGET: Final = ("time_s", "valence", "arousal", "density", "tempo_bpm")
-KNOBS: Final = ("valence", "arousal", "density", "dry_wet", "brightness", "octave", "voice", "n_panics",
-    "n_sessions", "n_resumes",
-)  # fmt: skip
+KNOBS: Final = tuple(name for name in KNOBS_DTYPE.names or () if name != "programme")
+"""Shown as numbers; the programme by its name."""
 DIGITS: Final = 4
 
 

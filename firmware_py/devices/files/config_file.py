@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from kelly_edge.config import Settings, Value, rules
-from kelly_edge.config_check import Override, settings_from
+from firmware_py.settings import Settings, rules
+from firmware_py.settings_check import Override, settings_from
+from kelly_edge.config_rules import Value
 from kelly_edge.errors import ConfigError
 from kelly_edge.shared import yaml_file
 from kelly_edge.shared.entries import Entry

@@ -22,7 +22,7 @@ from firmware_py.devices.machine.configfs import (
     Tree,
     is_anothers,
 )
-from kelly_edge.config import GadgetSettings
+from firmware_py.settings import GadgetSettings
 from kelly_edge.errors import DeviceError
 
 CONFIGURATION: Final = "configs/c.1"

@@ -4,28 +4,16 @@
     voice 1 / dry_wet 0.05 on 12 16 26       two pages: each push turns to the next
     brightness -1..1 on 3                    a pot: channel 3 of the converter, from end to end
 
-Pins are BCM numbers of the 40-pin header. The words are fields of ``contract.KNOBS_DTYPE``.
+Pins are BCM numbers of the 40-pin header. The words are those of ``contract.KNOB_RANGES``.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-KNOB_RANGES: Final[Mapping[str, tuple[float, float]]] = {
-    "valence": (-1.0, 1.0),
-    "arousal": (-1.0, 1.0),
-    "density": (-1.0, 1.0),
-    "dry_wet": (0.0, 1.0),
-    "brightness": (-1.0, 1.0),
-    "octave": (-2.0, 2.0),
-    "voice": (0.0, 126.0),
-}
-"""What a knob may drive, and its limits. Voices end where the settings' names end."""
-WHOLE: Final = ("octave", "voice")
-"""These move by whole numbers."""
-LEARNABLE: Final = (*KNOB_RANGES, "programme", "panic", "resume", "session")
-"""What a MIDI controller may be taught to turn or press."""
+from kelly_edge.contract import KNOB_RANGES, WHOLE_KNOBS
+
 LAST_PIN: Final = 27
 N_CHANNELS: Final = 8
 SPI_PINS: Final = (8, 9, 10, 11)
@@ -112,8 +100,8 @@ def _page(text: str) -> Page:
     name, step = words[0], _number(words[1])
     _within(name, KNOB_RANGES.get(name, (0.0, 0.0))[0])
     low, high = KNOB_RANGES[name]
-    if not 0.0 < abs(step) <= high - low or (name in WHOLE and step != int(step)):
-        kind = "a whole number" if name in WHOLE else "a step"
+    if not 0.0 < abs(step) <= high - low or (name in WHOLE_KNOBS and step != int(step)):
+        kind = "a whole number" if name in WHOLE_KNOBS else "a step"
         raise ValueError(f"{words[1]!r} is not {kind} of at most {high - low:g} for {name}")
     return Page(name, step)
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, cast
 
-from kelly_edge.config import Settings, Value, rules, shown
+from firmware_py.settings import Settings, rules
+from kelly_edge.config_rules import Value, shown
 from kelly_edge.errors import ConfigError
 from kelly_edge.shared.entries import Entry
 from kelly_edge.shared.printed import printed

@@ -1,0 +1,131 @@
+"""From the programme, the knobs and what is heard to the target that bars are composed for."""
+
+from typing import Any, Final
+
+import numpy as np
+
+from firmware_py.board.channels import CellReader
+from firmware_py.processes.composing import Composing
+from firmware_py.processes.listening import PLAYING, Listening
+from firmware_py.settings import Settings
+from kelly_edge.contract import KNOBS_DTYPE, PROGRAMMES
+from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_music, tempo_to_play
+from kelly_edge.emotion.steering import first_state, lead_of, new_session, steer, target_emotion
+from kelly_edge.music.fitting import EVERY_CLASS
+from kelly_edge.music.following import fold_tempo
+from kelly_edge.music.target import Target
+from kelly_edge.units import clamp
+
+DENSITY_STEP: Final = 0.25
+"""The thinning moves in steps, so that small changes of presence do not replan the music."""
+
+
+class Aiming:
+    """Where the therapy stands: one ``steer`` per hop group.
+
+    Parameters
+    ----------
+    before: what the composer before left.
+
+    Attributes
+    ----------
+    n_sessions: the knobs' count that was obeyed; None before any.
+    """
+
+    def __init__(
+        self, knobs: CellReader, settings: Settings, listening: Listening, before: Composing
+    ) -> None:
+        self._knobs_cell = knobs
+        self._knobs = np.zeros((), KNOBS_DTYPE)
+        self._knobs["programme"] = PROGRAMMES.index(settings.emotion.programme)
+        self._settings = settings
+        self._listening = listening
+        self.steering = before.steering
+        self.leading = before.leading
+        self.n_sessions = before.n_sessions
+
+    def read_knobs(self) -> None:
+        """The knobs as they are now."""
+        self._knobs_cell.read(self._knobs)
+
+    def hear(self, heard: Any) -> None:
+        """One record of ``HEARD_DTYPE``; an emotion counts as far as it is trusted."""
+        trust = float(heard["confidence"]) * float(heard["presence"])
+        self.steer(float(heard["valence"]), float(heard["arousal"]), trust)
+
+    def steer(self, valence: float = 0.0, arousal: float = 0.0, trust: float = 0.0) -> None:
+        """One hop group of the programme, with the knobs as they are; without trust nothing was heard."""
+        composer, limits = self._settings.composer, self._settings.envelope
+        programme = PROGRAMMES[int(self._knobs["programme"])]
+        n_sessions = int(self._knobs["n_sessions"])
+        if self.n_sessions is None:
+            self.steering = first_state(self._settings.emotion, programme)
+        elif self.n_sessions != n_sessions:
+            self.steering = new_session(self.steering)
+            self.leading = Leading()
+            self._listening.forget()
+        self.n_sessions = n_sessions
+        self.steering = steer(self.steering, self._settings.emotion, programme, valence, arousal, trust)
+        following = self._listening.following
+        mode = following.key[1] if composer.key_lock else -1
+        tempo = fold_tempo(following.tempo_bpm, limits.tempo_min_bpm, limits.tempo_max_bpm)
+        self.leading = lead(self.leading, mode, tempo if composer.follow_tempo else 0.0, self._wish())
+
+    def target(self, ending: int) -> Target:
+        """What the next bar shall be like; ``ending`` as in ``Target``."""
+        knobs, limits = self._knobs, self._settings.envelope
+        valence, arousal = target_emotion(self.steering, float(knobs["valence"]), float(knobs["arousal"]))
+        is_thin = 1.0 - min(1.0, self._listening.presence / PLAYING)
+        thinning = round(is_thin / DENSITY_STEP) * DENSITY_STEP
+        if self.makes_room:
+            thinning -= self._listening.space.density
+        wish = self._wish()
+        tempo = tempo_to_play(self.leading, wish)
+        mode = mode_to_play(self.leading, wish)
+        return Target(
+            valence=valence,
+            arousal=arousal,
+            density=clamp(float(knobs["density"]) - thinning, -1.0, 1.0),
+            tonic=self._listening.following.key[0] if self._settings.composer.key_lock else -1,
+            mode=mode,
+            tempo_bpm=clamp(tempo, limits.tempo_min_bpm, limits.tempo_max_bpm) if tempo else 0.0,
+            classes=self._classes(mode),
+            leads=sets_music(self.leading, wish),
+            ending=ending,
+        )
+
+    @property
+    def is_led(self) -> bool:
+        """Whether the programme leads; otherwise it follows."""
+        return self._wish().lead is not None
+
+    @property
+    def follows_harmony(self) -> bool:
+        """Whether the chords heard are played; music that leads to the other mode has its own."""
+        leads_away = mode_to_play(self.leading, self._wish()) != self._listening.following.key[1]
+        return self._settings.composer.follow_harmony and not leads_away
+
+    @property
+    def makes_room(self) -> bool:
+        """Whether the music leaves room for what is played; music that leads is as its emotion asks."""
+        return self._settings.composer.make_room and not sets_music(self.leading, self._wish())
+
+    def _wish(self) -> Wish:
+        knobs, emotion = self._knobs, self._settings.emotion
+        return Wish(
+            self.steering.valence,
+            self.steering.arousal,
+            float(knobs["valence"]),
+            float(knobs["arousal"]),
+            lead_of(self.steering, emotion, PROGRAMMES[int(knobs["programme"])]),
+        )
+
+    def _classes(self, mode: int) -> int:
+        """The pitch classes that fit what is played, for music in ``mode``."""
+        following, fitting = self._listening.following, self._listening.fitting
+        if not self._settings.composer.key_lock:
+            return EVERY_CLASS
+        if following.tonic < 0:
+            return fitting.classes
+        # Music that leads to the other mode leaves what is played on purpose.
+        return fitting.remembered if mode == following.mode else EVERY_CLASS

@@ -1,0 +1,109 @@
+"""What the composer knows of the person it listens to: whether they play, in which key, chords and beat."""
+
+from typing import Any, Final
+
+from firmware_py.settings import Settings
+from kelly_edge.contract import EMOTION_RATE_HZ, GROUP_S
+from kelly_edge.latency import unevenness_s
+from kelly_edge.music.accompanying import Accompanying
+from kelly_edge.music.fitting import Fitting
+from kelly_edge.music.following import Following, follow
+from kelly_edge.music.players_beat import BELIEVED, HOLD_S, NEAR_TEMPO, PlayersBeat, players_beat
+from kelly_edge.music.presence import Silence
+from kelly_edge.music.sampling import SamplingSettings
+from kelly_edge.music.space import Space
+from kelly_edge.music.target import Target
+
+PRESENCE_S: Final = 1.0
+"""Time constant over which silence thins the music."""
+SILENT, PLAYING = 0.15, 0.35
+"""Smoothed presence below which bars are rests, and above which music begins again."""
+BEAT_WAIT_S: Final = 1.5
+"""How long the music waits for a beat to begin on, from when it knows what to play."""
+
+
+class Listening:
+    """Streaming: one ``hear`` per hop group.
+
+    Attributes
+    ----------
+    presence: how much somebody plays, 0..1; rises at once and falls slowly.
+    is_resting: whether nothing is to be played: nobody plays, or it is not known yet what fits.
+    following: the key and tempo adopted.
+    silence: how long nothing has been played.
+    fitting, accompanying, space: the pitch classes, chords and room that what is played leaves.
+    """
+
+    def __init__(self, settings: Settings, following: Following, presence: float, is_resting: bool) -> None:
+        self._settings = settings
+        self.following = following
+        self.presence = presence
+        self.is_resting = is_resting
+        self.silence = Silence()
+        self.fitting = Fitting()
+        self.accompanying = Accompanying()
+        self.space = Space()
+        self._beat: PlayersBeat | None = None
+        # Notes written on the beat are struck a little after it.
+        self._unevenness_s = unevenness_s(SamplingSettings().unevenness)
+        self._waited_s = 0.0
+
+    def hear(self, heard: Any, now_s: float, played_tempo_bpm: float) -> None:
+        """One record of ``HEARD_DTYPE``, of the hop group that ends at ``now_s``.
+
+        ``played_tempo_bpm``: tempo of the music played to it; 0 for none.
+        """
+        self.silence.hear(float(heard["level_db"]), now_s)
+        presence = float(heard["presence"])
+        self.presence += (presence - self.presence) / (PRESENCE_S * EMOTION_RATE_HZ)
+        # React quickly when someone begins to play, and slowly when they stop.
+        self.presence = max(presence, self.presence)
+        silent = self.presence < (PLAYING if self.is_resting else SILENT) or self.silence.is_end
+        if silent:
+            # The next player may play something else.
+            self.fitting.forget()
+            self.accompanying.forget()
+            self.space.forget()
+            self.following = self.following.without_key()
+        else:
+            self.fitting.hear(heard["chroma"], presence)
+            self.accompanying.hear(heard, now_s)
+            self.space.hear(heard)
+        self._hear_beat(heard, now_s, played_tempo_bpm)
+        knows_notes = not silent and self.fitting.is_open
+        self._waited_s = self._waited_s + GROUP_S if knows_notes and self.is_resting else 0.0
+        waits = self.is_resting and self._beat is None and self._waited_s < BEAT_WAIT_S
+        self.is_resting = not knows_notes or (waits and self._settings.composer.follow_tempo)
+        if presence > PLAYING:
+            tempo_bpm = self._beat.tempo_bpm if self._beat is not None else float(heard["tempo_bpm"])
+            self.following = follow(self.following, int(heard["tonic"]), int(heard["mode"]), tempo_bpm)
+
+    def forget(self) -> None:
+        """Another person plays: a new session."""
+        self.following = Following()
+        self.fitting.forget()
+        self.accompanying.forget()
+
+    def beat_to_follow(self, target: Target, now_s: float) -> PlayersBeat | None:
+        """The player's beat where the music is on it: not where it leads to another tempo."""
+        beat = self._beat
+        if beat is None or not self._settings.composer.follow_tempo or now_s > beat.heard_s + HOLD_S:
+            return None
+        if target.leads and abs(target.tempo_bpm / beat.tempo_bpm - 1.0) > NEAR_TEMPO:
+            return None
+        return beat
+
+    def _hear_beat(self, heard: Any, now_s: float, played_tempo_bpm: float) -> None:
+        """The player's beat: as heard now, as last believed, or none."""
+        limits = self._settings.envelope
+        if float(heard["beat_s"]) > 0.0 and float(heard["beat_confidence"]) >= BELIEVED:
+            self._beat = players_beat(
+                now_s - self._unevenness_s,
+                float(heard["bar_phase"]),
+                float(heard["beat_s"]),
+                int(heard["n_beats"]),
+                0.0 if self.is_resting else played_tempo_bpm,
+                (limits.tempo_min_bpm, limits.tempo_max_bpm),
+            )
+        elif self._beat is not None and now_s > self._beat.heard_s + HOLD_S:
+            self._beat = None

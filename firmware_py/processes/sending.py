@@ -1,0 +1,84 @@
+"""Notes of committed beats wait here until they must leave, and are corrected and bounded as they do."""
+
+from collections import deque
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from firmware_py.board.channels import RingWriter
+from firmware_py.processes.listening import Listening
+from firmware_py.settings import Settings
+from kelly_edge.contract import NOTE_DTYPE, Rung
+from kelly_edge.music.envelope import Envelope
+from kelly_edge.music.notes import TimedNote
+from kelly_edge.music.scheduler import CommittedBeat
+
+SOFTLY: Final = (0.7, 0.8, 0.9)
+"""Velocity of the first bars after a rest, as a share: the music does not burst in."""
+
+
+class Sending:
+    """The notes on their way to ``midi``.
+
+    Attributes
+    ----------
+    n_bars_since_rest: bars of music begun since the last rest.
+    """
+
+    def __init__(self, notes: RingWriter, settings: Settings, listening: Listening) -> None:
+        self._ring = notes
+        self._settings = settings
+        self._listening = listening
+        self._envelope = Envelope(settings.envelope)
+        self._waiting: deque[tuple[TimedNote, CommittedBeat]] = deque()
+        self._note = np.zeros((), NOTE_DTYPE)
+        self.n_bars_since_rest = 0
+
+    def put(self, beat: CommittedBeat) -> None:
+        """A beat is committed: its notes wait until they must leave."""
+        if beat.index == 0:
+            self.n_bars_since_rest = 0 if beat.bar.rung == Rung.REST else self.n_bars_since_rest + 1
+        softness = (*SOFTLY, 1.0)[min(max(self.n_bars_since_rest - 1, 0), len(SOFTLY))]
+        for note in beat.notes():
+            self._waiting.append((replace(note, velocity=max(1, round(note.velocity * softness))), beat))
+
+    def send(self, until_s: float, follows_harmony: bool, makes_room: bool, counters: Any) -> None:
+        """Notes that begin by ``until_s`` leave one by one, so that each knows the chord heard last."""
+        while self._waiting and self._waiting[0][0].onset_s <= until_s:
+            wanted, beat = self._waiting.popleft()
+            fitted = self._fitted(wanted, beat.is_on_beat(wanted.onset_s), follows_harmony, makes_room)
+            admitted = self._envelope.admit(fitted) if fitted is not None else None
+            if admitted is not None:
+                counters["n_notes"] += self._write(admitted, beat)
+        counts = self._envelope.counts
+        counters["n_bound_register"] = counts.register
+        counters["n_bound_velocity"] = counts.velocity
+        counters["n_refused_density"] = counts.density
+        counters["n_refused_polyphony"] = counts.polyphony
+
+    def _fitted(
+        self, note: TimedNote, on_beat: bool, follows_harmony: bool, makes_room: bool
+    ) -> TimedNote | None:
+        """The note as it fits what is heard by now; None where no room is left for it."""
+        space = self._listening.space
+        if makes_room:
+            if not space.admits(note, on_beat):
+                return None
+            note = space.under(space.soften(note))
+        if follows_harmony:
+            note = self._listening.accompanying.correct(note, on_beat)
+        # A tone of the chord may have been nearer above.
+        return space.under(note) if makes_room else note
+
+    def _write(self, note: TimedNote, beat: CommittedBeat) -> bool:
+        record = self._note
+        record["onset_s"] = note.onset_s
+        record["due_s"] = note.onset_s - self._settings.midi.latency_ms / 1_000.0
+        record["duration_s"] = note.duration_s
+        record["pitch"] = note.pitch
+        record["velocity"] = note.velocity
+        record["channel"] = self._settings.composer.channel
+        record["rung"] = beat.bar.rung
+        record["bar"] = beat.bar.number
+        return self._ring.write(record)

@@ -1,0 +1,88 @@
+"""What a performance keeps from its first bar to its last: how it rounds, how dense, loud and high it plays.
+
+Everything here follows from the seed and numbers of bars alone, so a bar composed again for the same target
+is the same bar, and the music does not depend on how far ahead it is composed.
+"""
+
+import math
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+
+from kelly_edge.music.compound_word import N_DENSITIES, Condition
+from kelly_edge.music.form import FULL_CADENCE, HALF, Score
+from kelly_edge.music.target import Target, graded_level, mode_of
+from kelly_edge.units import clamp
+
+ALWAYS, ROWS, DELAYS, BAR_DENSITY, FORM, SEQUENCE, PHRASE_DENSITY = 0, 1, 3, 4, 5, 6, 7
+"""What random numbers are drawn for; each purpose has a stream of its own."""
+ONCE: Final = range(7)
+"""What a performance draws once, 0..1 each, as the purpose ``ALWAYS``:"""
+VALENCE_DITHER, AROUSAL_DITHER, MODE_DITHER, TONIC_DITHER, TEXTURE, LOUDNESS, HEIGHT = ONCE
+MEAN_DENSITY: Final = (3.96, 4.89, 5.48, 5.83, 7.09, 7.43)
+"""Mean density level of EMOPIA's training clips at each level of arousal."""
+USUAL_TEMPO_BPM: Final = 118.0
+"""Mean of EMOPIA's training clips, the same at every level of arousal."""
+LEVELS_PER_OCTAVE: Final = 2.0
+"""Density levels from so many notes a bar to twice as many (``DENSITY_EDGES``)."""
+CLIP_DENSITY_SD, PHRASE_DENSITY_SD, BAR_DENSITY_SD = 1.0, 0.7, 0.4
+"""How far clips lie from that mean, phrases from that of their clip, and bars from that of their phrase."""
+CADENCE_DENSITY: Final = 0.7
+"""Density levels fewer where a phrase comes to rest."""
+LEADING_DENSITY_SD: Final = 0.3
+"""How far bars lie from that mean where the music leads: enough that it breathes."""
+LEADING_THINNER: Final = 0.7
+"""Density levels fewer where the music leads: the emotion model hears more energy in what the network plays
+than in people's clips of that arousal (goal -.2, three seeds: .73 without, -.08 with it)."""
+DENSITY_REACH: Final = 3
+"""Density levels that ``Target.density`` = 1 adds."""
+
+
+class Manner:
+    """The manner of one performance.
+
+    Attributes
+    ----------
+    loudness, height: how far it lies from people's mean, in standard deviations (``expression``).
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._drawn = [float(self.rng(ALWAYS, which).random()) for which in ONCE]
+        self._texture, self.loudness, self.height = map(self._deviation, (TEXTURE, LOUDNESS, HEIGHT))
+
+    def rng(self, purpose: int, *numbers: int) -> np.random.Generator:
+        """Randomness that depends on nothing but the seed, the purpose and ``numbers``."""
+        return np.random.default_rng([self._seed, purpose, *numbers])
+
+    def mode(self, target: Target) -> int:
+        """Mode token: the one asked for, or one that goes with the valence."""
+        return mode_of(target, self._drawn[MODE_DITHER])
+
+    def shift(self, target: Target) -> int:
+        """Semitones (-5..6) from C to the tonic; a free tonic is the performance's own."""
+        tonic = target.tonic if target.tonic >= 0 else int(self._drawn[TONIC_DITHER] * 12.0)
+        return (tonic + 5) % 12 - 5
+
+    def condition(self, target: Target, score: Score, bar_number: int) -> Condition:
+        """What the network is asked for in the next bar, the next of ``score``."""
+        arousal = graded_level(target.arousal, self._drawn[AROUSAL_DITHER])
+        bar = float(self.rng(BAR_DENSITY, bar_number).normal())
+        phrase = float(self.rng(PHRASE_DENSITY, score.began, ord(score.place.phrase[0])).normal())
+        deviation = CLIP_DENSITY_SD * self._texture + PHRASE_DENSITY_SD * phrase + BAR_DENSITY_SD * bar
+        deviation -= CADENCE_DENSITY * (score.place.cadence in (HALF, FULL_CADENCE))
+        if target.leads:
+            deviation = LEADING_DENSITY_SD * bar - LEADING_THINNER
+        level = MEAN_DENSITY[arousal - 1] + deviation
+        if target.tempo_bpm and not target.leads:
+            # Levels count notes a bar. At another pace as many notes a second shall come, unless the pace was
+            # chosen for its effect.
+            level -= LEVELS_PER_OCTAVE * math.log2(target.tempo_bpm / USUAL_TEMPO_BPM)
+        density = int(clamp(round(level + target.density * DENSITY_REACH), 1, N_DENSITIES))
+        valence = graded_level(target.valence, self._drawn[VALENCE_DITHER])
+        return Condition(valence, arousal, density, self.mode(target))
+
+    def _deviation(self, which: int) -> float:
+        """From people's mean, in standard deviations; the same throughout the performance."""
+        return NormalDist().inv_cdf(clamp(self._drawn[which], 0.01, 0.99))
