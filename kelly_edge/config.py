@@ -5,11 +5,12 @@ of ``kelly-edge check`` and ``config.yaml`` all follow from that table. ``kelly_
 what a file or the command line gives against it.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, cast
 
-from kelly_edge.contract import PERIOD_SIZES, PROGRAMMES, SAMPLE_RATE_HZ
+from kelly_edge.contract import PERIOD_SIZES, SAMPLE_RATE_HZ, BuiltIn
 from kelly_edge.panel import LAST_PIN, SPI_PINS, pin_conflict, read_encoder, read_pot
 from kelly_edge.shared.printed import printed
 
@@ -100,6 +101,20 @@ def _identifiers(names: tuple[str, ...]) -> str:
     return "holds a name twice" if len(set(names)) < len(names) else ""
 
 
+def _programme(name: str) -> str:
+    return "" if re.fullmatch(PROGRAMME_NAME, name) else f"{shown(name)} is no name of a programme"
+
+
+def _programmes(names: tuple[str, ...]) -> str:
+    if not 1 <= len(names) <= MAX_PROGRAMMES:
+        return f"must hold 1..{MAX_PROGRAMMES} names"
+    if faults := [fault for name in names if (fault := _programme(name))]:
+        return faults[0]
+    if BuiltIn.HOLD.name.lower() in names:
+        return "holds hold, which a tap of the hold button chooses"
+    return "holds a name twice" if len(set(names)) < len(names) else ""
+
+
 def _lines(read: Callable[[str], object]) -> Callable[[tuple[str, ...]], str]:
     """A check of texts that ``read`` takes, or raises ValueError with the fault."""
 
@@ -114,6 +129,17 @@ def _lines(read: Callable[[str], object]) -> Callable[[tuple[str, ...]], str]:
     return check
 
 
+SHIPPED_PROGRAMMES: Final = (
+    "calm-in-15",
+    "lift-in-10",
+    "wake-gently",
+    "vent-and-settle",
+    "listen-first",
+    "steady-ground",
+)
+"""The programmes that come with the box as files, besides those of ``contract.BuiltIn``."""
+PROGRAMME_NAME: Final = "[a-z][a-z0-9_-]{0,39}"
+MAX_PROGRAMMES: Final = 100
 UNIT_RANGE: Final = (-1.0, 1.0)
 PIN_RANGE: Final = (-1, LAST_PIN)
 
@@ -134,7 +160,17 @@ class AudioSettings:
 class EmotionSettings:
     """From the emotion heard to the emotion played."""
 
-    programme: str = _setting("mirror", "how the target follows the listener", choices=PROGRAMMES)
+    programme: str = _setting(
+        "mirror", "the programme at start, one of `kelly-edge programme list`", check=_programme
+    )
+    programmes: tuple[str, ...] = _setting(
+        ("mirror", "iso", *SHIPPED_PROGRAMMES),
+        "programmes that panel, controllers and `session start` choose among, in this order",
+        check=_programmes,
+    )
+    programmes_dir: str = _setting(
+        "", "folder of programmes of your own, NAME.yaml; empty: none", check=_printable, is_path=True
+    )
     iso_match_s: float = _setting(60.0, "iso: music matched before leading begins", "s", limits=(0, 600))
     iso_rate_per_min: float = _setting(0.25, "iso: fastest change in leading", "per minute", limits=(0.01, 2))
     goal_valence: float = _setting(0.6, "iso: valence led to", limits=UNIT_RANGE)
@@ -299,6 +335,14 @@ class RuntimeSettings:
 class SessionSettings:
     """What is kept of a session. Sound is never kept."""
 
+    begin: str = _setting(
+        "itself",
+        "when a session begins: itself, as soon as somebody plays, or by a hand alone",
+        choices=("itself", "hand"),
+    )
+    end_after_min: float = _setting(
+        10.0, "silence after which a session ends by itself; 0: it does not", "minutes", limits=(0, 240)
+    )
     log: bool = _setting(True, "write a session log")
     keep_mb: int = _setting(
         200, "size of all session logs; beyond it the oldest are removed", "MB", limits=(1, 100_000)

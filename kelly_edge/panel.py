@@ -20,11 +20,14 @@ KNOB_RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "brightness": (-1.0, 1.0),
     "octave": (-2.0, 2.0),
     "voice": (0.0, 126.0),
+    "volume_db": (-40.0, 0.0),
+    "mute": (0.0, 1.0),
+    "loudest": (1.0, 127.0),
 }
 """What a knob may drive, and its limits. Voices end where the settings' names end."""
-WHOLE: Final = ("octave", "voice")
+WHOLE: Final = ("octave", "voice", "mute", "loudest")
 """These move by whole numbers."""
-LEARNABLE: Final = (*KNOB_RANGES, "programme", "panic", "resume", "session")
+LEARNABLE: Final = (*KNOB_RANGES, "programme", "panic", "resume", "session", "stop")
 """What a MIDI controller may be taught to turn or press."""
 LAST_PIN: Final = 27
 N_CHANNELS: Final = 8

@@ -12,6 +12,7 @@ same notes, as long as the ladder is not needed.
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from firmware_py.board.map import ALIVE_DTYPE, BAR_DTYPE, COMPOSING_DTYPE, TARGE
 from firmware_py.board.telemetry import new_counters
 from firmware_py.ports import Clock
 from firmware_py.processes.composing import Composing, fill_record, read_composing
+from firmware_py.processes.farewell import ENDING_BARS, Farewell
 from kelly_edge.config import Settings
 from kelly_edge.contract import (
     EMOTION_RATE_HZ,
@@ -27,12 +29,21 @@ from kelly_edge.contract import (
     HEARD_DTYPE,
     KNOBS_DTYPE,
     NOTE_DTYPE,
-    PROGRAMMES,
     RUNGS,
     Rung,
+    SessionState,
 )
 from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_music, tempo_to_play
-from kelly_edge.emotion.steering import first_state, lead_of, new_session, steer, target_emotion
+from kelly_edge.emotion.programme import LOUDEST_VELOCITY, REST, Programme, built_in
+from kelly_edge.emotion.steering import (
+    first_state,
+    lead_of,
+    left_s,
+    new_session,
+    phase_of,
+    steer,
+    target_emotion,
+)
 from kelly_edge.latency import unevenness_s
 from kelly_edge.music.accompanying import Accompanying
 from kelly_edge.music.compound_word import N_BEATS
@@ -44,7 +55,7 @@ from kelly_edge.music.players_beat import BELIEVED, HOLD_S, NEAR_TEMPO, PlayersB
 from kelly_edge.music.presence import Silence
 from kelly_edge.music.scheduler import COMMIT_S, CommittedBeat, GroupTime, Plan
 from kelly_edge.music.space import Space
-from kelly_edge.units import clamp
+from kelly_edge.units import clamp, velocity_gain
 
 MARGIN = 1.5
 """A rung is taken when this many times its recent cost fits into the time left."""
@@ -56,7 +67,6 @@ SILENT, PLAYING = 0.15, 0.35
 """Smoothed presence below which bars are rests, and above which music begins again."""
 DENSITY_STEP = 0.25
 """The thinning moves in steps, so that small changes of presence do not replan the music."""
-ENDING_BARS = 2
 LATE_CONTINUATION_S = 0.05
 BEHIND_S = 0.1
 """A turn for a group heard longer ago than this is taken at the clock's time: it has been late."""
@@ -77,6 +87,7 @@ class ComposerStage:
     Parameters
     ----------
     tells_bars: whether somebody reads the ``bars`` ring; MIDI clock does.
+    programmes: those of the settings, as the knob counts them; without, the built-in ones.
 
     Attributes
     ----------
@@ -90,6 +101,7 @@ class ComposerStage:
         generator: Generator,
         clock: Clock,
         tells_bars: bool = False,
+        programmes: Sequence[Programme] = (),
     ) -> None:
         self._ends = ends
         self._heard_ring = ends.ring_to_read("heard")
@@ -102,6 +114,7 @@ class ComposerStage:
         self._tells_bars = tells_bars or settings.midi.clock
         self._settings = settings
         self._generator = generator
+        self._programmes = tuple(programmes) or built_in(settings.emotion)
         self._clock = clock
         self._composing_cell = ends.cell_to_write("composing")
         self._composing = np.zeros((), COMPOSING_DTYPE)
@@ -110,6 +123,8 @@ class ComposerStage:
         self._following = before.following
         self._leading = before.leading
         self._n_sessions = before.n_sessions
+        self._session = before.session
+        self._farewell = Farewell()
         self._fitting = Fitting()
         self._accompanying = Accompanying()
         self._space = Space()
@@ -135,7 +150,8 @@ class ComposerStage:
         self._group_time = GroupTime()
         self._turned_s = math.inf
         self._knobs = np.zeros((), KNOBS_DTYPE)
-        self._knobs["programme"] = PROGRAMMES.index(settings.emotion.programme)
+        names = [programme.name for programme in self._programmes]
+        self._knobs["programme"] = names.index(settings.emotion.programme)
         self._note = np.zeros((), NOTE_DTYPE)
         self._target_record = np.zeros((), TARGET_DTYPE)
         self._alive_cell = ends.cell_to_write("alive")
@@ -170,11 +186,13 @@ class ComposerStage:
         """Keep the music planned up to ``now_s`` plus the look-ahead."""
         self.beat()
         self._turned_s = now_s
+        self._resting = self._farewell.ask(self._is_to_be_silent(), self._resting)
         target = self._target()
         self._publish(target, now_s)
         reopened = self._plan.take_back(target, self._resting)
         if reopened is not None:
             self._generator.rewind(reopened)
+            self._farewell.rewind(reopened)
             if not (self._resting or self._settings.midi.clock):
                 # Answer at once when someone begins to play; a sequencer on our clock keeps its beat.
                 self._plan.cut_rest(now_s + self._plan.commit_s)
@@ -221,6 +239,7 @@ class ComposerStage:
             self._resting,
             self._n_sessions,
             self._plan.tempo_bpm,
+            self._session,
         )
         fill_record(self._composing, now)
         self._composing_cell.write(self._composing)
@@ -281,30 +300,45 @@ class ComposerStage:
     def _steer(self, valence: float, arousal: float, trust: float) -> None:
         """One hop group of the programme, with the knobs as they are."""
         composer, limits = self._settings.composer, self._settings.envelope
-        programme = PROGRAMMES[int(self._knobs["programme"])]
-        n_sessions = int(self._knobs["n_sessions"])
+        programme = self._programme
+        n_sessions, session = int(self._knobs["n_sessions"]), int(self._knobs["session"])
+        is_over = self._session == SessionState.ON and session == SessionState.WAITING
+        self._session = session
         if self._n_sessions is None:
-            self._steering = first_state(self._settings.emotion, programme)
-        elif self._n_sessions != n_sessions:
+            self._steering = first_state(programme)
+        elif self._n_sessions != n_sessions or is_over:
             self._steering = new_session(self._steering)
             self._following, self._leading = Following(), Leading()
             self._fitting.forget()
             self._accompanying.forget()
         self._n_sessions = n_sessions
-        self._steering = steer(self._steering, self._settings.emotion, programme, valence, arousal, trust)
+        if session == SessionState.ENDED:
+            return
+        slew, is_on = self._settings.emotion.slew_per_s, session == SessionState.ON
+        self._steering = steer(self._steering, programme, slew, valence, arousal, trust, is_on)
         following = self._following
         mode = following.key[1] if composer.key_lock else -1
         tempo = fold_tempo(following.tempo_bpm, limits.tempo_min_bpm, limits.tempo_max_bpm)
         self._leading = lead(self._leading, mode, tempo if composer.follow_tempo else 0.0, self._wish())
 
+    @property
+    def _programme(self) -> Programme:
+        """The programme that is chosen."""
+        return self._programmes[min(int(self._knobs["programme"]), len(self._programmes) - 1)]
+
+    def _is_to_be_silent(self) -> bool:
+        """Whether a hand has ended the session, or the programme rests."""
+        phase = phase_of(self._steering, self._programme)
+        return int(self._knobs["session"]) == SessionState.ENDED or phase.mode == REST
+
     def _wish(self) -> Wish:
-        knobs, emotion = self._knobs, self._settings.emotion
+        knobs = self._knobs
         return Wish(
             self._steering.valence,
             self._steering.arousal,
             float(knobs["valence"]),
             float(knobs["arousal"]),
-            lead_of(self._steering, emotion, PROGRAMMES[int(knobs["programme"])]),
+            lead_of(self._steering, self._programme),
         )
 
     def _target(self) -> Target:
@@ -330,6 +364,8 @@ class ComposerStage:
 
     def _ending(self) -> int:
         """Bars in which the music must end: one bar more, and it would not end in time."""
+        if self._is_to_be_silent():
+            return ENDING_BARS
         if self._n_bars_since_rest < ENDING_BARS:
             return 0
         bar_s = N_BEATS * 60.0 / self._plan.tempo_bpm
@@ -352,6 +388,8 @@ class ComposerStage:
             record[name] = getattr(target, name)
         record["played_tempo_bpm"] = self._plan.tempo_bpm
         record["leads"] = self._wish().lead is not None
+        record["programme"], record["phase"] = self._knobs["programme"], self._steering.phase
+        record["phase_left_s"], record["programme_left_s"] = left_s(self._steering, self._programme)
         self._target_cell.write(record)
 
     def _rung(self, margin_s: float) -> int:
@@ -379,6 +417,7 @@ class ComposerStage:
         if rung in self._cost_s:
             self._cost_s[rung] = max(self._clock.now_s() - begin_s, self._cost_s[rung])
         self._plan.add(bar, target)
+        self._farewell.composed(bar.number)
         self.counters["n_bars"] += 1
         self.counters["n_silent_bars" if self._resting else f"n_{RUNGS[bar.rung]}"] += 1
 
@@ -402,17 +441,25 @@ class ComposerStage:
         """A beat is committed: its notes wait until they must leave."""
         if self._tells_bars:
             self._tell_beat(beat)
+        self._farewell.committed(beat)
         if beat.index == 0:
             self._n_bars_since_rest = 0 if beat.bar.rung == Rung.REST else self._n_bars_since_rest + 1
         softness = (*SOFTLY, 1.0)[min(max(self._n_bars_since_rest - 1, 0), len(SOFTLY))]
         for note in beat.notes():
             self._waiting.append((replace(note, velocity=max(1, round(note.velocity * softness))), beat))
 
+    def _loudness(self) -> tuple[int, float]:
+        """The highest velocity that therapist and programme allow, and what velocities are multiplied by."""
+        allowed = int(self._knobs["loudest"]) or LOUDEST_VELOCITY
+        phase = phase_of(self._steering, self._programme)
+        return min(allowed, phase.velocity_max), velocity_gain(float(self._knobs["volume_db"]))
+
     def _send(self, now_s: float) -> None:
         """Notes leave one by one, so that each knows the chord heard last."""
         note, channel = self._note, self._settings.composer.channel
         compensation_s = self._settings.midi.latency_ms / 1_000.0
         follows, makes_room = self._follows_harmony(), self._makes_room()
+        loudest, volume = self._loudness()
         while self._waiting and self._waiting[0][0].onset_s <= now_s + self._plan.commit_s:
             wanted, beat = self._waiting.popleft()
             on_beat = beat.is_on_beat(wanted.onset_s)
@@ -425,14 +472,14 @@ class ComposerStage:
             if makes_room:
                 # A tone of the chord may have been nearer above.
                 wanted = self._space.under(wanted)
-            admitted = self._envelope.admit(wanted)
-            if admitted is None:
+            admitted = self._envelope.admit(replace(wanted, velocity=min(wanted.velocity, loudest)))
+            if admitted is None or self._knobs["mute"]:
                 continue
             note["onset_s"] = admitted.onset_s
             note["due_s"] = admitted.onset_s - compensation_s
             note["duration_s"] = admitted.duration_s
             note["pitch"] = admitted.pitch
-            note["velocity"] = admitted.velocity
+            note["velocity"] = max(1, round(admitted.velocity * volume))
             note["channel"] = channel
             note["rung"] = beat.bar.rung
             note["bar"] = beat.bar.number

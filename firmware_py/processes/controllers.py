@@ -49,6 +49,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
     "panic": Control("n_panics", "button", both_edges=True),
     "resume": Control("n_resumes", "button"),
     "session": Control("n_sessions", "button"),
+    "stop": Control("session", "button"),
 }
 
 
@@ -61,7 +62,7 @@ def turned(control: Control, value: int, n_voices: int, top: int = HIGHEST) -> f
     if control.kind == "choice":
         n_choices = int(_highest(control, n_voices) - control.low) + 1
         return control.low + value * n_choices // (top + 1)
-    if control.low < 0.0:
+    if control.low < 0.0 < control.high:
         # The controller's middle is exactly the knob's.
         middle = (top + 1) // 2
         span = control.high if value >= middle else -control.low
@@ -137,6 +138,7 @@ class ControllerStage:
         self._receivers = Receivers()
         self._edges = Edges()
         self._presses = {"panic": knobs.press_panic, "resume": knobs.resume, "session": knobs.begin_session}
+        self._presses["stop"] = knobs.end_session
         self._warned_of: set[str] = set()
         self._scan_s = clock.now_s()
         self.n_taken = 0

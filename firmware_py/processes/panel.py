@@ -16,7 +16,7 @@ import numpy as np
 from firmware_py.ports import Clock, Edge, Knobs
 from firmware_py.processes.contacts import Button, Encoder, Faults
 from kelly_edge.config import PanelSettings
-from kelly_edge.contract import Programme
+from kelly_edge.contract import BuiltIn
 from kelly_edge.panel import KNOB_RANGES, WHOLE, Page, PotLine, read_encoder, read_pot
 from kelly_edge.units import clamp
 
@@ -174,7 +174,7 @@ class PanelStage:
         self._step_s = clock.now_s()
         self._followers = Followers(knobs, {**KNOB_RANGES, "voice": (0.0, n_voices - 1.0)})
         # What a tap of the hold button comes back to.
-        self._programme = int(knobs.knobs["programme"]) % Programme.HOLD
+        self._programme = int(knobs.knobs["programme"]) % BuiltIn.HOLD
         # As it was before a push that became long, and may become very long.
         self._before_push = (int(knobs.knobs["programme"]), self._programme)
         self._users: dict[int, Encoder | Button] = {}
@@ -232,7 +232,7 @@ class PanelStage:
     def _programme_asked(self, edges_now_s: float, now_s: float) -> int:
         push = self._hold.look(edges_now_s)
         programme = int(self._knobs.knobs["programme"])
-        if programme != Programme.HOLD:
+        if programme != BuiltIn.HOLD:
             self._programme = programme
         if push.n_very_longs:
             self._knobs.begin_session(now_s)
@@ -241,13 +241,13 @@ class PanelStage:
             return programme
         if push.n_longs:
             self._before_push = (programme, self._programme)
-            self._programme = (self._programme + 1) % Programme.HOLD
+            self._programme = (self._programme + 1) % BuiltIn.HOLD
             return self._programme
         if push.n_taps and self._knobs.is_panic:
             self._knobs.resume(now_s)
             return programme
         if push.n_taps % 2:
-            return self._programme if programme == Programme.HOLD else Programme.HOLD
+            return self._programme if programme == BuiltIn.HOLD else BuiltIn.HOLD
         return programme
 
     def _encoder(self, text: str, edges_per_detent: int) -> Knob:
