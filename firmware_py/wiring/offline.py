@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_py.board.map import BAR_DTYPE, Board, memory_board
+from firmware_py.devices.files.programmes import numbered, open_programmes
 from firmware_py.devices.offline import (
     ListJournal,
     RecordingCard,
@@ -19,7 +20,6 @@ from firmware_py.devices.offline import (
     StreamedCard,
     VirtualClock,
 )
-from firmware_py.devices.files.programmes import numbered, open_programmes
 from firmware_py.ports import Journal, SoundCard
 from firmware_py.processes.audio import AudioStage
 from firmware_py.processes.composer import ComposerStage
