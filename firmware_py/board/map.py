@@ -84,8 +84,8 @@ PANIC_DTYPE: Final = np.dtype(
 
 COMMANDS: Final = ("panic", "resume", "session", "stop")
 """What the command line may ask of a running box."""
-NAME_BYTES, NOTE_BYTES = 120, 800
-"""UTF-8 bytes of a session's name or code, and of what is noted of it."""
+NAME_BYTES, NOTE_BYTES, LOG_BYTES = 120, 800, 400
+"""UTF-8 bytes of a session's name or code, of what is noted of it, and of its log's path."""
 COMMAND_DTYPE: Final = np.dtype(
     [
         ("what", "<u4"),
@@ -104,6 +104,7 @@ SESSION_DTYPE: Final = np.dtype(
         ("by_itself", "?"),  # it began because somebody played
         ("name", f"S{NAME_BYTES}"),
         ("note", f"S{NOTE_BYTES}"),
+        ("log", f"S{LOG_BYTES}"),  # path of the file that is written; empty for none
     ]
 )
 """The session that is on, or the last one: the ``session`` cell."""

@@ -1,5 +1,6 @@
 """``control``: sets the knobs, writes the session log. Human time, far from sound."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -78,14 +79,16 @@ class ControlStage:
             self.knobs["voice"] = min(int(self.knobs["voice"]), len(settings.voice.names) - 1)
             self.knobs["programme"] = min(int(self.knobs["programme"]), len(self._programmes) - 1)
         ends.cell_to_write("knobs").write(self.knobs)
-        self._log_knobs(0.0)
+        self.last_note_s = -math.inf
+        """When the last note that was played was due."""
+        self.log_knobs(0.0)
 
     def turn(self, time_s: float, **values: float) -> None:
         """Set knobs by name; they reach the other processes at once."""
         for name, value in values.items():
             self.knobs[name] = value
         self._ends.cell_to_write("knobs").write(self.knobs)
-        self._log_knobs(time_s)
+        self.log_knobs(time_s)
 
     def press_panic(self, time_s: float) -> None:
         """Silence everything that sounds, until somebody resumes."""
@@ -145,6 +148,7 @@ class ControlStage:
                 self._journal.record(sound)
         while self._ends.ring_to_read("played").read(self._note):
             note = self._note
+            self.last_note_s = float(note["due_s"])
             self._played(int(note["channel"]), int(note["pitch"]), float(note["due_s"]))
             self._journal.record(
                 {
@@ -160,10 +164,15 @@ class ControlStage:
     def close(self) -> None:
         """Log what is left and the counters of every process."""
         self.step()
+        self.log_counters()
+
+    def log_counters(self, is_base: bool = False) -> None:
+        """Log what every process counted since it began; ``is_base``: before this session."""
+        base = {"is_base": True} if is_base else {}
         for process in COUNTERS:
             counters = new_counters(process)
             self._ends.cell_to_read(f"telemetry_{process}").read(counters)
-            self._journal.record({"kind": "counters", "process": process, **as_dict(counters)})
+            self._journal.record({"kind": "counters", "process": process, **base, **as_dict(counters)})
 
     def _count(self, name: str, time_s: float) -> None:
         self.turn(time_s, **{name: int(self.knobs[name]) + 1})
@@ -182,7 +191,8 @@ class ControlStage:
             self._plan = plan
             self._journal.record({"kind": "plan", "time_s": round(self._heard_s, DIGITS), **plan})
 
-    def _log_knobs(self, time_s: float) -> None:
+    def log_knobs(self, time_s: float) -> None:
+        """Log where the knobs stand."""
         values = {
             name: round(float(self.knobs[name]), DIGITS)
             for name in KNOBS_DTYPE.names or ()

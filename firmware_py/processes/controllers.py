@@ -4,7 +4,7 @@ One table says what a controller may turn, and how far.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from firmware_py.ports import Clock, Knobs
@@ -116,6 +116,7 @@ class ControllerStage:
     Parameters
     ----------
     changed: gives the learned controls where they are new, else None; may raise a ``KellyError``.
+    n_programmes: how many there are to choose from.
     """
 
     def __init__(
@@ -127,7 +128,10 @@ class ControllerStage:
         n_voices: int,
         warn: Callable[[str], None],
         clock: Clock,
+        n_programmes: int = len(PROGRAMMES),
     ) -> None:
+        programme = replace(CONTROLS["programme"], high=n_programmes - 1.0)
+        self._controls = {**CONTROLS, "programme": programme}
         self._knobs = knobs
         self._inputs = inputs
         self._changed = changed
@@ -181,7 +185,7 @@ class ControllerStage:
             return
         name, heard = taken
         self.n_taken += 1
-        control = CONTROLS[name]
+        control = self._controls[name]
         if control.kind != "button":
             self._turn(name, heard, values)
         elif isinstance(heard, At):
@@ -191,7 +195,7 @@ class ControllerStage:
 
     def _turn(self, name: str, heard: At | By, values: dict[str, float]) -> None:
         """Of a turn only where it ended counts."""
-        control = CONTROLS[name]
+        control = self._controls[name]
         if isinstance(heard, At):
             values[control.knob] = turned(control, heard.value, self._n_voices, heard.top)
         else:
