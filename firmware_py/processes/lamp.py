@@ -7,7 +7,7 @@ green   it listens          blue   it composes: notes have just been played
 yellow  the card missed a period a moment ago
 red     a process stands still, or safe mode
 
-Green and blue blink while a session is on: every five seconds as often as the number of its programme's phase.
+Green and blue blink while a session is on: every five seconds as often as the number of the phase it is in.
 """
 
 import math
