@@ -337,8 +337,8 @@ class SessionSettings:
 
     begin: str = _setting(
         "itself",
-        "when a session begins: itself, as soon as somebody plays, or by a hand alone",
-        choices=("itself", "hand"),
+        "when a session begins: itself, as soon as somebody plays; by a hand alone; at the start of the box",
+        choices=("itself", "hand", "start"),
     )
     end_after_min: float = _setting(
         10.0, "silence after which a session ends by itself; 0: it does not", "minutes", limits=(0, 240)

@@ -106,13 +106,16 @@ class SessionStage:
             if self._record["is_on"]:
                 self._open_log()
         else:
-            knobs.turn(clock.now_s(), session=self._between)
+            begins = settings.begin == "start"
+            knobs.turn(clock.now_s(), session=SessionState.ON if begins else self._between)
+            if begins:
+                self._begin(clock.now_s(), by_itself=True)
         self._write()
 
     @property
     def _between(self) -> SessionState:
         """Where a box stands that nobody has begun a session on."""
-        return SessionState.WAITING if self._settings.begin == "itself" else SessionState.ENDED
+        return SessionState.ENDED if self._settings.begin == "hand" else SessionState.WAITING
 
     @property
     def is_on(self) -> bool:
@@ -143,11 +146,6 @@ class SessionStage:
             self._close_log_after_last_chord(now_s)
         self._change_voice(now_s)
         self._write()
-
-    def close(self) -> None:
-        """The box ends, and the session with it; one that goes on without this process stays on the board."""
-        if self._is_logging:
-            self._knobs.log_counters()
 
     def _listen(self, now_s: float) -> None:
         elapsed_s, self._look_s = now_s - self._look_s, now_s

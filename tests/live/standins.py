@@ -21,7 +21,7 @@ from firmware_py.devices.files.clock import StreamClock
 from firmware_py.wiring import realtime
 from firmware_py.wiring.live import BUILDERS, Builder, Part, run_process
 from firmware_py.wiring.pacing import every, nothing, wait_for
-from kelly_edge.config import AudioSettings, MidiSettings, RuntimeSettings, Settings
+from kelly_edge.config import AudioSettings, MidiSettings, RuntimeSettings, SessionSettings, Settings
 from kelly_edge.contract import NOTE_DTYPE
 
 NOTE_EVERY_S = 0.1
@@ -116,6 +116,8 @@ def settings_for(run_dir: str, midi_output: str) -> Settings:
             inputs=tuple(os.environ.get("KELLY_TEST_INPUTS", "*").split(",")),
         ),
         runtime=RuntimeSettings(run_dir=run_dir),
+        # Nobody is heard here who would begin one.
+        session=SessionSettings(begin=os.environ.get("KELLY_TEST_BEGIN", "start")),
     )
 
 

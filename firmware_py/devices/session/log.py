@@ -181,6 +181,7 @@ class SessionLog:
         """Write what waits, if the disk takes it."""
         if self._thread is None or self._writer is None:
             return
+        self._say()
         self._writer.is_closing = True
         if self.flush(CLOSE_WITHIN_S):
             self._thread.join(CLOSE_WITHIN_S)
