@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from firmware_py.board.map import CELLS
 from kelly_edge.contract import BuiltIn, SessionState
 from kelly_edge.emotion.programme import Programme
 
-STATES = {
+STATES: Final[Mapping[int, str]] = {
     SessionState.ON: "on",
     SessionState.WAITING: "none; the next one begins when somebody plays",
     SessionState.ENDED: "none; silent until one begins",
