@@ -70,30 +70,62 @@ def test_one_of_ones_own_is_found_offered_and_comes_before_one_of_the_boxs(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("phases", "fault"),
+    ("phases", "fault", "line"),
     [
-        ("  - mode: leed\n", "phase 1.mode: leed is not one of match, lead, hold, rest; did you mean lead? (own.yaml line 5)"),
-        ("  - valence: 0.5\n", "phase 1.mode: is missing; write one of match, lead, hold, rest (own.yaml line 5)"),
-        ("  - mode: lead\n    valence: 0.1\n    duration_s: 5\n", "phase 1.arousal: is missing; lead needs a target (own.yaml line 5)"),
-        ("  - {mode: lead, valence: 0, arousal: 0}\n", "phase 1.duration_s, rate_per_min: neither is there; lead needs one of them (own.yaml line 5)"),
-        ("  - {mode: lead, valence: 0, arousal: 0, duration_s: 5, rate_per_min: 1}\n", "phase 1.duration_s, rate_per_min: both are there; lead needs one of them (own.yaml line 5)"),
-        ("  - {mode: hold, valence: 0, arousal: 0, rate_per_min: 1}\n", "phase 1.rate_per_min: hold has no rate; leave it out (own.yaml line 5)"),
-        ("  - mode: match\n  - mode: rest\n", "phase 1.duration_s: is missing; only the last phase may go on without end (own.yaml line 5)"),
-        ("  - mode: match\n    arousal: 0.5\n", "phase 1.arousal: match has no target; leave it out (own.yaml line 6)"),
-        ("  - {mode: hold, valence: 1.5, arousal: 0}\n", "phase 1.valence: 1.5 is not within -1..1 (own.yaml line 5)"),
-        ("  - mode: rest\n    duration_s: 0\n", "phase 1.duration_s: 0 is not within 1..14400 s (own.yaml line 6)"),
-        ("  - mode: rest\n    velocity_max: 128\n", "phase 1.velocity_max: 128 is not within 1..127 MIDI velocity (own.yaml line 6)"),
-        ("  - mode: rest\n    role: lead\n", "phase 1.role: lead is not one of accompany (own.yaml line 6)"),
-        ("  - mode: rest\n    velocity_mx: 3\n", "phase 1.velocity_mx: unknown entry; did you mean velocity_max? (own.yaml line 6)"),
-        ("  - mode: rest\n    mode: rest\n", "phase 1.mode: is there twice, first in own.yaml line 5 (own.yaml line 6)"),
-        ("  - 7\n", "phase 1: 7 is not a phase, entries of key: value (own.yaml line 4)"),
-        ("  []\n", "phases: is not a list of 1..20 phases (own.yaml line 4)"),
+        (
+            "  - mode: leed\n",
+            "phase 1.mode: leed is not one of match, lead, hold, rest; did you mean lead?",
+            5,
+        ),
+        ("  - valence: 0.5\n", "phase 1.mode: is missing; write one of match, lead, hold, rest", 5),
+        (
+            "  - mode: lead\n    valence: 0.1\n    duration_s: 5\n",
+            "phase 1.arousal: is missing; lead needs a target",
+            5,
+        ),
+        (
+            "  - {mode: lead, valence: 0, arousal: 0}\n",
+            "phase 1.duration_s, rate_per_min: neither is there; lead needs one of them",
+            5,
+        ),
+        (
+            "  - {mode: lead, valence: 0, arousal: 0, duration_s: 5, rate_per_min: 1}\n",
+            "phase 1.duration_s, rate_per_min: both are there; lead needs one of them",
+            5,
+        ),
+        (
+            "  - {mode: hold, valence: 0, arousal: 0, rate_per_min: 1}\n",
+            "phase 1.rate_per_min: hold has no rate; leave it out",
+            5,
+        ),
+        (
+            "  - mode: match\n  - mode: rest\n",
+            "phase 1.duration_s: is missing; only the last phase may go on without end",
+            5,
+        ),
+        ("  - mode: match\n    arousal: 0.5\n", "phase 1.arousal: match has no target; leave it out", 6),
+        ("  - {mode: hold, valence: 1.5, arousal: 0}\n", "phase 1.valence: 1.5 is not within -1..1", 5),
+        ("  - mode: rest\n    duration_s: 0\n", "phase 1.duration_s: 0 is not within 1..14400 s", 6),
+        (
+            "  - mode: rest\n    velocity_max: 128\n",
+            "phase 1.velocity_max: 128 is not within 1..127 MIDI velocity",
+            6,
+        ),
+        ("  - mode: rest\n    role: lead\n", "phase 1.role: lead is not one of accompany", 6),
+        (
+            "  - mode: rest\n    velocity_mx: 3\n",
+            "phase 1.velocity_mx: unknown entry; did you mean velocity_max?",
+            6,
+        ),
+        ("  - mode: rest\n    mode: rest\n", "phase 1.mode: is there twice, first in own.yaml line 5", 6),
+        ("  - 7\n", "phase 1: 7 is not a phase, entries of key: value", 4),
+        ("  []\n", "phases: is not a list of 1..20 phases", 4),
     ],
-)  # fmt: skip
-def test_a_fault_names_the_phase_and_the_line(tmp_path: Path, phases: str, fault: str) -> None:
+)
+def test_a_fault_names_the_phase_and_the_line(tmp_path: Path, phases: str, fault: str, line: int) -> None:
     with pytest.raises(ConfigError) as caught:
         read_programme(written(tmp_path, phases))
-    assert str(caught.value).splitlines() == [fault]
+    assert str(caught.value).splitlines() == [f"{fault} (own.yaml line {line})"]
 
 
 @pytest.mark.parametrize(
