@@ -58,7 +58,7 @@ PROCESSES: Final = {
 
 
 EXAMPLES: Final = {
-    "play": "kelly-edge play song.wav --out answer --set emotion.programme=iso",
+    "play": "kelly-edge play song.wav --out answer --programme lift-in-10",
     "demo": "kelly-edge demo --out out/demo",
     "init": "kelly-edge init my-box --example quiet-room",
     "analyse": "kelly-edge analyse song.wav --out song.npz",
@@ -68,7 +68,8 @@ EXAMPLES: Final = {
     "rehearse": "kelly-edge rehearse song.wav --out answer",
     "panic": "kelly-edge panic",
     "resume": "kelly-edge resume",
-    "session": "kelly-edge session start",
+    "session": "kelly-edge session start --programme calm-in-15 --name M7",
+    "programme": "kelly-edge programme show calm-in-15",
     "bench": "kelly-edge bench --seconds 2 --store",
     "doctor": "kelly-edge doctor --config /etc/kelly-edge/config.yaml",
     "monitor": "kelly-edge monitor --once --json",
@@ -110,6 +111,7 @@ def parser_of_commands() -> argparse.ArgumentParser:
     sub.add_argument("recording", type=path_argument)
     sub.add_argument("--out", type=path_argument, required=True, help="folder for the results")
     sub.add_argument("--seed", type=int, help="seed of the composer (composer.seed)")
+    sub.add_argument("--programme", metavar="NAME", help="the programme (emotion.programme)")
     sub.add_argument(
         "--mix",
         action=argparse.BooleanOptionalAction,
@@ -152,9 +154,20 @@ def parser_of_commands() -> argparse.ArgumentParser:
     _add_common(command("silence", "Release the notes that a midi process left when it died.", as_owner=True))
     _add_common(command("panic", "Silence the running box until somebody resumes."))
     _add_common(command("resume", "End the silence of a panic.", "panic"))
-    sub = command("session", "Begin a new session on the running box: its programme starts again.")
-    sub.add_argument("what", choices=("start",))
+    sub = command("session", "Begin or end a session on the running box, or see where it stands.")
+    sub.add_argument("what", choices=("start", "stop", "status"))
+    sub.add_argument("--programme", metavar="NAME", help="start: the programme, one of emotion.programmes")
+    sub.add_argument("--name", metavar="CODE", help="start: a name or code for it, kept in its log")
+    sub.add_argument("--note", metavar="TEXT", help="start: what shall be noted of it, kept in its log")
     _add_common(sub)
+    sub = command("programme", "List the programmes, show one, or check a file of your own.")
+    whats = sub.add_subparsers(dest="what", required=True, metavar="WHAT")
+    for what, text in (("list", "all of them"), ("show", "one, by name"), ("check", "a file")):
+        of_what = whats.add_parser(what, help=text)
+        if what != "list":
+            name, kind = ("name", str) if what == "show" else ("file", path_argument)
+            of_what.add_argument(name, type=kind)
+        _add_common(of_what)
     sub = command("bench", "Measure what every stage costs on this machine.", as_owner=True)
     sub.add_argument("--seconds", type=seconds_argument, default=1.0, help="to spend on each stage")
     sub.add_argument("--store", action="store_true", help="keep the faster runtime for this board")

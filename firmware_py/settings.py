@@ -137,6 +137,14 @@ class RuntimeSettings:
 class SessionSettings:
     """What is kept of a session. Sound is never kept."""
 
+    begin: str = setting(
+        "itself",
+        "when a session begins: itself, as soon as somebody plays; by a hand alone; at the start of the box",
+        choices=("itself", "hand", "start"),
+    )
+    end_after_min: float = setting(
+        10.0, "silence after which a session ends by itself; 0: it does not", "minutes", limits=(0, 240)
+    )
     log: bool = setting(True, "write a session log")
     keep_mb: int = setting(
         200, "size of all session logs; beyond it the oldest are removed", "MB", limits=(1, 100_000)

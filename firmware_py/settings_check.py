@@ -3,20 +3,15 @@
 Every fault is found before any is reported; each is one line that says the fault and the place.
 """
 
-import difflib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from firmware_py.settings import Settings, rules
 from kelly_edge.config_rules import Value, shown
-from kelly_edge.errors import ConfigError
+from kelly_edge.config_values import did_you_mean, read_value, refuse
 from kelly_edge.shared.entries import Entry
 from kelly_edge.shared.printed import printed
-
-MAX_FAULTS: Final = 50
-"""Faults beyond these are counted, not listed."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +29,16 @@ class Override:
     place: str
 
 
-def settings_from(entries: Sequence[Entry] = (), overrides: Sequence[Override] = ()) -> Settings:
+def settings_from(
+    entries: Sequence[Entry] = (),
+    overrides: Sequence[Override] = (),
+    programmes_in: Callable[[str], Sequence[str]] | None = None,
+) -> Settings:
     """Settings from a file's sections, then overrides (the last one counts).
+
+    Parameters
+    ----------
+    programmes_in: names of the programmes there are, given the folder of the user's own; None: not looked at.
 
     Raises
     ------
@@ -48,10 +51,9 @@ def settings_from(entries: Sequence[Entry] = (), overrides: Sequence[Override] =
         checker.take_override(override)
     settings = checker.settings()
     checker.check_together(settings)
-    if checker.faults:
-        more = len(checker.faults) - MAX_FAULTS
-        listed = checker.faults[:MAX_FAULTS] + ([f"and {more} more"] if more > 0 else [])
-        raise ConfigError("\n".join(listed))
+    if programmes_in is not None:
+        checker.check_programmes(settings, programmes_in(settings.emotion.programmes_dir))
+    refuse(checker.faults)
     return settings
 
 
@@ -69,7 +71,7 @@ class _Checker:
         name = entry.key
         known = [f.name for f in fields(Settings)]
         if name not in known:
-            self._fault(printed(name), f"unknown section{_did_you_mean(name, known)}", entry.place)
+            self._fault(printed(name), f"unknown section{did_you_mean(name, known)}", entry.place)
         elif name in self._places:
             self._fault(name, f"is there twice, first in {self._places[name]}", entry.place)
         elif entry.value is None:
@@ -89,7 +91,7 @@ class _Checker:
             self._fault(printed(path), "is not SECTION.NAME=VALUE", place)
         elif section not in {s for s, _ in self._rules}:
             known = [f.name for f in fields(Settings)]
-            self._fault(printed(path), f"unknown section{_did_you_mean(section, known)}", place)
+            self._fault(printed(path), f"unknown section{did_you_mean(section, known)}", place)
         elif self._is_known(section, name, place):
             kind = type(self._rules[section, name][1])
             if kind is str:
@@ -114,7 +116,7 @@ class _Checker:
         """Limits that tie two settings."""
         voice, envelope = settings.voice, settings.envelope
         if voice.selected not in voice.names:
-            known = f"{', '.join(voice.names)}{_did_you_mean(voice.selected, voice.names)}"
+            known = f"{', '.join(voice.names)}{did_you_mean(voice.selected, voice.names)}"
             self._fault_of("voice.selected", "voice.names", f"{shown(voice.selected)} is not one of {known}")
         if envelope.pitch_max < envelope.pitch_min + 12:
             text = f"{envelope.pitch_max} is not an octave above pitch_min {envelope.pitch_min}"
@@ -125,6 +127,15 @@ class _Checker:
         if conflict := settings.panel.conflict():
             given = [path for path in self._places if path.startswith("panel.")]
             self._fault_of("panel", given[-1] if given else "panel", conflict)
+
+    def check_programmes(self, settings: Settings, known: Sequence[str]) -> None:
+        """Whether the programmes named are known."""
+        emotion = settings.emotion
+        for path, names in (("programme", (emotion.programme,)), ("programmes", emotion.programmes)):
+            for name in names:
+                if name not in known:
+                    text = f"{shown(name)} is not one of {', '.join(known)}{did_you_mean(name, known)}"
+                    self._fault_of(f"emotion.{path}", "emotion.programmes_dir", text)
 
     def _take_setting(self, section: str, entry: Entry) -> None:
         path = f"{section}.{entry.key}"
@@ -137,22 +148,15 @@ class _Checker:
         if (section, name) in self._rules:
             return True
         names = [n for s, n in self._rules if s == section]
-        self._fault(f"{section}.{printed(name)}", f"unknown setting{_did_you_mean(name, names)}", place)
+        self._fault(f"{section}.{printed(name)}", f"unknown setting{did_you_mean(name, names)}", place)
         return False
 
     def _check(self, section: str, name: str, raw: object, place: str) -> None:
         rule, default = self._rules[section, name]
         path = f"{section}.{name}"
         self._places[path] = place
-        value = _READERS[type(default)](raw)
+        value, fault = read_value(rule, type(default), raw)
         if value is None:
-            self._fault(path, f"{shown(raw)} is not {_KINDS[type(default)]}", place)
-        elif rule.choices and value not in rule.choices:
-            hint = _did_you_mean(value, [c for c in rule.choices if isinstance(c, str)])
-            self._fault(path, f"{shown(raw)} is not one of {rule.allowed}{hint}", place)
-        elif rule.limits and not rule.limits[0] <= cast(float, value) <= rule.limits[1]:
-            self._fault(path, f"{shown(raw)} is not within {rule.allowed}", place)
-        elif rule.check is not None and (fault := rule.check(value)):
             self._fault(path, fault, place)
         else:
             self._values[section, name] = value
@@ -163,51 +167,6 @@ class _Checker:
     def _fault_of(self, path: str, other: str, text: str) -> None:
         # Where a default and a given value disagree, the given one has the place.
         self._fault(path, text, self._places.get(path) or self._places.get(other) or "built-in default")
-
-
-# --- a reader a type: the value as that type, or None -------------------------------------
-def _read_bool(raw: object) -> bool | None:
-    return raw if isinstance(raw, bool) else None
-
-
-def _read_int(raw: object) -> int | None:
-    return raw if isinstance(raw, int) and not isinstance(raw, bool) else None
-
-
-def _read_float(raw: object) -> float | None:
-    if isinstance(raw, bool) or not isinstance(raw, int | float):
-        return None
-    try:
-        value = float(raw)
-    except OverflowError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _read_str(raw: object) -> str | None:
-    return raw if isinstance(raw, str) else None
-
-
-def _read_names(raw: object) -> tuple[str, ...] | None:
-    if isinstance(raw, list) and all(isinstance(item, str) for item in raw):
-        return tuple(raw)
-    return None
-
-
-_READERS: Final[dict[type, Callable[[object], Value | None]]] = {
-    bool: _read_bool,
-    int: _read_int,
-    float: _read_float,
-    str: _read_str,
-    tuple: _read_names,
-}
-_KINDS: Final = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a finite number",
-    str: "a text",
-    tuple: "a list of texts",
-}
 
 
 # --- what a command line need not quote ---------------------------------------------------
@@ -224,8 +183,3 @@ def _texts_of(override: Override) -> list[str]:
     if not override.text or _is_quoted(override):
         return [_text_of(override)] if override.text else []
     return [part.strip() for part in override.text.split(",")]
-
-
-def _did_you_mean(word: object, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word[:60], known, n=1) if isinstance(word, str) else []
-    return f"; did you mean {close[0]}?" if close else ""

@@ -5,11 +5,12 @@ the report of ``kelly-edge check`` and ``config.yaml`` all follow from that tabl
 sections, and reads and checks all of them (``firmware_py.settings``, ``settings_check``).
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from kelly_edge.config_rules import name_fault, printable_fault, setting, shown
-from kelly_edge.contract import PERIOD_SIZES, PROGRAMMES, SAMPLE_RATE_HZ
+from kelly_edge.contract import PERIOD_SIZES, SAMPLE_RATE_HZ, BuiltIn
 
 UNIT_RANGE: Final = (-1.0, 1.0)
 
@@ -21,6 +22,33 @@ def _identifiers(names: tuple[str, ...]) -> str:
     if odd:
         return f"holds {shown(odd[0])}, which is not a name of letters, digits and _"
     return "holds a name twice" if len(set(names)) < len(names) else ""
+
+
+def _programme(name: str) -> str:
+    return "" if re.fullmatch(PROGRAMME_NAME, name) else f"{shown(name)} is no name of a programme"
+
+
+def _programmes(names: tuple[str, ...]) -> str:
+    if not 1 <= len(names) <= MAX_PROGRAMMES:
+        return f"must hold 1..{MAX_PROGRAMMES} names"
+    if faults := [fault for name in names if (fault := _programme(name))]:
+        return faults[0]
+    if BuiltIn.HOLD.name.lower() in names:
+        return "holds hold, which a tap of the hold button chooses"
+    return "holds a name twice" if len(set(names)) < len(names) else ""
+
+
+SHIPPED_PROGRAMMES: Final = (
+    "calm-in-15",
+    "lift-in-10",
+    "wake-gently",
+    "vent-and-settle",
+    "listen-first",
+    "steady-ground",
+)
+"""The programmes that come with the box as files, besides those of ``contract.BuiltIn``."""
+PROGRAMME_NAME: Final = "[a-z][a-z0-9_-]{0,39}"
+MAX_PROGRAMMES: Final = 100
 
 
 @dataclass(frozen=True)
@@ -39,7 +67,17 @@ class AudioSettings:
 class EmotionSettings:
     """From the emotion heard to the emotion played."""
 
-    programme: str = setting("mirror", "how the target follows the listener", choices=PROGRAMMES)
+    programme: str = setting(
+        "mirror", "the programme at start, one of `kelly-edge programme list`", check=_programme
+    )
+    programmes: tuple[str, ...] = setting(
+        ("mirror", "iso", *SHIPPED_PROGRAMMES),
+        "programmes that panel, controllers and `session start` choose among, in this order",
+        check=_programmes,
+    )
+    programmes_dir: str = setting(
+        "", "folder of programmes of your own, NAME.yaml; empty: none", check=printable_fault, is_path=True
+    )
     iso_match_s: float = setting(60.0, "iso: music matched before leading begins", "s", limits=(0, 600))
     iso_rate_per_min: float = setting(0.25, "iso: fastest change in leading", "per minute", limits=(0.01, 2))
     goal_valence: float = setting(0.6, "iso: valence led to", limits=UNIT_RANGE)

@@ -40,16 +40,24 @@ class Mode(IntEnum):
     MAJOR = 1
 
 
-class Programme(IntEnum):
-    """How the target emotion follows the emotion heard (``kelly_edge.emotion.steering``)."""
+class BuiltIn(IntEnum):
+    """The programmes every box has (``kelly_edge.emotion.programme``); those of files follow."""
 
     MIRROR = 0
     ISO = 1
     HOLD = 2
 
 
-PROGRAMMES: Final = tuple(programme.name.lower() for programme in Programme)
-"""Programmes as settings and logs name them, by number."""
+PROGRAMMES: Final = tuple(programme.name.lower() for programme in BuiltIn)
+"""The same as settings and logs name them, by number."""
+
+
+class SessionState(IntEnum):
+    """Where a session stands, for the composer."""
+
+    ON = 0
+    WAITING = 1  # for somebody to play: the next one begins then, and until then no clock of a programme runs
+    ENDED = 2  # by a hand: the music comes to its end, then silence until one is begun
 
 
 class Rung(IntEnum):
@@ -121,12 +129,17 @@ KNOBS_DTYPE: Final = np.dtype(
         ("brightness", "<f4"),  # -1..1, spectral tilt of the voice
         ("octave", "<i1"),  # -2..2, octave shift of the voice
         ("voice", "<i1"),  # index into the configured voices
-        ("programme", "<i1"),  # Programme
+        ("programme", "<i1"),  # BuiltIn, then those of the settings' files
         ("n_panics", "<u4"),  # a count: a change is a panic, asked for at a controller
         ("n_sessions", "<u4"),  # a count: a change begins a new session
         ("n_resumes", "<u4"),  # a count: a change ends the silence of a panic
+        ("session", "<i1"),  # SessionState
+        ("volume_db", "<f4"),  # -40..0, of notes and voice
+        ("mute", "<i1"),  # 1: neither notes nor voice
+        ("loudest", "<u1"),  # 1..127, no note has a higher velocity; 0 before it is set
     ]
 )
+"""What a person set by hand: the ``knobs`` cell."""
 KNOB_RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "valence": (-1.0, 1.0),
     "arousal": (-1.0, 1.0),
@@ -135,13 +148,17 @@ KNOB_RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "brightness": (-1.0, 1.0),
     "octave": (-2.0, 2.0),
     "voice": (0.0, 126.0),
+    "volume_db": (-40.0, 0.0),
+    "mute": (0.0, 1.0),
+    "loudest": (1.0, 127.0),
 }
 """What a hand may turn of them, and its limits. Voices end where the settings' names end."""
-WHOLE_KNOBS: Final = ("octave", "voice")
+WHOLE_KNOBS: Final = ("octave", "voice", "mute", "loudest")
 """These move by whole numbers."""
-BUTTONS: Final[Mapping[str, str]] = {"panic": "n_panics", "resume": "n_resumes", "session": "n_sessions"}
-"""What a hand may press, and the knob that counts it."""
-"""What a person set by hand: the ``knobs`` cell."""
+BUTTONS: Final[Mapping[str, str]] = {
+    "panic": "n_panics", "resume": "n_resumes", "session": "n_sessions", "stop": "session",
+}  # fmt: skip
+"""What a hand may press, and the knob that tells of it."""
 
 NOTE_DTYPE: Final = np.dtype(
     [

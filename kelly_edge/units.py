@@ -56,6 +56,11 @@ def gain_to_db(gain: float, floor_db: float = SILENCE_DB) -> float:
 Number = TypeVar("Number", int, float)
 
 
+def velocity_gain(level_db: float) -> float:
+    """What MIDI velocities are multiplied by for a change of level: 40 dB a decade, as in General MIDI."""
+    return float(10.0 ** (level_db / 40.0))
+
+
 def clamp(value: Number, low: Number, high: Number) -> Number:
     """``value`` held within ``low`` .. ``high``."""
     return max(low, min(high, value))

@@ -15,9 +15,11 @@ from firmware_py.devices.files.config_file import (
     setting_text,
     settings_text,
 )
+from firmware_py.devices.files.programmes import programme_names
 from firmware_py.settings import Settings, describe, rules
-from firmware_py.settings_check import MAX_FAULTS, settings_from
+from firmware_py.settings_check import settings_from
 from kelly_edge.config_rules import Rule, Value
+from kelly_edge.config_values import MAX_FAULTS
 from kelly_edge.errors import ConfigError
 
 FILE = Path(__file__).parents[1] / "config.yaml"
@@ -25,7 +27,8 @@ RULES = {f"{section}.{name}": (rule, default) for section, name, rule, default i
 
 
 def parse(text: str, *overrides: str) -> Settings:
-    return settings_from(entries_from(text, "config.yaml"), [read_override(o) for o in overrides])
+    read = [read_override(o) for o in overrides]
+    return settings_from(entries_from(text, "config.yaml"), read, programme_names)
 
 
 def faults_of(text: str, *overrides: str) -> list[str]:
@@ -81,8 +84,20 @@ def test_an_empty_file_an_empty_section_and_no_file_give_the_defaults() -> None:
         ("emotion: {iso_match_s: -3}", "emotion.iso_match_s: -3 is not within 0..600 s"),
         (
             "emotion: {programme: isso}",
-            "emotion.programme: isso is not one of mirror, iso, hold; did you mean iso?",
+            f"emotion.programme: isso is not one of {', '.join(programme_names())}; did you mean iso?",
         ),
+        (
+            "emotion: {programmes: [iso, calm-in-16]}",
+            f"emotion.programmes: calm-in-16 is not one of {', '.join(programme_names())}; "
+            "did you mean calm-in-15?",
+        ),
+        ("emotion: {programmes: []}", "emotion.programmes: must hold 1..100 names"),
+        (
+            "emotion: {programmes: [iso, hold]}",
+            "emotion.programmes: holds hold, which a tap of the hold button chooses",
+        ),
+        ("emotion: {programmes: [iso, iso]}", "emotion.programmes: holds a name twice"),
+        ("emotion: {programme: ../x}", "emotion.programme: ../x is no name of a programme"),
         ("limiter: {ceiling_db: 0}", "limiter.ceiling_db: 0 is not within -60..-1 dBFS"),
         ("audio: {periode: 64}", "audio.periode: unknown setting; did you mean period?"),
         ("emotoin: {programme: iso}", "emotoin: unknown section; did you mean emotion?"),
@@ -237,7 +252,8 @@ def test_a_tilde_is_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("HOME", str(tmp_path))
     paths = [path for path, (rule, _) in RULES.items() if rule.is_path]
     assert set(paths) == {
-        "runtime.models_dir", "runtime.run_dir", "runtime.state_dir", "session.prometheus",
+        "emotion.programmes_dir", "runtime.models_dir", "runtime.run_dir", "runtime.state_dir",
+        "session.prometheus",
     }  # fmt: skip
     found = load_settings(None, [f"{path}=~/x y" for path in paths] + ["midi.outputs=[raw:~/notes, ~USB]"])
     for path in paths:

@@ -17,16 +17,18 @@ import pytest
 from firmware_py.board.map import memory_board
 from firmware_py.devices.files.config_file import load_settings
 from firmware_py.devices.files.output import OutputFolder, write_midi
-from firmware_py.devices.offline import RecordingMidi, VirtualClock
+from firmware_py.devices.offline import ListJournal, RecordingMidi, VirtualClock
+from firmware_py.devices.session.log import SessionLog
 from firmware_py.devices.session.store import DAY_S
 from firmware_py.devices.sound import alsa
 from firmware_py.devices.sound.resampled_card import ResampledCard
 from firmware_py.ports import Edge
 from firmware_py.processes.composer import ComposerStage
-from firmware_py.processes.control import initial_knobs
+from firmware_py.processes.control import ControlStage, initial_knobs
 from firmware_py.processes.dsp import DspStage
 from firmware_py.processes.midi import MidiStage
 from firmware_py.processes.panel import PanelStage, panel_pins
+from firmware_py.processes.sessions import SessionStage
 from firmware_py.settings import Settings, rules
 from firmware_py.wiring import cards
 from firmware_py.wiring import panic as panic_parts
@@ -45,6 +47,7 @@ from kelly_edge.contract import (
     PROGRAMMES,
     SAMPLE_RATE_HZ,
 )
+from kelly_edge.emotion.programme import built_in
 from kelly_edge.music.envelope import Envelope, bound_tempo
 from kelly_edge.music.following import fold_tempo
 from kelly_edge.music.notes import Bar, BarNote, TimedNote
@@ -439,8 +442,13 @@ class Finger:
     def resume(self, time_s: float) -> None:
         """There is no panic here."""
 
+    is_session_on = False
+
     def begin_session(self, time_s: float) -> None:
         """Sessions are tested elsewhere."""
+
+    def end_session(self, time_s: float) -> None:
+        """Nor are they ended here."""
 
     def step(self, *edges: Edge) -> None:
         self.edges += edges
@@ -465,6 +473,21 @@ def pushed(does: Callable[[Finger], bool]) -> Callable[[Settings], float]:
         return float(effective[0]) if effective else -1.0
 
     return observe
+
+
+def ends_after_min(settings: Settings) -> float:
+    """Minutes of silence after which a session ends."""
+    board, clock = memory_board(), VirtualClock()
+    control = ControlStage(board.ends("control"), settings, ListJournal())
+    log: Any = SessionLog(None)
+    programmes, voices = built_in(settings.emotion), settings.voice.names
+    stage = SessionStage(board.ends("control"), settings.session, control, log, programmes, voices, clock)
+    control.begin_session(0.0)
+    stage.step()
+    while stage.is_on:
+        clock.time_s += 1.0
+        stage.step()
+    return clock.time_s / 60.0
 
 
 def panic_pin(settings: Settings) -> float:
@@ -558,6 +581,7 @@ ROWS: dict[str, Row] = {
     "limiter.ceiling_db": Row(peak_db, lambda v: v - 0.1),
     "limiter.release_ms": Row(release_ms, lambda v: 0.95 * v - 0.1, lambda v: 1.05 * v + 0.1),
     "midi.latency_ms": near(sent_early_s, 1e-3),
+    "session.end_after_min": near(ends_after_min, 0.05, values=(0.5, 10.0, 240.0)),
     "session.keep_mb": Row(lambda s: bounds_of(s.session).max_bytes / 1e6),
     "session.keep_days": Row(lambda s: bounds_of(s.session).max_age_s / DAY_S),
     "panel.edges_per_detent": Row(edges_for_a_detent),

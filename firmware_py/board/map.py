@@ -3,13 +3,14 @@
 ``Board.ends`` gives a process the ends that the map gives it and no others, live, offline and in tests.
 
 audio ══capture══▶ dsp ══playback══▶ audio        dsp ══heard══▶ composer, ──heard──▶ control
-composer ══notes, bars══▶ midi                          control ──knobs──▶ dsp, composer
+composer ══notes, bars══▶ midi                          control ──knobs──▶ dsp, composer, midi
 composer ──target──▶ control, ──alive──▶ midi     midi ══played══▶ control
 composer ──composing──▶ composer, should it start again
 every process ──telemetry_<process>, times_<process>──▶ control
 midi ──send_error──▶ control                      midi ──sounding, telemetry──▶ guardian, should midi die
 guardian ──panic──▶ audio, midi, control          control ──knobs──▶ guardian: panics and resumes
 command line ══panic══▶ guardian, ══commands══▶ control
+control ──session──▶ control, should it start again; command line and monitor look at it
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,10 @@ TARGET_DTYPE: Final = np.dtype(
         ("tempo_bpm", "<f4"),
         ("played_tempo_bpm", "<f4"),  # of the newest bar planned, 0 before any
         ("leads", "?"),  # the programme leads; otherwise it follows the player
+        ("programme", "<i1"),  # the one obeyed, as in KNOBS_DTYPE
+        ("phase", "<i1"),  # index of its phase
+        ("phase_left_s", "<f4"),  # infinity where it goes on without end
+        ("programme_left_s", "<f4"),
     ]
 )
 """What the composer composes for now: the ``target`` cell."""
@@ -77,11 +82,33 @@ PANIC_DTYPE: Final = np.dtype(
 )
 """Whether the box must be silent: the ``panic`` cell. It outlives every process."""
 
-COMMANDS: Final = ("panic", "resume", "session")
+COMMANDS: Final = ("panic", "resume", "session", "stop")
 """What the command line may ask of a running box."""
-COMMAND_DTYPE: Final = np.dtype([("what", "<u4")])
-"""An index into ``COMMANDS``: the ``panic`` ring (the first two) and the ``commands`` ring (the last)."""
-COMPOSING_VERSION: Final = 1
+NAME_BYTES, NOTE_BYTES, LOG_BYTES = 120, 800, 400
+"""UTF-8 bytes of a session's name or code, of what is noted of it, and of its log's path."""
+COMMAND_DTYPE: Final = np.dtype(
+    [
+        ("what", "<u4"),
+        ("programme", "<i1"),  # to begin a session with, as in KNOBS_DTYPE; -1: the one there is
+        ("name", f"S{NAME_BYTES}"),
+        ("note", f"S{NOTE_BYTES}"),
+    ]
+)
+"""An index into ``COMMANDS``: the ``panic`` ring (the first two) and the ``commands`` ring (the others)."""
+SESSION_DTYPE: Final = np.dtype(
+    [
+        ("is_on", "?"),
+        ("number", "<u4"),  # from 1 since the box began; 0 before any
+        ("begun_s", "<f8"),  # seconds of the stream
+        ("ended_s", "<f8"),
+        ("by_itself", "?"),  # it began because somebody played
+        ("name", f"S{NAME_BYTES}"),
+        ("note", f"S{NOTE_BYTES}"),
+        ("log", f"S{LOG_BYTES}"),  # path of the file that is written; empty for none
+    ]
+)
+"""The session that is on, or the last one: the ``session`` cell."""
+COMPOSING_VERSION: Final = 2
 """Of ``COMPOSING_DTYPE``: raised when a field changes its meaning."""
 COMPOSING_DTYPE: Final = np.dtype(
     [
@@ -90,11 +117,15 @@ COMPOSING_DTYPE: Final = np.dtype(
         # steering.SteeringState
         ("valence", "<f8"),
         ("arousal", "<f8"),
-        ("programme", "<i1"),  # Programme, -1 none
+        ("programme", "S40"),  # its name, empty for none
         ("own_valence", "<f8"),
         ("own_arousal", "<f8"),
-        ("heard_s", "<f8"),
+        ("phase_s", "<f8"),
         ("led", "<f8"),
+        ("phase", "<i1"),
+        ("from_valence", "<f8"),
+        ("from_arousal", "<f8"),
+        ("n_begun", "<u4"),
         # following.Following
         ("tonic", "<i1"),
         ("mode", "<i1"),
@@ -104,7 +135,11 @@ COMPOSING_DTYPE: Final = np.dtype(
         ("matched_tempo_bpm", "<f8"),
         ("asked_mode", "<i1"),
         ("asks_tempo", "?"),
+        ("led_mode", "<i1"),
+        ("led_tempo_bpm", "<f8"),
+        ("leading_begun", "<i8"),  # Leading.n_begun
         # the music
+        ("session", "<i1"),  # SessionState of the knobs, as far as it was obeyed
         ("presence", "<f8"),  # smoothed
         ("is_resting", "?"),
         ("played_tempo_bpm", "<f8"),  # of the last bar committed, 0 none
@@ -158,7 +193,8 @@ RINGS: Final[Mapping[str, RingSpec]] = {
 }
 CELLS: Final[Mapping[str, CellSpec]] = {
     "heard": CellSpec(HEARD_DTYPE, "dsp", ("control",)),
-    "knobs": CellSpec(KNOBS_DTYPE, "control", ("dsp", "composer", "guardian")),
+    "knobs": CellSpec(KNOBS_DTYPE, "control", ("dsp", "composer", "midi", "guardian")),
+    "session": CellSpec(SESSION_DTYPE, "control", ("control",)),
     "panic": CellSpec(PANIC_DTYPE, "guardian", ("audio", "midi", "control")),
     "target": CellSpec(TARGET_DTYPE, "composer", ("control",)),
     **{f"telemetry_{p}": CellSpec(dtype, p, ("control",)) for p, dtype in TELEMETRY_DTYPES.items()},

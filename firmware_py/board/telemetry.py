@@ -47,7 +47,7 @@ COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "n_panics",
         "n_composer_stalls",  # the composer stood still or was gone, and the music was muted
         "n_guardian_stalls",  # no guardian to hear of a panic, and the music was muted
-        "n_muted",  # notes that fell due in a panic or a stall
+        "n_muted",  # notes that fell due in a panic, a stall, or while the knob mutes
         "n_forgotten",  # notes of a composer that another one has replaced
         "n_played_dropped",
         "n_pulses",  # of MIDI clock

@@ -110,7 +110,7 @@ class Chooser:
         is_pedal = address == CC and verdict.coding == SEVEN_BIT and verdict.number in PEDALS
         if self._is_button and verdict.coding != SWITCH and not is_pedal:
             return f"{self._control} needs a button or a pedal"
-        if not self._is_button and verdict.coding == SWITCH:
+        if not self._is_button and self._control != "mute" and verdict.coding == SWITCH:
             return f"{self._control} needs a knob, a fader or an encoder (if it is one, turn it slowly)"
         return ""
 

@@ -27,7 +27,8 @@ FILES: Final = ("performance.mid", "voice.wav", "session.jsonl")
 
 def run(args: argparse.Namespace) -> int:
     """The sub-command."""
-    settings = settings_of(args, [f"composer.seed={args.seed}"] if args.seed is not None else [])
+    given = {"composer.seed": args.seed, "emotion.programme": args.programme}
+    settings = settings_of(args, [f"{name}={value}" for name, value in given.items() if value is not None])
     with Bar("playing") as bar:
         summary = play(args.recording, args.out, settings, bar, with_mix=args.mix, config=args.config)
     print_summary(summary, args.json)

@@ -112,6 +112,7 @@ def _own(folder: Path) -> dict[str, str]:
         "runtime.run_dir": str(folder / "run"),
         "runtime.state_dir": str(folder / "state"),
         "session.log": "true",
+        "session.begin": "start",
     }
 
 

@@ -1,4 +1,4 @@
-"""``kelly-edge panic``, ``resume`` and ``session start``: words to a running box, through its run directory.
+"""``kelly-edge panic``, ``resume`` and ``session``: words to a running box, through its run directory.
 
 Only the box's own user, and root, may write there. A word is a record of the ``panic`` or ``commands`` ring;
 whether it was obeyed is read from the cells.
@@ -10,29 +10,37 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from firmware_py.board.map import CELLS, COMMANDS, RINGS
+from firmware_py.board.map import CELLS, COMMANDS, NAME_BYTES, NOTE_BYTES, RINGS
 from firmware_py.board.pipes import CellView, PipeRing
+from firmware_py.commands.status import read_session
 from firmware_py.devices.files.config_file import load_settings
+from firmware_py.devices.files.programmes import numbered, open_programmes
 from firmware_py.devices.files.run_dir import run_dir_of
-from kelly_edge.errors import DeviceError
+from kelly_edge.config_values import did_you_mean
+from kelly_edge.contract import SessionState
+from kelly_edge.errors import ConfigError, DeviceError
+from kelly_edge.shared.printed import printed
 
 ANSWER_WITHIN_S: Final = 1.0
 LOOK_EVERY_S: Final = 0.005
 
 
-def say(run_dir: Path, word: str) -> None:
-    """Write ``word`` of ``COMMANDS`` into its ring.
+def say(run_dir: Path, word: str, **more: int | bytes) -> None:
+    """Write ``word`` of ``COMMANDS`` into its ring, with ``more`` fields of its record.
 
     Raises
     ------
     DeviceError: no box is there.
     OutputError: this user may not.
     """
-    name = "commands" if word == "session" else "panic"
+    name = "panic" if word in ("panic", "resume") else "commands"
     spec = RINGS[name]
     record = np.zeros((), spec.dtype)
-    record["what"] = COMMANDS.index(word)
+    record["what"], record["programme"] = COMMANDS.index(word), -1
+    for field, value in more.items():
+        record[field] = value
     try:
         ring = PipeRing(run_dir / f"{name}.ring", spec.dtype, (), spec.capacity, is_ours=False)
     except FileNotFoundError:
@@ -58,24 +66,98 @@ def ask_for_panic(config: Path | None, overrides: Sequence[str], is_on: bool) ->
     return {"panic": "silent until somebody resumes" if is_on else "over: it plays"}
 
 
-def begin_session(config: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
-    """Begin a new session; returns its number since the box was started.
+def begin_session(
+    config: Path | None, overrides: Sequence[str], programme: str = "", name: str = "", note: str = ""
+) -> dict[str, Any]:
+    """Begin a new session; returns its status.
+
+    Parameters
+    ----------
+    programme: one of the settings'; empty: the one there is. name, note: of the session, as the user likes.
+
+    Raises
+    ------
+    ConfigError: the settings do not name that programme, or a text is too long.
+    DeviceError: no box is there, or it does not answer.
+    """
+    settings = load_settings(config, overrides)
+    number = -1
+    if programme:
+        names = numbered(settings)
+        if programme not in names:
+            known = f"{', '.join(names)}{did_you_mean(programme, names)}"
+            raise ConfigError(
+                f"programme: {printed(programme)} is not one of {known}; name it in emotion.programmes "
+                "and start the box again"
+            )
+        number = names.index(programme)
+    for what, text, longest in (("name", name, NAME_BYTES), ("note", note, NOTE_BYTES)):
+        if len(text.encode("utf-8", "replace")) > longest or not text.isprintable():
+            raise ConfigError(f"{what}: is not one line of at most {longest} bytes; shorten it")
+    run_dir = run_dir_of(settings.runtime.run_dir)
+    record, cell = _session_cell(run_dir)
+    before = int(record["number"])
+    texts = {"name": name.encode("utf-8", "replace"), "note": note.encode("utf-8", "replace")}
+    say(run_dir, "session", programme=number, **texts)
+    _answered(run_dir, lambda: cell.read(record) and int(record["number"]) != before, "control")
+    return {"session": f"number {int(record['number'])} begins", **_names(record)}
+
+
+def end_session(config: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """End the session that is on; the music comes to its end, then the box is silent until one begins.
 
     Raises
     ------
     DeviceError: no box is there, or it does not answer.
     """
     run_dir = run_dir_of(load_settings(config, overrides).runtime.run_dir)
-    record = np.zeros((), CELLS["knobs"].dtype)
+    record, cell = _session_cell(run_dir)
+    was_on, number = bool(record["is_on"]), int(record["number"])
+    knobs = np.zeros((), CELLS["knobs"].dtype)
+    knobs_cell = CellView(run_dir / "knobs.cell", knobs.dtype)
+    say(run_dir, "stop")
+
+    def is_ended() -> bool:
+        return (
+            cell.read(record)
+            and not record["is_on"]
+            and knobs_cell.read(knobs)
+            and int(knobs["session"]) == SessionState.ENDED
+        )
+
+    _answered(run_dir, is_ended, "control")
+    ended = f"number {number} ends" if was_on else "none was on"
+    return {"session": f"{ended}; the box is silent until one begins"}
+
+
+def session_status(config: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """Where the session of the running box stands.
+
+    Raises
+    ------
+    DeviceError: no box is there.
+    """
+    settings = load_settings(config, overrides)
+    run_dir = run_dir_of(settings.runtime.run_dir)
+    _session_cell(run_dir)
+    cells = {n: CellView(run_dir / f"{n}.cell", CELLS[n].dtype) for n in ("session", "knobs", "target")}
+    return read_session(cells, open_programmes(settings))
+
+
+def _session_cell(run_dir: Path) -> tuple[NDArray[Any], CellView]:
+    record = np.zeros((), CELLS["session"].dtype)
     try:
-        cell = CellView(run_dir / "knobs.cell", record.dtype)
+        cell = CellView(run_dir / "session.cell", record.dtype)
     except FileNotFoundError:
         raise _nothing_runs(run_dir) from None
     cell.read(record)
-    before = int(record["n_sessions"])
-    say(run_dir, "session")
-    _answered(run_dir, lambda: cell.read(record) and int(record["n_sessions"]) != before, "control")
-    return {"session": f"number {int(record['n_sessions']) + 1} begins"}
+    return record, cell
+
+
+def _names(record: NDArray[Any]) -> dict[str, str]:
+    """Name and note, where they were given."""
+    texts = {name: record[name].item().decode("utf-8", "replace") for name in ("name", "note")}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _nothing_runs(run_dir: Path) -> DeviceError:

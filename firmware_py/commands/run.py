@@ -139,7 +139,8 @@ class Supervisor:
             control = next(child for child in self._children if child.name == "control")
             folder = sessions_folder(os.environ, self._settings.runtime.state_dir)
             pid = control.popen.pid if control.popen is not None else 0
-            session = f"the session is in {next(folder.glob(f'*-{pid}-*.jsonl'), folder)}"
+            log = next(folder.glob(f"*-{pid}-*.jsonl"), None)
+            session = f"the session is in {log}" if log else f"sessions will be kept in {folder}"
         else:
             session = "the session is not kept (session.log=false)"
         warn(f"ready after {took_s:.1f} s: it listens and plays; {session}")

@@ -92,5 +92,12 @@ class Knobs(Protocol):
     def resume(self, time_s: float) -> None:
         """End the silence of a panic."""
 
+    @property
+    def is_session_on(self) -> bool:
+        """Whether a session is on."""
+
     def begin_session(self, time_s: float) -> None:
         """Begin a new session: the programme's clock starts again."""
+
+    def end_session(self, time_s: float) -> None:
+        """End the session that is on."""

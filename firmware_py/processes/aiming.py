@@ -1,5 +1,6 @@
 """From the programme, the knobs and what is heard to the target that bars are composed for."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -7,14 +8,16 @@ import numpy as np
 from firmware_py.board.channels import CellReader
 from firmware_py.processes.composing import Composing
 from firmware_py.processes.listening import PLAYING, Listening
+from firmware_py.processes.sending import Manner
 from firmware_py.settings import Settings
-from kelly_edge.contract import KNOBS_DTYPE, PROGRAMMES
+from kelly_edge.contract import KNOBS_DTYPE, SessionState
 from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_music, tempo_to_play
-from kelly_edge.emotion.steering import first_state, lead_of, new_session, steer, target_emotion
+from kelly_edge.emotion.programme import LOUDEST_VELOCITY, REST, Programme
+from kelly_edge.emotion.steering import first_state, lead_of, new_session, phase_of, steer, target_emotion
 from kelly_edge.music.fitting import EVERY_CLASS
 from kelly_edge.music.following import fold_tempo
 from kelly_edge.music.target import Target
-from kelly_edge.units import clamp
+from kelly_edge.units import clamp, velocity_gain
 
 DENSITY_STEP: Final = 0.25
 """The thinning moves in steps, so that small changes of presence do not replan the music."""
@@ -25,24 +28,34 @@ class Aiming:
 
     Parameters
     ----------
+    programmes: as the knob counts them.
     before: what the composer before left.
 
     Attributes
     ----------
     n_sessions: the knobs' count that was obeyed; None before any.
+    session: the knobs' state of the session that was obeyed, one of ``SessionState``.
     """
 
     def __init__(
-        self, knobs: CellReader, settings: Settings, listening: Listening, before: Composing
+        self,
+        knobs: CellReader,
+        settings: Settings,
+        programmes: Sequence[Programme],
+        listening: Listening,
+        before: Composing,
     ) -> None:
         self._knobs_cell = knobs
         self._knobs = np.zeros((), KNOBS_DTYPE)
-        self._knobs["programme"] = PROGRAMMES.index(settings.emotion.programme)
+        self._programmes = programmes
+        names = [programme.name for programme in programmes]
+        self._knobs["programme"] = names.index(settings.emotion.programme)
         self._settings = settings
         self._listening = listening
         self.steering = before.steering
         self.leading = before.leading
         self.n_sessions = before.n_sessions
+        self.session = before.session
 
     def read_knobs(self) -> None:
         """The knobs as they are now."""
@@ -56,16 +69,21 @@ class Aiming:
     def steer(self, valence: float = 0.0, arousal: float = 0.0, trust: float = 0.0) -> None:
         """One hop group of the programme, with the knobs as they are; without trust nothing was heard."""
         composer, limits = self._settings.composer, self._settings.envelope
-        programme = PROGRAMMES[int(self._knobs["programme"])]
-        n_sessions = int(self._knobs["n_sessions"])
+        programme = self.programme
+        n_sessions, session = int(self._knobs["n_sessions"]), int(self._knobs["session"])
+        is_over = self.session == SessionState.ON and session == SessionState.WAITING
+        self.session = session
         if self.n_sessions is None:
-            self.steering = first_state(self._settings.emotion, programme)
-        elif self.n_sessions != n_sessions:
+            self.steering = first_state(programme)
+        elif self.n_sessions != n_sessions or is_over:
             self.steering = new_session(self.steering)
             self.leading = Leading()
             self._listening.forget()
         self.n_sessions = n_sessions
-        self.steering = steer(self.steering, self._settings.emotion, programme, valence, arousal, trust)
+        if session == SessionState.ENDED:
+            return
+        slew, is_on = self._settings.emotion.slew_per_s, session == SessionState.ON
+        self.steering = steer(self.steering, programme, slew, valence, arousal, trust, is_on)
         following = self._listening.following
         mode = following.key[1] if composer.key_lock else -1
         tempo = fold_tempo(following.tempo_bpm, limits.tempo_min_bpm, limits.tempo_max_bpm)
@@ -94,6 +112,33 @@ class Aiming:
             ending=ending,
         )
 
+    def manner(self) -> Manner:
+        """How notes leave now."""
+        allowed = int(self._knobs["loudest"]) or LOUDEST_VELOCITY
+        return Manner(
+            self.follows_harmony,
+            self.makes_room,
+            min(allowed, phase_of(self.steering, self.programme).velocity_max),
+            velocity_gain(float(self._knobs["volume_db"])),
+            bool(self._knobs["mute"]),
+        )
+
+    @property
+    def chosen(self) -> int:
+        """Which programme is chosen, as the knob counts them."""
+        return min(int(self._knobs["programme"]), len(self._programmes) - 1)
+
+    @property
+    def programme(self) -> Programme:
+        """The programme that is chosen."""
+        return self._programmes[self.chosen]
+
+    @property
+    def is_to_be_silent(self) -> bool:
+        """Whether a hand has ended the session, or the programme rests."""
+        phase = phase_of(self.steering, self.programme)
+        return int(self._knobs["session"]) == SessionState.ENDED or phase.mode == REST
+
     @property
     def is_led(self) -> bool:
         """Whether the programme leads; otherwise it follows."""
@@ -111,13 +156,13 @@ class Aiming:
         return self._settings.composer.make_room and not sets_music(self.leading, self._wish())
 
     def _wish(self) -> Wish:
-        knobs, emotion = self._knobs, self._settings.emotion
+        knobs = self._knobs
         return Wish(
             self.steering.valence,
             self.steering.arousal,
             float(knobs["valence"]),
             float(knobs["arousal"]),
-            lead_of(self.steering, emotion, PROGRAMMES[int(knobs["programme"])]),
+            lead_of(self.steering, self.programme),
         )
 
     def _classes(self, mode: int) -> int:

@@ -1,19 +1,39 @@
 """Part of ``control``: what the command line asks of the running box. (Panics go to ``guardian``.)"""
 
-from typing import Final
+from collections.abc import Callable
 
 import numpy as np
 
 from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, Ends
 from firmware_py.ports import Clock, Knobs
+from kelly_edge.contract import PROGRAMMES
 
-SESSION: Final = COMMANDS.index("session")
+SESSION, STOP = COMMANDS.index("session"), COMMANDS.index("stop")
+
+
+def _nobody_named(name: str, note: str) -> None:
+    pass
 
 
 class CommandStage:
-    """One ``step()`` obeys the requests made since the last one and ignores anything else."""
+    """One ``step()`` obeys the requests made since the last one and ignores anything else.
 
-    def __init__(self, ends: Ends, knobs: Knobs, clock: Clock) -> None:
+    Parameters
+    ----------
+    name_next: told name and note of a session that is about to begin.
+    n_programmes: how many the knob chooses among.
+    """
+
+    def __init__(
+        self,
+        ends: Ends,
+        knobs: Knobs,
+        clock: Clock,
+        name_next: Callable[[str, str], None] = _nobody_named,
+        n_programmes: int = len(PROGRAMMES),
+    ) -> None:
+        self._name_next = name_next
+        self._n_programmes = n_programmes
         self._ring = ends.ring_to_read("commands")
         self._knobs = knobs
         self._clock = clock
@@ -23,4 +43,13 @@ class CommandStage:
         """Obey."""
         while self._ring.read(self._command):
             if self._command["what"] == SESSION:
-                self._knobs.begin_session(self._clock.now_s())
+                self._begin(self._clock.now_s())
+            elif self._command["what"] == STOP:
+                self._knobs.end_session(self._clock.now_s())
+
+    def _begin(self, now_s: float) -> None:
+        command, programme = self._command, int(self._command["programme"])
+        self._name_next(*(command[n].item().decode("utf-8", "replace") for n in ("name", "note")))
+        if 0 <= programme < self._n_programmes:
+            self._knobs.turn(now_s, programme=programme)
+        self._knobs.begin_session(now_s)

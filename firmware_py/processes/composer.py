@@ -11,6 +11,7 @@ same notes, as long as the ladder is not needed.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -21,11 +22,14 @@ from firmware_py.board.telemetry import new_counters
 from firmware_py.ports import Clock
 from firmware_py.processes.aiming import Aiming
 from firmware_py.processes.composing import Composing, fill_record, read_composing
+from firmware_py.processes.farewell import ENDING_BARS, Farewell
 from firmware_py.processes.ladder import Ladder
 from firmware_py.processes.listening import Listening
 from firmware_py.processes.sending import Sending
 from firmware_py.settings import Settings
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE, RUNGS, Rung
+from kelly_edge.emotion.programme import Programme, built_in
+from kelly_edge.emotion.steering import left_s
 from kelly_edge.music.compound_word import N_BEATS
 from kelly_edge.music.generator import Generator
 from kelly_edge.music.manner import USUAL_TEMPO_BPM
@@ -33,7 +37,6 @@ from kelly_edge.music.players_beat import PlayersBeat
 from kelly_edge.music.scheduler import COMMIT_S, CommittedBeat, GroupTime, Plan
 from kelly_edge.music.target import Target
 
-ENDING_BARS: Final = 2
 BEHIND_S: Final = 0.1
 """A turn for a group heard longer ago than this is taken at the clock's time: it has been late."""
 LONGEST_ENTRY_S: Final = 1.25
@@ -49,6 +52,7 @@ class ComposerStage:
     Parameters
     ----------
     tells_bars: whether somebody reads the ``bars`` ring; MIDI clock does.
+    programmes: those of the settings, as the knob counts them; without, the built-in ones.
 
     Attributes
     ----------
@@ -62,6 +66,7 @@ class ComposerStage:
         generator: Generator,
         clock: Clock,
         tells_bars: bool = False,
+        programmes: Sequence[Programme] = (),
     ) -> None:
         self._ends = ends
         self._heard_ring = ends.ring_to_read("heard")
@@ -79,8 +84,15 @@ class ComposerStage:
         self._composing = np.zeros((), COMPOSING_DTYPE)
         before = read_composing(ends.cell_to_read("composing"))
         self._listening = Listening(settings, before.following, before.presence, before.is_resting)
-        self._aiming = Aiming(ends.cell_to_read("knobs"), settings, self._listening, before)
+        self._aiming = Aiming(
+            ends.cell_to_read("knobs"),
+            settings,
+            tuple(programmes) or built_in(settings.emotion),
+            self._listening,
+            before,
+        )
         self._sending = Sending(ends.ring_to_write("notes"), settings, self._listening)
+        self._farewell = Farewell()
         self._ladder = Ladder()
         self._plan = Plan(
             settings.envelope,
@@ -125,11 +137,13 @@ class ComposerStage:
         self.beat()
         self._turned_s = now_s
         listening, plan = self._listening, self._plan
+        listening.is_resting = self._farewell.ask(self._aiming.is_to_be_silent, listening.is_resting)
         target = self._aiming.target(self._ending())
         self._publish(target, now_s)
         reopened = plan.take_back(target, listening.is_resting)
         if reopened is not None:
             self._generator.rewind(reopened)
+            self._farewell.rewind(reopened)
             if not (listening.is_resting or self._settings.midi.clock):
                 # Answer at once when someone begins to play; a sequencer on our clock keeps its beat.
                 plan.cut_rest(now_s + plan.commit_s)
@@ -140,9 +154,9 @@ class ComposerStage:
         while (committed := plan.commit(now_s, beat)) is not None:
             if self._tells_bars:
                 self._tell_beat(committed)
+            self._farewell.committed(committed)
             self._sending.put(committed)
-        follows, makes_room = self._aiming.follows_harmony, self._aiming.makes_room
-        self._sending.send(now_s + plan.commit_s, follows, makes_room, self.counters)
+        self._sending.send(now_s + plan.commit_s, self._aiming.manner(), self.counters)
         # After a rest taken back the music begins as soon as it can: that is not late.
         if plan.begin_at_the_earliest(now_s + plan.commit_s) and reopened is None:
             self.counters["n_late_bars"] += 1
@@ -172,6 +186,8 @@ class ComposerStage:
 
     def _ending(self) -> int:
         """Bars in which the music must end: one bar more, and it would not end in time."""
+        if self._aiming.is_to_be_silent:
+            return ENDING_BARS
         if self._sending.n_bars_since_rest < ENDING_BARS:
             return 0
         bar_s = N_BEATS * 60.0 / self._plan.tempo_bpm
@@ -191,6 +207,7 @@ class ComposerStage:
             bar = replace(bar, n_beats=1)
         self._ladder.spent(rung, self._clock.now_s() - begin_s)
         self._plan.add(bar, target)
+        self._farewell.composed(bar.number)
         self.counters["n_bars"] += 1
         self.counters["n_silent_bars" if is_resting else f"n_{RUNGS[bar.rung]}"] += 1
 
@@ -201,6 +218,10 @@ class ComposerStage:
             record[name] = getattr(target, name)
         record["played_tempo_bpm"] = self._plan.tempo_bpm
         record["leads"] = self._aiming.is_led
+        record["programme"], record["phase"] = self._aiming.chosen, self._aiming.steering.phase
+        record["phase_left_s"], record["programme_left_s"] = left_s(
+            self._aiming.steering, self._aiming.programme
+        )
         self._target_cell.write(record)
 
     def _tell_beat(self, beat: CommittedBeat) -> None:
@@ -220,6 +241,7 @@ class ComposerStage:
             self._listening.is_resting,
             self._aiming.n_sessions,
             self._plan.tempo_bpm,
+            self._aiming.session,
         )
         fill_record(self._composing, now)
         self._composing_cell.write(self._composing)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from firmware_py.board.channels import CellReader
 from firmware_py.board.map import COMPOSING_DTYPE, COMPOSING_VERSION
-from kelly_edge.contract import PROGRAMMES
+from kelly_edge.contract import SessionState
 from kelly_edge.emotion.leading import Leading
+from kelly_edge.emotion.programme import MAX_PHASES, NAME
 from kelly_edge.emotion.steering import SteeringState
 from kelly_edge.music.following import Following
 from kelly_edge.music.target import FASTEST_BPM, SLOWEST_BPM
@@ -26,16 +27,30 @@ RANGES = {
     "arousal": UNIT,
     "own_valence": UNIT,
     "own_arousal": UNIT,
-    "programme": (-1, len(PROGRAMMES) - 1),
-    "heard_s": COUNT,
+    "phase_s": COUNT,
     "led": COUNT,
+    "phase": (0, MAX_PHASES - 1),
+    "from_valence": UNIT,
+    "from_arousal": UNIT,
     "tonic": (-1, 11),
     "mode": (-1, 1),
     "matched_mode": (-1, 1),
     "asked_mode": (-1, 1),
+    "led_mode": (-1, 1),
+    "session": (min(SessionState), max(SessionState)),
     "presence": (0.0, 1.0),
 }
-TEMPI = ("tempo_bpm", "matched_tempo_bpm", "played_tempo_bpm")
+TEMPI = ("tempo_bpm", "matched_tempo_bpm", "led_tempo_bpm", "played_tempo_bpm")
+STEERING = (
+    "valence",
+    "arousal",
+    "own_valence",
+    "own_arousal",
+    "phase_s",
+    "led",
+    "from_valence",
+    "from_arousal",
+)
 
 
 @dataclass(frozen=True)
@@ -50,12 +65,19 @@ class Composing:
     n_sessions: int | None = None
     """The knobs' count that was obeyed; None before any."""
     played_tempo_bpm: float = 0.0
+    session: int = SessionState.ON
+    """That of the knobs that was obeyed."""
+
+
+def _programme(record: NDArray[Any]) -> str:
+    return bytes(record["programme"].item()).decode("ascii", "replace")
 
 
 def _is_sane(record: NDArray[Any]) -> bool:
     values = {name: float(record[name]) for name in (*RANGES, *TEMPI)}
     return (
         int(record["version"]) == COMPOSING_VERSION
+        and (not _programme(record) or NAME.fullmatch(_programme(record)) is not None)
         and all(math.isfinite(value) for value in values.values())
         and all(low <= values[name] <= high for name, (low, high) in RANGES.items())
         and all(values[name] == 0.0 or SLOWEST_BPM <= values[name] <= FASTEST_BPM for name in TEMPI)
@@ -67,15 +89,11 @@ def read_composing(cell: CellReader) -> Composing:
     record = np.zeros((), COMPOSING_DTYPE)
     if not (cell.read(record) and _is_sane(record)):
         return Composing()
-    programme = int(record["programme"])
     steering = SteeringState(
-        valence=float(record["valence"]),
-        arousal=float(record["arousal"]),
-        programme=PROGRAMMES[programme] if programme >= 0 else "",
-        own_valence=float(record["own_valence"]),
-        own_arousal=float(record["own_arousal"]),
-        heard_s=float(record["heard_s"]),
-        led=float(record["led"]),
+        programme=_programme(record),
+        phase=int(record["phase"]),
+        n_begun=int(record["n_begun"]),
+        **{name: float(record[name]) for name in STEERING},
     )
     following = Following(int(record["tonic"]), int(record["mode"]), float(record["tempo_bpm"]))
     leading = Leading(
@@ -83,6 +101,9 @@ def read_composing(cell: CellReader) -> Composing:
         float(record["matched_tempo_bpm"]),
         int(record["asked_mode"]),
         bool(record["asks_tempo"]),
+        int(record["led_mode"]),
+        float(record["led_tempo_bpm"]),
+        int(record["leading_begun"]),
     )
     return Composing(
         steering,
@@ -92,6 +113,7 @@ def read_composing(cell: CellReader) -> Composing:
         bool(record["is_resting"]),
         int(record["n_sessions"]),
         float(record["played_tempo_bpm"]),
+        int(record["session"]),
     )
 
 
@@ -100,12 +122,14 @@ def fill_record(record: NDArray[Any], now: Composing) -> None:
     steering, following, leading = now.steering, now.following, now.leading
     record["version"] = COMPOSING_VERSION
     record["n_sessions"] = now.n_sessions or 0
-    for name in ("valence", "arousal", "own_valence", "own_arousal", "heard_s", "led"):
+    for name in (*STEERING, "phase", "n_begun"):
         record[name] = getattr(steering, name)
-    record["programme"] = PROGRAMMES.index(steering.programme) if steering.programme else -1
+    record["programme"] = steering.programme.encode("ascii")
     for name in ("tonic", "mode", "tempo_bpm"):
         record[name] = getattr(following, name)
     record["matched_mode"], record["matched_tempo_bpm"] = leading.mode, leading.tempo_bpm
     record["asked_mode"], record["asks_tempo"] = leading.asked_mode, leading.asks_tempo
+    record["led_mode"], record["led_tempo_bpm"] = leading.led_mode, leading.led_tempo_bpm
+    record["leading_begun"] = leading.n_begun
     record["presence"], record["is_resting"] = now.presence, now.is_resting
-    record["played_tempo_bpm"] = now.played_tempo_bpm
+    record["played_tempo_bpm"], record["session"] = now.played_tempo_bpm, now.session

@@ -1,6 +1,7 @@
 """``control``: sets the knobs, writes the session log. Human time, far from sound."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,21 +12,23 @@ from firmware_py.board.telemetry import COUNTERS, as_dict, new_counters
 from firmware_py.ports import Journal
 from firmware_py.processes.player_sound import PlayerSound
 from firmware_py.settings import Settings
-from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, PROGRAMMES, RUNGS
+from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, PROGRAMMES, RUNGS, SessionState
+from kelly_edge.emotion.programme import LOUDEST_VELOCITY
 
 HEARD_LOGGED = ("valence", "arousal", "confidence", "tempo_bpm", "density_hz", "level_db", "presence")
 TARGET_LOGGED = ("valence", "arousal", "density", "tempo_bpm")
 DIGITS = 6
 
 
-def initial_knobs(settings: Settings) -> NDArray[Any]:
+def initial_knobs(settings: Settings, programmes: Sequence[str] = PROGRAMMES) -> NDArray[Any]:
     """The knobs as the settings put them, before anybody turns one: a 0-d KNOBS_DTYPE array."""
     knobs = np.zeros((), KNOBS_DTYPE)
     knobs["dry_wet"] = settings.voice.dry_wet
     knobs["brightness"] = settings.voice.brightness
     knobs["octave"] = settings.voice.octave
     knobs["voice"] = settings.voice.names.index(settings.voice.selected)
-    knobs["programme"] = PROGRAMMES.index(settings.emotion.programme)
+    knobs["programme"] = programmes.index(settings.emotion.programme)
+    knobs["loudest"] = LOUDEST_VELOCITY
     return knobs
 
 
@@ -43,6 +46,7 @@ class ControlStage:
     Parameters
     ----------
     played: told channel, pitch and due time of every note that was sent.
+    programmes: their names, as the knob counts them.
     """
 
     def __init__(
@@ -51,8 +55,10 @@ class ControlStage:
         settings: Settings,
         journal: Journal,
         played: Callable[[int, int, float], None] = _nobody_listens,
+        programmes: Sequence[str] = PROGRAMMES,
     ) -> None:
         self._ends = ends
+        self._programmes = tuple(programmes)
         self._journal = journal
         self._played = played
         self.counters = new_counters("control")
@@ -64,22 +70,25 @@ class ControlStage:
         self._plan: dict[str, Any] = {}
         self._panic = np.zeros((), PANIC_DTYPE)
         self._was_panic = False
-        self.start = initial_knobs(settings)
+        self.start = initial_knobs(settings, programmes)
         """Where the settings put the knobs."""
         self.knobs = self.start.copy()
         # A control process started again: knobs stay where hands put them, and a count that changed would be
         # a panic or a new session.
         if ends.cell_to_read("knobs").read(self.knobs):
             self.knobs["voice"] = min(int(self.knobs["voice"]), len(settings.voice.names) - 1)
+            self.knobs["programme"] = min(int(self.knobs["programme"]), len(self._programmes) - 1)
         ends.cell_to_write("knobs").write(self.knobs)
-        self._log_knobs(0.0)
+        self.last_note_s = -math.inf
+        """When the last note that was played was due."""
+        self.log_knobs(0.0)
 
     def turn(self, time_s: float, **values: float) -> None:
         """Set knobs by name; they reach the other processes at once."""
         for name, value in values.items():
             self.knobs[name] = value
         self._ends.cell_to_write("knobs").write(self.knobs)
-        self._log_knobs(time_s)
+        self.log_knobs(time_s)
 
     def press_panic(self, time_s: float) -> None:
         """Silence everything that sounds, until somebody resumes."""
@@ -91,7 +100,16 @@ class ControlStage:
 
     def begin_session(self, time_s: float) -> None:
         """Begin a new session: the programme's clock starts again."""
-        self._count("n_sessions", time_s)
+        self.turn(time_s, n_sessions=int(self.knobs["n_sessions"]) + 1, session=SessionState.ON)
+
+    def end_session(self, time_s: float) -> None:
+        """End the session that is on: the music comes to its end, then silence until one is begun."""
+        self.turn(time_s, session=SessionState.ENDED)
+
+    @property
+    def is_session_on(self) -> bool:
+        """Whether a session is on."""
+        return int(self.knobs["session"]) == SessionState.ON
 
     @property
     def is_panic(self) -> bool:
@@ -130,6 +148,7 @@ class ControlStage:
                 self._journal.record(sound)
         while self._ends.ring_to_read("played").read(self._note):
             note = self._note
+            self.last_note_s = float(note["due_s"])
             self._played(int(note["channel"]), int(note["pitch"]), float(note["due_s"]))
             self._journal.record(
                 {
@@ -145,10 +164,15 @@ class ControlStage:
     def close(self) -> None:
         """Log what is left and the counters of every process."""
         self.step()
+        self.log_counters()
+
+    def log_counters(self, is_base: bool = False) -> None:
+        """Log what every process counted since it began; ``is_base``: before this session."""
+        base = {"is_base": True} if is_base else {}
         for process in COUNTERS:
             counters = new_counters(process)
             self._ends.cell_to_read(f"telemetry_{process}").read(counters)
-            self._journal.record({"kind": "counters", "process": process, **as_dict(counters)})
+            self._journal.record({"kind": "counters", "process": process, **base, **as_dict(counters)})
 
     def _count(self, name: str, time_s: float) -> None:
         self.turn(time_s, **{name: int(self.knobs[name]) + 1})
@@ -161,18 +185,20 @@ class ControlStage:
             "mode": int(target["mode"]),
             "tempo_bpm": round(float(target["played_tempo_bpm"]), 1),
             "leads": bool(target["leads"]),
+            "phase": int(target["phase"]),
         }
         if plan != self._plan:
             self._plan = plan
             self._journal.record({"kind": "plan", "time_s": round(self._heard_s, DIGITS), **plan})
 
-    def _log_knobs(self, time_s: float) -> None:
+    def log_knobs(self, time_s: float) -> None:
+        """Log where the knobs stand."""
         values = {
             name: round(float(self.knobs[name]), DIGITS)
             for name in KNOBS_DTYPE.names or ()
             if name != "programme"
         }
-        programme = PROGRAMMES[int(self.knobs["programme"])]
+        programme = self._programmes[int(self.knobs["programme"])]
         self._journal.record(
             {"kind": "knobs", "time_s": round(time_s, DIGITS), "programme": programme, **values}
         )

@@ -4,7 +4,7 @@ One table says what a controller may turn, and how far.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from firmware_py.ports import Clock, Knobs
@@ -58,7 +58,7 @@ def turned(control: Control, value: int, n_voices: int, top: int = HIGHEST) -> f
     if control.kind == "choice":
         n_choices = int(_highest(control, n_voices) - control.low) + 1
         return control.low + value * n_choices // (top + 1)
-    if control.low < 0.0:
+    if control.low < 0.0 < control.high:
         # The controller's middle is exactly the knob's.
         middle = (top + 1) // 2
         span = control.high if value >= middle else -control.low
@@ -112,6 +112,7 @@ class ControllerStage:
     Parameters
     ----------
     changed: gives the learned controls where they are new, else None; may raise a ``KellyError``.
+    n_programmes: how many there are to choose from.
     """
 
     def __init__(
@@ -123,7 +124,10 @@ class ControllerStage:
         n_voices: int,
         warn: Callable[[str], None],
         clock: Clock,
+        n_programmes: int = len(PROGRAMMES),
     ) -> None:
+        programme = replace(CONTROLS["programme"], high=n_programmes - 1.0)
+        self._controls = {**CONTROLS, "programme": programme}
         self._knobs = knobs
         self._inputs = inputs
         self._changed = changed
@@ -134,6 +138,7 @@ class ControllerStage:
         self._receivers = Receivers()
         self._edges = Edges()
         self._presses = {"panic": knobs.press_panic, "resume": knobs.resume, "session": knobs.begin_session}
+        self._presses["stop"] = knobs.end_session
         self._warned_of: set[str] = set()
         self._scan_s = clock.now_s()
         self.n_taken = 0
@@ -176,7 +181,7 @@ class ControllerStage:
             return
         name, heard = taken
         self.n_taken += 1
-        control = CONTROLS[name]
+        control = self._controls[name]
         if control.kind != "button":
             self._turn(name, heard, values)
         elif isinstance(heard, At):
@@ -186,7 +191,7 @@ class ControllerStage:
 
     def _turn(self, name: str, heard: At | By, values: dict[str, float]) -> None:
         """Of a turn only where it ended counts."""
-        control = CONTROLS[name]
+        control = self._controls[name]
         if isinstance(heard, At):
             values[control.knob] = turned(control, heard.value, self._n_voices, heard.top)
         else:

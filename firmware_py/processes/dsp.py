@@ -15,6 +15,11 @@ from kelly_edge.rhythm.beat import BeatTracker
 from kelly_edge.signal.loudness import LoudnessMeter
 from kelly_edge.signal.pitch import PitchTracker
 from kelly_edge.timbre.voice import Voice
+from kelly_edge.units import clamp, db_to_gain
+
+GAIN_STEP = 0.125
+"""Most that the volume moves in a hop: 43 ms from one end to the other, so that a knob does not click."""
+RAMP = np.arange(1, HOP_SIZE + 1, dtype=np.float32) / HOP_SIZE
 
 
 class DspStage:
@@ -55,6 +60,7 @@ class DspStage:
         self._periods_out = list(self._out.reshape(-1, period))
         self._n_filled = 0
         self._knobs = np.zeros((), KNOBS_DTYPE)
+        self._gain = self._gain_asked = 1.0
         self.heard = np.zeros((), HEARD_DTYPE)
         self.counters = new_counters("dsp")
 
@@ -71,6 +77,8 @@ class DspStage:
         tracker.push(hop)
         meter.push(hop)
         self.voice.process(hop, self._out, tracker.f0_hz, tracker.confidence, meter.loudness_db)
+        if self._gain != 1.0 or self._gain_asked != 1.0:
+            self._turn_down()
         for block in self._periods_out:
             self._playback.write(block)
         self.counters["n_hops"] += 1
@@ -113,8 +121,15 @@ class DspStage:
         self._ends.count_drops(self.counters)
         self._telemetry.write(self.counters)
 
+    def _turn_down(self) -> None:
+        """One hop of the voice at the volume asked for, which is gone to in steps."""
+        before = self._gain
+        self._gain += clamp(self._gain_asked - before, -GAIN_STEP, GAIN_STEP)
+        self._out *= before + (self._gain - before) * RAMP
+
     def _turn_knobs(self) -> None:
         knobs, voice = self._knobs, self.voice
+        self._gain_asked = 0.0 if knobs["mute"] else db_to_gain(float(knobs["volume_db"]))
         voice.voice_index = int(knobs["voice"])
         voice.octave = int(knobs["octave"])
         voice.brightness = float(knobs["brightness"])

@@ -4,7 +4,7 @@ A note-on more than ``STALE_S`` late is dropped and counted with its note-off; t
 sounding note is never dropped. A pitch struck again is released first. A composer that stands still or is
 gone mutes the music: what sounds is released, what falls due is dropped and counted, until it is back;
 one that was started again finds none of the other's notes waiting. A panic mutes it too, and is told to every
-channel of every instrument; it lasts until somebody resumes.
+channel of every instrument; it lasts until somebody resumes. The knob ``mute`` is obeyed here too, at once.
 """
 
 import heapq
@@ -20,7 +20,7 @@ from firmware_py.board.telemetry import new_counters
 from firmware_py.ports import Clock, MidiOut
 from firmware_py.ports.midi import ALL_NOTES_OFF, ALL_SOUND_OFF, CONTROL_CHANGE, N_CHANNELS, NOTE_OFF, NOTE_ON
 from firmware_py.processes.panic_watch import PanicWatch
-from kelly_edge.contract import NOTE_DTYPE
+from kelly_edge.contract import KNOBS_DTYPE, NOTE_DTYPE
 
 STALE_S = 0.1
 LATE_S = 0.01
@@ -39,6 +39,9 @@ class MidiStage:
         self._played = ends.ring_to_write("played")
         self._panic = PanicWatch(ends.cell_to_read("panic"))
         self._alive_cell = ends.cell_to_read("alive")
+        self._knobs_cell = ends.cell_to_read("knobs")
+        self._knobs = np.zeros((), KNOBS_DTYPE)
+        self._is_turned_off = False
         self._telemetry = ends.cell_to_write("telemetry_midi")
         self._out = out
         self._clock = clock
@@ -58,6 +61,7 @@ class MidiStage:
         """Send what is due, take in what is new, and send what of that is due."""
         # First: one that stood still during a panic must not begin with a note.
         self._obey_panic()
+        self._obey_mute()
         self._send_due()
         self._take_in()
         self._send_due()
@@ -94,6 +98,12 @@ class MidiStage:
         elif self.is_silent and not was_silent:
             self.counters["n_guardian_stalls"] += 1
             self.release_all(now_s)
+
+    def _obey_mute(self) -> None:
+        if self._knobs_cell.read(self._knobs) and bool(self._knobs["mute"]) != self._is_turned_off:
+            self._is_turned_off = not self._is_turned_off
+            if self._is_turned_off:
+                self.release_all(self._clock.now_s())
 
     def next_due_s(self) -> float:
         """When something must be sent next, as far as is known; infinity when nothing waits."""
@@ -133,7 +143,7 @@ class MidiStage:
         if now_s - due_s > STALE_S:
             self.counters["n_stale"] += 1
             return
-        if self._is_muted or self.is_silent:
+        if self._is_muted or self._is_turned_off or self.is_silent:
             self.counters["n_muted"] += 1
             return
         self.counters["n_late"] += now_s - due_s > LATE_S

@@ -2,8 +2,8 @@
 
 A push of an encoder turns to its next page; of one with a single page, it puts the knob back to its start.
 The hold button's tap holds the emotion and lets go again; a second's push changes the programme; when it
-lasts three seconds it begins a new session instead. After a panic a tap resumes. The panic button is
-``guardian``'s.
+lasts three seconds it ends the session that is on, or begins one, instead. After a panic a tap resumes. The
+panic button is ``guardian``'s.
 """
 
 import math
@@ -17,7 +17,7 @@ from firmware_py.panel_lines import Page, PotLine, read_encoder, read_pot
 from firmware_py.ports import Clock, Edge, Knobs
 from firmware_py.processes.contacts import Button, Encoder, Faults
 from firmware_py.settings import PanelSettings
-from kelly_edge.contract import KNOB_RANGES, WHOLE_KNOBS, Programme
+from kelly_edge.contract import KNOB_RANGES, WHOLE_KNOBS, BuiltIn
 from kelly_edge.units import clamp
 
 SMOOTH_S: Final = 0.05
@@ -151,7 +151,8 @@ class PanelStage:
     ----------
     n_voices: how many voices there are to choose from.
     warn: told of a knob's fault, once.
-    flash: told that an encoder drives something else now, or that a new session begins.
+    flash: told that an encoder drives something else now, or that a session begins or ends.
+    offered: the programmes to choose among, as the knob counts them.
     """
 
     def __init__(
@@ -164,7 +165,9 @@ class PanelStage:
         warn: Callable[[str], None],
         clock: Clock,
         flash: Callable[[], None] = lambda: None,
+        offered: Sequence[int] = (BuiltIn.MIRROR, BuiltIn.ISO),
     ) -> None:
+        self._offered = tuple(offered)
         self._contacts = contacts
         self._converter = converter
         self._knobs = knobs
@@ -174,7 +177,8 @@ class PanelStage:
         self._step_s = clock.now_s()
         self._followers = Followers(knobs, {**KNOB_RANGES, "voice": (0.0, n_voices - 1.0)})
         # What a tap of the hold button comes back to.
-        self._programme = int(knobs.knobs["programme"]) % Programme.HOLD
+        programme = int(knobs.knobs["programme"])
+        self._programme = self._offered[0] if programme == BuiltIn.HOLD else programme
         # As it was before a push that became long, and may become very long.
         self._before_push = (int(knobs.knobs["programme"]), self._programme)
         self._users: dict[int, Encoder | Button] = {}
@@ -232,22 +236,24 @@ class PanelStage:
     def _programme_asked(self, edges_now_s: float, now_s: float) -> int:
         push = self._hold.look(edges_now_s)
         programme = int(self._knobs.knobs["programme"])
-        if programme != Programme.HOLD:
+        if programme != BuiltIn.HOLD:
             self._programme = programme
         if push.n_very_longs:
-            self._knobs.begin_session(now_s)
+            change = self._knobs.end_session if self._knobs.is_session_on else self._knobs.begin_session
+            change(now_s)
             self._flash()
             programme, self._programme = self._before_push
             return programme
         if push.n_longs:
             self._before_push = (programme, self._programme)
-            self._programme = (self._programme + 1) % Programme.HOLD
+            at = self._offered.index(self._programme) if self._programme in self._offered else -1
+            self._programme = self._offered[(at + 1) % len(self._offered)]
             return self._programme
         if push.n_taps and self._knobs.is_panic:
             self._knobs.resume(now_s)
             return programme
         if push.n_taps % 2:
-            return self._programme if programme == Programme.HOLD else Programme.HOLD
+            return self._programme if programme == BuiltIn.HOLD else BuiltIn.HOLD
         return programme
 
     def _encoder(self, text: str, edges_per_detent: int) -> Knob:

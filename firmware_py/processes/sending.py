@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,18 @@ from kelly_edge.music.scheduler import CommittedBeat
 
 SOFTLY: Final = (0.7, 0.8, 0.9)
 """Velocity of the first bars after a rest, as a share: the music does not burst in."""
+
+
+class Manner(NamedTuple):
+    """How notes leave: whether in the chords heard and in the room left, how loud, and whether at all."""
+
+    follows_harmony: bool
+    makes_room: bool
+    velocity_max: int
+    """The highest that therapist and programme allow."""
+    gain: float
+    """What velocities are multiplied by."""
+    is_mute: bool
 
 
 class Sending:
@@ -43,41 +55,43 @@ class Sending:
         for note in beat.notes():
             self._waiting.append((replace(note, velocity=max(1, round(note.velocity * softness))), beat))
 
-    def send(self, until_s: float, follows_harmony: bool, makes_room: bool, counters: Any) -> None:
+    def send(self, until_s: float, manner: Manner, counters: Any) -> None:
         """Notes that begin by ``until_s`` leave one by one, so that each knows the chord heard last."""
         while self._waiting and self._waiting[0][0].onset_s <= until_s:
             wanted, beat = self._waiting.popleft()
-            fitted = self._fitted(wanted, beat.is_on_beat(wanted.onset_s), follows_harmony, makes_room)
-            admitted = self._envelope.admit(fitted) if fitted is not None else None
-            if admitted is not None:
-                counters["n_notes"] += self._write(admitted, beat)
+            fitted = self._fitted(wanted, beat.is_on_beat(wanted.onset_s), manner)
+            if fitted is None:
+                continue
+            admitted = self._envelope.admit(
+                replace(fitted, velocity=min(fitted.velocity, manner.velocity_max))
+            )
+            if admitted is not None and not manner.is_mute:
+                counters["n_notes"] += self._write(admitted, beat, manner.gain)
         counts = self._envelope.counts
         counters["n_bound_register"] = counts.register
         counters["n_bound_velocity"] = counts.velocity
         counters["n_refused_density"] = counts.density
         counters["n_refused_polyphony"] = counts.polyphony
 
-    def _fitted(
-        self, note: TimedNote, on_beat: bool, follows_harmony: bool, makes_room: bool
-    ) -> TimedNote | None:
+    def _fitted(self, note: TimedNote, on_beat: bool, manner: Manner) -> TimedNote | None:
         """The note as it fits what is heard by now; None where no room is left for it."""
         space = self._listening.space
-        if makes_room:
+        if manner.makes_room:
             if not space.admits(note, on_beat):
                 return None
             note = space.under(space.soften(note))
-        if follows_harmony:
+        if manner.follows_harmony:
             note = self._listening.accompanying.correct(note, on_beat)
         # A tone of the chord may have been nearer above.
-        return space.under(note) if makes_room else note
+        return space.under(note) if manner.makes_room else note
 
-    def _write(self, note: TimedNote, beat: CommittedBeat) -> bool:
+    def _write(self, note: TimedNote, beat: CommittedBeat, gain: float) -> bool:
         record = self._note
         record["onset_s"] = note.onset_s
         record["due_s"] = note.onset_s - self._settings.midi.latency_ms / 1_000.0
         record["duration_s"] = note.duration_s
         record["pitch"] = note.pitch
-        record["velocity"] = note.velocity
+        record["velocity"] = max(1, round(note.velocity * gain))
         record["channel"] = self._settings.composer.channel
         record["rung"] = beat.bar.rung
         record["bar"] = beat.bar.number

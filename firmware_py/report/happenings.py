@@ -92,6 +92,10 @@ class Happenings:
 
     def _add_counters(self, process: str, entry: dict[str, Any]) -> None:
         now = {name: int(entry[name]) for name in COUNTERS[process] if name in entry}
+        if entry.get("is_base"):
+            # Counted before this session.
+            self._counted[process] = now
+            return
         totals = self.counters.setdefault(process, {})
         before = self._counted.get(process, {})
         for name, count in now.items():

@@ -12,6 +12,7 @@ from typing import Final
 from firmware_py.board.map import Ends
 from firmware_py.devices.files.clock import StreamClock
 from firmware_py.devices.files.learned_controls import ControlsFile, controls_path
+from firmware_py.devices.files.programmes import numbered, open_programmes
 from firmware_py.devices.files.prometheus import PrometheusFile
 from firmware_py.devices.files.run_dir import make_run_dir
 from firmware_py.devices.session.log import LoggedReports, SessionLog, warn
@@ -24,6 +25,7 @@ from firmware_py.processes.controllers import ControllerStage
 from firmware_py.processes.feedback import FeedbackGuard
 from firmware_py.processes.quiet_input import QuietInput
 from firmware_py.processes.reports import ReportStage
+from firmware_py.processes.sessions import SessionStage
 from firmware_py.processes.watch import WatchStage
 from firmware_py.settings import SessionSettings, Settings
 from firmware_py.wiring.pacing import every
@@ -54,7 +56,7 @@ def open_log(settings: Settings) -> SessionLog:
     """The session log the settings ask for, within their bounds."""
     kept = settings.session
     folder = sessions_folder(os.environ, settings.runtime.state_dir) if kept.log else None
-    return SessionLog(folder, bounds_of(kept))
+    return SessionLog(folder, bounds_of(kept), is_on=False)
 
 
 @dataclass
@@ -67,12 +69,14 @@ class ControlParts:
     quiet_input: QuietInput
     reports: ReportStage
     log: SessionLog
+    sessions: SessionStage
     controllers: ControllerStage | None = None
     panel: PanelParts | None = None
 
     def step(self) -> None:
         """One turn."""
         self.commands.step()
+        self.sessions.step()
         self.control.step()
         self.watch.step()
         self.quiet_input.step()
@@ -111,11 +115,15 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
     """The parts the settings ask for."""
     log = open_log(settings)
     guard = FeedbackGuard()
-    control = ControlStage(ends, settings, log, guard.played)
+    names = numbered(settings)
+    control = ControlStage(ends, settings, log, guard.played, names)
+    sessions = SessionStage(
+        ends, settings.session, control, log, open_programmes(settings), settings.voice.names, clock
+    )
     reports = ReportStage(ends, clock, open_outlets(settings, log))
-    commands = CommandStage(ends, control, clock)
+    commands = CommandStage(ends, control, clock, sessions.name_next, len(names))
     watch, quiet_input = WatchStage(ends, log, warn, clock), QuietInput(ends, warn, clock)
-    parts = ControlParts(control, commands, watch, quiet_input, reports, log)
+    parts = ControlParts(control, commands, watch, quiet_input, reports, log, sessions)
     if settings.midi.inputs:
         from firmware_py.devices.midi.inputs import MidiInputs
 
@@ -128,6 +136,7 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
             len(settings.voice.names),
             warn,
             clock,
+            len(names),
         )
     if settings.panel.chip != "none":
         parts.panel = open_panel(settings, make_run_dir(settings.runtime.run_dir), ends, control, warn, clock)

@@ -183,11 +183,13 @@ def _warm_midi() -> None:
 
 def build_composer(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     """The composing model."""
+    from firmware_py.devices.files.programmes import open_programmes
     from firmware_py.processes.composer import ComposerStage
     from firmware_py.wiring.composer_models import BeatingNetwork, new_generator, open_composer_network
 
     network = BeatingNetwork(open_composer_network(settings))
-    stage = ComposerStage(ends, settings, new_generator(settings, network), clock)
+    generator, programmes = new_generator(settings, network), open_programmes(settings)
+    stage = ComposerStage(ends, settings, generator, clock, programmes=programmes)
     network.beat = stage.beat
     heard, ring = np.zeros((), HEARD_DTYPE), ends.ring_to_read("heard")
     # Hop groups heard while there was no composer are past.

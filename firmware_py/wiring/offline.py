@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_py.board.map import BAR_DTYPE, Board, memory_board
+from firmware_py.devices.files.programmes import numbered, open_programmes
 from firmware_py.devices.offline import (
     ListJournal,
     RecordingCard,
@@ -113,7 +114,9 @@ class Offline:
         self._entries = ListJournal()
         self.journal = journal or self._entries
         limiter = Limiter(settings.limiter.ceiling_db, settings.limiter.release_ms)
-        self.control = ControlStage(self.board.ends("control"), settings, self.journal)
+        self.control = ControlStage(
+            self.board.ends("control"), settings, self.journal, programmes=numbered(settings)
+        )
         self.audio = AudioStage(self.board.ends("audio"), self.card, limiter, self.period)
         self.dsp = DspStage(
             self.board.ends("dsp"),
@@ -127,7 +130,7 @@ class Offline:
         if composer:
             generator = new_generator(settings, models.composer)
             self.composer = ComposerStage(
-                self.board.ends("composer"), settings, generator, self.clock, tells_bars=True
+                self.board.ends("composer"), settings, generator, self.clock, True, open_programmes(settings)
             )
             # Before the processes that obey it.
             self.turns.insert(0, Turn(PanicStage(self.board.ends("guardian"), self.clock), HOP_SIZE))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from firmware_py.board.map import Ends
+from firmware_py.devices.files.programmes import numbered
 from firmware_py.devices.gpio.pins import Pins, Pots, no_pin, open_factory
 from firmware_py.panel_lines import read_pot
 from firmware_py.ports import Clock, Knobs
@@ -86,8 +87,9 @@ def new_panel(
     except DeviceError as error:
         warn(str(error))
         pots = None
-    lamp = LampStage(ends, lamp_on(pins, panel), clock)
-    stage = PanelStage(panel, pins, pots, knobs, len(settings.voice.names), warn, clock, lamp.flash)
+    offered = [numbered(settings).index(name) for name in settings.emotion.programmes]
+    lamp = LampStage(ends, lamp_on(pins, panel), clock, offered)
+    stage = PanelStage(panel, pins, pots, knobs, len(settings.voice.names), warn, clock, lamp.flash, offered)
     return PanelParts(pins, pots, stage, lamp)
 
 

@@ -7,6 +7,7 @@ to the tonic heard alone:
 - The mode matched last stays until the target valence is on the goal's side of 0; then it is the goal's. It
   never turns away from the goal.
 - The tempo matched last moves to the goal's at the rate at which the emotion is led.
+- A phase that leads after another one goes on from the mode and tempo led to.
 - A hand on the valence knob turns the mode in its direction only, once the target valence is there or
   nearly there. A knob turned to its end always gets its mode.
 - A hand on the arousal knob speeds up or slows down the tempo, heard or led.
@@ -52,6 +53,11 @@ class Leading:
     tempo_bpm: float = 0.0
     asked_mode: int = UNKNOWN
     asks_tempo: bool = False
+    led_mode: int = UNKNOWN
+    led_tempo_bpm: float = 0.0
+    """Where the programme has led both by now, without a hand."""
+    n_begun: int = -1
+    """The phase that leads (``Lead.n_begun``)."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,16 @@ def _asked_mode(before: int, wish: Wish) -> int:
 def lead(state: Leading, mode: int, tempo_bpm: float, wish: Wish) -> Leading:
     """One hop group; ``mode`` and ``tempo_bpm`` are those followed (-1 and 0: none)."""
     if wish.lead is None:
-        state = replace(state, mode=mode, tempo_bpm=tempo_bpm)
+        state = replace(
+            state, mode=mode, tempo_bpm=tempo_bpm, led_mode=mode, led_tempo_bpm=tempo_bpm, n_begun=-1
+        )
+    elif wish.lead.n_begun >= 0:
+        if wish.lead.n_begun != state.n_begun:
+            n_begun = wish.lead.n_begun
+            state = replace(state, mode=state.led_mode, tempo_bpm=state.led_tempo_bpm, n_begun=n_begun)
+        state = replace(
+            state, led_mode=_led_mode(state, wish), led_tempo_bpm=tempo_at(_led_tempo(state, wish))
+        )
     asks_tempo = abs(wish.knob_arousal) >= (ASKS_NO_MORE if state.asks_tempo else ASKS)
     return replace(state, asked_mode=_asked_mode(state.asked_mode, wish), asks_tempo=asks_tempo)
 
@@ -93,8 +108,10 @@ def sets_music(state: Leading, wish: Wish) -> bool:
 
 def mode_to_play(state: Leading, wish: Wish) -> int:
     """1 major, 0 minor, -1 free."""
-    if state.asked_mode != UNKNOWN:
-        return state.asked_mode
+    return state.asked_mode if state.asked_mode != UNKNOWN else _led_mode(state, wish)
+
+
+def _led_mode(state: Leading, wish: Wish) -> int:
     if wish.lead is None or wish.lead.goal_valence == 0.0:
         return state.mode
     if wish.lead.goal_valence > 0.0:
@@ -109,7 +126,10 @@ def tempo_to_play(state: Leading, wish: Wish) -> float:
         if not state.asks_tempo:
             return state.tempo_bpm
         return tempo_at((arousal_at(state.tempo_bpm) if state.tempo_bpm else wish.arousal) + hand)
-    matched = arousal_at(state.tempo_bpm) if state.tempo_bpm else wish.arousal
-    goal = wish.lead.goal_arousal
-    on_the_way = matched + clamp(goal - matched, -wish.lead.distance, wish.lead.distance)
-    return tempo_at(on_the_way + hand)
+    return tempo_at(_led_tempo(state, wish) + hand)
+
+
+def _led_tempo(state: Leading, wish: Wish) -> float:
+    """The arousal that goes with the tempo led to."""
+    assert wish.lead is not None
+    return wish.lead.on_the_way(arousal_at(state.tempo_bpm) if state.tempo_bpm else wish.arousal)

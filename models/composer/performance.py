@@ -18,7 +18,7 @@ from firmware_py.runtimes.onnx import OnnxComposer
 from firmware_py.settings import Settings
 from firmware_py.wiring.composer_models import new_generator
 from kelly_edge.config import EmotionSettings, EnvelopeSettings
-from kelly_edge.contract import EMOTION_RATE_HZ, HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, Programme
+from kelly_edge.contract import EMOTION_RATE_HZ, HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, BuiltIn
 from kelly_edge.music.envelope import DENSITY_WINDOW_S
 
 Change = tuple[float, float, float]
@@ -38,7 +38,7 @@ def perform(
     heard, knobs, note = (np.zeros((), dtype) for dtype in (HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE))
     heard["presence"] = heard["confidence"] = 1.0
     heard["tonic"], heard["mode"] = 0, -1
-    knobs["programme"] = Programme.HOLD
+    knobs["programme"] = BuiltIn.HOLD
     held, ahead = EmotionSettings(), deque(sorted(changes))
     notes = []
     for group in range(round(seconds * EMOTION_RATE_HZ)):

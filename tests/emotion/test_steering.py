@@ -1,5 +1,7 @@
-"""Steering: mirror follows, iso matches then leads at a bounded rate, hold stays."""
+"""Steering: mirror follows, iso matches then leads at a bounded rate, hold stays; files may say others."""
 
+import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,17 +10,28 @@ from hypothesis import strategies as st
 
 from kelly_edge.config import EmotionSettings
 from kelly_edge.contract import EMOTION_RATE_HZ, PROGRAMMES
+from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, tempo_to_play
+from kelly_edge.emotion.programme import Phase, Programme, built_in
 from kelly_edge.emotion.steering import (
-    PROGRAMME_STEPS,
+    Lead,
     SteeringState,
-    lead_of,
+    left_s,
     new_session,
     steer,
     target_emotion,
 )
+from kelly_edge.emotion.steering import lead_of as lead_of_programme
 
 SETTINGS = EmotionSettings()
 unit = st.floats(-1.0, 1.0)
+
+
+def of(programme: str, settings: EmotionSettings) -> Programme:
+    return built_in(settings)[PROGRAMMES.index(programme)]
+
+
+def lead_of(state: SteeringState, settings: EmotionSettings, programme: str) -> Lead | None:
+    return lead_of_programme(state, of(programme, settings))
 
 
 def run(
@@ -32,12 +45,12 @@ def run(
 ) -> SteeringState:
     state = state or SteeringState()
     for _ in range(round(seconds * EMOTION_RATE_HZ)):
-        state = steer(state, settings, programme, v, a, trust)
+        state = steer(state, of(programme, settings), settings.slew_per_s, v, a, trust)
     return state
 
 
-def test_every_programme_has_its_step() -> None:
-    assert set(PROGRAMME_STEPS) == set(PROGRAMMES)
+def test_every_built_in_programme_has_its_number() -> None:
+    assert [programme.name for programme in built_in(SETTINGS)] == list(PROGRAMMES)
 
 
 def test_mirror_arrives_at_what_is_heard() -> None:
@@ -158,7 +171,7 @@ def test_whatever_is_tapped_the_target_moves_no_faster_than_its_rate(
         else:
             programme = what
         for _ in range(round(seconds * EMOTION_RATE_HZ / 8.0)):
-            before, state = state, steer(state, settings, programme, v, a, trust)
+            before, state = state, steer(state, of(programme, settings), slew_per_s, v, a, trust)
             step = max(abs(state.valence - before.valence), abs(state.arousal - before.arousal))
             assert step <= slew_per_s / EMOTION_RATE_HZ + 1e-9
             assert -1.0 <= state.valence <= 1.0
@@ -169,7 +182,8 @@ def test_whatever_is_tapped_the_target_moves_no_faster_than_its_rate(
 def test_what_is_not_a_number_moves_nothing(bad: float) -> None:
     before = run("mirror", SETTINGS, 10.0, 0.5, 0.5, 1.0)
     for values in ((bad, 0.0, 1.0), (0.0, bad, 1.0), (0.0, 0.0, bad)):
-        assert steer(before, SETTINGS, "mirror", *values) == before
+        after = steer(before, of("mirror", SETTINGS), SETTINGS.slew_per_s, *values)
+        assert after == before
 
 
 @given(unit, unit, unit, unit)
@@ -177,3 +191,187 @@ def test_knobs_add_and_the_sum_stays_on_the_plane(v: float, a: float, knob_v: fl
     valence, arousal = target_emotion(SteeringState(v, a), knob_v, knob_a)
     assert valence == max(-1.0, min(1.0, v + knob_v))
     assert arousal == max(-1.0, min(1.0, a + knob_a))
+
+
+# --- programmes of files ------------------------------------------------------------------------
+GROUP_S = 1.0 / EMOTION_RATE_HZ
+
+
+def going(
+    programme: Programme, seconds: float, v: float, a: float, state: SteeringState | None = None
+) -> SteeringState:
+    state = state or SteeringState()
+    for _ in range(round(seconds * EMOTION_RATE_HZ)):
+        state = steer(state, programme, 0.5, v, a, 1.0)
+    return state
+
+
+def planned(*some: Phase, name: str = "planned") -> Programme:
+    return Programme(name, "w", "s", some)
+
+
+def led_in(seconds: float, valence: float, arousal: float) -> Phase:
+    return Phase("lead", valence, arousal, duration_s=seconds)
+
+
+CALM = Programme(
+    "calm", "w", "s", (Phase("match", duration_s=20.0), led_in(600.0, 0.5, 0.1), Phase("hold", 0.5, 0.1))
+)
+
+
+def test_a_lead_in_a_time_arrives_then_and_goes_straight_from_where_she_was() -> None:
+    matched = going(CALM, 20.1, -0.6, -0.4)
+    assert (matched.phase, matched.valence, matched.arousal) == (
+        1,
+        pytest.approx(-0.6, abs=0.01),
+        pytest.approx(-0.4, abs=0.01),
+    )
+    state = matched
+    for tenth in range(1, 10):
+        # Whatever is heard meanwhile.
+        state = going(CALM, 60.0, 0.9, 0.9, state=state)
+        assert state.valence == pytest.approx(-0.6 + 1.1 * tenth / 10, abs=0.01)
+        assert state.arousal == pytest.approx(-0.4 + 0.5 * tenth / 10, abs=0.01)
+    assert going(CALM, 59.0, 0.9, 0.9, state=state).phase == 1
+    arrived = going(CALM, 61.0, 0.9, 0.9, state=state)
+    assert (arrived.phase, arrived.valence, arrived.arousal) == (2, 0.5, 0.1)
+
+
+def test_she_who_is_there_already_is_led_nowhere() -> None:
+    state = going(CALM, 320.0, 0.5, 0.1)
+    assert (state.phase, state.valence, state.arousal) == (1, pytest.approx(0.5), pytest.approx(0.1))
+
+
+def test_time_left_is_told_of_the_phase_and_of_the_whole() -> None:
+    plan = Programme(
+        "p",
+        "w",
+        "s",
+        (Phase("match", duration_s=30.0), led_in(100.0, 1.0, 0.0), Phase("rest", duration_s=9.0)),
+    )
+    assert left_s(going(plan, 10.0, 0.0, 0.0), plan) == (
+        pytest.approx(20.0, abs=0.1),
+        pytest.approx(129.0, abs=0.1),
+    )
+    assert left_s(going(CALM, 1.0, 0.0, 0.0), CALM)[1] == math.inf
+    rated = Programme(
+        "r", "w", "s", (Phase("lead", 1.0, 0.0, rate_per_min=0.5), Phase("hold", 1.0, 0.0, duration_s=5.0))
+    )
+    assert left_s(going(rated, 60.0, 0.0, 0.0), rated)[1] == pytest.approx(65.0, abs=0.2)
+
+
+def test_before_a_session_the_mood_is_followed_and_no_time_counts() -> None:
+    state = SteeringState()
+    for _ in range(round(100.0 * EMOTION_RATE_HZ)):
+        state = steer(state, CALM, 0.5, -0.6, -0.4, 1.0, is_on=False)
+    assert (state.phase, state.phase_s, state.valence) == (0, 0.0, pytest.approx(-0.6, abs=0.01))
+
+
+def test_hold_interrupts_a_programme_within_its_phase() -> None:
+    state = going(CALM, 200.0, -0.6, -0.4)
+    held = run("hold", SETTINGS, 60.0, 0.0, 0.0, 1.0, state)
+    assert (held.phase, held.phase_s) == (state.phase, state.phase_s)
+    assert going(CALM, 10.0, 0.0, 0.0, state=held).valence == pytest.approx(
+        going(CALM, 10.0, 0.0, 0.0, state=state).valence, abs=1e-6
+    )
+
+
+def test_a_programme_whose_file_has_become_shorter_begins_anew() -> None:
+    state = going(CALM, 700.0, -0.6, -0.4)
+    assert going(Programme("calm", "w", "s", CALM.phases[:1]), 0.1, 0.0, 0.0, state=state).phase == 0
+
+
+TWO_LEADS = Programme(
+    "two",
+    "w",
+    "s",
+    (
+        Phase("match", duration_s=5.0),
+        led_in(60.0, 0.5, 0.8),
+        led_in(60.0, -0.5, -0.8),
+        Phase("lead", 0.4, 0.0, rate_per_min=1.0),
+    ),
+)
+
+
+def test_mode_and_tempo_go_on_from_phase_to_phase() -> None:
+    state, leading, tempi, modes = SteeringState(), Leading(), [], []
+    for _ in range(round(300.0 * EMOTION_RATE_HZ)):
+        state = steer(state, TWO_LEADS, 0.5, -0.6, -0.6, 1.0)
+        wish = Wish(state.valence, state.arousal, 0.0, 0.0, lead_of_programme(state, TWO_LEADS))
+        leading = lead(leading, 0, 80.0, wish)
+        tempi.append(tempo_to_play(leading, wish))
+        modes.append(mode_to_play(leading, wish))
+    # 96 bpm * 1.5 ** 1.6 in a minute is the fastest that is led anywhere here.
+    assert max(abs(b - a) for a, b in itertools.pairwise(tempi)) < 0.2
+    assert max(tempi) == pytest.approx(96.0 * 1.5**0.8, rel=0.01)
+    assert tempi[-1] == pytest.approx(96.0, rel=0.01)
+    changes = [i for i in range(1, len(modes)) if modes[i] != modes[i - 1]]
+    assert [modes[i] for i in changes] == [1, 0, 1]
+
+
+targets = st.tuples(unit, unit)
+phases = st.one_of(
+    st.builds(lambda s: Phase("match", duration_s=s), st.floats(1.0, 20.0)),
+    st.builds(lambda s: Phase("rest", duration_s=s), st.floats(1.0, 20.0)),
+    st.builds(lambda s, t: Phase("hold", *t, duration_s=s), st.floats(1.0, 20.0), targets),
+    st.builds(lambda s, t: Phase("lead", *t, duration_s=s), st.floats(1.0, 20.0), targets),
+    st.builds(lambda r, t: Phase("lead", *t, rate_per_min=r), st.floats(0.01, 2.0), targets),
+)
+programmes = st.builds(
+    lambda name, some: Programme(name, "w", "s", tuple(some)),
+    st.sampled_from(["one", "two"]),
+    st.lists(phases, min_size=1, max_size=5),
+)
+
+
+@given(
+    programmes,
+    programmes,
+    st.floats(0.05, 2.0),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["one", "two", "hold", "session", "off"]),
+            st.floats(0.0, 5.0),
+            unit,
+            unit,
+            st.floats(0.0, 1.0),
+        ),
+        max_size=8,
+    ),
+)
+def test_of_any_programmes_the_target_never_moves_faster_than_what_leads_it(
+    one: Programme,
+    two: Programme,
+    slew: float,
+    taps: list[tuple[str, float, float, float, float]],
+) -> None:
+    chosen = {"one": replace(one, name="one"), "two": replace(two, name="two"), "hold": of("hold", SETTINGS)}
+    state, programme, is_on = SteeringState(), chosen["one"], True
+    for what, seconds, v, a, trust in taps:
+        state = new_session(state) if what == "session" else state
+        is_on = what != "off"
+        programme = chosen.get(what, programme)
+        for _ in range(round(seconds * EMOTION_RATE_HZ)):
+            before, state = state, steer(state, programme, slew, v, a, trust, is_on)
+            moved = (abs(state.valence - before.valence), abs(state.arousal - before.arousal))
+            assert max(moved) <= slew * GROUP_S + 1e-9
+            assert all(
+                -1.0 <= x <= 1.0 for x in (state.valence, state.arousal, state.own_valence, state.own_arousal)
+            )
+            goes_on = before.n_begun == state.n_begun and before.programme == programme.name and is_on
+            phase = programme.phases[before.phase] if goes_on else Phase("match")
+            if phase.mode == "lead" and not programme.interrupts:
+                own = (
+                    abs(state.own_valence - before.own_valence),
+                    abs(state.own_arousal - before.own_arousal),
+                )
+                allowed = (
+                    (phase.rate_per_min / 60.0,) * 2
+                    if phase.rate_per_min
+                    else (
+                        abs(phase.valence - before.from_valence) / phase.duration_s,
+                        abs(phase.arousal - before.from_arousal) / phase.duration_s,
+                    )
+                )
+                assert all(x <= most * GROUP_S + 1e-9 for x, most in zip(own, allowed, strict=True))

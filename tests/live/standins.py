@@ -18,7 +18,7 @@ import numpy as np
 from firmware_py.board.map import ALIVE_DTYPE, Ends
 from firmware_py.board.telemetry import new_counters
 from firmware_py.devices.files.clock import StreamClock
-from firmware_py.settings import MidiSettings, RuntimeSettings, Settings
+from firmware_py.settings import MidiSettings, RuntimeSettings, SessionSettings, Settings
 from firmware_py.wiring import realtime
 from firmware_py.wiring.live import BUILDERS, Builder, Part, run_process
 from firmware_py.wiring.pacing import every, nothing, wait_for
@@ -117,6 +117,8 @@ def settings_for(run_dir: str, midi_output: str) -> Settings:
             inputs=tuple(os.environ.get("KELLY_TEST_INPUTS", "*").split(",")),
         ),
         runtime=RuntimeSettings(run_dir=run_dir),
+        # Nobody is heard here who would begin one.
+        session=SessionSettings(begin=os.environ.get("KELLY_TEST_BEGIN", "start")),
     )
 
 

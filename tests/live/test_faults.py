@@ -35,7 +35,7 @@ from rig import (  # noqa: E402
 from firmware_py.board.pipes import CellView  # noqa: E402
 from firmware_py.board.telemetry import as_dict, new_counters  # noqa: E402
 from firmware_py.rehearsal.server import DummyServer, Tape  # noqa: E402
-from kelly_edge.config import Settings  # noqa: E402
+from firmware_py.settings import Settings  # noqa: E402
 from kelly_edge.latency import algorithmic_latency, card_latency, total_samples  # noqa: E402
 
 pytestmark = pytest.mark.faults

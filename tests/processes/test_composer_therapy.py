@@ -4,6 +4,7 @@ import functools
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,22 @@ from firmware_py.devices.offline import VirtualClock
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.composing import Composing, fill_record, read_composing
 from firmware_py.settings import Settings
-from kelly_edge.contract import GROUP_S, HEARD_DTYPE, KNOBS_DTYPE, PROGRAMMES
+from kelly_edge.config import EmotionSettings
+from kelly_edge.contract import (
+    GROUP_S,
+    HEARD_DTYPE,
+    KNOBS_DTYPE,
+    NOTE_DTYPE,
+    PROGRAMMES,
+    Rung,
+    SessionState,
+)
 from kelly_edge.emotion.leading import tempo_at
+from kelly_edge.emotion.programme import Phase, Programme, built_in
 from kelly_edge.emotion.steering import SteeringState
 from kelly_edge.errors import OutputError
 from kelly_edge.music.following import Following
-from kelly_edge.music.notes import Bar
+from kelly_edge.music.notes import Bar, BarNote
 from kelly_edge.music.target import Target
 
 MINOR, MAJOR, A = 0, 1, 9
@@ -44,8 +55,11 @@ class Quiet:
 class Therapy:
     """A composer that hears a minor piece, group by group, under hands that a test moves."""
 
-    def __init__(self, **emotion: float | str) -> None:
+    generator: Any = Quiet
+
+    def __init__(self, programmes: tuple[Programme, ...] = (), **emotion: float | str) -> None:
         settings = Settings()
+        self.programmes = programmes
         self.settings = replace(settings, emotion=replace(settings.emotion, **emotion))  # type: ignore[arg-type]
         self.board, self.clock = memory_board(), VirtualClock()
         self.heard, self.knobs = np.zeros((), HEARD_DTYPE), np.zeros((), KNOBS_DTYPE)
@@ -55,12 +69,19 @@ class Therapy:
         self.mood = (-0.6, -0.5)
         self.n_groups = 0
         self.targets: list[np.ndarray] = []
-        self.turn(programme=PROGRAMMES.index(self.settings.emotion.programme))
+        names = [programme.name for programme in programmes or built_in(self.settings.emotion)]
+        self.turn(programme=names.index(self.settings.emotion.programme))
         self.restart()
 
     def restart(self) -> None:
         """The composer dies and another one starts."""
-        self.stage = ComposerStage(self.board.ends("composer"), self.settings, Quiet(), self.clock)  # type: ignore[arg-type]
+        self.stage = ComposerStage(
+            self.board.ends("composer"),
+            self.settings,
+            self.generator(),
+            self.clock,
+            programmes=self.programmes,
+        )
 
     def turn(self, **values: float) -> None:
         for name, value in values.items():
@@ -71,7 +92,14 @@ class Therapy:
         self.turn(programme=PROGRAMMES.index(programme))
 
     def begin_session(self) -> None:
-        self.turn(n_sessions=int(self.knobs["n_sessions"]) + 1)
+        self.turn(n_sessions=int(self.knobs["n_sessions"]) + 1, session=SessionState.ON)
+
+    def notes(self) -> list[np.ndarray]:
+        """Those sent since the last call."""
+        note, notes = np.zeros((), NOTE_DTYPE), []
+        while self.board.rings["notes"].read(note):
+            notes.append(note.copy())
+        return notes
 
     def group(self) -> np.ndarray:
         """One hop group; the target after it."""
@@ -209,9 +237,10 @@ def test_a_new_box_begins_anew() -> None:
         ("version", 77),
         ("valence", float("nan")),
         ("own_arousal", 3.0),
-        ("heard_s", float("inf")),
+        ("phase_s", float("inf")),
+        ("phase", 99),
         ("led", -1.0),
-        ("programme", 9),
+        ("programme", b"No Name"),
         ("tonic", 12),
         ("tempo_bpm", -5.0),
         ("matched_tempo_bpm", 1e9),
@@ -263,3 +292,157 @@ def test_whatever_is_tapped_ended_or_restarted_the_target_does_not_jump(seed: in
     fastest = np.abs(np.diff(emotions, axis=0)).max() / GROUP_S
     assert fastest <= therapy.settings.emotion.slew_per_s + 1e-4
     assert fastest > 0.1
+
+
+# --- sessions, phases, and how loud ---------------------------------------------------------------
+LAST = 48
+
+
+class Playing(Quiet):
+    """Four loud notes a bar; of an ending two bars, the last a long chord, then none while it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.endings: dict[int, int] = {}
+
+    def compose_bar(self, target: Target, rung: int) -> Bar:
+        done = self.endings.get(self.number, 0)
+        self.endings[self.number + 1] = done + 1 if target.ending else 0
+        bar = super().compose_bar(target, rung)
+        notes = tuple(BarNote(float(beat), 0.5, 60 + beat, 100) for beat in range(4))
+        if target.ending and done:
+            notes = (BarNote(0.0, 4.0, LAST, 100),) if done == 1 else ()
+        return replace(bar, notes=notes if rung != Rung.REST else ())
+
+
+class Music(Therapy):
+    """Somebody plays on and on, and is answered."""
+
+    generator = Playing
+
+    def __init__(self, programmes: tuple[Programme, ...] = (), **emotion: float | str) -> None:
+        super().__init__(programmes, **emotion)
+        self.heard["chroma"], self.heard["level_db"] = 1.0 / 12.0, -20.0
+
+    def loudest_after(self, seconds: float) -> int:
+        """The highest velocity of ten seconds that begin after some."""
+        self.run(seconds)
+        self.notes()
+        self.run(10.0)
+        return max((int(note["velocity"]) for note in self.notes()), default=0)
+
+
+BUILT_IN = built_in(EmotionSettings())
+REST_BETWEEN = Programme(
+    "rests", "w", "s", (Phase("match", duration_s=20.0), Phase("rest", duration_s=20.0), Phase("match"))
+)
+
+
+def test_a_session_that_a_hand_ends_comes_to_its_last_chord_and_is_silent_until_one_begins() -> None:
+    therapy = Music(programme="mirror")
+    therapy.run(15.0)
+    assert len(therapy.notes()) > 12
+    asked_s = therapy.clock.time_s
+    therapy.turn(session=SessionState.ENDED)
+    therapy.run(20.0)
+    last = therapy.notes()[-1]
+    assert last["pitch"] == LAST
+    # The bar that had begun, one more, and the last chord: at 76 beats a minute.
+    assert asked_s < last["onset_s"] < asked_s + 2.5 * 4 * 60.0 / 76.0
+    therapy.run(60.0)
+    assert not therapy.notes()
+    therapy.begin_session()
+    therapy.run(10.0)
+    assert len(therapy.notes()) > 5
+
+
+def test_nothing_is_played_before_a_hand_has_begun_a_session() -> None:
+    therapy = Music(programme="mirror")
+    therapy.turn(session=SessionState.ENDED)
+    therapy.run(30.0)
+    assert not therapy.notes()
+
+
+def test_a_phase_of_rest_ends_the_music_and_the_next_one_begins_it_again() -> None:
+    therapy = Music((*BUILT_IN, REST_BETWEEN), programme="rests")
+    therapy.run(20.5)
+    assert therapy.notes()
+    therapy.run(10.0)
+    assert therapy.notes()[-1]["pitch"] == LAST
+    therapy.run(9.0)
+    assert not therapy.notes()
+    therapy.run(10.0)
+    assert len(therapy.notes()) > 5
+
+
+def test_a_composer_that_starts_again_in_a_rest_stays_silent_and_within_its_phase() -> None:
+    therapy = Music((*BUILT_IN, REST_BETWEEN), programme="rests")
+    therapy.run(32.0)
+    therapy.notes()
+    left_s = float(therapy.targets[-1]["phase_left_s"])
+    therapy.restart()
+    therapy.run(4.0)
+    assert not therapy.notes()
+    assert float(therapy.targets[-1]["phase_left_s"]) == pytest.approx(left_s - 4.0, abs=0.2)
+
+
+def test_no_note_is_louder_than_therapist_and_phase_allow_and_the_volume_turns_down() -> None:
+    soft = Programme("soft", "w", "s", (Phase("hold", 0.2, 0.0, velocity_max=60),))
+    therapy = Music((*BUILT_IN, soft), programme="mirror")
+    assert therapy.loudest_after(20.0) > 80
+    therapy.turn(loudest=70)
+    assert therapy.loudest_after(5.0) == 70
+    therapy.turn(programme=3)
+    assert therapy.loudest_after(5.0) == 60
+    # General MIDI: 40 dB a decade of velocity.
+    therapy.turn(volume_db=-12.04)
+    assert therapy.loudest_after(5.0) == 30
+    therapy.turn(mute=1)
+    assert therapy.loudest_after(2.0) == 0
+
+
+def test_the_clock_of_a_programme_stands_while_no_session_is_on() -> None:
+    therapy = Therapy(programme="iso", **ISO)
+    therapy.turn(session=SessionState.WAITING)
+    assert therapy.run(60.0)["valence"] == pytest.approx(-0.6, abs=0.01)
+    therapy.turn(session=SessionState.ON)
+    assert not therapy.run(19.0)["leads"]
+    assert therapy.run(60.0)["valence"] == pytest.approx(0.6)
+    # It ended in silence: the next one does not find the place of the last.
+    therapy.turn(session=SessionState.WAITING)
+    therapy.heard["presence"] = 0.0
+    assert therapy.run(5.0)["valence"] == pytest.approx(0.0, abs=0.01)
+
+
+def random_phase(rng: np.random.Generator) -> Phase:
+    goal, seconds = rng.uniform(-1.0, 1.0, 2), float(rng.uniform(1.0, 12.0))
+    kinds = [
+        Phase("match", duration_s=seconds),
+        Phase("rest", duration_s=seconds),
+        Phase("hold", *goal, duration_s=seconds),
+        Phase("lead", *goal, duration_s=seconds),
+        Phase("lead", *goal, rate_per_min=float(rng.uniform(0.5, 2.0))),
+    ]
+    return kinds[rng.integers(len(kinds))]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_random_programmes_no_target_jumps_whatever_is_tapped_ended_or_restarted(seed: int) -> None:
+    rng = np.random.default_rng([24, seed])
+    own = [Programme(f"own{n}", "w", "s", tuple(random_phase(rng) for _ in range(4))) for n in range(3)]
+    therapy = Therapy((*BUILT_IN, *own), programme="own0")
+    actions = [
+        therapy.begin_session,
+        therapy.restart,
+        functools.partial(therapy.turn, session=SessionState.ENDED),
+        functools.partial(therapy.turn, session=SessionState.WAITING),
+        *(functools.partial(therapy.turn, programme=n) for n in range(6)),
+    ]
+    for _ in range(50):
+        actions[rng.integers(len(actions))]()
+        therapy.mood = tuple(rng.uniform(-1.0, 1.0, 2))
+        therapy.heard["confidence"] = rng.uniform()
+        therapy.run(rng.uniform(0.1, 5.0))
+    emotions = np.array([(t["valence"], t["arousal"]) for t in therapy.targets])
+    fastest = np.abs(np.diff(emotions, axis=0)).max() / GROUP_S
+    assert 0.1 < fastest <= therapy.settings.emotion.slew_per_s + 1e-4

@@ -16,7 +16,7 @@ from firmware_py.processes.control import ControlStage
 from firmware_py.processes.controllers import CONTROLS, ControllerStage, turned
 from firmware_py.processes.feedback import LOOP_S, WINDOW_S, FeedbackGuard
 from firmware_py.settings import Settings
-from kelly_edge.contract import KNOBS_DTYPE
+from kelly_edge.contract import KNOBS_DTYPE, PROGRAMMES, SessionState
 from kelly_edge.errors import DeviceError, OutputError
 
 PORT = "alsa:nanoKONTROL2"
@@ -136,6 +136,28 @@ def test_a_press_counts_once_however_long_it_is_held_and_its_release_never(name:
     rig.hand.turn(cc(50, 0), cc(50, 127))
     rig.step()
     assert rig.knob(knob) == 2
+
+
+def test_a_press_of_stop_ends_the_session() -> None:
+    rig = Rig(Learned("stop", PORT, 0, 51), Learned("session", PORT, 0, 50))
+    for number, state in ((51, SessionState.ENDED), (50, SessionState.ON), (51, SessionState.ENDED)):
+        rig.hand.turn(cc(number, 0), cc(number, 127))
+        rig.step()
+        assert rig.knob("session") == state
+
+
+def test_a_controller_chooses_among_all_programmes_of_the_box() -> None:
+    names = (*PROGRAMMES, "own-1", "own-2")
+    rig = Rig(Learned("programme", PORT, 0, 21))
+    control = ControlStage(rig.board.ends("control"), Settings(), rig.journal, programmes=names)
+    stage = ControllerStage(control, rig.hand, rig.changed, rig.guard, N_VOICES, print, rig.time, len(names))
+    chosen = set()
+    for value in range(128):
+        rig.hand.turn(cc(21, value))
+        rig.time.time_s += 0.1
+        stage.step()
+        chosen.add(int(rig.knob("programme")))
+    assert chosen == set(range(len(names)))
 
 
 def test_a_control_process_started_again_is_no_panic() -> None:

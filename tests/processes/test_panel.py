@@ -15,7 +15,7 @@ from firmware_py.processes.control import ControlStage
 from firmware_py.processes.controllers import CONTROLS
 from firmware_py.processes.panel import N_JUMPS, PanelStage, panel_pins
 from firmware_py.settings import PanelSettings, Settings
-from kelly_edge.contract import KNOB_RANGES, KNOBS_DTYPE, PROGRAMMES
+from kelly_edge.contract import KNOB_RANGES, KNOBS_DTYPE, PROGRAMMES, SessionState
 from kelly_edge.errors import ConfigError
 
 VALENCE, AROUSAL, VOICE = (17, 27, 22), (5, 6, 13), (12, 16, 26)
@@ -57,11 +57,12 @@ class Hands:
 
 
 class Rig:
-    def __init__(self, *overrides: str) -> None:
+    def __init__(self, *overrides: str, offered: tuple[int, ...] = (0, 1)) -> None:
         self.settings = load_settings(None, overrides)
         self.clock, self.board, self.log = VirtualClock(), memory_board(), Entries()
         self.hands = Hands(self.clock)
-        self.control = ControlStage(self.board.ends("control"), self.settings, self.log)
+        names = (*PROGRAMMES, "own-1", "own-2", "own-3")
+        self.control = ControlStage(self.board.ends("control"), self.settings, self.log, programmes=names)
         self.told: list[str] = []
         self.n_pages = 0
         self.stage = PanelStage(
@@ -73,6 +74,7 @@ class Rig:
             self.told.append,
             self.clock,
             self.turned_page,
+            offered,
         )
 
     def turned_page(self) -> None:
@@ -183,6 +185,7 @@ def test_after_a_panic_a_tap_of_hold_resumes_and_holds_nothing() -> None:
 @pytest.mark.parametrize("programme", ["mirror", "iso", "hold"])
 def test_hold_for_three_seconds_begins_a_session_of_the_programme_there_was(programme: str) -> None:
     rig = Rig(f"emotion.programme={programme}")
+    rig.control.turn(0.0, session=SessionState.WAITING)
     pin = rig.settings.panel.hold_pin
     rig.hands.press(pin)
     rig.step(29)
@@ -194,6 +197,30 @@ def test_hold_for_three_seconds_begins_a_session_of_the_programme_there_was(prog
     rig.hands.release(pin)
     rig.step()
     assert rig.knob("n_sessions") == 1 and PROGRAMMES[int(rig.knob("programme"))] == programme
+
+
+def test_hold_for_three_seconds_ends_the_session_that_is_on() -> None:
+    rig = Rig("emotion.programme=iso")
+    pin = rig.settings.panel.hold_pin
+    for state in (SessionState.ENDED, SessionState.ON, SessionState.ENDED):
+        rig.hands.press(pin)
+        rig.step(34)
+        rig.hands.release(pin)
+        rig.step()
+        assert rig.knob("session") == state and PROGRAMMES[int(rig.knob("programme"))] == "iso"
+    assert rig.knob("n_sessions") == 1 and rig.n_pages == 3
+
+
+def test_long_pushes_go_through_the_programmes_offered() -> None:
+    rig = Rig("emotion.programme=hold", offered=(3, 1, 5))
+    chosen = []
+    for _ in range(4):
+        rig.hands.press(rig.settings.panel.hold_pin)
+        rig.step(12)
+        rig.hands.release(rig.settings.panel.hold_pin)
+        rig.step()
+        chosen.append(int(rig.knob("programme")))
+    assert chosen == [1, 5, 3, 1]
 
 
 def test_a_tap_holds_and_lets_go_and_a_long_push_changes_the_programme() -> None:
@@ -325,6 +352,7 @@ def test_knobs_and_midi_controllers_agree_on_every_range() -> None:
         "n_panics",
         "n_resumes",
         "n_sessions",
+        "session",
     }
 
 

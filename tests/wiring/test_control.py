@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from firmware_py.board.map import memory_board
+from firmware_py.board.telemetry import COUNTERS
 from firmware_py.devices.files.learned_controls import store_controls
 from firmware_py.devices.offline import VirtualClock
 from firmware_py.devices.session.store import DAY_S
@@ -27,11 +28,19 @@ def entries(folder: Path) -> list[dict[str, object]]:
 
 
 def test_the_log_is_kept_in_the_state_folder_and_ends_with_the_counters(tmp_path: Path) -> None:
-    settings = Settings(midi=NO_INPUTS, panel=NO_PANEL, runtime=RuntimeSettings(state_dir=str(tmp_path)))
+    settings = Settings(
+        midi=NO_INPUTS,
+        panel=NO_PANEL,
+        runtime=RuntimeSettings(state_dir=str(tmp_path)),
+        session=SessionSettings(begin="start"),
+    )
     parts = open_control(settings, memory_board().ends("control"), VirtualClock())
     parts.step()
     parts.close()
-    kinds = [(entry["kind"], entry.get("process")) for entry in entries(tmp_path)]
+    found = entries(tmp_path)
+    bases = [entry["process"] for entry in found if entry.get("is_base")]
+    assert bases == list(COUNTERS)
+    kinds = [(entry["kind"], entry.get("process")) for entry in found if not entry.get("is_base")]
     assert kinds[:2] == [("session", None), ("knobs", None)]
     assert ("counters", "control") in kinds
     # Each process's last counts stand there once.
@@ -49,12 +58,22 @@ def test_the_log_is_bounded_by_the_settings(tmp_path: Path) -> None:
         midi=NO_INPUTS,
         panel=NO_PANEL,
         runtime=RuntimeSettings(state_dir=str(tmp_path)),
-        session=SessionSettings(keep_mb=1, keep_days=2),
+        session=SessionSettings(begin="start", keep_mb=1, keep_days=2),
     )
     parts = open_control(settings, memory_board().ends("control"), VirtualClock())
     parts.close()
     names = sorted(path.name for path in folder.iterdir())
     assert len(names) == 2 and names[0] == "20200100-000000-1-0001.jsonl"
+
+
+def test_until_a_session_begins_there_is_no_log(tmp_path: Path) -> None:
+    settings = Settings(midi=NO_INPUTS, panel=NO_PANEL, runtime=RuntimeSettings(state_dir=str(tmp_path)))
+    board = memory_board()
+    parts = open_control(settings, board.ends("control"), VirtualClock())
+    for _ in range(5):
+        parts.step()
+    parts.close()
+    assert not list(tmp_path.glob("sessions/*"))
 
 
 def test_session_log_false_keeps_nothing(tmp_path: Path) -> None:

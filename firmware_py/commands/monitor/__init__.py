@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +16,13 @@ from rich.console import Console
 from rich.live import Live
 
 from firmware_py.commands.common import settings_of
-from firmware_py.commands.monitor.reading import Reader, lives, nothing_runs, open_cells
+from firmware_py.commands.monitor.reading import BUILT_IN, Reader, lives, nothing_runs, open_cells
 from firmware_py.commands.monitor.screen import draw
+from firmware_py.devices.files.programmes import open_programmes
 from firmware_py.devices.files.run_dir import SERVICE_RUN_DIR
 from firmware_py.devices.files.run_dir import run_dir_of as run_dir_of_setting
 from firmware_py.settings import Settings
+from kelly_edge.emotion.programme import Programme
 from kelly_edge.errors import DeviceError
 
 LOOK_EVERY_S: Final = 0.25
@@ -34,14 +36,18 @@ def run_dir_of(settings: Settings, service: Path = SERVICE_RUN_DIR) -> Path:
     return run_dir_of_setting(settings.runtime.run_dir, service)
 
 
-def read_once(run_dir: Path, sleep: Callable[[float], None] = time.sleep) -> dict[str, Any]:
+def read_once(
+    run_dir: Path,
+    sleep: Callable[[float], None] = time.sleep,
+    programmes: Sequence[Programme] = BUILT_IN,
+) -> dict[str, Any]:
     """One reading of the box in ``run_dir``.
 
     Raises
     ------
     DeviceError: nothing runs there.
     """
-    reader = Reader(open_cells(run_dir))
+    reader = Reader(open_cells(run_dir), programmes=programmes)
     reading = reader.read(0.0)
     waited_s = 0.0
     while not lives(reading):
@@ -61,20 +67,20 @@ def read_once(run_dir: Path, sleep: Callable[[float], None] = time.sleep) -> dic
 
 def monitor(settings: Settings, is_once: bool, as_json: bool) -> int:
     """Show the box until Ctrl-C; once with ``is_once``, ``as_json``, or where there is no terminal."""
-    run_dir, console = run_dir_of(settings), Console()
+    run_dir, console, programmes = run_dir_of(settings), Console(), open_programmes(settings)
     if as_json:
-        print(json.dumps({"run_dir": str(run_dir), **read_once(run_dir)}, indent=2))
+        print(json.dumps({"run_dir": str(run_dir), **read_once(run_dir, programmes=programmes)}, indent=2))
     elif is_once or not console.is_terminal:
-        console.print(draw(read_once(run_dir), str(run_dir)))
+        console.print(draw(read_once(run_dir, programmes=programmes), str(run_dir)))
     else:
         with contextlib.suppress(OSError):
             os.nice(LOW_PRIORITY)
-        _watch(run_dir, console)
+        _watch(run_dir, console, programmes)
     return 0
 
 
-def _watch(run_dir: Path, console: Console) -> None:
-    reader = Reader(open_cells(run_dir))
+def _watch(run_dir: Path, console: Console, programmes: Sequence[Programme]) -> None:
+    reader = Reader(open_cells(run_dir), programmes=programmes)
     reading, lived_s = reader.read(time.monotonic()), time.monotonic()
     with (
         contextlib.suppress(KeyboardInterrupt),
@@ -88,7 +94,7 @@ def _watch(run_dir: Path, console: Console) -> None:
             elif now_s - lived_s > STEPS_WITHIN_S:
                 # Its files are new when it starts again.
                 with contextlib.suppress(DeviceError):
-                    reader = Reader(open_cells(run_dir))
+                    reader = Reader(open_cells(run_dir), programmes=programmes)
             title = str(run_dir) if now_s - lived_s <= STEPS_WITHIN_S else f"{run_dir}: stopped"
             view.update(draw(reading, title), refresh=True)
             time.sleep(LOOK_EVERY_S)

@@ -4,7 +4,7 @@ Cells are mapped files that are only read: no process of the box waits for, or l
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +15,11 @@ from firmware_py.board.channels import CellReader
 from firmware_py.board.map import CELLS, PROCESSES
 from firmware_py.board.pipes import CellView
 from firmware_py.board.telemetry import COUNTERS, TIMES_DTYPE, as_dict, quantile_s, summary_ms
+from firmware_py.commands.status import read_session
 from firmware_py.devices.machine.health import ROOT, governors, temperature_c, throttled_flags
-from kelly_edge.contract import KNOBS_DTYPE, PROGRAMMES, QUADRANTS
+from kelly_edge.config import EmotionSettings
+from kelly_edge.contract import KNOBS_DTYPE, QUADRANTS
+from kelly_edge.emotion.programme import Programme, built_in
 from kelly_edge.errors import DeviceError
 
 RECENT_S: Final = 10.0
@@ -28,6 +31,7 @@ TARGET: Final = ("time_s", "valence", "arousal", "density", "tempo_bpm")
 KNOBS: Final = tuple(name for name in KNOBS_DTYPE.names or () if name != "programme")
 """Shown as numbers; the programme by its name."""
 DIGITS: Final = 4
+BUILT_IN: Final = built_in(EmotionSettings())
 
 
 def open_cells(run_dir: Path) -> Mapping[str, CellReader]:
@@ -55,10 +59,17 @@ class Reader:
     ----------
     cells: of a board, by name.
     root: where ``/sys`` is.
+    programmes: of the settings, as the knob counts them.
     """
 
-    def __init__(self, cells: Mapping[str, CellReader], root: Path = ROOT) -> None:
+    def __init__(
+        self,
+        cells: Mapping[str, CellReader],
+        root: Path = ROOT,
+        programmes: Sequence[Programme] = BUILT_IN,
+    ) -> None:
         self._cells = cells
+        self._programmes = programmes
         self._root = root
         self._past: dict[str, deque[tuple[float, NDArray[Any]]]] = {p: deque() for p in PROCESSES}
 
@@ -75,6 +86,7 @@ class Reader:
             "target": self._values("target", TARGET),
             "knobs": self._knobs(),
             "panic": self._panic(),
+            "session": read_session(self._cells, self._programmes),
             "notes": {
                 "sounding": self._sounding(),
                 **{n: midi.get(n, 0) for n in ("n_note_ons", "n_note_offs", "n_late", "n_stale")},
@@ -134,7 +146,8 @@ class Reader:
         knobs, record = self._values("knobs", KNOBS), self._record("knobs")
         if knobs is None or record is None:
             return None
-        return {**knobs, "programme": PROGRAMMES[int(record["programme"]) % len(PROGRAMMES)]}
+        programme = self._programmes[int(record["programme"]) % len(self._programmes)]
+        return {**knobs, "programme": programme.name}
 
     def _panic(self) -> dict[str, Any] | None:
         record = self._record("panic")

@@ -130,7 +130,19 @@ def _knobs(reading: Mapping[str, Any]) -> str:
     if knobs is None:
         return "–"
     turned = "  ".join(f"{name} {knobs[name]:+.2f}" for name in ("valence", "arousal", "density"))
-    return f"{turned}  wet {knobs['dry_wet']:.2f}  voice {knobs['voice']:.0f}  {knobs['programme']}"
+    loudness = f"volume {knobs['volume_db']:.0f} dB{', muted' if knobs['mute'] else ''}"
+    return f"{turned}  wet {knobs['dry_wet']:.2f}  voice {knobs['voice']:.0f}  {loudness}"
+
+
+def _session(reading: Mapping[str, Any]) -> str:
+    told = reading["session"]
+    words = [f"number {told['number']}" if "number" in told else str(told["session"])]
+    words += [printed(str(told[name])) for name in ("name", "programme") if name in told]
+    if "phase" in told:
+        words.append(f"phase {told['phase']}")
+    if "programme_left_s" in told:
+        words.append(f"{told['programme_left_s'] // 60} min {told['programme_left_s'] % 60} s left")
+    return "  ".join(words)
 
 
 def draw(reading: Mapping[str, Any], title: str) -> RenderableType:
@@ -142,6 +154,7 @@ def draw(reading: Mapping[str, Any], title: str) -> RenderableType:
         rows.add_row(Text("PANIC", style="bold magenta"), told)
     rows.add_row("sounding", " ".join(note_name(pitch) for pitch in notes["sounding"]) or "–")
     rows.add_row("notes", f"{notes['n_note_ons']} struck, {notes['n_note_offs']} released")
+    rows.add_row("session", _session(reading))
     rows.add_row("knobs", _knobs(reading))
     rows.add_row("faults", _faults(reading))
     rows.add_row("board", _board(reading))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from firmware_py.devices.files.programmes import programme_names
 from firmware_py.settings import Settings, rules
 from firmware_py.settings_check import Override, settings_from
 from kelly_edge.config_rules import Value
@@ -25,11 +26,15 @@ def load_settings(path: Path | None, overrides: Sequence[str] = ()) -> Settings:
     ConfigError: the file cannot be read, is not YAML, or holds faults (all of them, one a line).
     """
     entries = read_entries(path) if path is not None else ()
-    settings = _at_home(settings_from(entries, [read_override(text) for text in overrides]))
+    settings = _at_home(settings_from(entries, [read_override(text) for text in overrides], _programmes_in))
     metrics = settings.session.prometheus
     if path is not None and metrics and _is_same(Path(metrics), path):
         raise ConfigError(f"session.prometheus: is the settings file itself ({metrics}); choose another file")
     return settings
+
+
+def _programmes_in(folder: str) -> Sequence[str]:
+    return programme_names(_expanded(folder, "emotion.programmes_dir"))
 
 
 def read_override(text: str) -> Override:

@@ -26,7 +26,7 @@ SILENT_BELOW: Final = 0.05
 """Presence below which nobody plays."""
 
 
-def header(**about: str | int) -> dict[str, str | int]:
+def header(**about: Any) -> dict[str, Any]:
     """The first entry of a session log; ``about`` adds what the writer knows of the session."""
     return {"kind": "session", "schema": SCHEMA, **about}
 

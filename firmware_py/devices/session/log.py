@@ -13,7 +13,9 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,6 +87,13 @@ class _Part:
         os.close(self._fd)
 
 
+@dataclass(frozen=True)
+class _Word:
+    """To the writer: a session begins, with this in its header, or (None) the one that is on ends."""
+
+    about: Mapping[str, Any] | None
+
+
 class SessionLog:
     """A ``Journal`` in the folder ``folder``; None keeps nothing.
 
@@ -93,17 +102,24 @@ class SessionLog:
     Parameters
     ----------
     now: seconds since 1970, for the name and the age of files.
+    is_on: whether what is recorded is kept before a session has begun.
     """
 
     def __init__(
-        self, folder: Path | None, bounds: Bounds = DEFAULT_BOUNDS, now: Callable[[], float] = time.time
+        self,
+        folder: Path | None,
+        bounds: Bounds = DEFAULT_BOUNDS,
+        now: Callable[[], float] = time.time,
+        is_on: bool = True,
     ) -> None:
+        self._is_on = is_on
+        self._words: deque[_Word] = deque()
         self.folder = folder
         self._changes = Changes()
         self._n_refused = 0
         self._writer: _Writer | None = None
         self._thread: threading.Thread | None = None
-        self._waiting: queue.Queue[dict[str, Any] | threading.Event] = queue.Queue(MAX_WAITING)
+        self._waiting: queue.Queue[dict[str, Any] | _Word | threading.Event] = queue.Queue(MAX_WAITING)
         if folder is not None:
             self._writer = _Writer(folder, bounds, now)
             self._thread = threading.Thread(target=self._write, name="session log", daemon=True)
@@ -114,11 +130,37 @@ class SessionLog:
         """Entries that the log does not hold because the disk did not take them."""
         return self._n_refused + (self._writer.n_lost if self._writer is not None else 0)
 
+    @property
+    def path(self) -> str:
+        """The file that is written; empty for none."""
+        return self._writer.path if self._writer is not None else ""
+
+    def begin(self, about: Mapping[str, Any]) -> None:
+        """What is recorded from now on is a new session, in its own file, whose header tells ``about``."""
+        self._is_on, self._changes = True, Changes()
+        self._words.append(_Word(about))
+
+    def end(self) -> None:
+        """What is recorded from now on is not kept, until a session begins."""
+        self._is_on = False
+        self._words.append(_Word(None))
+        self._say()
+
+    def _say(self) -> None:
+        """Words before entries; one that finds the queue full is said before the next entry."""
+        with contextlib.suppress(queue.Full):
+            while self._words and self._thread is not None:
+                self._waiting.put_nowait(self._words[0])
+                self._words.popleft()
+
     def record(self, entry: dict[str, Any]) -> None:
         """See ``Journal``; it never waits."""
-        if self._thread is None or not self._changes.is_news(entry):
+        if self._thread is None or not self._is_on or not self._changes.is_news(entry):
             return
+        self._say()
         try:
+            if self._words:
+                raise queue.Full
             self._waiting.put_nowait(entry)
         except queue.Full:
             if self._n_refused == 0:
@@ -139,6 +181,7 @@ class SessionLog:
         """Write what waits, if the disk takes it."""
         if self._thread is None or self._writer is None:
             return
+        self._say()
         self._writer.is_closing = True
         if self.flush(CLOSE_WITHIN_S):
             self._thread.join(CLOSE_WITHIN_S)
@@ -162,6 +205,8 @@ class SessionLog:
                 waiting.set()
                 if writer.is_closing:
                     return
+            elif isinstance(waiting, _Word):
+                writer.take(waiting)
             else:
                 writer.write(waiting)
 
@@ -175,8 +220,9 @@ class _Writer:
         self._folder = folder
         self._bounds = bounds
         self._now = now
-        started_s = now()
-        self._session = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(started_s))}-{os.getpid()}"
+        self._session = self._name()
+        self.path = ""
+        self._told: Mapping[str, Any] = {}
         self._number = 0
         self._part: _Part | None = None
         self._part_until_s = self._look_s = self._sync_s = 0.0
@@ -188,6 +234,22 @@ class _Writer:
     def pause_s(self) -> float:
         """How long the thread may wait for an entry."""
         return LOOK_EVERY_S if self._part is None or self._part.is_synced else SYNC_EVERY_S
+
+    def _name(self) -> str:
+        """A name that no session has: one that begins within the second of another is dated later."""
+        begun_s = self._now()
+        while True:
+            name = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(begun_s))}-{os.getpid()}"
+            if not self._folder.is_dir() or not any(self._folder.glob(f"{name}*")):
+                return name
+            begun_s += 1.0
+
+    def take(self, word: _Word) -> None:
+        """Begin a session, or end the one that is on."""
+        self._end_part()
+        self._state.clear()
+        if word.about is not None:
+            self._session, self._number, self._told = self._name(), 0, word.about
 
     def write(self, entry: dict[str, Any]) -> None:
         """Append an entry, in a new part where this one is full, too old, or gone."""
@@ -228,6 +290,7 @@ class _Writer:
         if self._part is not None:
             self._part.close()
             self._part = None
+            self.path = ""
 
     def _make_part(self, n_bytes: int) -> None:
         """Have a part open that takes ``n_bytes`` more."""
@@ -242,7 +305,8 @@ class _Writer:
         remove_old(self._folder, self._bounds, self._now(), self._bounds.part_bytes)
         part = self._open_part()
         try:
-            about: dict[str, str | int] = {
+            about: dict[str, Any] = {
+                **self._told,
                 "part": self._number,
                 "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             }
@@ -254,7 +318,7 @@ class _Writer:
             with contextlib.suppress(OSError):
                 part.path.unlink()
             raise
-        self._part = part
+        self._part, self.path = part, str(part.path)
         self._part_until_s = time.monotonic() + LONGEST_PART_S
 
     def _open_part(self) -> _Part:
