@@ -115,6 +115,7 @@ def _lines(read: Callable[[str], object]) -> Callable[[tuple[str, ...]], str]:
 
 
 UNIT_RANGE: Final = (-1.0, 1.0)
+"""Limits of valence, arousal and knobs, by definition."""
 PIN_RANGE: Final = (-1, LAST_PIN)
 
 

@@ -15,7 +15,7 @@ from kelly_edge.shared.entries import Entry
 from kelly_edge.shared.printed import printed
 
 MAX_FAULTS: Final = 50
-"""Faults beyond these are counted, not listed."""
+"""Faults beyond these are counted, not listed. Chosen: two screens of lines; more are read by nobody."""
 
 
 @dataclass(frozen=True)

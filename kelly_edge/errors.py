@@ -18,7 +18,7 @@ from typing import Final
 from kelly_edge.shared.printed import printed
 
 LONGEST_LINE: Final = 1_000
-"""Characters of a message that are shown."""
+"""Characters of a message that are shown. Chosen: longer ones hide what follows in a journal."""
 
 
 class KellyError(Exception):

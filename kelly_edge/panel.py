@@ -21,15 +21,18 @@ KNOB_RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "octave": (-2.0, 2.0),
     "voice": (0.0, 126.0),
 }
-"""What a knob may drive, and its limits. Voices end where the settings' names end."""
+"""What a knob may drive, and its limits. Voices end where the settings' names end. Definition of the
+knobs."""
 WHOLE: Final = ("octave", "voice")
 """These move by whole numbers."""
 LEARNABLE: Final = (*KNOB_RANGES, "programme", "panic", "resume", "session")
 """What a MIDI controller may be taught to turn or press."""
+# GPIO 0 to 27 are on a Raspberry Pi's 40-pin header; an MCP3008 has eight channels.
 LAST_PIN: Final = 27
 N_CHANNELS: Final = 8
 SPI_PINS: Final = (8, 9, 10, 11)
-"""Chip select, MISO, MOSI and clock of SPI 0: the converter's, where there are pots."""
+"""Chip select, MISO, MOSI and clock of SPI 0: the converter's, where there are pots. GPIO numbers, as
+wired on every Raspberry Pi."""
 
 
 @dataclass(frozen=True)

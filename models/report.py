@@ -23,6 +23,7 @@ from kelly_edge.shared.command_line import Parser, command, path_argument
 
 Keys = tuple[str, ...]
 SECONDS_EACH: Final = 0.5
+"""Chosen: the report is made in half a minute."""
 
 
 @dataclass(frozen=True)

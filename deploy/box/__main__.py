@@ -24,8 +24,9 @@ from deploy.box.trust import INSTALLED_ONES, MAX_KEYS_BYTES, read_keys, read_man
 
 PATIENCE_FILE = "etc/kelly-edge/health.json"
 MAX_PATIENCE_BYTES = 4_096
+"""Of that file. Chosen: our own have some hundred bytes."""
 LONGEST_S = 600.0
-"""The longest a box may be told to wait: the courier asks for fifteen minutes in all."""
+"""The longest a box may be told to wait: the courier asks for fifteen minutes in all. Chosen by hand."""
 
 
 def _patience(layout: Layout) -> Patience:

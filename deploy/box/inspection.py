@@ -15,6 +15,7 @@ from deploy.box.layout import Layout
 
 INSPECTION: Final = "inspection.json"
 MAX_BYTES: Final = 64 << 10
+"""Of that file. Chosen: far more than it ever holds."""
 MENDED: Final = "its files were mended while it ran; run it anew with `switch`"
 
 

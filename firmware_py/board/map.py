@@ -82,7 +82,7 @@ COMMANDS: Final = ("panic", "resume", "session")
 COMMAND_DTYPE: Final = np.dtype([("what", "<u4")])
 """An index into ``COMMANDS``: the ``panic`` ring (the first two) and the ``commands`` ring (the last)."""
 COMPOSING_VERSION: Final = 1
-"""Of ``COMPOSING_DTYPE``: raised when a field changes its meaning."""
+"""Of ``COMPOSING_DTYPE``: raised when a field changes its meaning. Our own format."""
 COMPOSING_DTYPE: Final = np.dtype(
     [
         ("version", "<u4"),

@@ -17,6 +17,7 @@ from firmware_py.devices.files.config_file import load_settings
 from firmware_py.devices.files.run_dir import run_dir_of
 from kelly_edge.errors import DeviceError
 
+# Chosen: ``control`` answers at its next step, 0.1 s; a look costs microseconds.
 ANSWER_WITHIN_S: Final = 1.0
 LOOK_EVERY_S: Final = 0.005
 

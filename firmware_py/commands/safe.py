@@ -34,7 +34,7 @@ from kelly_edge.errors import DeviceError
 Show = Callable[[bool, bool, bool], None]
 
 REST_S: Final = 60.0
-"""The units' StartLimitIntervalSec."""
+"""The units' StartLimitIntervalSec. As the systemd units set it."""
 NO_BUTTON: Final = "no button to end it: `systemctl start kelly-edge.target` does"
 
 

@@ -16,6 +16,7 @@ from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, PROGRAMMES
 HEARD_LOGGED = ("valence", "arousal", "confidence", "tempo_bpm", "density_hz", "level_db", "presence")
 TARGET_LOGGED = ("valence", "arousal", "density", "tempo_bpm")
 DIGITS = 6
+"""Of the numbers in the log, after the point. Chosen: microseconds."""
 
 
 def initial_knobs(settings: Settings) -> NDArray[Any]:

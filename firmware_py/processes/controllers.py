@@ -18,11 +18,14 @@ from kelly_edge.panel import KNOB_RANGES, WHOLE
 from kelly_edge.shared.printed import printed
 from kelly_edge.units import clamp
 
+# MIDI 1.0: highest value of a control change; its middle, as pan and balance define it.
 HIGHEST: Final = 127
 MIDDLE: Final = 64
 STEPS_THROUGH: Final = 50
-"""Steps of an endless encoder from one end of a knob to the other: those of the panel's valence knob."""
+"""Steps of an endless encoder from one end of a knob to the other: those of the panel's valence knob.
+Chosen: two turns and a half of an encoder of twenty detents."""
 GRID_DIGITS: Final = 6
+"""Decimal digits kept of a knob's position. Chosen: sums of steps end on the values of the settings."""
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,11 @@ from firmware_py.processes.panic_watch import PanicWatch
 from kelly_edge.contract import NOTE_DTYPE
 
 STALE_S = 0.1
+"""Notes that late are dropped. Chosen: a tenth of a second is heard as a wrong beat."""
 LATE_S = 0.01
-"""From here on a note sent counts as late."""
+"""From here on a note sent counts as late. Chosen: asynchronies of 10 ms begin to be heard."""
 COMPOSER_STALLED_S = 0.2
-"""After this time without a sign of life the composer counts as hung."""
+"""After this time without a sign of life the composer counts as hung. Chosen by hand."""
 EVERY_CHANNEL = range(N_CHANNELS)
 
 

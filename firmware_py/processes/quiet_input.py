@@ -15,10 +15,12 @@ from kelly_edge.contract import HEARD_DTYPE
 from kelly_edge.emotion.features import SOUNDING_DB
 from kelly_edge.units import SILENCE_DB
 
+# Chosen by hand: after how long a quiet microphone is told of, and the longest pause before it is told again.
 QUIET_FOR_S: Final = 60.0
 LONGEST_PAUSE_S: Final = 3_600.0
 DIGITAL_SILENCE_DB: Final = SILENCE_DB + 1.0
-"""Below what any card with an open input delivers: a 24-bit converter's own noise is above it."""
+"""Below what any card with an open input delivers: a 24-bit converter's own noise is above it. Chosen for
+that reason."""
 
 
 class QuietInput:

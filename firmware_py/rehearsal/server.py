@@ -21,7 +21,7 @@ from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import DeviceError
 
 PATIENCE_S: Final = 60.0
-"""Other work may hold the machine."""
+"""Other work may hold the machine. Chosen by hand."""
 ASOUND: Final = """
 </usr/share/alsa/alsa.conf>
 pcm.kelly_jack {

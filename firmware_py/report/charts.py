@@ -14,9 +14,9 @@ from firmware_py.report.words import clock
 
 Float64 = NDArray[np.float64]
 N_ROWS: Final = 12
-"""Of the table under a chart."""
+"""Of the table under a chart. Chosen: a screen of a telephone."""
 N_PATH: Final = 16
-"""Points of a path through the circumplex."""
+"""Points of a path through the circumplex. Chosen: arrows stay apart."""
 MOOD: Final = ("heard", "asked", "played")
 
 

@@ -21,8 +21,9 @@ NOTE_COLUMNS: Final = ("onset_s", "duration_s", "pitch", "velocity", "rung")
 SOUND_COLUMNS: Final = ("time_s", "level_db", "register", *(f"chroma {n}" for n in range(N_PITCH_CLASSES)))
 PLAN_COLUMNS: Final = ("time_s", "tonic", "mode", "tempo_bpm", "leads")
 LONGEST_S: Final = 1e9
-"""Thirty years: no time in a session is later."""
+"""Thirty years: no time in a session is later. Chosen for that reason."""
 FASTEST_BPM, DENSEST_HZ, LOUDEST_DB, MOST_PERCENT = 1e4, 1e4, 400.0, 110.0
+"""Limits beyond which an entry is damaged. Chosen far beyond anything that is played."""
 _HEARD: Final = {
     "presence": 1.0,
     "tempo_bpm": FASTEST_BPM,

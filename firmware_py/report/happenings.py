@@ -8,7 +8,9 @@ from firmware_py.board.telemetry import COUNTERS
 HANDS: Final = ("valence", "arousal", "density")
 """Knobs whose turning is told."""
 A_TURN_S: Final = 5.0
-"""Positions of a knob that follow each other within this time are one turn of it."""
+"""Positions of a knob that follow each other within this time are one turn of it. Chosen by hand."""
+# Events listed, times listed of one kind, characters of a text. Chosen: the page stays readable whatever the
+# log holds.
 MOST_EVENTS: Final = 500
 MOST_TIMES: Final = 40
 LONGEST_TEXT: Final = 300

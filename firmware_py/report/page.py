@@ -20,7 +20,7 @@ from firmware_py.report.together import all_together
 from firmware_py.report.words import clock
 
 MOST_LABELS: Final = 9
-"""Events that are marked in the charts, the first ones."""
+"""Events that are marked in the charts, the first ones. Chosen: they do not overlap at 360 px."""
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 """Whatever a log might smuggle in, nothing is loaded and nothing runs."""
 NOT_KEPT: Final = "No sound is kept. This page is computed from the session log alone and needs no network."

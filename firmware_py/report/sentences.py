@@ -16,12 +16,16 @@ from firmware_py.report.together import MEASURES, SAME_TIME_S, Together
 from firmware_py.report.words import clock, joined, mood_word, span
 
 Float64 = NDArray[np.float64]
+# Chosen by hand: less playing, or a shorter part of a session, is not summed up.
 LEAST_PLAYED_S: Final = 20.0
 SHORTEST_PART_S: Final = 60.0
 LOUDER_DB: Final = 6.0
+"""Chosen: about two steps of dynamics."""
 LOUDER_SPREADS: Final = 2.0
-"""How many standard deviations of each part lie between two parts of which one is called louder."""
+"""How many standard deviations of each part lie between two parts of which one is called louder. Chosen on
+simulated sessions."""
 MOVED: Final = 0.2
+"""Of valence or arousal. Chosen: a little more than ``words.MIDDLE``."""
 TOWARDS: Final = (("less pleasant", "more pleasant"), ("calmer", "livelier"))
 NAMES: Final = {
     "level_db": "loudness", "register": "register", "density_hz": "density", "tempo_bpm": "tempo",

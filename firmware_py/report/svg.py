@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
 WIDTH, HEIGHT = 360.0, 210.0
-"""In units of which the page shows about one a pixel: letters stay readable on a telephone."""
+"""In units of which the page shows about one a pixel: letters stay readable on a telephone. Chosen: the
+width of a small telephone in CSS pixels."""
 LEFT, RIGHT, TOP, BOTTOM = 42.0, 18.0, 24.0, 36.0
+"""Margins, in the same units. Chosen: room for the numbers of the axes."""
 N_POINTS: Final = 300
-"""Of a curve: one a unit, or nearly."""
+"""Of a curve: one a unit, or nearly. Chosen: as many as the width between the margins."""
 N_MARKS: Final = 6
+"""Of an axis, at most. Chosen: their labels do not touch."""
 TIME_STEPS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+"""Chosen: the round numbers of a clock."""
 
 
 @dataclass(frozen=True)

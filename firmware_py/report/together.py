@@ -15,17 +15,22 @@ from firmware_py.report.parties import Parties
 
 Float64 = NDArray[np.float64]
 LONGEST_LAG_S: Final = 60.0
+"""Chosen by hand: who answers later does not answer."""
 LEAST_SHARE: Final = 0.5
-"""Of the most that two have in common at any lag: where they have less, the lag is not believed."""
+"""Of the most that two have in common at any lag: where they have less, the lag is not believed. Chosen by
+hand."""
 CLEAR_R, CLEAR_Z = 0.5, 5.0
-"""From which correlation, and how many standard deviations from none, two are said to move together. The best
-of many lags is taken, for several measures: two deviations would be found by chance."""
+"""From which correlation, and how many standard deviations from none, two are said to move together. The
+best of many lags is taken, for several measures: two deviations would be found by chance. Chosen on
+simulated sessions, whose truth is known (tests/report/test_sentences.py)."""
 LEAST_POINTS: Final = 12.0
+"""Independent moments (Bartlett 1946) that a correlation needs. Chosen on simulated sessions."""
 CLEAR_LAG: Final = 3.0
+"""Standard deviations between the best lag and those left out. Chosen on simulated sessions."""
 SLOW_S: Final = 30.0
-"""How long a person's wavering lasts: two moments so far apart are two witnesses of a lag."""
+"""How long a person's wavering lasts: two moments so far apart are two witnesses of a lag. Chosen by hand."""
 SAME_TIME_S: Final = 3.0
-"""Ears and windows are not more exact: a shorter lag is none."""
+"""Ears and windows are not more exact: a shorter lag is none. Chosen: half of ``parties.WINDOW_S``."""
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,12 @@ from firmware_py.ports.midi import SCAN_EVERY_S
 from firmware_py.processes.panic import PanicStage
 
 STALLED_S: Final = 0.1
-"""After this time without a sign of life ``midi`` counts as hung; its steps are 5 ms apart."""
+"""After this time without a sign of life ``midi`` counts as hung; its steps are 5 ms apart. Chosen: a
+panic must silence within 0.25 s in all (docs/decisions/0013)."""
 LOOK_EVERY_S: Final = 0.01
+"""Chosen: a tenth of ``STALLED_S``."""
 SEND_WITHIN_S: Final = 1.0
-"""Longest time a slow receiver may take to hear which notes must end."""
+"""Longest time a slow receiver may take to hear which notes must end. Chosen by hand."""
 
 
 def deliver(ports: MidiPorts, within_s: float) -> None:

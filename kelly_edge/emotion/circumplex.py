@@ -18,19 +18,25 @@ from kelly_edge.emotion.vector import slice_of
 
 Float32 = NDArray[np.float32]
 SIGNS: Final = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], np.float64)
-"""Signs of (valence, arousal) of Q1 .. Q4."""
+"""Signs of (valence, arousal) of Q1 .. Q4. Definition of the quadrants in EMOPIA, after Russell (1980)."""
 SMOOTHING_S: Final = 6.0
-"""Time constant of the streaming mean while the music stays as it is."""
+"""Time constant of the streaming mean while the music stays as it is. Chosen on training clips, with
+``FAST_S``, ``ALIKE`` and ``UNLIKE``, by how soon a change of mood is known and how much the estimate
+wanders (model card, "A change of mood")."""
 FAST_S: Final = 0.6
-"""Time constant of a second mean, and of the first one while the two disagree."""
+"""Time constant of a second mean, and of the first one while the two disagree. Chosen in the same
+comparison."""
 ALIKE, UNLIKE = 0.5, 1.2
-"""The slow mean begins to hurry where the two differ by the first (in log odds), and is as fast as the other
-where they differ by the second."""
+"""The slow mean begins to hurry where the two differ by the first (in log odds), and is as fast as the
+other where they differ by the second. Chosen in the same comparison."""
 FORGETTING_S: Final = 10.0
-"""After music stops, confidence falls with this time constant."""
+"""After music stops, confidence falls with this time constant. Chosen: longer than a rest in a piece,
+shorter than a change of players."""
 WARM_UP_S: Final = 8.0
-"""A whole clip is decided on what came after this: the features' long means need it."""
+"""A whole clip is decided on what came after this: the features' long means need it. Chosen: half of the
+longest mean, 15 s."""
 LOGIT_LIMIT: Final = 8.0
+"""Nats. Chosen: a probability of .9997, so that one wild output cannot decide a clip."""
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,20 @@ from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.emotion.vector import slice_of
 
 MUSIC_S: Final = 1.5
-"""Time constant of the mean of the log odds, over what is present."""
+"""Time constant of the mean of the log odds, over what is present. Chosen: a second of doubt for whoever
+begins, no more."""
 DOUBT: Final = -1.8
-"""Log odds before anything is heard."""
+"""Log odds before anything is heard. Nats. Chosen: the middle of ``CLOSED`` and ``OPEN``."""
 FORGETTING_S: Final = 20.0
-"""In absence the mean returns to ``DOUBT`` with this time constant."""
+"""In absence the mean returns to ``DOUBT`` with this time constant. Chosen by hand: a player who pauses is
+still believed."""
 CLOSED, OPEN = -2.8, -0.8
-"""Mean log odds between which the gate opens."""
+"""Mean log odds between which the gate opens. Chosen where both recordings of singing are answered and no
+recorded speech is (docs/decisions/0024)."""
 LOGIT_LIMIT: Final = 6.0
+"""Nats. Chosen: one odd second cannot outweigh several others."""
 ABSENT: Final = 0.1
-"""Presence below which nothing is learned of what sounds."""
+"""Presence below which nothing is learned of what sounds. Chosen by hand."""
 _MUSIC: Final = slice_of("music").start
 
 

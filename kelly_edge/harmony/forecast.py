@@ -15,10 +15,13 @@ from kelly_edge.harmony.hearing import TRANSITIONS
 from kelly_edge.harmony.memory import ChordMemory, changes_at
 
 HEARING_DELAY_S: Final = 0.15
-"""Age of the sound a belief is about: mostly half the window of the spectrum."""
+"""Age of the sound a belief is about: mostly half the window of the spectrum. Follows from the window of
+341 ms, half of which is 0.17 s; chosen a little shorter, for the last notes weigh most."""
 DEFAULT_BEAT_S: Final = 0.5
+"""Chosen: 120 beats per minute, MIDI's default tempo."""
 N_BEATS_AHEAD: Final = 32
-"""Farther nothing is foretold: the last of these holds."""
+"""Farther nothing is foretold: the last of these holds. Chosen: eight bars, longer than any bar is
+composed ahead."""
 
 
 class ChordForecast:

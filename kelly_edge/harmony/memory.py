@@ -17,21 +17,24 @@ from kelly_edge.contract import N_CHORDS
 from kelly_edge.harmony.chords import N_STATES, Floats
 
 FARTHEST: Final = 64
-"""Beats back that are compared: sixteen bars of four."""
+"""Beats back that are compared: sixteen bars of four. Chosen: a loop of four, eight or sixteen bars comes
+round within it."""
 FORGET: Final = 0.85
-"""What experts keep of their score from beat to beat."""
+"""What experts keep of their score from beat to beat. Chosen by hand: the last six beats or so count."""
 DOUBT: Final = 0.02
-"""Added to the probability an expert gave to what came: one wrong beat is no end."""
+"""Added to the probability an expert gave to what came: one wrong beat is no end. Chosen on the
+development songs (docs/decisions/0022)."""
 PLACES: Final = (0.6, 0.1, 0.35, 0.1)
-"""Probability of a change at the beats of a bar of four, from the first."""
+"""Probability of a change at the beats of a bar of four, from the first. Chosen by hand: chords of songs
+change on first and third beats."""
 ANYWHERE: Final = 0.3
-"""The same where the bar is not known."""
+"""The same where the bar is not known. Chosen: about the mean of ``PLACES``."""
 
 TRUSTS: Final = 0.97
-"""How far the filter is taken to assume at a beat that the chord stays."""
+"""How far the filter is taken to assume at a beat that the chord stays. Chosen by hand."""
 
 SURPRISE: Final = 1e-3
-"""Share of a belief heard that holds whatever was foretold."""
+"""Share of a belief heard that holds whatever was foretold. Chosen by hand."""
 
 
 def changes_at(place: int, n_beats: int) -> float:

@@ -14,15 +14,17 @@ from kelly_edge.music.fitting import BELONGS, EVERY_CLASS
 from kelly_edge.music.harmony import KNOWN, SHARED, BeatHarmony, beat_harmony, fit_of, refit
 
 TOGETHER_S: Final = 0.03
-"""Notes within this time of each other are struck together."""
+"""Notes within this time of each other are struck together. Chosen: far above the unevenness of a chord
+(``generator.TOGETHER_DELAY_S``), below a fast note."""
 SHORT_S: Final = 0.3
-"""A note up to this length may be a passing note."""
+"""A note up to this length may be a passing note. Chosen: an eighth at 100 beats per minute."""
 BEFORE_S: Final = 0.6
-"""A note older than this is not continued by step."""
+"""A note older than this is not continued by step. Chosen: a beat at 100 beats per minute."""
 A_STEP: Final = 2
-"""Semitones."""
+"""Semitones. Definition: a step is a semitone or a tone."""
 INTO_BEAT_S: Final = 0.02
-"""A beat's chord is read this long after its beginning."""
+"""A beat's chord is read this long after its beginning. Chosen: a chord that changes a little late is
+still this beat's."""
 
 
 class Accompanying:

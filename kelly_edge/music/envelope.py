@@ -14,13 +14,16 @@ from kelly_edge.config import EnvelopeSettings
 from kelly_edge.units import clamp
 
 DENSITY_WINDOW_S: Final = 1.0
+"""Follows from the setting's unit, notes per second."""
 FIRST_VELOCITY: Final = 64
-"""The loudest first note after nothing: music enters gently."""
+"""The loudest first note after nothing: music enters gently. Middle of MIDI's range; chosen."""
 RELEASE_PER_S: Final = 5.0
-"""How fast the loudness reached is forgotten, in MIDI velocity: a bar of 2 s costs 10."""
+"""How fast the loudness reached is forgotten, in MIDI velocity: a bar of 2 s costs 10. Chosen by hand."""
 ROUNDING: Final = 1e-6
-"""What the sum of many rises may fall short by: a rise of 20 is not 19.9999999."""
+"""What the sum of many rises may fall short by: a rise of 20 is not 19.9999999. MIDI velocities; chosen
+far above the error of float64, far below 1."""
 SHORTEST_S: Final = 0.03
+"""Chosen: a note is heard as one, and synthesisers start it."""
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 from kelly_edge.contract import EMOTION_RATE_HZ, N_PITCH_CLASSES
 
 EVERY_CLASS: Final = (1 << N_PITCH_CLASSES) - 1
-"""All pitch classes. A set is a whole number: its bit ``p`` stands for pitch class ``p`` (C = 0)."""
+"""All pitch classes. A set is a whole number: its bit ``p`` stands for pitch class ``p`` (C = 0). By
+definition."""
 LATELY_S: Final = 4.0
-"""Time constant of the mean of what is heard."""
+"""Time constant of the mean of what is heard. Chosen by hand (docs/decisions/0012)."""
 BELONGS, GONE = 0.4, 0.3
 """Share of the strongest class from which a class belongs to what is heard, and below which it has gone.
-Overtones taken for notes seldom reach the first."""
+Overtones taken for notes seldom reach the first. Chosen by hand (docs/decisions/0012)."""
 N_TO_OPEN: Final = 3
-"""So many classes make an answer more than an echo."""
+"""So many classes make an answer more than an echo. Chosen by hand (docs/decisions/0012)."""
 OPEN_AFTER_S: Final = 1.0
-"""Of music heard: then the music opens with fewer classes too, as to somebody who plays two notes."""
+"""Of music heard: then the music opens with fewer classes too, as to somebody who plays two notes. Chosen
+by hand (docs/decisions/0012)."""
 
 
 class Fitting:

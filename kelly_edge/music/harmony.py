@@ -34,21 +34,24 @@ from kelly_edge.music.fitting import EVERY_CLASS, classes_above
 from kelly_edge.music.sampling import Mask, piano_range, pitches_within
 
 SURE: Final = 0.6
-"""Probability from which a chord is believed, and its third played."""
+"""Probability from which a chord is believed, and its third played. Chosen by hand
+(docs/decisions/0022), as are those below."""
 SHARED: Final = 0.55
-"""Probability of belonging to the chord from which a pitch class is common to the candidates."""
+"""Probability of belonging to the chord from which a pitch class is common to the candidates. Chosen
+by hand."""
 N_OPEN: Final = 2
-"""So many pitch classes stay, however unsure: an open fifth, mostly."""
+"""So many pitch classes stay, however unsure: an open fifth, mostly. Chosen for that reason."""
 KNOWN: Final = 0.5
-"""Probability of some chord below which nobody plays one."""
+"""Probability of some chord below which nobody plays one. Chosen: more likely than not."""
 PASSING: Final = -1.5
-"""Nats added to a pitch off the beat that is no tone of the chord: there are few passing notes."""
+"""Nats added to a pitch off the beat that is no tone of the chord: there are few passing notes. Chosen by
+hand."""
 FARTHEST: Final = 4
-"""Semitones a note may be moved: to the next tone of any chord, up or down."""
+"""Semitones a note may be moved: to the next tone of any chord, up or down. Chosen by hand."""
 STEP_COST: Final = 0.08
-"""Share of the probability to fit that a semitone moved is worth."""
+"""Share of the probability to fit that a semitone moved is worth. Chosen by hand."""
 ENOUGH: Final = 0.15
-"""A note is moved where another fits by so much more, or more for a note far away."""
+"""A note is moved where another fits by so much more, or more for a note far away. Chosen by hand."""
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,19 @@ from kelly_edge.music.compound_word import N_BEATS
 from kelly_edge.units import clamp
 
 BELIEVED: Final = 0.3
-"""Confidence from which a beat heard is followed."""
+"""Confidence from which a beat heard is followed. Chosen by hand."""
 HOLD_S: Final = 6.0
-"""A beat believed within this time still says where the beats are: a rest is no loss of the beat."""
+"""A beat believed within this time still says where the beats are: a rest is no loss of the beat. Chosen:
+twelve beats at 120 beats per minute (docs/decisions/0021)."""
 PHASE_CORRECTION: Final = 0.6
-"""Share of the asynchrony expected at the next beat that this one makes up for. People: .3 to .8 (Repp)."""
+"""Share of the asynchrony expected at the next beat that this one makes up for. People: .3 to .8 (Repp).
+Chosen within the range measured by Repp (2005)."""
 SAME_PULSE: Final = 0.2
-"""In octaves: a tempo heard within this of the one played, or of its double or half, is the same pulse."""
+"""In octaves: a tempo heard within this of the one played, or of its double or half, is the same pulse.
+Chosen: 15 % of the tempo."""
 NEAR_TEMPO: Final = 0.04
-"""Music that leads stays on the player's beat while its tempo is within this share of theirs."""
+"""Music that leads stays on the player's beat while its tempo is within this share of theirs. Chosen by
+hand (docs/decisions/0021)."""
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,10 @@ from kelly_edge.music.form import Written
 from kelly_edge.music.sampling import SCALES, Floats, Mask, Sampler, chord_classes
 
 LAST_CHORD_S: Final = 2.5
-"""How long the last chord sounds, at least where a note may be as long."""
+"""How long the last chord sounds, at least where a note may be as long. Chosen by hand."""
 BASS, TENOR = 40, 55
-"""About where the last chord has its bass and its middle voices, in C."""
+"""About where the last chord has its bass and its middle voices, in C. MIDI notes; chosen by hand (E2 and
+G3)."""
 
 
 @dataclass(frozen=True)

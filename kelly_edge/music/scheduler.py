@@ -19,15 +19,19 @@ from kelly_edge.music.generator import Bar, Target
 from kelly_edge.music.players_beat import PlayersBeat, beat_to_play_s, beats_to_play
 
 COMMIT_S: Final = 0.25
-"""A beat is committed this long before it begins: covers a late wake-up of composer and midi."""
+"""A beat is committed this long before it begins: covers a late wake-up of composer and midi. Chosen:
+three hop groups (docs/decisions/0021)."""
 SHORTEST_END_S: Final = 0.2
-"""A bar that must finish is not played into its last moments."""
+"""A bar that must finish is not played into its last moments. Chosen by hand: two sixteenths."""
 REPLAN_DISTANCE: Final = 0.12
-"""Change of target valence, arousal or density from which the plan is composed again."""
+"""Change of target valence, arousal or density from which the plan is composed again. Chosen: a third of a
+level of valence or arousal; less would not change what is composed."""
 
 SLIP_S: Final = 0.02
-"""How far the sound card's time and the clock may drift apart before groups are dated anew."""
+"""How far the sound card's time and the clock may drift apart before groups are dated anew. Chosen: about
+once in seven minutes at 50 ppm, and not heard (docs/decisions/0007)."""
 LAG_SMOOTHING_S: Final = 10.0
+"""Chosen: longer than a busy machine is late."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from kelly_edge.music.harmony import BeatHarmony
 from kelly_edge.units import clamp
 
 MAJOR_SLOPE, MAJOR_OFFSET = 2.0, 0.8
-"""Log-odds of major at a valence: slope * valence + offset. Over the quadrants that is the share of EMOPIA's
-training clips that people call happy (.86 major) and sad (.42)."""
+"""Log-odds of major at a valence: slope * valence + offset. Over the quadrants that is the share of
+EMOPIA's training clips that people call happy (.86 major) and sad (.42). Counted in EMOPIA's clips."""
 
 SLOWEST_BPM, FASTEST_BPM = 10.0, 1_000.0
-"""Beyond any music."""
+"""Beyond any music. Chosen so that no arithmetic overflows."""
 
 
 @dataclass(frozen=True)

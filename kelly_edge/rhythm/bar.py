@@ -15,14 +15,16 @@ from kelly_edge.rhythm.evidence import DOWN, MIDDLE, OTHER
 from kelly_edge.rhythm.pulse import N_BINS
 
 Float32 = NDArray[np.float32]
+# Definition: four beats of one metre and three of the other; cells of three follow those of four.
 N_CELLS: Final = 7
 ROLES: Final = (DOWN, OTHER, MIDDLE, OTHER, DOWN, OTHER, OTHER)
 """Of the beats of a bar of four, then of one of three."""
 FIRST_OF_THREE: Final = 4
+"""Definition: index of the first cell of a bar of three."""
 PRIOR: Final = (0.2425, 0.2425, 0.2425, 0.2425, 0.01, 0.01, 0.01)
-"""Of the cells: bars of three are rare."""
+"""Of the cells: bars of three are rare. Chosen by hand: three in a hundred pieces, not counted anywhere."""
 RENEWED: Final = 1e-3
-"""Share of the belief that begins anew at every beat."""
+"""Share of the belief that begins anew at every beat. Chosen by hand."""
 
 
 def bar_weights() -> Float32:

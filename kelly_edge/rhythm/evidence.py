@@ -22,29 +22,40 @@ from kelly_edge.signal.spectrum import LOWEST_KEY, N_KEYS
 
 Float32 = NDArray[np.float32]
 DOWN, MIDDLE, OTHER = range(3)
+# By definition, counts of the classes above.
 N_ROLES: Final = 3
 N_CLASSES: Final = N_ROLES * N_BINS
 ROLE_SHARE: Final = (0.25, 0.25, 0.5)
-"""Of beats in common time."""
+"""Of beats in common time. Follows from the metre: one downbeat, one middle, two others."""
 BANDS: Final = (0, 4, 9, 16, N_MEL)
 """Edges of the four bands: 50, 250, 600, 1,500 and 5,400 Hz or so."""
 N_BANDS: Final = 4
+"""Counts of ``BANDS``, by definition."""
 N_SEEN: Final = 7
-"""Frames that a likelihood is read from; it is that of the third newest."""
+"""Frames that a likelihood is read from; it is that of the third newest. Chosen: 75 ms, from before an
+attack until after it."""
+# Frames after the one judged, and time constant of the mean rise. Chosen: a third of ``N_SEEN``; a bar or
+# two.
 AHEAD: Final = 2
 MEAN_S: Final = 4.0
 FAINT: Final = 0.02
-"""Added to the mean rise: below it rises are noise."""
+"""Added to the mean rise: below it rises are noise. Nepers. Chosen by hand."""
 STILL: Final = 0.004
-"""Mean rise below which nothing is heard, and nothing is learned."""
+"""Mean rise below which nothing is heard, and nothing is learned. Nepers. Chosen by hand."""
 AGO: Final = 4
-"""Groups between the harmonies compared: as long as the spectrum they come from."""
+"""Groups between the harmonies compared: as long as the spectrum they come from. Follows from the window
+of 341 ms: four groups."""
+# Groups kept. Chosen: more than twice ``AGO``.
 N_PAST: Final = 10
 BASS_TOP: Final = 52 - LOWEST_KEY
+"""Key E3; chosen as in ``emotion.tonality``."""
 GROWTH_TOP: Final = 32
+"""Lowest keys whose growth is a bass note's: up to E3. Chosen as ``BASS_TOP``."""
 N_ACCENT: Final = N_BANDS * N_SEEN
+# Inputs of the second network, by definition (``harmony_inputs``).
 N_HARMONY: Final = 15
 AUDIBLE: Final = 0.02
+"""Activation below which a key counts for nothing; chosen as in ``emotion.tonality``."""
 
 
 class Network(NamedTuple):

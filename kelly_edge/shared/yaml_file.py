@@ -17,6 +17,7 @@ from kelly_edge.shared.entries import Entry
 from kelly_edge.shared.printed import printed
 
 MAX_BYTES: Final = 1_000_000
+"""Chosen: far above any settings of ours, far below what a small box's memory feels."""
 _NULL: Final = re.compile(r"(?:null|Null|NULL|~|)")
 _PLAIN: Final[tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...]] = (
     (_NULL, lambda text: None),

@@ -24,12 +24,15 @@ from models.emotion.symbolic import open_midi
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+# Chosen: as many as reach the top of the analysis band, which is 6 kHz, on low notes.
 N_PARTIALS: Final = 32
 TOP_HZ: Final = 5_700.0
 SILENT: Final = math.log(1e-3)
 """A note ends 60 dB below its start."""
 PEDAL: Final = 64
+"""MIDI 1.0: controller of the damper pedal."""
 TAIL_S: Final = 1.0
+"""After the last note. Chosen by hand."""
 
 
 @dataclass(frozen=True)

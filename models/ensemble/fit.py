@@ -41,8 +41,11 @@ from models.ensemble.songs import CONDITIONS, Song, cache_folder, load_songs, so
 Float32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
 N_HIDDEN: Final = {"ACCENTS": 16, "HARMONY": 12}
+"""Chosen by hand: the work of a hop stays in microseconds."""
 N_EPOCHS: Final = {"ACCENTS": 3, "HARMONY": 8}
+"""Passes over the songs, by network. Chosen by hand."""
 N_PRACTICE: Final = 120
+"""Drawn pieces beside the songs: clicks, drums, waltzes, swing. Chosen by hand."""
 REPO: Final = Path(__file__).resolve().parents[2]
 PRIOR: Final = np.repeat(np.array(ROLE_SHARE) / N_BINS, N_BINS)
 

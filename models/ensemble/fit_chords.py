@@ -29,13 +29,15 @@ from models.ensemble.songs import CONDITIONS, cache_folder, load_song, song_list
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 N_JUDGED: Final = 8
-"""Development songs that train nothing here."""
+"""Development songs that train nothing here. Chosen: enough to tell recipes apart."""
 LATE_S: Final = 0.1
+"""Of the chord behind what is heard, in seconds. Chosen: less than half the window of the spectrum."""
 N_VIEWS: Final = 3
+"""By definition: chroma, bass chroma, lowest key."""
 PENALTY: Final = 1e-3
-"""On the squares of the weights."""
+"""On the squares of the weights. Chosen by hand."""
 USUAL: Final = 12.0
-"""How many progressions of any song a chord's own are mixed with."""
+"""How many progressions of any song a chord's own are mixed with. Chosen by hand."""
 OUT: Final = Path(__file__).resolve().parents[2] / "kelly_edge" / "harmony" / "learned.py"
 HEAD: Final = '"""What was learned of chords, as ``python -m models.ensemble.fit_chords`` writes it."""\n'
 
@@ -128,12 +130,13 @@ def as_module(weights: Floats, bias: float, progressions: Ints) -> str:
         lines += ["    (", *(f"        ({', '.join(f'{w:.2f}' for w in row)})," for row in quality), "    ),"]
     lines += [
         ")",
-        '"""Weights of a chord\'s views (``hearing``) by semitones above its root: [2, 3, 12]."""',
+        '"""Weights of a chord\'s views (``hearing``) by semitones above its root: [2, 3, 12]; fitted."""',
         f"TEMPLATE_BIASES: Final = (0.0, {bias:.2f})",
+        '"""Added to the score, for major and for minor; fitted with the templates."""',
         "PROGRESSIONS: Final = (",
         *(f"    ({', '.join(map(str, row))})," for row in progressions),
         ")",
-        '"""Per mille: which chord (column) follows another (row) in C major or A minor, by ``chords``."""',
+        '"""Per mille: which chord (column) follows another (row) in C or A minor; counted in POP909."""',
         "# fmt: on",
     ]
     return "\n".join(lines) + "\n"

@@ -15,8 +15,10 @@ from firmware_py.wiring.offline import open_models
 from kelly_edge.errors import KellyError
 
 OLDEST_PYTHON: Final = (3, 11)
+"""Chosen: that of Debian 12; the tests run on it."""
 PACKAGES: Final = {"numpy": (1, 26), "numba": (0, 62), "onnxruntime": (1, 20), "pyyaml": (6,), "soxr": (0, 5)}
-"""Packages the live box cannot do without, and the oldest version that works."""
+"""Packages the live box cannot do without, and the oldest version that works. Chosen: the lower bounds in
+pyproject.toml."""
 TFLITE_RUNTIMES: Final = ("ai-edge-litert", "tflite-runtime")
 DEVICE_PACKAGES: Final = {
     "pyalsaaudio": "the sound card",
@@ -25,6 +27,7 @@ DEVICE_PACKAGES: Final = {
     "lgpio": "knobs and lamp",
     "systemd-python": "failures of units",
 }
+# Chosen: an hour of session log takes about 10 MB (docs/report.md): twenty hours, and two.
 ENOUGH_SPACE: Final = 200 * MB
 LEAST_SPACE: Final = 20 * MB
 IN_MEMORY: Final = ("tmpfs", "ramfs")

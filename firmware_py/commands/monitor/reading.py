@@ -20,6 +20,7 @@ from kelly_edge.contract import PROGRAMMES, QUADRANTS
 from kelly_edge.errors import DeviceError
 
 RECENT_S: Final = 10.0
+"""Time over which "recent" counts are taken. Chosen: long enough to be read."""
 HEARD: Final = (
     "time_s", "valence", "arousal", "confidence", "presence", "level_db", "f0_hz", "f0_confidence",
     "tempo_bpm", "density_hz",
@@ -29,6 +30,7 @@ KNOBS: Final = ("valence", "arousal", "density", "dry_wet", "brightness", "octav
     "n_sessions", "n_resumes",
 )  # fmt: skip
 DIGITS: Final = 4
+"""Of numbers in ``--json``. Chosen: finer than any is exact."""
 
 
 def open_cells(run_dir: Path) -> Mapping[str, CellReader]:

@@ -18,6 +18,7 @@ from kelly_edge.errors import OutputError
 
 FILE: Final = "controls.json"
 FORMAT: Final = 2
+"""Of ``controls.json``: our own format; 1, of 0.1.0, is read too."""
 LEARN_AGAIN: Final = "learn the controls again"
 
 

@@ -28,9 +28,12 @@ KEY_SIGNATURES: Final = (
 )
 """By mode (0 minor, 1 major) and tonic, with the fewest accidentals."""
 FULL_SCALE_24: Final = 2**23
+"""By definition: largest magnitude of a 24-bit sample."""
 BLOCK_SAMPLES: Final = 65_536
+"""Chosen: converted at a time, a quarter of a megabyte of float32."""
 SNDFILE_SYSTEM_ERROR: Final = 2
-"""libsndfile says "System error." and not which: of a write, that the disk took only a part."""
+"""libsndfile says "System error." and not which: of a write, that the disk took only a part. libsndfile's
+SF_ERR_SYSTEM."""
 
 
 def refuse_to_overwrite(outputs: Iterable[Path], sources: Iterable[Path]) -> None:

@@ -21,7 +21,8 @@ except ImportError as error:
 
 CLIENT_NAME: Final = "kelly_edge_midi"
 MAX_PENDING_BYTES: Final = 150
-"""Beyond this backlog of a slow receiver note-ons are dropped: 50 ms of a MIDI cable (31,250 baud)."""
+"""Beyond this backlog of a slow receiver note-ons are dropped: 50 ms of a MIDI cable (31,250 baud).
+Chosen: a note that late is heard as late."""
 SILENCE: Final = tuple((CONTROL_CHANGE | channel, ALL_NOTES_OFF, 0) for channel in range(N_CHANNELS))
 """What ends every note, of whatever channel."""
 

@@ -14,16 +14,18 @@ from firmware_py.board.telemetry import ROUTINE_COUNTERS
 
 SCHEMA: Final = 3
 """Version of the format. 1, without a header, was written before there were versions; 3 added ``sound``, a
-second of the player's sound, and ``plan``, what the box plays: both for the report."""
+second of the player's sound, and ``plan``, what the box plays: both for the report. Number of our own
+format."""
 PART_NAME: Final = re.compile(r"(?P<session>\d{8}-\d{6}-\d+)(?:-(?P<part>\d{4,9}))?\.jsonl")
 """File name of a live session's part; logs of schema 1 have no part number."""
 STATE_KINDS: Final = ("knobs", "emotion", "plan")
 """Kinds of entry that hold until the next one of their kind."""
 REPEAT_EVERY_S: Final = 600.0
-"""An unchanged state is logged again after this time: the log of a box that died is at most this old."""
+"""An unchanged state is logged again after this time: the log of a box that died is at most this old.
+Chosen by hand."""
 
 SILENT_BELOW: Final = 0.05
-"""Presence below which nobody plays."""
+"""Presence below which nobody plays. Chosen: below any playing."""
 
 
 def header(**about: str | int) -> dict[str, str | int]:

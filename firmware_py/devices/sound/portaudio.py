@@ -33,9 +33,9 @@ from kelly_edge.errors import DeviceError
 PREFIX: Final = "portaudio:"
 DEFAULT: Final = "default"
 HANGS_AFTER_S: Final = 0.25
-"""A card that delivers no period for this time is gone."""
+"""A card that delivers no period for this time is gone. Chosen: as ``alsa.HANGS_AFTER_S``."""
 MOST_CHANNELS: Final = 2
-"""The mono sound goes to both ears."""
+"""The mono sound goes to both ears. Chosen: stereo."""
 
 
 class Rings:

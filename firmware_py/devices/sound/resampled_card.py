@@ -15,8 +15,9 @@ from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.signal.resampling import Resampler
 
 SPACING: Final = 0.75
-"""A card's period may hold two blocks' worth: the second one is held back by this share of a block, so that
-``dsp`` has time to answer the first."""
+"""A card's period may hold two blocks' worth: the second one is held back by this share of a block, so
+that ``dsp`` has time to answer the first. Chosen by hand: a quarter of a block remains
+(docs/decisions/0004)."""
 
 
 class Card(Protocol):

@@ -16,6 +16,7 @@ from firmware_py.board.telemetry import Report, summary_ms
 SOCKET: Final = Path("/run/systemd/journal/socket")
 IDENTIFIER: Final = "kelly-edge"
 INFORMATIONAL: Final = 6
+"""Priority of syslog messages (RFC 5424)."""
 
 
 def is_listening(environment: Mapping[str, str], path: Path = SOCKET) -> bool:
