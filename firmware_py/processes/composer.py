@@ -47,27 +47,34 @@ from kelly_edge.music.space import Space
 from kelly_edge.units import clamp
 
 MARGIN = 1.5
-"""A rung is taken when this many times its recent cost fits into the time left."""
+"""A rung is taken when this many times its recent cost fits into the time left. Chosen by hand; the cost
+of a bar varies."""
 FORGET = 0.85
-"""With each bar a cost is believed less, so that a better rung is tried again."""
+"""With each bar a cost is believed less, so that a better rung is tried again. Chosen: half after four
+bars."""
 PRESENCE_S = 1.0
-"""Time constant over which silence thins the music."""
+"""Time constant over which silence thins the music. Chosen by hand."""
 SILENT, PLAYING = 0.15, 0.35
-"""Smoothed presence below which bars are rests, and above which music begins again."""
+"""Smoothed presence below which bars are rests, and above which music begins again. Chosen apart, so that
+soft playing does not flap."""
 DENSITY_STEP = 0.25
-"""The thinning moves in steps, so that small changes of presence do not replan the music."""
+"""The thinning moves in steps, so that small changes of presence do not replan the music. Chosen by hand."""
+# Chosen: the dominant and the tonic; a continuation is a fallback, and asks for little time.
 ENDING_BARS = 2
 LATE_CONTINUATION_S = 0.05
 BEHIND_S = 0.1
-"""A turn for a group heard longer ago than this is taken at the clock's time: it has been late."""
+"""A turn for a group heard longer ago than this is taken at the clock's time: it has been late. Chosen:
+more than a hop group (docs/decisions/0007)."""
 BEAT_WAIT_S = 1.5
-"""How long the music waits for a beat to begin on, from when it knows what to play."""
+"""How long the music waits for a beat to begin on, from when it knows what to play. Chosen: about the time
+a tracker takes (docs/decisions/0021)."""
 LONGEST_ENTRY_S = 1.25
-"""A bar line farther ahead is not waited for: any beat will do."""
+"""A bar line farther ahead is not waited for: any beat will do. Chosen by hand (docs/decisions/0021)."""
 SOFTLY = (0.7, 0.8, 0.9)
-"""Velocity of the first bars after a rest, as a share: the music does not burst in."""
+"""Velocity of the first bars after a rest, as a share: the music does not burst in. Chosen by hand."""
 DEAF_S = 0.3
-"""After this time with nothing heard (dsp is away) the music goes on by the clock."""
+"""After this time with nothing heard (dsp is away) the music goes on by the clock. Chosen: three or four
+hop groups (docs/decisions/0007)."""
 
 
 class ComposerStage:

@@ -95,39 +95,44 @@ from kelly_edge.units import clamp
 __all__ = ["Bar", "BarNote", "Generator", "SamplingSettings", "Target"]
 
 N_PITCHES: Final = PITCH_HIGH - PITCH_LOW + 2
+"""By definition: tokens of the family ``pitch``, and 0."""
 PITCH_TOKENS: Final = np.arange(N_PITCHES)
 N_SNAPSHOTS: Final = 64
-"""Bar lines one may rewind to, at most: the longest look-ahead with the longest latency (8.75 s), of rests of
-one beat at the fastest tempo (300 bpm), has 44."""
+"""Bar lines one may rewind to, at most: the longest look-ahead with the longest latency (8.75 s), of rests
+of one beat at the fastest tempo (300 bpm), has 44. Chosen: half as many again."""
 N_WINDOWS: Final = 8
-"""Each serves at least one bar of the most notes, so that a look-ahead of such bars may be rewound."""
+"""Each serves at least one bar of the most notes, so that a look-ahead of such bars may be rewound. Chosen
+for that reason."""
 SHORT_CONTEXT_ROWS: Final = 64
-"""Rows read again on the rung ``short_context``."""
+"""Rows read again on the rung ``short_context``. Chosen: a quarter of the context."""
 SHORT_MAX_ROWS: Final = 24
+"""Rows of a bar on that rung. Chosen: a bar of medium density."""
 FULL, SHORT, CONTINUATION, REST = Rung
 LATEST_BEATS: Final = 0.2
-"""Within the step of 0.25, however fast."""
+"""Within the step of 0.25, however fast. Chosen for that reason."""
 MEAN_DENSITY: Final = (3.96, 4.89, 5.48, 5.83, 7.09, 7.43)
-"""Mean density level of EMOPIA's training clips at each level of arousal."""
+"""Mean density level of EMOPIA's training clips at each level of arousal. Measured there."""
 USUAL_TEMPO_BPM: Final = 118.0
-"""Mean of EMOPIA's training clips, the same at every level of arousal."""
+"""Mean of EMOPIA's training clips, the same at every level of arousal. Measured there."""
 LEVELS_PER_OCTAVE: Final = 2.0
-"""Density levels from so many notes a bar to twice as many (``DENSITY_EDGES``)."""
+"""Density levels from so many notes a bar to twice as many (``DENSITY_EDGES``). Follows from them."""
 CLIP_DENSITY_SD, PHRASE_DENSITY_SD, BAR_DENSITY_SD = 1.0, 0.7, 0.4
-"""How far clips lie from that mean, phrases from that of their clip, and bars from that of their phrase."""
+"""How far clips lie from that mean, phrases from that of their clip, and bars from that of their phrase.
+Levels; chosen by hand."""
 CADENCE_DENSITY: Final = 0.7
-"""Density levels fewer where a phrase comes to rest."""
+"""Density levels fewer where a phrase comes to rest. Chosen by hand."""
 SHIFTS_OF_SEQUENCES: Final = (-2, -1, 1, 2)
-"""Degrees by which a bar is moved along the scale."""
+"""Degrees by which a bar is moved along the scale. Chosen: seconds and thirds, as sequences mostly move
+(Caplin 1998)."""
 LEADING_DENSITY_SD: Final = 0.3
-"""How far bars lie from that mean where the music leads: enough that it breathes."""
+"""How far bars lie from that mean where the music leads: enough that it breathes. Chosen by hand."""
 DENSER: Final = 1
-"""A bar comes back at most so many density levels below what is asked."""
+"""A bar comes back at most so many density levels below what is asked. Chosen by hand."""
 LEADING_THINNER: Final = 0.7
 """Density levels fewer where the music leads: the emotion model hears more energy in what the network plays
-than in people's clips of that arousal (goal -.2, three seeds: .73 without, -.08 with it)."""
+than in people's clips of that arousal (measured at a goal of -.2, three seeds: .73 without, -.08 with it)."""
 DENSITY_REACH: Final = 3
-"""Density levels that ``Target.density`` = 1 adds."""
+"""Density levels that ``Target.density`` = 1 adds. Chosen: half of the eight levels, nearly."""
 TOGETHER_DELAY_S, NOTE_DELAY_S, LATEST_S = 0.0065, 0.004, 0.025
 """How unevenly people play: mean delays of a chord and of each note in it, measured around the grid of
 EMOPIA's training clips. Pianists let the melody lead (Goebl, JASA 110, 2001)."""
