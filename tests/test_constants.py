@@ -98,7 +98,8 @@ def constants(source: str) -> Iterator[Constant]:
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT
     }
-    own_lines = {line for line in comments if source.splitlines()[line - 1].lstrip().startswith("#")}
+    lines = source.splitlines()
+    own_lines = {line for line in comments if lines[line - 1].lstrip().startswith("#")}
     body = ast.parse(source).body
     place = 0
     while place < len(body):

@@ -138,6 +138,7 @@ def clip_log_odds(
     if n == 0:
         return np.zeros(4)
     weights = _clip_weights(n, presence) + 1e-6
+    # A twentieth, chosen by hand: they decide nothing unless there is nothing else.
     weights[: min(round(WARM_UP_S * EMOTION_RATE_HZ), n // 2)] *= 0.05
     odds: NDArray[np.float64] = (joint_log_odds(emotions) * weights[:, None]).sum(0) / weights.sum()
     return odds
@@ -154,4 +155,5 @@ def clip_decision(
     if len(emotions) == 0:
         return estimate_of(np.zeros(4), 0.0)
     trust = float(_clip_weights(len(emotions), presence).mean())
+    # Chosen: rests of a third of a clip cost no trust.
     return estimate_of(clip_log_odds(emotions, presence), min(1.5 * trust, 1.0))

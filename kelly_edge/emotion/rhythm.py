@@ -148,6 +148,7 @@ def rhythm_tables() -> RhythmTables:
         fft_plan(FRAME),
         mel_bank(N_MEL, MEL_LOW_HZ, MEL_HIGH_HZ, FRAME, ANALYSIS_RATE_HZ),
         np.log2(f).astype(np.float32),
+        # The preferred tempo, 120 bpm, and 0.9 octaves of spread, as in Ellis (2007).
         np.exp(-0.5 * (np.log2(bpm / 120.0) / 0.9) ** 2).astype(np.float32),
         np.array(TEMPO_BANDS),
         np.array([leak(FAST_S), leak(1.0), leak(CHORD_S), leak(KEY_S), frame_leak], np.float32),

@@ -281,6 +281,7 @@ class Generator:
 
     def _usual_tempo(self, target: Target) -> int:
         """Tempo token of a bar that is not composed."""
+        # 90 bpm: chosen by hand, where no tempo is known and none was played.
         return tempo_token(target.tempo_bpm) if target.tempo_bpm else self._now.tempo or tempo_token(90.0)
 
     def _rest(self, target: Target, score: Score) -> tuple[tuple[GridNote, ...], int, Moment]:

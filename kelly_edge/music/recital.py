@@ -40,8 +40,9 @@ from kelly_edge.music.sampling import SCALES, Floats, Mask, Sampler, chord_class
 LAST_CHORD_S: Final = 2.5
 """How long the last chord sounds, at least where a note may be as long. Chosen by hand."""
 BASS, TENOR = 40, 55
-"""About where the last chord has its bass and its middle voices, in C. MIDI notes; chosen by hand (E2 and
-G3)."""
+HIGHEST_TOP, LAST_VELOCITY = 96, 64
+"""About where the last chord has its bass and its middle voices, in C; its highest top
+note, and its velocity before loudness is drawn. MIDI notes; chosen by hand (E2, G3 and C7)."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,9 @@ def last_chord(mode: int, melody: int, tempo_bpm: float) -> tuple[GridNote, ...]
     """The tonic in root position under a top note near ``melody`` (a pitch in C), held for long."""
     third = SCALES[mode == MAJOR][2]
     classes = (0, third, 7)
-    top = min(range(TENOR + 5, 97), key=lambda p: (p % 12 not in classes[:2], abs(p - melody)))
+    top = min(range(TENOR + 5, HIGHEST_TOP + 1), key=lambda p: (p % 12 not in classes[:2], abs(p - melody)))
     inner = [p for p in range(TENOR - 3, top - 2) if p % 12 in classes][:2]
     bass = min(range(BASS - 6, BASS + 6), key=lambda p: p % 12)
     steps = LAST_CHORD_S * tempo_bpm / 60.0 * STEPS_PER_BEAT
     length = next((s for s in DURATION_STEPS if s >= max(steps, N_STEPS)), DURATION_STEPS[-1])
-    return ordered([GridNote(0, p, length, 64) for p in (bass, *inner, top)])
+    return ordered([GridNote(0, p, length, LAST_VELOCITY) for p in (bass, *inner, top)])

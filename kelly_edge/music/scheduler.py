@@ -26,6 +26,8 @@ SHORTEST_END_S: Final = 0.2
 REPLAN_DISTANCE: Final = 0.12
 """Change of target valence, arousal or density from which the plan is composed again. Chosen: a third of a
 level of valence or arousal; less would not change what is composed."""
+REPLAN_TEMPO: Final = 0.08
+"""Relative change of tempo from which it is composed again. Chosen: a little more than a tempo token, 6 %."""
 
 SLIP_S: Final = 0.02
 """How far the sound card's time and the clock may drift apart before groups are dated anew. Chosen: about
@@ -88,7 +90,7 @@ def differs(a: Target, b: Target) -> bool:
         or abs(a.arousal - b.arousal) > REPLAN_DISTANCE
         or abs(a.density - b.density) > REPLAN_DISTANCE
         or (a.tonic, a.mode, a.leads, a.ending) != (b.tonic, b.mode, b.leads, b.ending)
-        or abs(a.tempo_bpm - b.tempo_bpm) > 0.08 * max(a.tempo_bpm, b.tempo_bpm)
+        or abs(a.tempo_bpm - b.tempo_bpm) > REPLAN_TEMPO * max(a.tempo_bpm, b.tempo_bpm)
     )
 
 

@@ -152,6 +152,7 @@ def harmony_inputs(notes: Float32, state: EvidenceState, out: Float32) -> None:
         norm = 0.0
         for p in range(N_PITCH_CLASSES):
             norm += now[v, p] * now[v, p]
+        # 0.3 here and below, chosen as ``harmony.hearing.FAINT``: what is hardly there has no direction.
         norm = math.sqrt(norm) + 0.3
         for p in range(N_PITCH_CLASSES):
             now[v, p] /= norm

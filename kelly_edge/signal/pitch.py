@@ -82,6 +82,7 @@ Chosen: -40 dB, what the filters' skirts let through."""
 
 def _half_band() -> NDArray[np.float64]:
     n = np.arange(N_TAPS) - (N_TAPS - 1) / 2
+    # Cutoff as a share of the sample rate's half, chosen a little below a half: no alias reaches ``BAND_HZ``.
     taps = np.sinc(0.47 * n) * np.blackman(N_TAPS + 2)[1:-1]
     return np.asarray(taps / taps.sum())
 
@@ -210,6 +211,7 @@ def _choose(r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: fl
                 return 0.0, 0.0  # its period is too short; the peaks in the range are its multiples
             continue
         position, height = _peak(r, best, n)
+        # Near: within a semitone.
         favour = bonus if previous_lag > 0.0 and abs(position / previous_lag - 1.0) < 0.06 else 0.0
         # Between two samples a sharp peak of so short a period is higher than at either.
         near = max(r[best], height) if best <= lag_min + 1 else r[best]
@@ -225,6 +227,8 @@ def _choose(r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: fl
 def _refine(r: NDArray[np.float64], position: float, height: float, lag_max: int) -> float:
     """The period from its multiples: each lag found is divided by its number, as long as they agree."""
     n = r.shape[0]
+    # Chosen by hand: a multiple lies within a tenth of the period of where it should, is nearly as high as the
+    # first peak, and moves the estimate by 2 % at most.
     refined, k = position, 2
     while (k + 0.5) * refined < lag_max:
         centre = round(k * refined)
