@@ -38,7 +38,7 @@ def settings_from(entries: Sequence[Entry] = (), overrides: Sequence[Override] =
 
     Raises
     ------
-    ConfigError: every fault, one a line.
+    ConfigError: every fault, one per line.
     """
     checker = _Checker()
     for entry in entries:

@@ -104,7 +104,7 @@ HEARD_DTYPE: Final = np.dtype(
         ("mode", "<i1"),  # Mode
         ("chroma", "<f4", (N_PITCH_CLASSES,)),  # share of each pitch class now, C first; zeros: none
         ("tempo_bpm", "<f4"),  # 0 unknown
-        ("density_hz", "<f4"),  # note onsets a second
+        ("density_hz", "<f4"),  # note onsets per second
         ("level_db", "<f4"),  # dBFS, RMS of the last hop group
         ("presence", "<f4"),  # 0 silence, noise, speech .. 1 music
         ("f0_hz", "<f4"),

@@ -10,7 +10,7 @@
     └── DeviceError                 a sound card, MIDI port or GPIO chip refuses
 
 A message says the fault, the place and the remedy, in that order, on one line
-(``ConfigError`` may hold several faults, one a line).
+(``ConfigError`` may hold several faults, one per line).
 """
 
 from typing import Final

@@ -52,7 +52,7 @@ QUALITIES: Final[Mapping[str, Quality]] = {
         "emotion step",
     ),
     "composer": Quality(
-        "nats a note, EMOPIA val (less is better)",
+        "nats per note, EMOPIA val (less is better)",
         ("likelihood_emopia_val", "student", "nll_per_note"),
         ("likelihood_emopia_val", "shipped_int8", "nll_per_note"),
         (),
@@ -79,7 +79,7 @@ def found(metrics: Mapping[str, Any], keys: Keys) -> float | None:
 
 
 def renderings(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row a rendering an emotion model was scored on: accuracy, ci95 of each score; of seeds mean, sd."""
+    """A row per rendering an emotion model was scored on: accuracy, ci95 of each score; of seeds mean, sd."""
     result = []
     for rendering, scores in metrics.get(INT8, {}).items():
         over_seeds = metrics.get(SEEDS, {}).get(rendering, {})

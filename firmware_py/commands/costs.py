@@ -40,7 +40,7 @@ HOP_US: Final = 1e6 * HOP_SIZE / SAMPLE_RATE_HZ
 """By definition: a hop in microseconds."""
 GROUP_US: Final = HOP_US * HOPS_PER_EMOTION_STEP
 WORD_US: Final = 1e6 / 7
-"""Music needs about 7 compound words a second. Measured on the composer's music; in microseconds."""
+"""Music needs about 7 compound words per second. Measured on the composer's music; in microseconds."""
 F0_HZ: Final = 170.0
 """All 64 harmonics of it are below the voices' band limit. Chosen: the most work."""
 # Rounds that are timed, and that come before. Chosen: the median of ten is steady, three load caches.

@@ -20,7 +20,7 @@ STUCK_S: Final = 30.0
 ONE_SIDED_EDGES: Final = 24
 """Edges of one contact of an encoder while the other never moved. Chosen: six detents."""
 FASTEST_EDGES_PER_S: Final = 1_000
-"""A hand makes 20 detents a second, 80 edges; a bouncing contact some times that. Chosen from it."""
+"""A hand makes 20 detents per second, 80 edges; a bouncing contact some times that. Chosen from it."""
 
 
 class Rate:

@@ -1,4 +1,4 @@
-"""Part of ``midi``: MIDI clock, 24 pulses a quarter note, on the committed beats.
+"""Part of ``midi``: MIDI clock, 24 pulses per quarter note, on the committed beats.
 
 Start goes out a moment before the first pulse of a bar, as receivers expect; Stop when no bar follows, at the
 end, and when pulses were missed: the receiver is then set right by Start at the next bar line, rather than

@@ -1,6 +1,6 @@
 """Part of ``control``: says that the microphone is too quiet to be heard as music, or delivers nothing.
 
-A room in which nobody plays is quiet too: it is told of once a minute at first, and ever more rarely.
+A room in which nobody plays is quiet too: it is told of once per minute at first, and ever more rarely.
 """
 
 import math

@@ -20,7 +20,7 @@ TIMES: Final = (*(f"times_{process}" for process in COUNTERS), "send_error")
 
 
 class WatchStage:
-    """One ``step()`` looks once a second, whatever the pace of its loop."""
+    """One ``step()`` looks once per second, whatever the pace of its loop."""
 
     def __init__(self, ends: Ends, journal: Journal, warn: Callable[[str], None], clock: Clock) -> None:
         self._ends = ends

@@ -27,7 +27,7 @@ NOT_KEPT: Final = "No sound is kept. This page is computed from the session log 
 PLAYED: Final = (
     "“Heard” is the box's estimate from the player's sound, “asked” what the programme and the knobs "
     "asked of the box. “Played” is a plain estimate from the box's notes alone: valence from major or "
-    "minor, then height and density; arousal from notes a second and loudness. See how the curves move, "
+    "minor, then height and density; arousal from notes per second and loudness. See how the curves move, "
     "not how high they are."
 )
 INTERACTION: Final = (

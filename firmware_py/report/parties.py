@@ -37,7 +37,7 @@ class Party:
     """One of the two: arrays [n] on the grid, not a number where it does not play or nothing is known.
 
     ``level_db``: of the player dBFS, of the box 40 log10(velocity / 127), General MIDI's recommendation.
-    ``register``: mean pitch, MIDI note. ``density_hz``: onsets a second, chords count once. ``tempo_bpm``.
+    ``register``: mean pitch, MIDI note. ``density_hz``: onsets per second, chords count once. ``tempo_bpm``.
     ``tonality``: correlation with the best key's profile. ``dissonance``: 0..1. ``key``: 0..11 major tonics,
     12..23 minor ones.
     """

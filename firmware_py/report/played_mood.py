@@ -19,7 +19,7 @@ Float64 = NDArray[np.float64]
 WINDOW_S: Final = 15.0
 """Chosen: as ``parties.KEY_WINDOW_S``."""
 MIDDLE_HZ, MIDDLE_VELOCITY, MIDDLE_PITCH = 3.0, 64.0, 60.0
-"""What is neither calm nor excited, low nor high: onsets a second, velocity, MIDI note. Chosen by hand,
+"""What is neither calm nor excited, low nor high: onsets per second, velocity, MIDI note. Chosen by hand,
 fitted to nothing."""
 LEAST_NOTES: Final = 4.0
 """Notes in a window from which a mood is told. Chosen by hand."""

@@ -156,7 +156,7 @@ def _following(lead: Lead) -> Iterator[Sentence]:
     for change in lead.changes:
         if not change.followed:
             continue
-        name, unit = NAMES[change.measure.name], {"tempo_bpm": " bpm", "density_hz": " onsets a second"}
+        name, unit = NAMES[change.measure.name], {"tempo_bpm": " bpm", "density_hz": " onsets per second"}
         of = unit.get(change.measure.name, "")
         within_s, within = next((s, words) for s, words in WITHIN if change.lag_s <= s)
         facts: dict[str, float | str | bool] = {

@@ -46,8 +46,8 @@ class Measure:
 MEASURES: Final = (
     Measure("level_db", "Dynamics", "dB around each one's middle", 3.0),
     Measure("register", "Register", "mean pitch, MIDI note (60 = C4)", 3.0),
-    Measure("density_hz", "Density", "onsets a second", 0.75),
-    Measure("tempo_bpm", "Pulse", "beats a minute", 6.0),
+    Measure("density_hz", "Density", "onsets per second", 0.75),
+    Measure("tempo_bpm", "Pulse", "beats per minute", 6.0),
     Measure("tonality", "Tonality", "clarity of the key, correlation", 0.1),
     Measure("dissonance", "Dissonance", "0 fifths alone to 1 semitones alone", 0.05),
 )

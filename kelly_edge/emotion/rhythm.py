@@ -1,4 +1,4 @@
-"""What moves: spectral shape, onsets and tempo: 49 values a hop group, from 43 ms frames.
+"""What moves: spectral shape, onsets and tempo: 49 values per hop group, from 43 ms frames.
 
 Eight frames of 512 samples at 12 kHz, 10.7 ms apart, make a group. Everything is relative to a running
 mean of the power over 15 s, so that gain does not matter. The onset envelope is the rectified rise of the
@@ -42,7 +42,7 @@ MEL_HIGH_HZ: Final = 5_400.0
 N_LAGS: Final = 150
 """Longest lag of the autocorrelation, frames of 10.7 ms: 1.6 s. Chosen: two beats at 75 bpm, one at 37."""
 SHORTEST_LAG: Final = 18
-"""312 beats a minute. Chosen: faster pulses are subdivisions."""
+"""312 beats per minute. Chosen: faster pulses are subdivisions."""
 TEMPO_BANDS: Final = (18, 28, 40, 56, 78, 108, 150)
 """Edges, in frames of lag, of the six bands of the tempogram: 312, 201, 141, 100, 72, 52, 37 bpm. Chosen:
 about half an octave of tempo each."""

@@ -35,7 +35,7 @@ from kelly_edge.signal.spectrum import (
 
 Float32 = NDArray[np.float32]
 WINDOW: Final = 4096
-"""341 ms at 12 kHz: 2.9 Hz a bin. Chosen: tells semitones from A2 upwards."""
+"""341 ms at 12 kHz: 2.9 Hz per bin. Chosen: tells semitones from A2 upwards."""
 # Key profiles of Albrecht & Shanahan (2013), shares by semitone above the tonic.
 MAJOR: Final = (0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081)
 MINOR: Final = (0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052)
@@ -78,7 +78,7 @@ FLAT_FIRST, FLAT_LAST = 38, 1_800
 """First and last bin where a half-octave band of the flatness begins: 111 Hz and 5.3 kHz. Chosen: from the
 octave of the lowest melodies to the end of the band."""
 FEWEST: Final = 0.1
-"""Notes a group added before the logarithm of a rate: 1.2 a second. Chosen by hand: a note more or less in
+"""Notes a group added before the logarithm of a rate: 1.2 per second. Chosen by hand: a note more or less in
 near silence says little."""
 N_UPDATES: Final = 20
 """Multiplicative updates of the activations per hop group, from a warm start. Chosen by hand; the cost

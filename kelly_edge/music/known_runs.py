@@ -47,7 +47,7 @@ class KnownRuns:
 
     @classmethod
     def of(cls, hashes: NDArray[np.uint64], n_bytes: int) -> "KnownRuns":
-        """The set of ``hashes`` [n] (``interval_hashes``); 2 bytes a run let one other in 500 in."""
+        """The set of ``hashes`` [n] (``interval_hashes``); 2 bytes per run let one other in 500 in."""
         known = cls(np.zeros(n_bytes, np.uint8))
         places = known._places(hashes).ravel()
         np.bitwise_or.at(known.bits, places >> np.uint64(3), _bit(places))

@@ -42,7 +42,7 @@ LAST_CHORD_S: Final = 2.5
 BASS, TENOR = 40, 55
 HIGHEST_TOP, LAST_VELOCITY = 96, 64
 """About where the last chord has its bass and its middle voices, in C; its highest top
-note, and its velocity before loudness is drawn. MIDI notes; chosen by hand (E2, G3 and C7)."""
+note, and its velocity. MIDI notes; chosen by hand (E2, G3 and C7)."""
 
 
 @dataclass(frozen=True)

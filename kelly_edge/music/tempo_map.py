@@ -17,7 +17,7 @@ from kelly_edge.music.compound_word import N_BEATS
 # Chosen: what most sequencers write in a Standard MIDI File; sixteenths and triplets are whole ticks.
 TICKS_PER_BEAT: Final = 480
 PLAIN_BEAT_S: Final = 0.5
-"""A beat where there are no bars: 120 a minute. MIDI's default tempo (SMF 1.0)."""
+"""A beat where there are no bars: 120 per minute. MIDI's default tempo (SMF 1.0)."""
 SHORTEST_MEASURE: Final = 0.5
 """In beats. What is left of a rest that was cut shorter than this belongs to the measure before it.
 Chosen: an eighth."""
@@ -46,7 +46,7 @@ class TempoMap:
     Parameters
     ----------
     bars: records [n] with ``start_s``, ``beat_s``, ``n_beats``, ``tonic`` and ``mode`` (``board.BAR_DTYPE``).
-    Without any the measures are plain, at 120 beats a minute.
+    Without any the measures are plain, at 120 beats per minute.
 
     Attributes
     ----------

@@ -24,7 +24,7 @@ N_BINS: Final = 12
 """Phases of a beat that observations tell apart: sixteenths and triplets both fall on bins. By definition
 the smallest number that both divide."""
 SHORTEST, LONGEST = 28, 125
-"""Periods in frames: 201 to 45 beats a minute. Chosen: what people tap to lies between (Moelants 2002)."""
+"""Periods in frames: 201 to 45 beats per minute. Chosen: what people tap to lies between (Moelants 2002)."""
 N_PERIODS: Final = LONGEST - SHORTEST + 1
 """By definition: the whole numbers from one to the other."""
 REACH: Final = 12
@@ -33,7 +33,7 @@ STEADINESS: Final = 60.0
 """Falls of a tempo change: exp(-this × relative change). Chosen lower than the 100 of Krebs, Böck & Widmer
 (2015): one person wavers more than recorded songs."""
 USUAL_S, SPREAD_OCTAVES = 0.64, 0.45
-"""Prior of the period: people tap along at about 94 a minute (Moelants 2002: resonance near 120; slow
+"""Prior of the period: people tap along at about 94 per minute (Moelants 2002: resonance near 120; slow
 piano accompaniment lower). Chosen after it."""
 ANYWHERE: Final = 1e-4
 """Share of the probability that begins anew at any tempo, at every beat. Chosen by hand: a new tempo is

@@ -227,7 +227,7 @@ def _choose(r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: fl
 def _refine(r: NDArray[np.float64], position: float, height: float, lag_max: int) -> float:
     """The period from its multiples: each lag found is divided by its number, as long as they agree."""
     n = r.shape[0]
-    # Chosen by hand: a multiple lies within a tenth of the period of where it should, is nearly as high as the
+    # Chosen by hand: a multiple lies within a tenth of the period of its place, is nearly as high as the
     # first peak, and moves the estimate by 2 % at most.
     refined, k = position, 2
     while (k + 0.5) * refined < lag_max:

@@ -3,7 +3,7 @@
 Magnitudes are scaled so that a sine of amplitude 1 reads 1 at its bin (Hann window). Banks are sparse:
 (first bin, number of bins, weights) a band. Notes follow Mauch & Dixon, "Approximate note transcription
 for the improved identification of difficult chords", ISMIR 2010: a whitened log-frequency spectrum with
-three bins a semitone is explained by the 88 keys' harmonic series, solved with multiplicative updates
+three bins per semitone is explained by the 88 keys' harmonic series, solved with multiplicative updates
 (Lee & Seung 2001). Mel is HTK's (2595 log10(1 + f/700)).
 """
 

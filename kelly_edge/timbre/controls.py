@@ -1,4 +1,4 @@
-"""The controls of a voice: what a decoder says and the synthesiser plays, once a hop.
+"""The controls of a voice: what a decoder says and the synthesiser plays, once per hop.
 
 A decoder's raw outputs become controls here, the same way in training and on the box (DDSP's scaled
 sigmoid, Engel et al. 2020): amplitude and noise in 0..2, the harmonic distribution summing to 1 over the

@@ -103,7 +103,7 @@ class Voice:
     Attributes
     ----------
     voice_index: which decoder speaks; one that does not exist changes nothing. octave: shift, -2..2.
-    brightness: -1..1, tilt of the harmonics by up to 6 dB an octave. dry_wet, gate_confidence: 0..1.
+    brightness: -1..1, tilt of the harmonics by up to 6 dB per octave. dry_wet, gate_confidence: 0..1.
     gate_db: loudness, DDSP's scale. Values beyond count as the nearest, not finite ones as the default.
     """
 
@@ -216,7 +216,7 @@ def _mix(controls: Controls, other: Controls, share: float) -> None:
 
 
 def _tilt(controls: Controls, octaves: Float32, brightness: float) -> None:
-    """Tilt the distribution by ``brightness`` times 6 dB an octave; the sum stays the same."""
+    """Tilt the distribution by ``brightness`` times 6 dB per octave; the sum stays the same."""
     harmonics = controls.harmonic_distribution
     before = float(harmonics.sum())
     harmonics *= np.exp(np.float32(brightness * TILT_DB_PER_OCTAVE / 20.0 * math.log(10.0)) * octaves)

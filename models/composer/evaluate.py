@@ -17,7 +17,7 @@ density and velocity, and of valence with the judge's.
 
 ``… --continuous``: ten minutes through the box's own stage: silences, loops, drift, the envelope.
 
-``… --speed``: compound words a second, the whole loop with sampling.
+``… --speed``: compound words per second, the whole loop with sampling.
 """
 
 import json

@@ -59,7 +59,7 @@ class Instrument:
     pitch_db: float  # an octave
     hammer_db: float  # noise of the hammer, against the string
     hammer_s: float
-    beat_hz: float  # of two strings a key
+    beat_hz: float  # of two strings per key
     beat_share: float
 
 

@@ -31,7 +31,7 @@ EXCERPT_S: Final = 90.0
 CONDITIONS: Final = ("fluid", "timgm", "fluid-wet")
 """Two sound fonts, and one of them in a room whose reverberation outweighs the direct sound."""
 TICKS_PER_BEAT: Final = 10_000
-"""Of an excerpt's MIDI file, at 120 bpm: 50 µs a tick. Chosen: finer than any asynchrony that is measured."""
+"""Of an excerpt's MIDI file, at 120 bpm: 50 µs per tick. Chosen: finer than the asynchronies measured."""
 
 
 @dataclass(frozen=True)

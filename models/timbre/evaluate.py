@@ -80,7 +80,7 @@ class Row:
 
 
 def answer(decoder: Decoder, take: Take) -> tuple[Float32, float]:
-    """The voice's sound at 48 kHz (float32 [n hops * 256]), and its mean cost in microseconds a hop."""
+    """The voice's sound at 48 kHz (float32 [n hops * 256]), and its mean cost in microseconds per hop."""
     decoder.reset()
     synth, controls = Synth(SEED), Controls()
     out = np.zeros((len(take.f0_hz), HOP_SIZE), np.float32)

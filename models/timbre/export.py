@@ -49,7 +49,7 @@ MAX_F0_CENTS: Final = 50.0
 CARD: Final = """# ddsp_{voice}: the voice of a {title}
 
 A DDSP decoder (Engel et al., ICLR 2020): pitch and loudness, with a state carried over, to the amplitude,
-harmonic distribution and noise magnitudes of Kelly Edge's synthesiser, 187.5 times a second. Dense {dense},
+harmonic distribution and noise magnitudes of Kelly Edge's synthesiser, 187.5 times per second. Dense {dense},
 GRU {gru},
 {n_parameters:,} parameters, INT8 weights and products, float32 state and input and output, {size:,} bytes.
 

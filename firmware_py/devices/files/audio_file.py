@@ -227,7 +227,7 @@ def _opened(path: Path, account: Account) -> Iterator[soundfile.SoundFile]:
 def _refuse_what_cannot_be_heard(name: str, file: soundfile.SoundFile) -> None:
     if not RATE_MIN_HZ <= file.samplerate <= RATE_MAX_HZ:
         limits = f"{RATE_MIN_HZ} to {RATE_MAX_HZ} can be read"
-        raise AudioFileError(f"{name} has {file.samplerate} samples a second; {limits}: resample it")
+        raise AudioFileError(f"{name} has {file.samplerate} samples per second; {limits}: resample it")
     if file.frames == 0:
         raise AudioFileError(f"{name} holds no sound (0 frames); {REMEDY}")
     if LONGEST_S * file.samplerate < file.frames < UNKNOWN_LENGTH:

@@ -308,7 +308,7 @@ def write_midi(
     """NOTE_DTYPE [n] as a standard MIDI file, format 0, with a measure for each of the ``bars``.
 
     ``bars`` are ``BAR_DTYPE`` [n] in the order they were committed; without any there is one tempo, 120
-    beats a minute. The last notes may ring on after the last measure that holds one.
+    beats per minute. The last notes may ring on after the last measure that holds one.
     """
     tempi = TempoMap(bars)
     events: list[tuple[int, int, mido.Message | mido.MetaMessage]] = []

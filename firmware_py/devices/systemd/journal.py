@@ -36,7 +36,7 @@ def entry(message: str, fields: Mapping[str, str | float | int]) -> bytes:
 
 
 class JournalReports:
-    """An ``Outlet`` into the journal: an entry a process, with its counters and step times."""
+    """An ``Outlet`` into the journal: an entry per process, with its counters and step times."""
 
     def __init__(self, path: Path = SOCKET) -> None:
         self.n_lost = 0
