@@ -1,4 +1,4 @@
-"""Which chord sounds at a time to come: what was heard, its delay made up for, and ``ChordMemory``'s beats.
+"""Forecast of the chord at a later time: the belief heard, its delay compensated, then ``ChordMemory``'s.
 
 Without a beat heard, beats of ``DEFAULT_BEAT_S`` are counted: a loop played at a steady tempo is found in
 them too.
@@ -20,7 +20,7 @@ HEARING_DELAY_S: Final = 0.15
 DEFAULT_BEAT_S: Final = 0.5
 """Chosen: 120 beats per minute, MIDI's default tempo."""
 N_BEATS_AHEAD: Final = 32
-"""Farther nothing is foretold: the last of these holds. Chosen: eight bars, longer than any bar is
+"""Beats that are foretold; beyond them the last one holds. Chosen: eight bars, longer than any bar is
 composed ahead."""
 
 
@@ -32,7 +32,7 @@ class ChordForecast:
         self.forget()
 
     def forget(self) -> None:
-        """Nothing heard before: somebody else may play next."""
+        """Forget everything heard: somebody else may play next."""
         self._memory.forget()
         self._transitions = TRANSITIONS[-1]
         self._beat_s = DEFAULT_BEAT_S

@@ -25,7 +25,7 @@ GATE: Final = 0.15
 """Activation, and share of the strongest, above which a key may be the lowest that sounds. Chosen: as in
 ``emotion.tonality``."""
 FAINT: Final = 0.3
-"""Added to the norm of a chroma: what is hardly there fits nothing. Chosen by hand."""
+"""Added to the norm of a chroma: a faint chroma fits no chord. Chosen by hand."""
 LOWEST_WEIGHT: Final = 1.0 / 1.1
 """Entry of the lowest key in its view, which has no other; the templates were fitted with it."""
 SHARPNESS: Final = 0.8

@@ -1,7 +1,7 @@
 """The safety envelope: bounds every note after the model, whatever the model says.
 
 Order of the rules for a note: register (octaves folded in), density (note-ons in any second), polyphony,
-velocity ceiling and slew. Loudness rises from the loudest notes of late, not from the last one: a soft
+velocity ceiling and slew. Loudness rises from the loudest recent notes, not from the last one: a soft
 accompaniment between the notes of a melody does not hold the melody down. Tempo is bounded a bar at a time.
 Every change or refusal is counted.
 """

@@ -108,7 +108,7 @@ class Score:
 
     @property
     def is_ending(self) -> bool:
-        """Whether it is an ending; that of nothing has no places."""
+        """Whether it is an ending; a form without places is none."""
         return not self.places or self.places[-1].cadence == FINAL
 
     @property
@@ -167,7 +167,7 @@ def lay_out(phrases: str, bars: str) -> tuple[Place, ...]:
                 cadence = {n - 1: FULL_CADENCE, n - 2: DOMINANT}.get(i, NO_CADENCE)
             elif i == n - 1:
                 cadence = HALF
-            # What leads to a close is written for it, not brought back.
+            # A bar that leads to a close is written for it, not brought back.
             like = NO_RETURN if cadence in (HALF, FULL_CADENCE) else like
             places.append(Place(letter, like, is_moved and like != NO_RETURN, cadence))
     return tuple(places)
@@ -186,7 +186,7 @@ def ending_places(n_bars: int) -> tuple[Place, ...]:
 
 
 CADENCE: Final = 3.0
-"""Nats added to the chords of a cadence: no certainty, since what is played with may forbid them. Chosen
+"""Nats added to the chords of a cadence: no certainty, since the player's chords may forbid them. Chosen
 by hand."""
 
 

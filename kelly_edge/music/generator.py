@@ -127,9 +127,9 @@ SHIFTS_OF_SEQUENCES: Final = (-2, -1, 1, 2)
 LEADING_DENSITY_SD: Final = 0.3
 """How far bars lie from that mean where the music leads: enough that it breathes. Chosen by hand."""
 DENSER: Final = 1
-"""A bar comes back at most so many density levels below what is asked. Chosen by hand."""
+"""A bar comes back at most this many density levels below the level asked for. Chosen by hand."""
 LEADING_THINNER: Final = 0.7
-"""Density levels fewer where the music leads: the emotion model hears more energy in what the network plays
+"""Density levels fewer where the music leads: the emotion model hears more energy in the network's music
 than in people's clips of that arousal (measured at a goal of -.2, three seeds: .73 without, -.08 with it)."""
 DENSITY_REACH: Final = 3
 """Density levels that ``Target.density`` = 1 adds. Chosen: half of the eight levels, nearly."""
@@ -392,7 +392,7 @@ class Generator:
         legal_pitches = piano_range(shift) & pitches_within(fit)
         if locked:
             in_key = legal_pitches & pitches_in_key(int(row[CHORD]), mode)
-            # A key that leaves next to nothing of what is heard is not the one that is meant.
+            # A key that holds hardly any of the pitch classes heard is not the player's.
             n_in_key = len(set(np.flatnonzero(in_key) % 12))
             legal_pitches = in_key if n_in_key >= min(N_TO_OPEN, fit.bit_count()) else legal_pitches
         harmony = BarHarmony(target.chords, shift, legal_pitches)
@@ -453,7 +453,7 @@ class Generator:
             deviation = LEADING_DENSITY_SD * bar - LEADING_THINNER
         level = MEAN_DENSITY[arousal - 1] + deviation
         if target.tempo_bpm and not target.leads:
-            # Levels count notes per bar. At another pace the notes per second stay the same, unless the pace was
+            # Levels count notes per bar. At another pace the notes per second stay, unless the pace was
             # chosen for its effect.
             level -= LEVELS_PER_OCTAVE * math.log2(target.tempo_bpm / USUAL_TEMPO_BPM)
         density = int(clamp(round(level + target.density * DENSITY_REACH), 1, N_DENSITIES))

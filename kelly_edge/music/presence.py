@@ -1,6 +1,6 @@
 """Whether the person listened to has stopped, or only pauses.
 
-The level heard is compared with the loudest of the last while, since a quiet room is not silence. A pause
+The level heard is compared with the recent maximum, since a quiet room is not silence. A pause
 shorter than ``PAUSE_S`` is part of the music; a longer one is its end, and the box finishes by ``FINISH_S``
 after it began.
 """
@@ -36,7 +36,7 @@ class Silence:
 
     @property
     def finish_s(self) -> float:
-        """By when music that accompanied ends."""
+        """Time by which accompanying music has ended."""
         return self.since_s + FINISH_S
 
     def hear(self, level_db: float, now_s: float) -> None:

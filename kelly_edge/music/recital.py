@@ -1,7 +1,7 @@
 """Bringing earlier bars back: their notes, changed for the target, decided in place of drawn ones.
 
 The network reads a returning bar row by row, as it read the bar when it was composed, so its keys, values
-and contexts are those of music in which the bar does return. Pitches stay within what is legal now; only
+and contexts are those of music in which the bar does return. Pitches stay within those legal now; only
 velocities are drawn anew, for the emotion asked for now.
 """
 
@@ -47,7 +47,8 @@ note, and its velocity. MIDI notes; chosen by hand (E2, G3 and C7)."""
 
 @dataclass(frozen=True)
 class Recital(Sampler):
-    """A sampler that says the notes of a bar, then a bar line; what it has none for, it draws."""
+    """A sampler that gives the notes of a bar, then a bar line; families that the bar does not fix are
+    drawn."""
 
     notes: deque[GridNote] = field(default_factory=deque)
     chord: int = 0
@@ -103,7 +104,7 @@ def moved(bar: Written, n_degrees: int, mode: int) -> Written:
 
 
 def thinned(notes: tuple[GridNote, ...], n_kept: int) -> tuple[GridNote, ...]:
-    """The bar with ``n_kept`` notes: what goes first is neither highest nor lowest, and off the beat."""
+    """The bar with ``n_kept`` notes: inner notes off the beat are left out first."""
 
     def worth(note: GridNote) -> tuple[bool, int, int]:
         chord = [n.pitch for n in notes if n.position == note.position]
@@ -123,12 +124,13 @@ def to_density(bar: Written, density: int) -> tuple[GridNote, ...]:
 
 
 def ordered(notes: Sequence[GridNote]) -> tuple[GridNote, ...]:
-    """By position, then upwards; of two on one place one is kept."""
+    """Notes in order of position, then pitch; of two in one place one is kept."""
     return tuple(sorted({(n.position, n.pitch): n for n in notes}.values()))
 
 
 def last_chord(mode: int, melody: int, tempo_bpm: float) -> tuple[GridNote, ...]:
-    """The tonic in root position under a top note near ``melody`` (a pitch in C), held for long."""
+    """The tonic in root position under a top note near ``melody`` (a pitch in C), held for
+    ``LAST_CHORD_S``."""
     third = SCALES[mode == MAJOR][2]
     classes = (0, third, 7)
     top = min(range(TENOR + 5, HIGHEST_TOP + 1), key=lambda p: (p % 12 not in classes[:2], abs(p - melody)))

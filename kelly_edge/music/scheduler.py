@@ -158,7 +158,7 @@ class Plan:
 
     @property
     def has_music_begun(self) -> bool:
-        """Whether what was committed last is music, not a rest or nothing."""
+        """Whether the bar committed last holds notes."""
         return self._begun is not None or not (self._committed_rest or math.isinf(self._committed_end_s))
 
     def begin_at_the_earliest(self, start_s: float) -> bool:

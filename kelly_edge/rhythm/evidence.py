@@ -1,12 +1,11 @@
-"""What the sound says of the beat: likelihoods of its phase and of the beat's place in the bar.
+"""Evidence of the beat in the sound: likelihoods of its phase and of its place in the bar.
 
-Two small networks (``weights``; fitted by ``models.ensemble.fit``) read what the emotion features have
-computed anyway, so no spectrum is taken twice. One reads the rise of four bands of the mel spectrum in seven
+Two small networks (``weights``; fitted by ``models.ensemble.fit``) read intermediate results of the emotion
+features, so that no spectrum is taken twice. One reads the rise of four bands of the mel spectrum in seven
 frames 10.7 ms apart: accents. The other reads how far the harmony and the bass of now are from those of a
-third of a second ago, once per hop group. Both answer with log likelihoods of ``N_CLASSES``: the phase of the
-beat in ``N_BINS`` for a beat that begins a bar, one in the middle of a bar, and any other. Rises are relative
-to their mean, so gain does not matter.
-"""
+third of a second ago, once per hop group. Both answer with log likelihoods of ``N_CLASSES``: the phase of
+the beat in ``N_BINS`` for a beat that begins a bar, one in the middle of a bar, and any other. Rises are
+relative to their mean, so gain does not matter."""
 
 import math
 from typing import Final, NamedTuple
@@ -152,7 +151,7 @@ def harmony_inputs(notes: Float32, state: EvidenceState, out: Float32) -> None:
         norm = 0.0
         for p in range(N_PITCH_CLASSES):
             norm += now[v, p] * now[v, p]
-        # 0.3 here and below, chosen as ``harmony.hearing.FAINT``: what is hardly there has no direction.
+        # 0.3 here and below, chosen as ``harmony.hearing.FAINT``: a faint chroma has no direction.
         norm = math.sqrt(norm) + 0.3
         for p in range(N_PITCH_CLASSES):
             now[v, p] /= norm

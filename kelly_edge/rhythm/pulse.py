@@ -1,9 +1,9 @@
 """Tempo and phase of the beat: a bar-pointer filter over one beat, forward only.
 
-A state is a period (whole frames) and a place within it. Every frame all places move on by one; where a beat
-ends the tempo may change a little (exponential in the ratio, as Krebs, Böck and Widmer, ISMIR 2015). What is
-heard weighs the places by the phase of the beat they mean. Each period's places lie in a ring, so moving on
-moves nothing; the cost is one multiplication a state and frame.
+A state is a period (whole frames) and a place within it. Every frame all places move on by one; where a
+beat ends the tempo may change a little (exponential in the ratio, as Krebs, Böck and Widmer, ISMIR 2015).
+The evidence weighs each place by the phase of the beat that it stands for. Each period's places lie in a
+ring, so moving on moves nothing; the cost is one multiplication per state and frame.
 
 The states' sums are the posterior over tempi; within the tempo that is kept (``beat``) their mean direction
 is the phase and its length how certain that is.
@@ -24,14 +24,15 @@ N_BINS: Final = 12
 """Phases of a beat that observations tell apart: sixteenths and triplets both fall on bins. By definition
 the smallest number that both divide."""
 SHORTEST, LONGEST = 28, 125
-"""Periods in frames: 201 to 45 beats per minute. Chosen: what people tap to lies between (Moelants 2002)."""
+"""Periods in frames: 201 to 45 beats per minute. Chosen: people tap to tempi between these (Moelants
+2002)."""
 N_PERIODS: Final = LONGEST - SHORTEST + 1
 """By definition: the whole numbers from one to the other."""
 REACH: Final = 12
 """A period changes by at most so many frames at a beat. Chosen: a tenth of the longest period."""
 STEADINESS: Final = 60.0
-"""Falls of a tempo change: exp(-this × relative change). Chosen lower than the 100 of Krebs, Böck & Widmer
-(2015): one person wavers more than recorded songs."""
+"""Decay of the probability of a tempo change: exp(-this × relative change). Chosen lower than the 100 of
+Krebs, Böck & Widmer (2015): one person wavers more than recorded songs."""
 USUAL_S, SPREAD_OCTAVES = 0.64, 0.45
 """Prior of the period: people tap along at about 94 per minute (Moelants 2002: resonance near 120; slow
 piano accompaniment lower). Chosen after it."""
@@ -99,7 +100,7 @@ def pulse_tables() -> PulseTables:
 
 
 def pulse_state(tables: PulseTables) -> PulseState:
-    """Nothing known but what tempi are usual."""
+    """The prior over tempi, before anything is heard."""
     weight = np.concatenate(
         [np.full(n, p / n) for n, p in zip(np.diff(tables.first), tables.prior, strict=True)]
     )
@@ -147,7 +148,8 @@ def pulse_frame(log_likelihood: Float32, tables: PulseTables, state: PulseState)
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def pulse_harmony(log_likelihood: Float32, tables: PulseTables, state: PulseState) -> float:
-    """Weigh by what the harmony says of ``HARMONY_LAG`` frames ago, [N_BINS]; returns the log of its mean."""
+    """Weigh by the harmony's log likelihood [N_BINS] of ``HARMONY_LAG`` frames ago; returns the log of its
+    mean."""
     mean = 0.0
     for b in range(N_BINS):
         state.likelihood[b] = math.exp(log_likelihood[b])
