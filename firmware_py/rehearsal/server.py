@@ -96,7 +96,7 @@ class DummyServer:
             time.sleep(0.05)
 
     def ports(self) -> str:
-        """Every port, each followed by what it is connected to."""
+        """Every port, each followed by its connections."""
         return self.run("jack_lsp", "-c").stdout
 
     def connect(self, source: str, sink: str) -> None:

@@ -1,4 +1,4 @@
-"""What happened in a session beside music: programmes, hands, panics, markers; and what was counted."""
+"""Events of a session beside music (programmes, knobs, panics, markers), and the box's counters."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -38,7 +38,7 @@ class Happenings:
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
     times: dict[str, dict[str, float]] = field(default_factory=dict)
     about: dict[str, str] = field(default_factory=dict)
-    """What the first header says of the session."""
+    """The session's properties, from the first header."""
     _counted: dict[str, dict[str, int]] = field(default_factory=dict)
     _knobs: dict[str, float] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""Player and box on one grid of time: what each of them did, in the measures of music therapy.
+"""Player and box on one grid of time, in the measures of music therapy.
 
 The measures are those of the Music Therapy Toolbox (Erkkilä 2007; Lartillot, Toiviainen & Erkkilä): dynamics,
 register, density, pulse, tonality and dissonance, each a mean over a few seconds. The player's come from
@@ -17,12 +17,12 @@ from kelly_edge.contract import N_PITCH_CLASSES
 
 Float64 = NDArray[np.float64]
 MOST_POINTS: Final = 7_200
-"""Of the grid: a second each up to two hours, coarser for longer sessions. Chosen: the page of an hour
-stays below half a megabyte."""
+"""Most points of the grid: one per second up to two hours, coarser for longer sessions. Chosen: the page of
+an hour stays below half a megabyte."""
 WINDOW_S: Final = 6.0
 """Chosen: the Music Therapy Toolbox takes means over some seconds (Erkkilä 2007)."""
 KEY_WINDOW_S: Final = 15.0
-"""What a key is told from, as the box's ears do. Chosen: as ``emotion.tonality.KEY_S``."""
+"""Time over which a key is told, as by the box's ears. Chosen: as ``emotion.tonality.KEY_S``."""
 PRESENT: Final = 0.5
 """Presence from which somebody plays. Chosen by hand: half."""
 CHORD_S: Final = 0.035
@@ -110,7 +110,7 @@ def _held(rows: Float64, time_s: Float64) -> Float64:
 
 
 def smooth(values: Float64, n_window: int) -> Float64:
-    """Mean over ``n_window`` points around each, along axis 0; what is no number is left out."""
+    """Mean over ``n_window`` points around each, along axis 0; values that are not numbers are left out."""
     kernel = np.ones(max(1, n_window))
     # numpy's "same" gives the longer one's length.
     first = (len(kernel) - 1) // 2

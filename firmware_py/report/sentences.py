@@ -48,7 +48,7 @@ FAULTS: Final = {
 
 @dataclass(frozen=True)
 class Sentence:
-    """``text``, and what it claims in numbers: ``about`` and its ``facts``."""
+    """``text``, and its claims in numbers: ``about`` and its ``facts``."""
 
     text: str
     about: str

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
 WIDTH, HEIGHT = 360.0, 210.0
-"""In units of which the page shows about one a pixel: letters stay readable on a telephone. Chosen: the
+"""In units of about a pixel on the page, so that letters stay readable on a telephone. Chosen: the
 width of a small telephone in CSS pixels."""
 LEFT, RIGHT, TOP, BOTTOM = 42.0, 18.0, 24.0, 36.0
 """Margins, in the same units. Chosen: room for the numbers of the axes."""
@@ -45,7 +45,7 @@ class Frame:
 
 
 def svg(title: str, text: str, body: str, width: float = WIDTH, height: float = HEIGHT) -> str:
-    """A picture with what a screen reader says of it."""
+    """A picture with its description for screen readers."""
     return (
         f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(f"{title}. {text}")}">'
         f"<title>{escape(title)}</title><desc>{escape(text)}</desc>{body}</svg>"

@@ -15,7 +15,7 @@ from firmware_py.report.parties import Parties
 
 Float64 = NDArray[np.float64]
 LONGEST_LAG_S: Final = 60.0
-"""Chosen by hand: who answers later does not answer."""
+"""Chosen by hand: a later answer is none."""
 LEAST_SHARE: Final = 0.5
 """Of the most that two have in common at any lag: where they have less, the lag is not believed. Chosen by
 hand."""
@@ -137,7 +137,7 @@ def _correlations(player: Float64, box: Float64, n_lags: int) -> tuple[Float64, 
 
 
 def _inertia(player: Float64, box: Float64, n_lags: int) -> float:
-    """How many points weigh as one: what moves slowly agrees by chance more easily (Bartlett 1946)."""
+    """How many points weigh as one: slow curves agree by chance more easily (Bartlett 1946)."""
     own = [np.nan_to_num(_correlations(v, v, n_lags)[1][n_lags:]) for v in (player, box)]
     n = min(len(own[0]), len(own[1]))
     products = own[0][1:n] * own[1][1:n]

@@ -61,7 +61,7 @@ def heard_of(sound: Float32) -> tuple[Float32, Float32]:
 
 
 def inputs_of(frames: Float32, notes: Float32) -> tuple[Float32, Float32]:
-    """What the two networks read: [n_frames, 28] and [n_groups, 15]."""
+    """Inputs of the two networks: [n_frames, 28] and [n_groups, 15]."""
     state = evidence_state()
     accents = np.zeros((len(frames), N_ACCENT), np.float32)
     harmony = np.zeros((len(notes), N_HARMONY), np.float32)
@@ -195,7 +195,7 @@ def learn(
 
 
 def fit_all(table: dict[str, list[tuple[Float32, Ints]]]) -> dict[str, Network]:
-    """Both networks; says what they know."""
+    """Both networks, with their information printed."""
     networks = {}
     for name, parts in table.items():
         inputs, classes = (np.concatenate(column) for column in zip(*parts, strict=True))

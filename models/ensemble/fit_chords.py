@@ -1,4 +1,4 @@
-"""Learn what ``kelly_edge.harmony`` knows of chords: templates from sound, progressions from annotations.
+"""Learn the numbers of ``kelly_edge.harmony``: templates from sound, progressions from annotations.
 
 ``python -m models.ensemble.fit_chords --pop909 DIR [--cache DIR] [--out FILE]`` writes the numbers as
 ``kelly_edge/harmony/learned.py`` (the default FILE). Templates: a softmax regression, one for every root,
@@ -31,7 +31,7 @@ Ints = NDArray[np.int64]
 N_JUDGED: Final = 8
 """Development songs that train nothing here. Chosen: enough to tell recipes apart."""
 LATE_S: Final = 0.1
-"""Of the chord behind what is heard, in seconds. Chosen: less than half the window of the spectrum."""
+"""Delay of the hearing behind the chord annotated. Chosen: less than half the window of the spectrum."""
 N_VIEWS: Final = 3
 """By definition: chroma, bass chroma, lowest key."""
 PENALTY: Final = 1e-3
@@ -114,7 +114,7 @@ def count_progressions(pop909: Path, left_out: Iterable[str]) -> Floats:
 
 
 def per_mille(counts: Floats) -> Ints:
-    """Counts as shares of a thousand, mixed with what is usual; nothing follows itself."""
+    """Counts as shares of a thousand, mixed with the usual ones; nothing follows itself."""
     usual = counts.sum(0) / max(counts.sum(), 1.0)
     mixed = counts + USUAL * usual + 0.1
     np.fill_diagonal(mixed, 0.0)
