@@ -71,7 +71,7 @@ class BootPlan:
     notes: tuple[str, ...]
 
     def text(self) -> str:
-        """In one line: the board, what changes, and why something does not."""
+        """In one line: the board, its changes, and why a setting is left."""
         changes = [*(f"+ {line}" for line in self.added), *(f"- {line}" for line in self.removed)]
         said = ", ".join(changes) if changes else "nothing to change"
         return "; ".join([f"boot settings of a {self.board}: {said}", *self.notes])

@@ -1,4 +1,4 @@
-"""The latency of the voice path, computed from what each part adds.
+"""The latency of the voice path, computed from the delay of each part.
 
 One table, one sum: ``kelly-edge check`` prints it, and tests measure it to the sample, dry and wet, through
 every stage. Of the wet sound it is the middle of the change: a click, a step of level or a glide comes out

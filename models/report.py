@@ -1,7 +1,7 @@
 """``python -m models.report``: a row a shipped model: size, float against INT8 quality, calibration, cost.
 
 Below it the emotion model's scores by rendering (seen, unseen and far fonts, gain, noise, rooms, ensembles)
-and how it behaves while it streams (speech, a change of mood, what nobody hears). Quality comes from the
+and how it behaves while it streams (speech, a change of mood, inaudible changes). Quality comes from the
 manifest entries, where training and export wrote what they measured (with intervals, data and commands); cost
 is measured now, on this machine, as ``kelly-edge bench`` does.
 """

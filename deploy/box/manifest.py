@@ -1,4 +1,4 @@
-"""A bundle's manifest: what is in a release, each part by its sha256.
+"""A bundle's manifest: the contents of a release, each part by its sha256.
 
 Reading is strict: a key too many, a value of another type or out of its limits is a fault, and the first
 fault is one line. Nothing is written here.

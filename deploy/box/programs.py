@@ -60,7 +60,7 @@ class Programs(Protocol):
         """Let systemd read its units again, and udev its rules."""
 
     def restart(self) -> None:
-        """Stop what runs and start what the units say now."""
+        """Stop the running processes and start those of the units as they are now."""
 
     def units(self) -> list[Unit]:
         """The target and the units it wants, now."""
@@ -69,7 +69,7 @@ class Programs(Protocol):
         """Let ``release`` compile its functions for this board, where that was not done."""
 
     def play_phrase(self, release: Path) -> dict[str, Any]:
-        """The summary of ``release`` playing its test phrase, without touching what runs."""
+        """The summary of ``release`` playing its test phrase, without touching the running release."""
 
     def check_config(self, release: Path) -> str:
         """The first fault ``release`` finds in the box's settings, or nothing."""

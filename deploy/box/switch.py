@@ -263,7 +263,7 @@ def _earlier_sound(layout: Layout, state: State, current: str) -> str:
 
 
 def at_boot(layout: Layout, programs: Programs) -> str:
-    """Before the units start: clean up after a cut, and run what is sound; a line about it.
+    """Before the units start: clean up after a cut, and run a release that is sound; a line about it.
 
     Raises
     ------
@@ -402,13 +402,13 @@ def _made_s(folder: Path) -> float:
 
 
 def inspect(layout: Layout) -> str:
-    """Read every byte of what runs and of the release before; a line about it.
+    """Read every byte of the running release and of the one before; a line about it.
 
     The lock is held for writing the result down only: a change of releases meanwhile checks by itself.
 
     Raises
     ------
-    ReleaseError: what runs is damaged, or the release before is.
+    ReleaseError: the running release is damaged, or the one before is.
     """
     current, faults = layout.current_release(), ["", ""]
     state = read_state(layout)

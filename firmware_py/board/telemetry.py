@@ -1,4 +1,5 @@
-"""Counters and step times: what each process counts, in one table; a process writes its record into its cell.
+"""Counters and step times: the counters of each process, in one table; a process writes its record into its
+cell.
 
 Real-time code only counts; ``control`` reads the cells and speaks.
 """

@@ -1,7 +1,7 @@
 """``kelly-edge rehearse``: the live box plays to a recording in real time, without any hardware.
 
 JACK's dummy driver is the sound card, a named pipe the instrument. The processes, their priorities and their
-pace are those of the box; what came out is left in a folder.
+pace are those of the box; the results are left in a folder.
 """
 
 import argparse

@@ -44,7 +44,7 @@ STEADY_S: Final = 10.0
 EXIT_FAULT: Final = 2
 """As POSIX shells and argparse use it for a wrong call."""
 LIVE_MODULES: Final = ("rtmidi", "alsaaudio")
-"""Of the extra ``box``: what no live box does without."""
+"""Packages of the extra ``box`` that every live box needs."""
 KEPT: Final = ("knobs", "panic")
 """Cells that are carried over into a new run directory."""
 

@@ -39,7 +39,7 @@ def _nobody_listens(channel: int, pitch: int, time_s: float) -> None:
 
 
 class ControlStage:
-    """One ``step()`` logs what is new; ``close()`` logs the counters.
+    """One ``step()`` logs new records; ``close()`` logs the counters.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class ControlStage:
             )
 
     def close(self) -> None:
-        """Log what is left and the counters of every process."""
+        """Log the records left and the counters of every process."""
         self.step()
         for process in COUNTERS:
             counters = new_counters(process)

@@ -96,7 +96,7 @@ class Edges:
         return self.is_edge(source, value) and value >= MIDDLE
 
     def is_edge(self, source: object, value: int) -> bool:
-        """Whether it goes down or up; what is heard first of a button is an edge."""
+        """Whether it goes down or up; a button's first message is an edge."""
         before = self._is_down.get(source)
         self._is_down[source] = value >= MIDDLE
         return before is not self._is_down[source]
@@ -113,7 +113,7 @@ class Inputs(Protocol):
 
 
 class ControllerStage:
-    """One ``step()`` turns what was turned since the last one.
+    """One ``step()`` moves the knobs whose controllers were turned since the last one.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class ControllerStage:
         return self._guard.n_refused
 
     def step(self) -> None:
-        """Take in what came; now and then look for ports and for a new map."""
+        """Take in the messages that came; now and then look for ports and for a new map."""
         now_s = self._clock.now_s()
         if now_s >= self._scan_s:
             self._scan_s = now_s + SCAN_EVERY_S

@@ -1,11 +1,10 @@
 """``midi``: notes on absolute deadlines. Knows every sounding note and leaves none hanging.
 
-A note-on more than ``STALE_S`` late is dropped and counted with its note-off; the note-off of a
-sounding note is never dropped. A pitch struck again is released first. A composer that stands still or is
-gone mutes the music: what sounds is released, what falls due is dropped and counted, until it is back;
-one that was started again finds none of the other's notes waiting. A panic mutes it too, and is told to every
-channel of every instrument; it lasts until somebody resumes.
-"""
+A note-on more than ``STALE_S`` late is dropped and counted with its note-off; the note-off of a sounding
+note is never dropped. A pitch struck again is released first. A composer that stands still or is gone mutes
+the music: sounding notes are released, notes that fall due are dropped and counted, until it is back; one
+that was started again finds none of the other's notes waiting. A panic mutes it too, and is told to every
+channel of every instrument; it lasts until somebody resumes."""
 
 import heapq
 import math
@@ -32,7 +31,7 @@ EVERY_CHANNEL = range(N_CHANNELS)
 
 
 class MidiStage:
-    """One ``step()`` sends what is due."""
+    """One ``step()`` sends the notes that are due."""
 
     def __init__(self, ends: Ends, out: MidiOut, clock: Clock) -> None:
         self._ends = ends
@@ -56,7 +55,7 @@ class MidiStage:
         self.counters = new_counters("midi")
 
     def step(self) -> None:
-        """Send what is due, take in what is new, and send what of that is due."""
+        """Send the notes that are due, take in new ones, and send those of them that are due."""
         # First: one that stood still during a panic must not begin with a note.
         self._obey_panic()
         self._send_due()
@@ -111,7 +110,7 @@ class MidiStage:
         self._telemetry.write(self.counters)
 
     def finish(self) -> None:
-        """Strike nothing more; what sounds is released where each note ends, at once but dated then."""
+        """Strike nothing more; sounding notes are released where each ends, at once but dated then."""
         self._due.clear()
         self._release_until(math.inf)
         self._telemetry.write(self.counters)

@@ -68,7 +68,8 @@ class MidiClock:
         self.n_skipped = 0
 
     def step(self, is_silent: bool = False) -> None:
-        """Take new bars in and send what is due; ``is_silent`` stops the receiver until it no longer is."""
+        """Take new bars in and send the messages that are due; ``is_silent`` stops the receiver until it no
+        longer is."""
         while self._bars.read(self._bar):
             bar = self._bar
             pulse_s = float(bar["beat_s"]) / PULSES_PER_BEAT

@@ -149,7 +149,7 @@ def panel_pins(settings: PanelSettings) -> tuple[int, ...]:
 
 
 class PanelStage:
-    """One ``step()`` takes in what was moved since the last one.
+    """One ``step()`` takes in every control moved since the last one.
 
     Parameters
     ----------

@@ -26,8 +26,9 @@ POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 NOT_KEPT: Final = "No sound is kept. This page is computed from the session log alone and needs no network."
 PLAYED: Final = (
     "“Heard” is the box's estimate from the player's sound, “asked” the target set by the programme and the "
-    "knobs. “Played” is a plain estimate from the box's notes alone: valence from major or minor, then height "
-    "and density; arousal from notes per second and loudness. See how the curves move, not how high they are."
+    "knobs. “Played” is a plain estimate from the box's notes alone: valence from major or minor, then from "
+    "height and density; arousal from notes per second and loudness. See how the curves move, not how high "
+    "they are."
 )
 INTERACTION: Final = (
     "Both in the same measures, means over six seconds, as music therapists chart improvisations (Music "

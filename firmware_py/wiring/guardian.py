@@ -1,11 +1,11 @@
 """``guardian``: decides on panics (``processes.panic``), and watches ``midi``.
 
-A ``midi`` that died or stands still cannot release what it struck; this process does.
+A ``midi`` that died or stands still cannot release the notes it struck; this process does.
 
-``midi`` writes its telemetry in every step, at least every few milliseconds, and keeps what sounds in a
-cell. When the writing stops, the guardian opens the same outputs and releases exactly these notes. Ports on
-JACK it holds open all the time: a server that has just lost a client is not the one to ask for a new one.
-"""
+``midi`` writes its telemetry in every step, at least every few milliseconds, and keeps the sounding notes
+in a cell. When the writing stops, the guardian opens the same outputs and releases exactly these notes.
+Ports on JACK it holds open all the time: a server that has just lost a client is not the one to ask for a
+new one."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -101,7 +101,7 @@ class GuardianStage:
             self.act()
 
     def act(self) -> None:
-        """Release what sounds."""
+        """Release the sounding notes."""
         if self._panic.is_on:
             self._silence_all()
         if self._standby.names and self._ends.cell_to_read("sounding").read(self._sounding):

@@ -77,7 +77,7 @@ class MidiPace:
                     continue
 
     def close(self) -> None:
-        """Release what sounds, and let go of the ports when everybody heard it."""
+        """Release the sounding notes, and let go of the ports when everybody heard it."""
         self._stage.release_all(self._clock.now_s())
         deliver(self._ports, SEND_WITHIN_S)
         self._out.all_arrived()

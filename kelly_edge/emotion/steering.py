@@ -19,7 +19,7 @@ from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.units import clamp
 
 FOLLOW_S: Final = 1.0
-"""Time constant with which the target follows what is heard at full confidence. Chosen by hand: the heard
+"""Time constant with which the target follows the emotion heard at full confidence. Chosen by hand: the heard
 emotion is already smoothed."""
 HOLD: Final = "hold"
 

@@ -59,7 +59,7 @@ class Space:
 
     Attributes
     ----------
-    density: what to add to ``Target.density``: 0 beside somebody who plays little, down to -``THINNEST``.
+    density: added to ``Target.density``: 0 beside somebody who plays little, down to -``THINNEST``.
     """
 
     def __init__(self) -> None:

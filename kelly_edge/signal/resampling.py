@@ -24,11 +24,11 @@ def delay_s(from_hz: int) -> float:
 
 
 class Resampler:
-    """Streaming resampler of mono float32; ``process`` gives what is whole so far.
+    """Streaming resampler of mono float32; ``process`` gives the samples complete so far.
 
     Parameters
     ----------
-    from_hz, to_hz: rates; 44,100 and 48,000 either way are what it is measured for.
+    from_hz, to_hz: rates; it is measured for 44,100 and 48,000 either way.
     longest: most samples a block may have.
     """
 

@@ -34,7 +34,7 @@ def noise_basis() -> NDArray[np.float64]:
 
 @njit(cache=True)
 def _levels(distribution: Float32, amplitude: float, to: NDArray[np.float64]) -> None:
-    """``amplitude`` times ``distribution`` into ``to``; what is not finite is silent."""
+    """``amplitude`` times ``distribution`` into ``to``; values that are not finite are silent."""
     for k in range(to.shape[0]):
         level = amplitude * distribution[k]
         to[k] = level if math.isfinite(level) else 0.0

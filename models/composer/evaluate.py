@@ -1,4 +1,4 @@
-"""Measure the composer: likelihood of held-out MIDI, and whether its music means what was asked.
+"""Measure the composer: likelihood of held-out MIDI, and whether its music has the emotion asked for.
 
 ``python -m models.composer.evaluate --midi-dir DIR [--work DIR] [--json]``: negative log likelihood in nats
 a note for the MIDI files in DIR (valence and arousal unknown; density and mode are the music's own) under

@@ -322,7 +322,7 @@ def _rendered(clip: Clip, i: int, condition: Condition, scratch: Path) -> NDArra
 def prepare(
     cache: Path, condition: Condition, clips: list[Clip], keep_audio: bool, every: int = 1
 ) -> Iterator[int]:
-    """Render and extract what is not cached yet, of one clip in ``every``; yields the number of clips done.
+    """Render and extract the clips not cached yet, of one clip in ``every``; yields the number of clips done.
 
     Each condition begins at another clip, so that together they hear all of them.
     """

@@ -1,4 +1,4 @@
-"""A struck or plucked string instrument drawn at random: what no sound font decides for the network.
+"""A struck or plucked string instrument drawn at random: variety that sound fonts lack.
 
 Fonts are few, and each has one piano. ``instrument`` draws a timbre (partials, decay, attack, hammer noise,
 how velocity makes loud and bright); ``play`` renders a MIDI file with it, in a little room, through a random

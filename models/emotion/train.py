@@ -110,7 +110,7 @@ class Example:
 def examples(
     cache: Path, conditions: list[str], clips: list[Clip], skip_missing: bool = False
 ) -> list[Example]:
-    """Everything in memory: about 0.25 GB a condition. ``skip_missing`` trains on what is prepared."""
+    """Everything in memory: about 0.25 GB a condition. ``skip_missing`` trains on the conditions prepared."""
     symbolic = {clip.name: np.concatenate(describe(clip.path)) for clip in clips}
     result = []
     for name in conditions:

@@ -196,6 +196,6 @@ CHECKS: Final = (
     Check("state folder", _state_dir, "set runtime.state_dir to a folder of this user"),
     Check("free space", _space, "lower session.keep_mb, or free space otherwise"),
     Check("journal", _journal, "run it under systemd, or keep its stderr"),
-    Check("failures of units", _failures, "journalctl -b -u 'kelly-edge*' says what went before"),
+    Check("failures of units", _failures, "journalctl -b -u 'kelly-edge*' shows the lines before"),
     Check("metrics file", _metrics, "set session.prometheus below node_exporter's textfile folder"),
 )

@@ -56,9 +56,9 @@ DECODING_FAULTS: Final = (soundfile.LibsndfileError, OSError, RuntimeError, Valu
 class Recording:
     """A recording, ready to be heard.
 
-    ``n_samples`` mono samples at 48 kHz, which ``blocks`` gives. The two counts are of the file's frames with
-    such a value in any channel; a value that is not finite is heard as 0. ``level_db``: RMS of what is heard,
-    dBFS, from -120. ``notices``: what a person should know of the file, one line each.
+    ``n_samples`` mono samples at 48 kHz, which ``blocks`` gives. The two counts are of the file's frames
+    with such a value in any channel; a value that is not finite is heard as 0. ``level_db``: RMS of the
+    mono sound heard, dBFS, from -120. ``notices``: what a person should know of the file, one line each.
     """
 
     path: Path
@@ -121,7 +121,7 @@ class Recording:
 
 
 def mixed(block: NDArray[np.float32], channel: int = -1) -> NDArray[np.float32]:
-    """Frames [n, channels] as mono [n]: the mean, or one channel; what is not finite is 0."""
+    """Frames [n, channels] as mono [n]: the mean, or one channel; values that are not finite are 0."""
     finite = np.where(np.isfinite(block), block, np.float32(0.0))
     chosen = finite if channel < 0 else finite[:, channel : channel + 1]
     # Bounded before the resampler: it would turn an enormous value into infinities around it.

@@ -63,7 +63,7 @@ class OutputFolder:
 
     Parameters
     ----------
-    names: the files to come, so that what cannot be is refused before any work is done.
+    names: the files to come, so that impossible ones are refused before any work is done.
     sources: what the command reads; no file is put in its place.
 
     Raises

@@ -1,7 +1,7 @@
 """Counters and step times as a file for node_exporter's textfile collector: fleets watch their boxes with it.
 
 Format: Prometheus' text exposition format 0.0.4. The file is replaced whole, so that a scrape sees the old
-or the new. It holds how well the box runs, and nothing of what it hears.
+or the new. It holds how well the box runs, and nothing that it hears.
 """
 
 from collections.abc import Callable, Iterator, Sequence

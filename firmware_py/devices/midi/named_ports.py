@@ -101,7 +101,7 @@ class NamedPorts(Generic[P]):
         return sorted(self._open)
 
     def scan(self) -> None:
-        """Open what came, close what went."""
+        """Open ports that came, close ports that went."""
         there, cut = self._there(), self._cut()
         for name in [name for name in self._open if name not in there or name in cut]:
             self._close(name)

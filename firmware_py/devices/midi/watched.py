@@ -30,7 +30,7 @@ class WatchedMidi:
     """A ``MidiOut`` before another one.
 
     ``sounding`` holds a note from just before its note-on until its note-off has surely arrived: whoever
-    reads it after this process died knows at least what must be silenced.
+    reads it after this process died knows at least which notes must be silenced.
     """
 
     def __init__(self, out: QueuedOut, sounding: CellWriter, clock: Clock, record: NDArray[Any]) -> None:

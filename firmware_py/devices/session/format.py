@@ -1,4 +1,5 @@
-"""The session log's format: one JSON object per line, its first line a header, and what of it is news.
+"""The session log's format: one JSON object per line, its first line a header, and the rule for which
+entries are news.
 
 A live session is written in parts, ``DATE-TIME-PROCESS-PART.jsonl``. Each part begins with the header and the
 last known state (knobs, emotion), so it can be read without the parts before it. ``kelly-edge play`` writes

@@ -137,7 +137,7 @@ class SessionLog:
         return done.wait(max(0.0, end_s - time.monotonic()))
 
     def close(self) -> None:
-        """Write what waits, if the disk takes it."""
+        """Write the entries that wait, if the disk takes them."""
         if self._thread is None or self._writer is None:
             return
         self._writer.is_closing = True

@@ -51,7 +51,7 @@ def device_name(card: str) -> str:
 
 
 class AlsaCard:
-    """A ``SoundCard``; counts what went wrong.
+    """A ``SoundCard``; counts its faults.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class AlsaCard:
 
     Raises
     ------
-    DeviceError: the card is there but cannot do what is asked. An absent card is waited for.
+    DeviceError: the card is there but cannot do the rate or period asked for. An absent card is waited for.
     """
 
     def __init__(

@@ -68,7 +68,7 @@ class Rings:
         if self.is_out_of_step:
             return
         if self._n_written == self._n_played or self._n_heard - self._n_read == self._n:
-            # Nothing to play, and what is heard is lost with it.
+            # Nothing to play, and the period heard is lost with it.
             self.lose(is_capture=True, is_playback=True)
         else:
             self._heard[self._n_heard % self._n] = heard
@@ -116,7 +116,7 @@ class Rings:
 
 
 def end_process(text: str) -> None:
-    """Say why, and leave without closing what would hang."""
+    """Say why, and leave without closing the stream, which would hang."""
     warn(text)
     os._exit(1)
 
@@ -128,7 +128,7 @@ def _forget_devices() -> None:
 
 
 class PortAudioCard:
-    """A ``SoundCard``; counts what went wrong.
+    """A ``SoundCard``; counts its faults.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ class PortAudioCard:
 
     Raises
     ------
-    DeviceError: the card is there but cannot do what is asked. An absent card is waited for.
+    DeviceError: the card is there but cannot do the rate or period asked for. An absent card is waited for.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """A sound card at another rate than the instrument's, as a ``SoundCard`` at the instrument's.
 
-Each period the card gives is resampled and handed on in blocks; what is answered is resampled back and
+Each period the card gives is resampled and handed on in blocks; the answer is resampled back and
 played a period at a time, one for each that was captured. A period of silence at the beginning is all it
 takes, for good, to have one ready: the delay is the same in every run (``kelly_edge.latency``).
 """
