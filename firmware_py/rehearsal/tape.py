@@ -2,7 +2,7 @@
 
 Plays float32 [n] at the server's rate and records float32 [n, 2] beside it: its own sound and the box's
 answer. Both come through the same connection, so that their distance is the box's latency to the sample.
-Starts when a line comes in on stdin: its ports are connected by then."""
+Starts when a line comes in on stdin; by then its ports must be connected."""
 
 import os
 import select
@@ -20,7 +20,7 @@ N_PERIODS = 16
 
 def main(played: str, recorded: str, rate_hz: int) -> None:
     """Play all of ``played``; write the sound recorded meanwhile."""
-    # Here: the tests and the command that start this process need no ALSA themselves.
+    # Imported here, so that the tests and the command that start this process need no ALSA themselves.
     import alsaaudio
 
     shape = {

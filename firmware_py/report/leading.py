@@ -22,7 +22,7 @@ sessions is false."""
 FIRST_S, LAST_S = -10.0, 180.0
 """The least and the greatest lag behind the box of a player who followed. Chosen by hand."""
 CLEAR: Final = 1.5
-"""The box must have gone so many steps (``Measure.step``) for any to have followed or not. Chosen on
+"""Steps (``Measure.step``) that the box must have gone for the player to have followed or not. Chosen on
 simulated sessions, whose truth is known (tests/report/test_sentences.py)."""
 KEY_FOLLOWED, KEY_STAYED = 0.7, 0.3
 """Shares of the last third. Chosen on simulated sessions."""
@@ -39,7 +39,7 @@ class Change:
     player: tuple[float, float]
     followed: bool | None
     lag_s: float
-    """By how much later than the box the player went at most; not a number where they did not follow."""
+    """The player's greatest lag behind the box, in seconds; NaN where they did not follow."""
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def _note_paths(
 ) -> list[str]:
     """A path of strokes for soft, middling and loud notes.
 
-    What would overlap in the picture is one stroke: no session makes a page too large to be opened.
+    Notes that would overlap in the picture are one stroke, so that no session makes a page too large to open.
     """
     (from_s, to_s), (low, high) = times, pitches
     n_cells = int(np.ceil((to_s - from_s) * per_s / CELL))

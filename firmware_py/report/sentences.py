@@ -37,7 +37,7 @@ WITHIN: Final = (
     (120.0, " within two minutes"),
     (math.inf, ""),
 )
-"""What is said of the longest lag that a change allows."""
+"""The words for the longest lag that a change allows."""
 FAULTS: Final = {
     "dropouts of the sound (xruns)": (("audio", "n_capture_xruns"), ("audio", "n_playback_xruns")),
     "late blocks of sound": (("audio", "n_late_blocks"),),
@@ -80,7 +80,7 @@ def _playing(parties: Parties) -> Iterator[Sentence]:
 
 
 def _loudness(parties: Parties) -> Iterator[Sentence]:
-    """One step in loudness, where there is a clear one; or none."""
+    """One step in loudness, where it is clear; or nothing."""
     known = np.flatnonzero(np.isfinite(parties.player.level_db) & parties.is_playing)
     level_db, n_least = parties.player.level_db[known], max(1, round(SHORTEST_PART_S / parties.step_s))
     if len(known) < 2 * n_least:

@@ -28,7 +28,7 @@ TIME_STEPS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 
 
 @dataclass(frozen=True)
 class Curve:
-    """A name for the legend, and values [n] over the chart's times; not a number makes a gap."""
+    """A name for the legend, and values [n] over the chart's times; NaN makes a gap."""
 
     name: str
     values: Float64
@@ -36,7 +36,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class Frame:
-    """What of the session all charts over time show: its times [n], times the programme led, and events."""
+    """The parts of the session that all charts over time show: its times [n], times the programme led, and
+    events."""
 
     time_s: Float64
     end_s: float
@@ -53,7 +54,7 @@ def svg(title: str, text: str, body: str, width: float = WIDTH, height: float = 
 
 
 def binned(values: Float64, n_bins: int) -> Float64:
-    """Means of ``n_bins`` equal parts along axis 0; not a number where all of a part is none."""
+    """Means of ``n_bins`` equal parts along axis 0; NaN where a part holds no numbers."""
     if len(values) <= n_bins:
         return values
     edges = np.linspace(0, len(values), n_bins + 1).astype(int)

@@ -35,7 +35,8 @@ SAME_TIME_S: Final = 3.0
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure that both have: its name in ``Party``, its title, its unit, and what change of it is one."""
+    """A measure of both: its name in ``Party``, its title, its unit, and the smallest change in that unit
+    that counts."""
 
     name: str
     title: str
@@ -82,7 +83,8 @@ def together(player: Float64, box: Float64, step_s: float) -> Together:
 
 
 class BestLag(NamedTuple):
-    """The best correlation, how much later the player is there, and at most, and of how many points."""
+    """The best correlation, the player's lag there and at most (seconds), and the number of points
+    compared."""
 
     r: float
     lag_s: float

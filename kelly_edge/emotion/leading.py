@@ -24,8 +24,8 @@ from kelly_edge.units import clamp
 
 MAJOR, MINOR, UNKNOWN = Mode.MAJOR, Mode.MINOR, Mode.UNKNOWN
 ASKS, ASKS_NO_MORE = 0.25, 0.15
-"""A knob turned so far from its middle is a hand that asks, until it is back so far. Shares of a knob's
-half range; chosen by hand, apart so that a trembling hand does not flap (docs/decisions/0011)."""
+"""Distance of a knob from its middle from which a hand asks, and within which it no longer does. Shares of
+a knob's half range; chosen by hand, apart so that a trembling hand does not flap (docs/decisions/0011)."""
 KNOB_WEIGHT: Final = 0.5
 """How much more than the emotion heard the knob counts when the mode is chosen. Chosen so that a knob at
 its end always decides (docs/decisions/0011)."""

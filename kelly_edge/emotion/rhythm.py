@@ -52,8 +52,8 @@ is loud."""
 # Frames: 32 ms. Chosen by hand.
 N_PAST: Final = 3
 PEAK_FRAMES: Final = 6
-"""The level of an onset is the loudest of so many frames; two onsets, or attacks of a band, are no nearer.
-Chosen: 64 ms, a sixteenth at 234 beats per minute."""
+"""The level of an onset is the loudest of this many frames; two onsets, or attacks of a band, are at least
+as far apart. Chosen: 64 ms, a sixteenth at 234 beats per minute."""
 FLOOR: Final = 1e-10
 """Power added where a quotient or logarithm needs one: -100 dBFS. Chosen: about 16-bit recordings' own
 noise."""
@@ -61,7 +61,7 @@ COMPRESSION: Final = 300.0
 """Log mel is log(1 + this × power over the mean of 15 s): what lies 25 dB below the mean hardly counts.
 Chosen by hand."""
 ONSET_ABOVE_MEAN, ONSET_LEAST = 1.5, 0.06
-"""An onset's flux is above so many times its mean of 4 s plus so many nepers. Chosen by hand."""
+"""An onset's flux is above its mean of 4 s times the first, plus the second (nepers). Chosen by hand."""
 CLEAR: Final = 0.1
 """Pulse clarity from which a tempo is named. Chosen by hand."""
 FAST, SECOND, CHORD, KEY, FRAME_CHORD = range(5)

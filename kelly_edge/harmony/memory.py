@@ -2,7 +2,7 @@
 
 Time is counted in *beats*; each keeps the mean of the beliefs heard in it. Experts predict the next beat
 and are weighted by how well they predicted the last ones. There is one for each distance up to ``FARTHEST``
-beats, which expects what sounded so many beats before: a suffix memory, for the longer a repetition has
+beats, which expects the chord that sounded at that distance: a suffix memory, for the longer a repetition has
 lasted, the more it is believed. One more expects the chord to stay, or to move on as chords do in this key,
 at the places of the bar where chords change.
 """

@@ -115,7 +115,7 @@ MEAN_DENSITY: Final = (3.96, 4.89, 5.48, 5.83, 7.09, 7.43)
 USUAL_TEMPO_BPM: Final = 118.0
 """Mean of EMOPIA's training clips, the same at every level of arousal. Measured there."""
 LEVELS_PER_OCTAVE: Final = 2.0
-"""Density levels from so many notes per bar to twice as many (``DENSITY_EDGES``). Follows from them."""
+"""Density levels per doubling of the notes per bar (``DENSITY_EDGES``). Follows from them."""
 CLIP_DENSITY_SD, PHRASE_DENSITY_SD, BAR_DENSITY_SD = 1.0, 0.7, 0.4
 """How far clips lie from that mean, phrases from that of their clip, and bars from that of their phrase.
 Levels; chosen by hand."""

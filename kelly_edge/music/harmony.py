@@ -51,7 +51,8 @@ FARTHEST: Final = 4
 STEP_COST: Final = 0.08
 """Share of the probability to fit that a semitone moved is worth. Chosen by hand."""
 ENOUGH: Final = 0.15
-"""A note is moved where another fits by so much more, or more for a note far away. Chosen by hand."""
+"""Least gain in the probability to fit for which a note is moved; more is asked of a note far away. Chosen
+by hand."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ SHORTEST, LONGEST = 28, 125
 N_PERIODS: Final = LONGEST - SHORTEST + 1
 """By definition: the whole numbers from one to the other."""
 REACH: Final = 12
-"""A period changes by at most so many frames at a beat. Chosen: a tenth of the longest period."""
+"""Most frames by which a period changes at a beat. Chosen: a tenth of the longest period."""
 STEADINESS: Final = 60.0
 """Decay of the probability of a tempo change: exp(-this × relative change). Chosen lower than the 100 of
 Krebs, Böck & Widmer (2015): one person wavers more than recorded songs."""

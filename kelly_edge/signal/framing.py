@@ -20,7 +20,7 @@ from kelly_edge.signal.highpass import N_BIQUADS, high_pass, high_pass_sections
 FACTOR: Final = 4
 ANALYSIS_RATE_HZ: Final = SAMPLE_RATE_HZ // FACTOR
 N_TAPS: Final = 104
-"""A multiple of ``2 * FACTOR``: ``decimate`` takes so many taps a pass. Chosen with ``KAISER_BETA`` by
+"""A multiple of ``2 * FACTOR``: ``decimate`` takes as many taps per pass. Chosen with ``KAISER_BETA`` by
 Kaiser's formula (1974): flat to 5 kHz, -70 dB from 7 kHz."""
 # Half of the analysis rate, and Kaiser's (1974) parameter for -70 dB.
 CUTOFF_HZ: Final = 6_000.0

@@ -49,7 +49,7 @@ class Rings:
     def __init__(self, period: int, n_periods: int) -> None:
         self.n_capture_xruns = 0
         self.n_playback_xruns = 0
-        # As a card's buffer: full of silence at the beginning, and so much may the loop be late.
+        # As a card's buffer: full of silence at the beginning, and the loop may be late by its length.
         self._n_primed = n_periods
         self._n = n_periods + 1
         self._heard = np.zeros((self._n, period), np.float32)
