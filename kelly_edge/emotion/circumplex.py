@@ -101,7 +101,7 @@ class Circumplex:
     def update(self, emotion: Float32, presence: float) -> EmotionEstimate:
         """Take one emotion vector ``[64]`` and the presence 0 .. 1 it was heard with."""
         w = min(max(presence, 0.0), 1.0) if math.isfinite(presence) else 0.0
-        # Absence keeps the mean as it was: only what is heard replaces what was heard.
+        # Absence keeps the mean as it was: only newly heard music replaces music heard before.
         odds = joint_log_odds(emotion)
         share = w * self._fast_share
         self._fast_sum += share * (odds - self._fast_sum)

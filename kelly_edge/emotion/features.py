@@ -238,7 +238,7 @@ class FeatureExtractor:
         change, sounded = float(self._tonal_state.scalars[CHANGE]), float(self._tonal_state.scalars[SOUNDS])
         lively = min(max(change / (LIVELY * max(sounded, SOUNDED)), STEADY_SHARE), 1.0)
         self.presence = self._keep * self.presence + (1.0 - self._keep) * loud * tonal * lively
-        # Chosen by hand: below it the key, the tempo and the highest note are what is left of earlier sound.
+        # Chosen by hand: below it the key, the tempo and the highest note come from earlier sound.
         known = self.presence > 0.3
         best = int(self._tonal_state.scalars[BEST_KEY])
         self.tonic = best % 12 if known and best >= 0 else -1

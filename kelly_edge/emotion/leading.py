@@ -59,7 +59,7 @@ class Leading:
 
 @dataclass(frozen=True)
 class Wish:
-    """The target emotion and what it is made of: ``valence`` and ``arousal`` before the knobs."""
+    """The target emotion and its parts: ``valence`` and ``arousal`` before the knobs."""
 
     valence: float
     arousal: float

@@ -113,7 +113,7 @@ class RhythmTables(NamedTuple):
     log2_hz: Float32  # [257] of the bins
     tempo_weight: Float32  # [151] by lag
     bands: NDArray[np.int64]  # [7] edges of the tempogram, frames of lag
-    leaks: Float32  # [5] what is kept: see FAST
+    leaks: Float32  # [5] share kept: see FAST
 
 
 class RhythmState(NamedTuple):

@@ -165,7 +165,7 @@ class TonalTables(NamedTuple):
     templates: Float32  # [274, 88] log spectrum of each key
     gram: Float32  # [88, 88] templates.T @ templates
     profiles: Float32  # [24, 12] 12 majors then 12 minors by tonic, zero mean, unit norm
-    leaks: Float32  # [4] what is kept a group: FAST, CHORD, KEY, TUNING
+    leaks: Float32  # [4] share kept per group: FAST, CHORD, KEY, TUNING
 
 
 class TonalState(NamedTuple):

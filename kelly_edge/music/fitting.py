@@ -24,8 +24,8 @@ N_TO_OPEN: Final = 3
 """Classes from which the music opens: with fewer an answer is but an echo. Chosen by hand
 (docs/decisions/0012)."""
 OPEN_AFTER_S: Final = 1.0
-"""Of music heard: then the music opens with fewer classes too, as to somebody who plays two notes. Chosen
-by hand (docs/decisions/0012)."""
+"""Seconds of music heard from which the music opens with fewer classes too, as to somebody who plays two
+notes. Chosen by hand (docs/decisions/0012)."""
 
 
 class Fitting:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_INTERVALS: Final = 16
-"""Longer than what people share by chance, and shorter than a melody one would know. Counted in the clips
-of EMOPIA: 5 of 198 for validation share such a run with other songs (model card of the composer)."""
+"""Intervals of a run: longer than those that people share by chance, shorter than a melody one would know.
+Counted in the clips of EMOPIA: 5 of 198 for validation share such a run with other songs (model card of the
+composer)."""
 BASE: Final = 1_000_003
 """Chosen: the first prime above a million, base of a polynomial hash modulo 2^64 (Karp & Rabin 1987)."""
 POWERS: Final = np.array([pow(BASE, i, 1 << 64) for i in range(N_INTERVALS)], np.uint64)

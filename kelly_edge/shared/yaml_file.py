@@ -1,6 +1,6 @@
 """A YAML file to entries with line numbers: the one reader of ``config.yaml`` and ``hosts.yaml``.
 
-A plain scalar means what it means in YAML 1.2's core schema, so that ``no`` and ``010`` hold no
+A plain scalar is read by YAML 1.2's core schema, so that ``no`` and ``010`` hold no
 surprise. A key is always a text. Nothing is lost: a key written twice is two entries, for the caller to
 refuse. Anchors, aliases and tags are refused: no file of ours needs them, and they can make a small file
 endless.

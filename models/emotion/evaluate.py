@@ -81,7 +81,7 @@ def stream(network: EmotionNetwork, features: Float32) -> Float32:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A file and what was decided about it."""
+    """A file and the decision about it."""
 
     path: str
     estimate: EmotionEstimate
@@ -136,7 +136,7 @@ def _r(x: Any) -> float:
 
 
 def _log_loss(p: NDArray[Any]) -> float:
-    """Mean of ``-log p``, of the probabilities given to what was true."""
+    """Mean of ``-log p``, of the probabilities given to the truth."""
     return _r(-np.log(np.maximum(p, 1e-6)).mean())
 
 
