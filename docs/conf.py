@@ -25,9 +25,9 @@ napoleon_google_docstring = False
 
 
 def keep_colons(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Begin a constant's text with an empty line: napoleon takes a colon in the first one for a type."""
+    """Begin a constant's text with an empty comment: napoleon takes a colon in the first line for a type."""
     if what in {"attribute", "data"}:
-        lines.insert(0, "")
+        lines[:0] = ["..", ""]
 
 
 def setup(app) -> None:  # type: ignore[no-untyped-def]
