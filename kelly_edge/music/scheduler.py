@@ -24,7 +24,7 @@ three hop groups (docs/decisions/0021)."""
 SHORTEST_END_S: Final = 0.2
 """A bar that must finish is not played into its last moments. Chosen by hand: two sixteenths."""
 REPLAN_DISTANCE: Final = 0.12
-"""Change of target valence, arousal or density from which the plan is composed again. Chosen: a third of a
+"""Change of target valence, arousal or density from which the plan is composed again; chosen as a third of a
 level of valence or arousal; less would not change the music composed."""
 REPLAN_TEMPO: Final = 0.08
 """Relative change of tempo from which it is composed again. Chosen: a little more than a tempo token, 6 %."""
