@@ -17,7 +17,7 @@ WORKSHOP_PACKAGES := fluidsynth timgm6mb-soundfont espeak-ng
 FAULTS_PACKAGES := stress-ng strace gcc
 # For `make report-test` alone: the browser that shows and prints a session's report.
 REPORT_PACKAGES := chromium fonts-dejavu-core
-# $(call install,PACKAGES): what is missing of them, as root; ends with the line to type where that cannot be.
+# $(call install,PACKAGES): installs those that are missing, as root; ends with the line to type where that cannot be.
 install = missing=""; for p in $(1); do \
 	  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \

@@ -231,6 +231,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 EXIT_NOT_GOOD = 1
+"""Exit status: POSIX, the program ran and the answer is no. Chosen: 2 stays for a wrong call."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

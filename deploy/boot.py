@@ -33,6 +33,7 @@ SPI: Final = "dtoverlay=spi0-1cs"
 EARLIER: Final = (DEVICE_PORT, "dtparam=spi=on", "disable_splash=1")
 """What provisioning appended to every board's file, in this order, before 0.2."""
 SPI_PINS: Final = (7, 8, 9, 10, 11)
+"""GPIO numbers, as wired on every Raspberry Pi: both chip selects of SPI 0, data and clock."""
 LOOK: Final = f"""
 echo "model=$(cat /proc/device-tree/model 2>/dev/null | tr -d '\\000')"
 for f in {CONFIG} {CUSTOM} {SETTINGS}; do test -f $f && echo "file:$f=$(base64 -w0 $f)"; done
@@ -70,7 +71,7 @@ class BootPlan:
     notes: tuple[str, ...]
 
     def text(self) -> str:
-        """In one line: the board, what changes, and why something does not."""
+        """In one line: the board, its changes, and why a setting is left."""
         changes = [*(f"+ {line}" for line in self.added), *(f"- {line}" for line in self.removed)]
         said = ", ".join(changes) if changes else "nothing to change"
         return "; ".join([f"boot settings of a {self.board}: {said}", *self.notes])

@@ -43,7 +43,7 @@ TOOL_SHARES: Final = (
 )
 """What the box's program shares with the rest of the project."""
 EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
-"""The first time a zip can hold."""
+"""The first time a zip can hold. The ZIP format's (PKWARE APPNOTE)."""
 
 
 @dataclass(frozen=True)

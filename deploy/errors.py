@@ -5,7 +5,7 @@ from typing import Final
 from kelly_edge.shared.printed import printed
 
 LONGEST_LINE: Final = 1_000
-"""Characters of a message that are shown."""
+"""Characters of a message that are shown. Chosen: as ``kelly_edge.errors.LONGEST_LINE``."""
 
 
 class DeployError(Exception):

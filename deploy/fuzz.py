@@ -34,6 +34,7 @@ ODD: Final[tuple[Any, ...]] = (
 
 
 N_CASES: Final = 100_000
+"""Cases of a run. Chosen: some minutes."""
 
 
 def sample_layer() -> tuple[Layer, bytes]:

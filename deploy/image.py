@@ -62,7 +62,7 @@ image kelly-edge.img {
 }
 """
 SPARE_MIB: Final = 1_600
-"""Room for two releases and sessions; the file system does not grow by itself."""
+"""Room for two releases and sessions; the file system does not grow by itself. Chosen by hand."""
 
 
 def make_image(out: Path, ssh_key: Path, hostname: str, cache: Path, suite: str) -> Path:

@@ -56,7 +56,7 @@ def interpreter_for(target: Target, cache: Path) -> Interpreter:
 
     Raises
     ------
-    DeployError: it is neither this one nor to be had.
+    DeployError: it is neither this one nor available.
     """
     if sys.version_info[:2] == target.version:
         return here()

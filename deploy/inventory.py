@@ -24,6 +24,7 @@ from kelly_edge.shared.yaml_file import YamlFault, read_entries
 
 DEFAULT_FILE: Final = Path("hosts.yaml")
 HIGHEST_PORT: Final = 65_535
+"""TCP: ports have 16 bits."""
 _PORT: Final = re.compile(r"[0-9]{1,20}")
 _ADDRESS: Final = re.compile(
     r"(?:(?P<user>[a-z_][a-z0-9_-]*)@)?(?P<address>[A-Za-z0-9][A-Za-z0-9.-]*)(?::(?P<port>.*))?"

@@ -24,7 +24,7 @@ from deploy.wheelhouse import Wheel
 RECIPE: Final = "2"
 """Changes when a wheel's layer would come out differently; kept layers of another recipe are made again."""
 PRESET: Final = 1
-"""xz: level 6 takes three times as long and saves a tenth."""
+"""xz: level 6 takes three times as long and saves a tenth. Measured on our layers."""
 LEFT_OUT: Final = re.compile(
     r".*\.(pyx|pxd|pyi|h|c|cpp|hpp|f|f90|a|lib|exe)|.*/tests?/.*"
     r"|.*\.dist-info/(RECORD|INSTALLER|REQUESTED|direct_url\.json)"

@@ -1,6 +1,6 @@
 """First install: what a fresh Raspberry Pi OS Lite or Debian (12, 13) needs before its first release.
 
-A table of pyinfra operations; each looks first and changes only what differs: a second run changes nothing.
+A table of pyinfra operations; each looks first and changes only differences: a second run changes nothing.
 """
 
 import tempfile
@@ -158,7 +158,8 @@ def _operations(
 
 
 def _with_key(connection: Any, signers: bytes, sudo: bool) -> bytes:
-    """The box's allowed signers and ours: a new key joins the old ones, so that what runs stays trusted.
+    """The box's allowed signers and ours: a new key joins the old ones, so that the running release stays
+    trusted.
 
     Raises
     ------

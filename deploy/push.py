@@ -25,8 +25,11 @@ from deploy.places import HOME, PROGRAM
 INCOMING: Final = f"{HOME}/incoming"
 SWITCH_UNIT: Final = "kelly-edge-switch"
 SWITCH_WITHIN_S: Final = 900
+"""Chosen: 15 minutes, with the wait for another switch (``IN_TURN``)."""
 IN_TURN: Final = "--wait 600"
 """Another push may be at its switch."""
+# Chosen by hand: how often a box is asked, and how far its clock may be off before signatures' and
+# certificates' dates mislead.
 ASK_EVERY_S: Final = 1.0
 CLOCK_OFF_S: Final = 86_400
 PREFLIGHT: Final = """
@@ -37,7 +40,8 @@ echo throttled=$(vcgencmd get_throttled 2>/dev/null | cut -d= -f2)
 echo signers=$(test -s /etc/kelly-edge/allowed_signers && echo yes)
 """
 UNDER_VOLTAGE: Final = 0x1
-"""Bit 0 of the Pi's get_throttled: the supply sags now."""
+"""Bit 0 of the Pi's get_throttled: the supply sags now. Raspberry Pi documentation of ``vcgencmd
+get_throttled``."""
 
 KNOWN_FACTS: Final = frozenset({"current", "is_healthy", "installed", "last"})
 """What every box's account of itself holds."""

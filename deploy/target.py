@@ -13,7 +13,7 @@ class Target:
 
     ``full_python``: what markers are told. ``glibc``: manylinux versions it serves; pip takes each literally.
     ``headers``: packages to compile against. ``source_only``: what PyPI has no wheel of for this Python.
-    ``from_debian``: what is taken from Debian's own package instead.
+    ``from_debian``: packages taken from Debian instead.
     """
 
     suite: str

@@ -22,3 +22,14 @@ html_static_path: list[str] = []
 autodoc_default_options = {"members": True, "member-order": "bysource", "undoc-members": True}
 autodoc_typehints = "signature"
 napoleon_google_docstring = False
+
+
+def keep_colons(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Begin a constant's text with an empty comment: napoleon takes a colon in the first line for a type."""
+    if what in {"attribute", "data"}:
+        lines[:0] = ["..", ""]
+
+
+def setup(app) -> None:  # type: ignore[no-untyped-def]
+    """Called by Sphinx; before napoleon, whose priority is 500."""
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)

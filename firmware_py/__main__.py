@@ -126,7 +126,7 @@ def parser_of_commands() -> argparse.ArgumentParser:
     sub.add_argument("folder", type=path_argument)
     sub.add_argument("--example", choices=example_names(), help="those of an example, not the defaults")
     sub.add_argument("--json", action="store_true", help="print the summary as JSON")
-    sub = command("analyse", "Write what is heard in a recording: f0, loudness, features, emotion.")
+    sub = command("analyse", "Analyse a recording: write f0, loudness, features and emotion.")
     sub.add_argument("recording", type=path_argument)
     sub.add_argument("--out", type=path_argument, required=True, help="the .npz file to write")
     _add_common(sub)
@@ -147,7 +147,7 @@ def parser_of_commands() -> argparse.ArgumentParser:
     )
     sub = command("rehearse", "Play live to a recording, without hardware: a dummy sound card in real time.")
     sub.add_argument("recording", type=path_argument)
-    sub.add_argument("--out", type=path_argument, required=True, help="folder for what came out")
+    sub.add_argument("--out", type=path_argument, required=True, help="folder for the results")
     _add_common(sub)
     for name, text in PROCESSES.items():
         _add_common(command(name, text, "process", as_owner=True), has_summary=False)

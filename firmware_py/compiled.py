@@ -1,4 +1,5 @@
-"""Where numba keeps compiled functions on a box: apart for each release, and only read by what plays.
+"""Where numba keeps compiled functions on a box: apart for each release, and only read by the processes
+that play.
 
 numba's files are pickles: whoever may write them runs code in whoever reads them. ``kelly-edge compile``
 writes them, as a user of its own; the services are given ``SealedCache`` and cannot. Units name these classes

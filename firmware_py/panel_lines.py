@@ -17,7 +17,8 @@ from kelly_edge.contract import KNOB_RANGES, WHOLE_KNOBS
 LAST_PIN: Final = 27
 N_CHANNELS: Final = 8
 SPI_PINS: Final = (8, 9, 10, 11)
-"""Chip select, MISO, MOSI and clock of SPI 0: the converter's, where there are pots."""
+"""Chip select, MISO, MOSI and clock of SPI 0: the converter's, where there are pots. GPIO numbers, as
+wired on every Raspberry Pi."""
 
 
 @dataclass(frozen=True)

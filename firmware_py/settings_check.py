@@ -42,7 +42,7 @@ def settings_from(
 
     Raises
     ------
-    ConfigError: every fault, one a line.
+    ConfigError: every fault, one per line.
     """
     checker = _Checker()
     for entry in entries:

@@ -10,7 +10,7 @@
     └── DeviceError                 a sound card, MIDI port or GPIO chip refuses
 
 A message says the fault, the place and the remedy, in that order, on one line
-(``ConfigError`` may hold several faults, one a line).
+(``ConfigError`` may hold several faults, one per line).
 """
 
 from typing import Final
@@ -18,7 +18,7 @@ from typing import Final
 from kelly_edge.shared.printed import printed
 
 LONGEST_LINE: Final = 1_000
-"""Characters of a message that are shown."""
+"""Characters of a message that are shown. Chosen: longer ones hide what follows in a journal."""
 
 
 class KellyError(Exception):

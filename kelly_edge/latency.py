@@ -1,10 +1,9 @@
-"""The latency of the voice path, computed from what each part adds.
+"""The latency of the voice path, computed from the delay of each part.
 
 One table, one sum: ``kelly-edge check`` prints it, and tests measure it to the sample, dry and wet, through
 every stage. Of the wet sound it is the middle of the change: a click, a step of level or a glide comes out
-late by so much on average, since where in a hop it falls moves it by up to 6 samples. A decoder's own memory
-is not in it: what a voice does with what it hears, as a bow or a breath does, is its sound.
-"""
+late by this much on average, since where in a hop it falls moves it by up to 6 samples. A decoder's own
+memory is not in it: what a voice does with what it hears, as a bow or a breath does, is its sound."""
 
 import math
 from collections.abc import Sequence

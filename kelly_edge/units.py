@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+# Concert pitch (ISO 16) and its MIDI note (MIDI 1.0).
 A4_HZ = 440.0
 A4_MIDI = 69.0
 
@@ -45,7 +46,7 @@ def db_to_gain(level_db: float) -> float:
 
 
 SILENCE_DB: Final = -120.0
-"""dBFS at which nothing is left of 24 bits; lower levels are told as this."""
+"""dBFS at which nothing is left of 24 bits; lower levels are told as this. Chosen for that reason."""
 
 
 def gain_to_db(gain: float, floor_db: float = SILENCE_DB) -> float:

@@ -24,6 +24,7 @@ from kelly_edge.errors import DataError, KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
 
 TICKS_PER_BEAT: Final = 480
+"""Chosen: what sequencers write in a Standard MIDI File."""
 Melody = Sequence[tuple[int, float]]
 """(MIDI note, or 0 for a rest; length in beats)."""
 
@@ -36,8 +37,9 @@ GREENSLEEVES: Final[Melody] = (
     (71, 1.0),
     (72, 1.5), (71, 0.5), (69, 1.0), (68, 1.5), (66, 0.5), (68, 1.0), (69, 3.0), (69, 3.0),
 )  # fmt: skip
+"""MIDI notes and beats: the tune as printed from 1652 on, in A minor."""
 GREENSLEEVES_BASS: Final = (45, 45, 43, 43, 45, 45, 40, 40, 45, 45, 43, 43, 45, 40, 45, 45)
-"""A root for each bar of three beats, after an upbeat of one."""
+"""A root for each bar of three beats, after an upbeat of one. MIDI notes; chosen by hand."""
 ODE_TO_JOY: Final[Melody] = (
     (78, 1), (78, 1), (79, 1), (81, 1), (81, 1), (79, 1), (78, 1), (76, 1),
     (74, 1), (74, 1), (76, 1), (78, 1), (78, 1.5), (76, 0.5), (76, 2),
@@ -48,6 +50,7 @@ ODE_TO_JOY: Final[Melody] = (
     (78, 1), (78, 1), (79, 1), (81, 1), (81, 1), (79, 1), (78, 1), (76, 1),
     (74, 1), (74, 1), (76, 1), (78, 1), (76, 1.5), (74, 0.5), (74, 2),
 )  # fmt: skip
+"""MIDI notes and beats: Beethoven's Ninth Symphony, 1824, in D major."""
 ODE_CHORDS: Final = "D A D A D Bm G A D A D A Bm Em A7 D"
 """A chord for each bar of four beats."""
 CHORDS: Final = {
@@ -58,11 +61,12 @@ CHORDS: Final = {
     "Bm": (47, 62, 66, 71),
     "Em": (40, 64, 67, 71),
 }
-"""Bass, then the upper voices."""
+"""Bass, then the upper voices. MIDI notes; chosen by hand."""
+# Chosen by hand: a slow and a fast tempo, and how often the second tune is played.
 SAD_BPM, HAPPY_BPM = 80.0, 152.0
 N_ODE_TIMES = 2
 FILE_RATE_HZ: Final = 24_000
-"""Enough for a piano, and half the size."""
+"""Enough for a piano, and half the size. Chosen for that reason."""
 
 Event = tuple[float, int, int, int]
 """(seconds, note, velocity or 0 for off, order)."""

@@ -1,7 +1,7 @@
 """``python -m models.report``: a row a shipped model: size, float against INT8 quality, calibration, cost.
 
 Below it the emotion model's scores by rendering (seen, unseen and far fonts, gain, noise, rooms, ensembles)
-and how it behaves while it streams (speech, a change of mood, what nobody hears). Quality comes from the
+and how it behaves while it streams (speech, a change of mood, inaudible changes). Quality comes from the
 manifest entries, where training and export wrote what they measured (with intervals, data and commands); cost
 is measured now, on this machine, as ``kelly-edge bench`` does.
 """
@@ -23,6 +23,7 @@ from kelly_edge.shared.command_line import Parser, command, path_argument
 
 Keys = tuple[str, ...]
 SECONDS_EACH: Final = 0.5
+"""Chosen: the report is made in half a minute."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ QUALITIES: Final[Mapping[str, Quality]] = {
         "emotion step",
     ),
     "composer": Quality(
-        "nats a note, EMOPIA val (less is better)",
+        "nats per note, EMOPIA val (less is better)",
         ("likelihood_emopia_val", "student", "nll_per_note"),
         ("likelihood_emopia_val", "shipped_int8", "nll_per_note"),
         (),
@@ -78,7 +79,7 @@ def found(metrics: Mapping[str, Any], keys: Keys) -> float | None:
 
 
 def renderings(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row a rendering an emotion model was scored on: accuracy, ci95 of each score; of seeds mean, sd."""
+    """A row per rendering an emotion model was scored on: accuracy, ci95 of each score; of seeds mean, sd."""
     result = []
     for rendering, scores in metrics.get(INT8, {}).items():
         over_seeds = metrics.get(SEEDS, {}).get(rendering, {})

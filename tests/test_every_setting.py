@@ -80,7 +80,7 @@ def near(observe: Callable[[Settings], float], tolerance: float, **others: Any) 
 
 # --- a composer that hears ------------------------------------------------------------------
 class PlainGenerator:
-    """Bars of one note on each beat at 120 beats a minute, in no time."""
+    """Bars of one note on each beat at 120 beats per minute, in no time."""
 
     next_bar = 0
 
@@ -284,7 +284,7 @@ def octaves_up(settings: Settings) -> float:
 
 
 def tilt(settings: Settings) -> float:
-    """By how much of 6 dB an octave the second harmonic is lifted."""
+    """By how much of 6 dB per octave the second harmonic is lifted."""
     sound = spoken(settings, 2)
     return gain_to_db(level_at(sound, 1_500.0) / level_at(sound, 750.0)) / 6.0
 
@@ -319,7 +319,7 @@ def loudest(settings: Settings) -> float:
 
 
 def rise_per_s(settings: Settings) -> float:
-    """Rise from velocity 1 by notes fourteen times a second, or as fast as density lets them come."""
+    """Rise from velocity 1 by notes fourteen times per second, or as fast as density lets them come."""
     slew = settings.envelope.velocity_slew_per_s
     seconds = min(20.0, 90.0 / slew)
     n = max(2, round(seconds * 14.0))

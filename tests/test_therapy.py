@@ -64,7 +64,7 @@ def rendered(events: Sequence[Event], path: Path) -> NDArray[np.float32]:
     file, track, tick = mido.MidiFile(ticks_per_beat=TICKS), mido.MidiTrack(), 0
     file.tracks.append(track)
     for time_s, pitch, velocity in sorted(events, key=lambda e: (e[0], e[2])):
-        at = round(time_s * 2 * TICKS)  # 120 beats a minute, as without a tempo
+        at = round(time_s * 2 * TICKS)  # 120 beats per minute, as without a tempo
         track.append(mido.Message("note_on", note=pitch, velocity=velocity, time=at - tick))
         tick = at
     file.save(path)

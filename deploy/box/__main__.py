@@ -24,8 +24,9 @@ from deploy.box.trust import INSTALLED_ONES, MAX_KEYS_BYTES, read_keys, read_man
 
 PATIENCE_FILE = "etc/kelly-edge/health.json"
 MAX_PATIENCE_BYTES = 4_096
+"""Of that file. Chosen: our own have some hundred bytes."""
 LONGEST_S = 600.0
-"""The longest a box may be told to wait: the courier asks for fifteen minutes in all."""
+"""The longest a box may be told to wait: the courier asks for fifteen minutes in all. Chosen by hand."""
 
 
 def _patience(layout: Layout) -> Patience:
@@ -181,16 +182,20 @@ def _parser() -> argparse.ArgumentParser:
     table = (
         ("verify", _verify, "check a bundle: signature and every byte"),
         ("missing", _missing, "the layers of a bundle this box lacks, as JSON"),
-        ("install", _install, "unpack a bundle beside what runs"),
+        ("install", _install, "unpack a bundle beside the running release"),
         ("switch", _switch, "run a release; back to the one before if it is not healthy"),
         ("rollback", _rollback, "run the good release before"),
         ("check", _check, "check the current release's signature and files"),
         ("prune", _prune, "remove releases, layers and uploads that no rule keeps"),
         ("keys", _keys, "the keys this box trusts; with a signed list, those it trusts from now on"),
-        ("inspect", _inspect, "read every byte of what runs and of the release before, and note the result"),
-        ("boot", _boot, "before the units start: run what is sound"),
+        (
+            "inspect",
+            _inspect,
+            "read every byte of the running release and of the one before, and note the result",
+        ),
+        ("boot", _boot, "before the units start: choose a release that is sound"),
         ("confirm", _confirm, "after the units started: judge a release on trial"),
-        ("status", _status, "what runs, and whether it is healthy"),
+        ("status", _status, "the running release, and whether it is healthy"),
     )
     for name, run, text in table:
         sub = commands.add_parser(name, help=text, description=text)

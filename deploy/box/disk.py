@@ -15,6 +15,8 @@ from typing import Final
 from deploy.box.faults import ReleaseError
 
 PIECE_BYTES: Final = 1 << 20
+"""Chosen: copied at a time."""
+# POSIX file modes 0644 and 0755.
 FILE_MODE: Final = 0o644
 FOLDER_MODE: Final = 0o755
 """The services, which are other users, read the releases; root alone writes them."""

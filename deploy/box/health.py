@@ -1,4 +1,4 @@
-"""Is a release healthy? First a rehearsal beside what runs, then a look at the box while it runs.
+"""Is a release healthy? First a rehearsal beside the running release, then a look at the box while it runs.
 
 1. The settings are valid in it, and its functions compile. 2. It plays a test phrase through the whole chain
 (a file for a sound card): every model is verified by its golden vectors, notes reach ``midi``, the voice is
@@ -36,7 +36,7 @@ class Proof:
 
 
 def rehearse(programs: Programs, release: Path) -> str:
-    """Let ``release`` play beside what runs; a line about it.
+    """Let ``release`` play beside the running one; a line about it.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def prove(
     patience: Patience,
     had_card: bool = False,
 ) -> Proof:
-    """Watch what runs.
+    """Watch the running release.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def prove(
 def listen(
     before: dict[str, Any] | None, after: dict[str, Any] | None, limits: Limits, had_card: bool
 ) -> tuple[bool, str]:
-    """Whether a sound card plays, and a line about what was heard between two readings.
+    """Whether a sound card plays, and a line about the sound heard between two readings.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The last deep check: every byte of what runs, and of the release that the box would go back to.
+"""The last deep check: every byte of the running release, and of the one that the box would go back to.
 
 What lies on a card rots without anybody reading it. A timer asks once a day, so that the fault is known, and
 can be mended by a push, before the release is needed.
@@ -15,6 +15,7 @@ from deploy.box.layout import Layout
 
 INSPECTION: Final = "inspection.json"
 MAX_BYTES: Final = 64 << 10
+"""Of that file. Chosen: far more than it ever holds."""
 MENDED: Final = "its files were mended while it ran; run it anew with `switch`"
 
 

@@ -20,6 +20,7 @@ from deploy.box.trust import (
 )
 
 STATE: Final = "state.json"
+# Chosen: far more than the files ever hold; whoever writes more meant no good.
 MAX_STATE_BYTES: Final = 16 << 20
 MAX_SEALED_BYTES: Final = 4 << 20
 REBUILT: Final = "state.json could not be read and was made again from the signed manifests"

@@ -10,6 +10,7 @@ from deploy.box.faults import ReleaseError
 
 LIMITS: Final = "system/health.json"
 MAX_BYTES: Final = 4_096
+"""Of that file. Chosen: far more than it ever holds."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A bundle's manifest: what is in a release, each part by its sha256.
+"""A bundle's manifest: the contents of a release, each part by its sha256.
 
 Reading is strict: a key too many, a value of another type or out of its limits is a fault, and the first
 fault is one line. Nothing is written here.
@@ -21,7 +21,9 @@ MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.json.sig"
 OBJECTS: Final = "objects"
 FORMAT: Final = 1
+"""Number of our own format."""
 PRODUCT: Final = "kelly-edge"
+# Chosen: ten times what releases have, so that a forged one cannot fill memory or disk.
 MAX_MANIFEST_BYTES: Final = 1 << 20
 MAX_INDEX_BYTES: Final = 8 << 20
 MAX_LAYERS: Final = 500

@@ -16,7 +16,8 @@ from deploy.box.layout import Layout
 TARGET: Final = "kelly-edge.target"
 PHRASE: Final = "system/phrase.wav"
 COMPILE_WITHIN_S: Final = 1_800.0
-"""A Pi 3 under load."""
+"""A Pi 3 under load. Chosen with a margin."""
+# Chosen by hand: a phrase through the new release, and a question to systemd, on a slow board.
 PLAY_WITHIN_S: Final = 600.0
 ASK_WITHIN_S: Final = 120.0
 UDEV: Final = (
@@ -59,7 +60,7 @@ class Programs(Protocol):
         """Let systemd read its units again, and udev its rules."""
 
     def restart(self) -> None:
-        """Stop what runs and start what the units say now."""
+        """Stop the running processes and start those of the units as they are now."""
 
     def units(self) -> list[Unit]:
         """The target and the units it wants, now."""
@@ -68,7 +69,7 @@ class Programs(Protocol):
         """Let ``release`` compile its functions for this board, where that was not done."""
 
     def play_phrase(self, release: Path) -> dict[str, Any]:
-        """The summary of ``release`` playing its test phrase, without touching what runs."""
+        """The summary of ``release`` playing its test phrase, without touching the running release."""
 
     def check_config(self, release: Path) -> str:
         """The first fault ``release`` finds in the box's settings, or nothing."""

@@ -58,7 +58,7 @@ ENVIRONMENT: Final = (
 READS_COMPILED: Final = "NUMBA_CACHE_LOCATOR_CLASSES=firmware_py.compiled.SealedCache"
 WRITES_COMPILED: Final = "NUMBA_CACHE_LOCATOR_CLASSES=firmware_py.compiled.ReleaseCache"
 GRACE_S: Final = 30.0
-"""For systemd to end what ran too long."""
+"""For systemd to end what ran too long. Chosen by hand."""
 
 
 def words_for(release: Path, command: Sequence[str], within_s: float, user: str = USER) -> list[str]:

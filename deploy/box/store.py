@@ -48,10 +48,11 @@ from deploy.box.trust import RUNNING_ONE, read_manifest
 
 NEW: Final = ".new-"
 MARGIN_BYTES: Final = 64 << 20
-"""Left free: logs and sessions go on."""
+"""Left free: logs and sessions go on. Chosen: as ``session.store.RESERVE_BYTES``."""
 MEND_PASSES: Final = 3
+"""Chosen: a disk that rots faster is broken."""
 HEADERS_BYTES: Final = 4 << 10
-"""What a tar may add to a file: its header, an extended one, and padding."""
+"""What a tar may add to a file: its header, an extended one, and padding. POSIX pax: blocks of 512 bytes."""
 
 
 @dataclass(frozen=True)

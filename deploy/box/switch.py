@@ -29,17 +29,22 @@ from deploy.box.trust import INSTALLED_ONES, RUNNING_ONE, read_manifest
 
 SYSTEMD: Final = "system/systemd"
 LISTEN_S: Final = 1.0
+"""Time over which a glance counts. Chosen: a box is judged often, a glance must be short."""
 GLANCE: Final = 0.5
-"""In a second a busy board may be late, or have one xrun; it is deaf or silent below half of what is due."""
+"""In a second a busy board may be late, or have one xrun; it is deaf or silent below half of what is due.
+Chosen by hand."""
 HAD_CARD: Final = "had-card"
 """There once a sound card played on this box; remove it where the box is meant to be without."""
 LINKED: Final = ("system", "sysusers.d", "tmpfiles.d", "modules-load.d", "udev/rules.d")
 """Folders of a release's ``systemd/`` that /etc links into; ``system`` is /etc/systemd/system."""
 
 LOOK_EVERY_S: Final = 0.2
+"""Chosen: a unit that is ready is seen at once."""
 WAITING_S: Final = 3600.0
-"""How long uploads and installed releases that never ran are kept at least."""
+"""How long uploads and installed releases that never ran are kept at least. Chosen: longer than any
+upload."""
 MAX_CONFIG_BYTES: Final = 1 << 20
+"""Chosen: as ``shared.yaml_file.MAX_BYTES``."""
 
 
 @contextmanager
@@ -258,7 +263,7 @@ def _earlier_sound(layout: Layout, state: State, current: str) -> str:
 
 
 def at_boot(layout: Layout, programs: Programs) -> str:
-    """Before the units start: clean up after a cut, and run what is sound; a line about it.
+    """Before the units start: clean up after a cut, and run a release that is sound; a line about it.
 
     Raises
     ------
@@ -397,13 +402,13 @@ def _made_s(folder: Path) -> float:
 
 
 def inspect(layout: Layout) -> str:
-    """Read every byte of what runs and of the release before; a line about it.
+    """Read every byte of the running release and of the one before; a line about it.
 
     The lock is held for writing the result down only: a change of releases meanwhile checks by itself.
 
     Raises
     ------
-    ReleaseError: what runs is damaged, or the release before is.
+    ReleaseError: the running release is damaged, or the one before is.
     """
     current, faults = layout.current_release(), ["", ""]
     state = read_state(layout)

@@ -24,10 +24,12 @@ NAMESPACE: Final = "kelly-edge-release"
 KEYS_NAMESPACE: Final = "kelly-edge-keys"
 """A signature under a list of keys is none under a manifest, nor the other way."""
 KEYS: Final = "keys.json"
+# Chosen: a signature of ssh-keygen has 300 bytes, a key 100; far more is not ours.
 MAX_SIGNATURE_BYTES: Final = 4_096
 MAX_KEYS_BYTES: Final = 256 << 10
 MAX_KEYS: Final = 500
 CHECKED_WITHIN_S: Final = 60.0
+"""Chosen: ssh-keygen hashes a manifest in milliseconds, on a busy board in seconds."""
 KEY: Final = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{68}")
 """A public key without its comment."""
 _SIGNER_LINE: Final = re.compile(

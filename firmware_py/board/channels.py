@@ -1,4 +1,4 @@
-"""Rings carry what flows, cells hold what is: the only ways processes meet.
+"""Rings carry streams of records, cells hold the latest value: the only ways processes meet.
 
 A ring has one reader, records of one dtype and shape, and a writer that never blocks: full means drop and
 count. A cell holds the latest value for any number of readers. The ends of both are Protocols here; the

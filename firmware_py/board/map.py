@@ -66,7 +66,7 @@ BAR_DTYPE: Final = np.dtype(
 )
 """A committed beat: the ``bars`` ring, for MIDI clock; the first of a bar also for performance.mid."""
 SOUNDING_DTYPE: Final = np.dtype([("is_on", "?", (16, 128))])
-"""Channel × note: what has been struck and not yet released: the ``sounding`` cell."""
+"""Channel × note: notes struck and not yet released: the ``sounding`` cell."""
 
 ALIVE_DTYPE: Final = np.dtype([("time_s", "<f8"), ("born_s", "<f8")])
 """When the composer gave its last sign of life, and when this one began: the ``alive`` cell."""
@@ -109,7 +109,7 @@ SESSION_DTYPE: Final = np.dtype(
 )
 """The session that is on, or the last one: the ``session`` cell."""
 COMPOSING_VERSION: Final = 2
-"""Of ``COMPOSING_DTYPE``: raised when a field changes its meaning."""
+"""Of ``COMPOSING_DTYPE``: raised when a field changes its meaning. Our own format."""
 COMPOSING_DTYPE: Final = np.dtype(
     [
         ("version", "<u4"),

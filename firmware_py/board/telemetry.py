@@ -1,4 +1,5 @@
-"""Counters and step times: what each process counts, in one table; a process writes its record into its cell.
+"""Counters and step times: the counters of each process, in one table; a process writes its record into its
+cell.
 
 Real-time code only counts; ``control`` reads the cells and speaks.
 """
@@ -104,10 +105,11 @@ class Report:
 
 
 # --- step times ------------------------------------------------------------------------
+# Chosen: steps take microseconds to seconds, and a fifth is as exact as a duration needs to be.
 SHORTEST_S: Final = 1e-6
 BUCKETS_PER_OCTAVE: Final = 4
 N_BUCKETS: Final = 96
-"""1 µs to 16 s in steps of a quarter octave (19 %)."""
+"""1 µs to 16 s in steps of a quarter octave (19 %). Follows from the range."""
 TIMES_DTYPE: Final = np.dtype(
     [
         ("deadline_s", "<f8"),

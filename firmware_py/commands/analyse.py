@@ -1,4 +1,4 @@
-"""``kelly-edge analyse``: write what is heard in a recording: pitch, loudness, features, emotion."""
+"""``kelly-edge analyse``: write the pitch, loudness, features and emotion heard in a recording."""
 
 import argparse
 from pathlib import Path
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
 def analyse(
     path: Path, out: Path, settings: Settings, progress: Progress, config: Path | None = None
 ) -> dict[str, Any]:
-    """Write what is heard to the .npz file ``out``, see ``Analysis``; ``config`` as in ``play``."""
+    """Write the analysis to the .npz file ``out``, see ``Analysis``; ``config`` as in ``play``."""
     sources = sources_of(path, settings, config)
     recording = read_audio(path)
     with OutputFolder(out.parent, [out.name], sources) as output, Analysis(output) as analysis:

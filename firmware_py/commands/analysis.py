@@ -11,6 +11,7 @@ from firmware_py.processes.dsp import DspStage
 from kelly_edge.contract import HOP_SIZE, N_EMOTION, N_FEATURES, SAMPLE_RATE_HZ
 
 ROWS_AT_ONCE: Final = 2_048
+"""Rows of features that are held before they are written. Chosen: a megabyte of 128 float32."""
 HOP: Final = np.dtype(
     [
         ("f0_hz", "<f4"),

@@ -16,7 +16,7 @@ from kelly_edge.errors import ConfigError
 from kelly_edge.shared.printed import printed
 
 LONGEST_VALUE: Final = 1_000
-"""Characters of a value that are shown."""
+"""Characters of a value that are shown. Chosen: as ``errors.LONGEST_LINE``."""
 
 
 def settings_of(args: argparse.Namespace, more: Sequence[str] = ()) -> Settings:

@@ -37,15 +37,17 @@ from kelly_edge.timbre.synth import Synth
 from kelly_edge.timbre.voice import Voice
 
 HOP_US: Final = 1e6 * HOP_SIZE / SAMPLE_RATE_HZ
+"""By definition: a hop in microseconds."""
 GROUP_US: Final = HOP_US * HOPS_PER_EMOTION_STEP
 WORD_US: Final = 1e6 / 7
-"""Music needs about 7 compound words a second."""
+"""Music needs about 7 compound words per second. Measured on the composer's music; in microseconds."""
 F0_HZ: Final = 170.0
-"""All 64 harmonics of it are below the voices' band limit."""
+"""All 64 harmonics of it are below the voices' band limit. Chosen: the most work."""
+# Rounds that are timed, and that come before. Chosen: the median of ten is steady, three load caches.
 N_ROUNDS: Final = 10
 N_WARM: Final = 3
 KEEP_DEFAULT_SHARE: Final = 0.9
-"""A rival of the default must cost less than this share of it: a stall decides nothing."""
+"""A rival of the default must cost less than this share of it: a stall decides nothing. Chosen by hand."""
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,9 @@ from kelly_edge.errors import ConfigError, DeviceError
 from kelly_edge.shared.printed import printed
 
 LOOK_EVERY_S: Final = 0.05
+"""Chosen: the screen follows the hand."""
 RESTS_AFTER_S: Final = 0.7
-"""After this time without a message a hand has finished a turn or a press."""
+"""After this time without a message a hand has finished a turn or a press. Chosen by hand."""
 PEDALS: Final = range(64, 70)
 """Control changes that MIDI defines as pedals: from 64 on they are down, whether or not they send what lies
 between."""

@@ -35,9 +35,9 @@ FONTS: Final = tuple(
 )
 """Where Debian's packages put General MIDI fonts, the fullest piano first."""
 PLAYER_DB, ANSWER_DB, VOICE_DB = -3.0, -3.0, -6.0
-"""Levels in the mix. The player and the answer, whose loudness is alike, are heard apart."""
+"""Levels in the mix. The player and the answer, whose loudness is alike, are heard apart. Chosen by hand."""
 BLOCK: Final = 4_096
-"""Samples mixed at a time: as many as the limiter takes."""
+"""Samples mixed at a time: as many as the limiter takes. Follows from ``limiter.Limiter``."""
 
 
 def font() -> Path | None:

@@ -23,6 +23,7 @@ from kelly_edge.contract import SessionState
 from kelly_edge.errors import ConfigError, DeviceError
 from kelly_edge.shared.printed import printed
 
+# Chosen: ``control`` answers at its next step, 0.1 s; a look costs microseconds.
 ANSWER_WITHIN_S: Final = 1.0
 LOOK_EVERY_S: Final = 0.005
 

@@ -33,15 +33,18 @@ from firmware_py.wiring.loop import Stop
 from firmware_py.wiring.realtime import hurry
 from kelly_edge.errors import KellyError
 
+# Chosen by hand: a dead process is noticed at once; whoever does not stop within three seconds hangs; a
+# process that dies at each start is tried less and less often.
 LOOK_EVERY_S: Final = 0.02
 STOP_WITHIN_S: Final = 3.0
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
 STEADY_S: Final = 10.0
-"""A process that ran for at least this time is started again at once."""
+"""A process that ran for at least this time is started again at once. Chosen by hand."""
 EXIT_FAULT: Final = 2
+"""As POSIX shells and argparse use it for a wrong call."""
 LIVE_MODULES: Final = ("rtmidi", "alsaaudio")
-"""Of the extra ``box``: what no live box does without."""
+"""Packages of the extra ``box`` that every live box needs."""
 KEPT: Final = ("knobs", "panic")
 """Cells that are carried over into a new run directory."""
 

@@ -34,7 +34,7 @@ from kelly_edge.errors import DeviceError
 Show = Callable[[bool, bool, bool], None]
 
 REST_S: Final = 60.0
-"""The units' StartLimitIntervalSec."""
+"""The units' StartLimitIntervalSec. As the systemd units set it."""
 NO_BUTTON: Final = "no button to end it: `systemctl start kelly-edge.target` does"
 
 
@@ -94,7 +94,7 @@ def open_hands(settings: Settings) -> tuple[Pins, Show] | None:
 
 
 def silence_ports(settings: Settings) -> None:
-    """End what may sound on the instruments: each output hears All Notes Off as it is connected."""
+    """End notes that may sound on the instruments: each output hears All Notes Off as it is connected."""
     ports = MidiPorts(settings.midi.outputs, lambda text: None)
     ports.close()
 
@@ -104,7 +104,7 @@ def safe(settings: Settings) -> int:
 
     Raises
     ------
-    KellyError: the card is there but cannot do what is asked, or there is no folder to run in.
+    KellyError: the card is there but cannot do the settings' rate or period, or there is no folder to run in.
     """
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -21,7 +21,7 @@ def missing_package(error: ImportError) -> DeviceError:
 
 
 def need_packages(modules: Iterable[str]) -> None:
-    """Say at once what would end each process after its start.
+    """Report at once the missing packages that would end each process after its start.
 
     Raises
     ------

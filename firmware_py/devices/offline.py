@@ -12,7 +12,7 @@ from kelly_edge.contract import NOTE_DTYPE
 
 
 class RecordingCard:
-    """Captures from ``samples`` (float32 [n], 48 kHz), then silence; keeps what is played."""
+    """Captures from ``samples`` (float32 [n], 48 kHz), then silence; keeps the sound played."""
 
     def __init__(self, samples: NDArray[np.float32], n_periods: int, period: int) -> None:
         self.is_there = True
@@ -48,7 +48,7 @@ class Sound(Protocol):
 
 
 class StreamedCard:
-    """Captures from ``blocks``, then silence; what is played goes to ``play``. Holds one block of each."""
+    """Captures from ``blocks``, then silence; the sound played goes to ``play``. Holds one block of each."""
 
     def __init__(
         self, blocks: Iterator[NDArray[np.float32]], play: Callable[[NDArray[np.float32]], None]

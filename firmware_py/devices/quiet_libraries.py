@@ -1,5 +1,5 @@
 """libasound and libjack print whole stacks of their own each time a device or server is absent, which the box
-asks about twice a second. The box says the same once, in a line of its own.
+asks about twice per second. The box says the same once, in a line of its own.
 
 Each library takes a function that is called with its messages. There may be more than one copy in a process:
 python-rtmidi brings a libjack of its own.

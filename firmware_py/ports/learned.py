@@ -8,9 +8,10 @@ from kelly_edge.shared.printed import printed
 
 N_NUMBERS: Final = FIRST_MODE_MESSAGE
 N_COARSE: Final = 32
-"""Control changes below are the coarse halves (MSB) of 14-bit ones, whose fine halves (LSB) are 32 higher."""
+"""Control changes below are the coarse halves (MSB) of 14-bit ones, whose fine halves (LSB) are 32 higher.
+MIDI 1.0."""
 NO_PARAMETER: Final = 0x3FFF
-"""NRPN or RPN 127/127 selects none."""
+"""NRPN or RPN 127/127 selects none. MIDI 1.0."""
 
 CC, NRPN, RPN = "cc", "nrpn", "rpn"
 """How a controller is addressed: a control change of its own, or a (non-)registered parameter number that

@@ -6,21 +6,24 @@ kind, the lower half its channel.
 
 from typing import Final
 
+# MIDI 1.0: channels, status bytes and their masks, system real-time messages.
 N_CHANNELS: Final = 16
 KIND, CHANNEL = 0xF0, 0x0F
 """Masks of a status byte."""
+# MIDI 1.0: status bytes and system real-time messages.
 NOTE_OFF, NOTE_ON, KEY_PRESSURE, CONTROL_CHANGE = 0x80, 0x90, 0xA0, 0xB0
 PROGRAM_CHANGE, CHANNEL_PRESSURE, PITCH_BEND, SYSTEM = 0xC0, 0xD0, 0xE0, 0xF0
 TIMING_CLOCK, START, STOP = 0xF8, 0xFA, 0xFC
 FIRST_REALTIME: Final = TIMING_CLOCK
 """From here on a message is one byte, and may stand within another."""
 FIRST_MODE_MESSAGE: Final = 120
-"""Control changes from here on are channel mode messages, no controllers."""
+"""Control changes from here on are channel mode messages, no controllers. MIDI 1.0."""
+# MIDI 1.0: channel mode messages.
 ALL_SOUND_OFF, ALL_NOTES_OFF = 120, 123
 MESSAGE_BYTES, HIGHEST_DATA = 3, 127
-"""Of a note or control change."""
+"""Of a note or control change. MIDI 1.0."""
 
 SCAN_EVERY_S: Final = 1.0
-"""Ports that came or went are looked for this often."""
+"""Ports that came or went are looked for this often. Chosen: a look takes milliseconds."""
 SCAN_SOON_S: Final = 0.5
-"""The same where a person waits for one: an instrument to play, a controller to learn."""
+"""The same where a person waits for one: an instrument to play, a controller to learn. Chosen by hand."""

@@ -2,7 +2,7 @@
 
 Sound goes on when anything else dies: an empty playback ring plays silence, and as many late blocks
 are discarded when they come, so that time stays aligned (as in anira). Nothing needs to be remembered for
-that: what waits in both rings together is what the path to dsp and back holds, and more than a hop and the
+that: the blocks in both rings together are those the path to dsp and back holds, and more than a hop and the
 newest period is late. Until dsp gives its first answer nothing counts as late or lost.
 
 A panic fades what leaves the box, behind the limiter: whatever dsp does, it is silent within ``FADE_S``.

@@ -21,6 +21,7 @@ from kelly_edge.music.following import Following
 from kelly_edge.music.target import FASTEST_BPM, SLOWEST_BPM
 
 UNIT = (-1.0, 1.0)
+"""Limits of valence and arousal, by definition."""
 COUNT = (0.0, math.inf)
 RANGES = {
     "valence": UNIT,

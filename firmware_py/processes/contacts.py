@@ -10,15 +10,17 @@ from typing import Final, NamedTuple
 
 from firmware_py.ports import Edge
 
+# Chosen by hand: contacts bounce for some milliseconds; a tap is shorter than a second, and nobody holds for
+# three by mistake.
 DEBOUNCE_S: Final = 0.02
 LONG_S: Final = 1.0
 VERY_LONG_S: Final = 3.0
 STUCK_S: Final = 30.0
-"""Longer than anybody holds a button."""
+"""Longer than anybody holds a button. Chosen for that reason."""
 ONE_SIDED_EDGES: Final = 24
-"""Edges of one contact of an encoder while the other never moved."""
+"""Edges of one contact of an encoder while the other never moved. Chosen: six detents."""
 FASTEST_EDGES_PER_S: Final = 1_000
-"""A hand makes 20 detents a second, 80 edges; a bouncing contact some times that."""
+"""A hand makes 20 detents per second, 80 edges; a bouncing contact some times that. Chosen from it."""
 
 
 class Rate:
@@ -63,9 +65,9 @@ QUARTERS: Final = {
     (0b00, 0b01): -1,
     (0b01, 0b11): -1,
 }
-"""(A B before, A B after) → quarter of a cycle."""
+"""(A B before, A B after) → quarter of a cycle. By definition of a quadrature encoder's Gray code."""
 RESTS: Final = {4: (0b11,), 2: (0b11, 0b00)}
-"""Edges from one rest to the next → the states it rests in."""
+"""Edges from one rest to the next → the states it rests in. By definition."""
 
 
 class Encoder:

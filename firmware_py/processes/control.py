@@ -18,6 +18,7 @@ from kelly_edge.emotion.programme import LOUDEST_VELOCITY
 HEARD_LOGGED = ("valence", "arousal", "confidence", "tempo_bpm", "density_hz", "level_db", "presence")
 TARGET_LOGGED = ("valence", "arousal", "density", "tempo_bpm")
 DIGITS = 6
+"""Of the numbers in the log, after the point. Chosen: microseconds."""
 
 
 def initial_knobs(settings: Settings, programmes: Sequence[str] = PROGRAMMES) -> NDArray[Any]:
@@ -41,7 +42,7 @@ def _nobody_listens(channel: int, pitch: int, time_s: float) -> None:
 
 
 class ControlStage:
-    """One ``step()`` logs what is new; ``close()`` logs the counters.
+    """One ``step()`` logs new records; ``close()`` logs the counters.
 
     Parameters
     ----------
@@ -162,7 +163,7 @@ class ControlStage:
             )
 
     def close(self) -> None:
-        """Log what is left and the counters of every process."""
+        """Log the records left and the counters of every process."""
         self.step()
         self.log_counters()
 

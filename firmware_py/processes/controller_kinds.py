@@ -34,45 +34,57 @@ from firmware_py.processes.controller_values import (
 )
 
 N_KEPT: Final = 400
-"""Messages of a source that are looked at: the newest."""
+"""Messages of a source that are looked at: the newest. Chosen: three slow turns of a knob from end to end."""
 N_VALUES: Final = 128
+"""Of a control change (MIDI 1.0)."""
 
 # --- how surprising a message is, in nats -------------------------------------------------
 GOES_ON, TURNS_ROUND = -math.log(0.97), -math.log(0.03)
 """A hand keeps its direction for tens of messages."""
 NO_MOVE: Final = 3.0
-"""A knob that has not moved sends nothing; some repeat themselves."""
+"""A knob that has not moved sends nothing; some repeat themselves. Chosen: one message in twenty."""
 NO_STEP: Final = 8.0
-"""An encoder that has not moved sends nothing."""
+"""An encoder that has not moved sends nothing. Chosen: one in three thousand."""
 LONG_STEP, LONGEST_STEP = 7.0, 32
-"""However fast it is turned, an encoder seldom sends more than 32 steps at once."""
+"""However fast it is turned, an encoder seldom sends more than 32 steps at once. Chosen: one in a
+thousand."""
 SLOW_STEP: Final = 4
-"""The steps an encoder sends at first."""
+"""The steps an encoder sends at first. Chosen by hand."""
 ANY_VALUE: Final = math.log(N_VALUES)
 SWITCHES, REPEATS = 0.1, 2.3
-"""A switch goes to its other level; a held one may repeat itself."""
+"""A switch goes to its other level; a held one may repeat itself. Chosen: nine messages in ten, and the
+tenth."""
 SECOND_LEVEL: Final = 2.0
+"""Surprise of a switch's two levels, each named once. Chosen by hand."""
 LEAST_SWING: Final = 32
-"""Between the two levels of a switch, of 127."""
+"""Between the two levels of a switch, of 127. Chosen: a quarter of the range."""
 
 # --- how sure is sure enough, in nats ------------------------------------------------------
 SURE_WHILE_TURNED, SURE_AT_REST, SURE_AT_END = 30.0, 15.0, 4.0
-"""For a knob: while the hand still moves, when it rests, when the time is over."""
+"""For a knob: while the hand still moves, when it rests, when the time is over. Chosen by hand; the later,
+the less is asked."""
 SURE_ENCODER, SURE_SWITCH = 6.0, 3.0
+"""Chosen by hand, for encoders and switches."""
 ENOUGH_TURN: Final = 12
-"""A knob meant is turned this far, of 127; one that trembles is not."""
+"""A knob meant is turned this far, of 127; one that trembles is not. Chosen: a tenth."""
 ENOUGH_14_BIT: Final = 192
-"""The same of a 14-bit one at rest, of 16,383: it shows itself with its first coarse steps."""
+"""The same of a 14-bit one at rest, of 16,383: it shows itself with its first coarse steps. Chosen: one
+and a half coarse steps."""
 THROUGH: Final = 96
-"""What may be a fine half is a knob of its own if it was turned so far, of 127, and nothing coarse came."""
+"""What may be a fine half is a knob of its own if it was turned so far, of 127, and nothing coarse came.
+Chosen: three quarters."""
 LEAST_MESSAGES, LEAST_EACH_WAY, LEAST_INCREMENTS = 6, 2, 4
+"""Of an encoder: messages in all, messages in each direction; increments. Chosen by hand."""
 JUMP: Final = 2
-"""Turns of direction that one jump there and back makes."""
+"""Turns of direction that one jump there and back makes. By definition."""
 LEAST_BEGINS, CLEARLY, MOST_UNPAIRED = 3, 0.75, 0.1
-"""Values whose beginning was seen; the share that began alike; the share of halves without another."""
+"""Values whose beginning was seen; the share that began alike; the share of halves without another. Chosen
+by hand."""
 SMOOTH: Final = 16
-"""The fine half of a 14-bit value jumps further than this whenever the coarse half moves on."""
+"""The fine half of a 14-bit value jumps further than this whenever the coarse half moves on. Chosen: an
+eighth of its range."""
 LEAST_COARSE_MOVES: Final = 4
+"""Moves of the coarse half from which the fine one can be judged. Chosen by hand."""
 
 ONE_WAY: Final = "an endless encoder turned one way only; turn it back, too"
 TOO_LITTLE: Final = "turned too little; turn it from end to end, slowly"

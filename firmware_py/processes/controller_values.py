@@ -27,14 +27,17 @@ from firmware_py.ports.learned import (
     Source,
 )
 
+# MIDI 1.0: the highest values, and controllers that carry a parameter's value.
 TOP_7_BIT, TOP_14_BIT = 127, 16_383
 DATA_ENTRY, DATA_ENTRY_LSB, DATA_INCREMENT, DATA_DECREMENT = 6, 38, 96, 97
 DATA: Final = (DATA_ENTRY, DATA_ENTRY_LSB, DATA_INCREMENT, DATA_DECREMENT)
 SELECTS: Final = {99: (NRPN, True), 98: (NRPN, False), 101: (RPN, True), 100: (RPN, False)}
 """Control change → which kind of parameter it selects, and whether it is the coarse half of the number."""
 PAIR_WITHIN_S: Final = 0.05
-"""How long to wait for the second half of a value; it follows the first within a few milliseconds."""
+"""How long to wait for the second half of a value; it follows the first within a few milliseconds. Chosen
+with a wide margin."""
 SIGN_BIT: Final = 64
+"""Of relative values, in the format of common encoders."""
 
 
 Place = tuple[str, int]

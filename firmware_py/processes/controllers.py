@@ -17,11 +17,14 @@ from kelly_edge.errors import KellyError
 from kelly_edge.shared.printed import printed
 from kelly_edge.units import clamp
 
+# MIDI 1.0: highest value of a control change; its middle, as pan and balance define it.
 HIGHEST: Final = 127
 MIDDLE: Final = 64
 STEPS_THROUGH: Final = 50
-"""Steps of an endless encoder from one end of a knob to the other: those of the panel's valence knob."""
+"""Steps of an endless encoder from one end of a knob to the other: those of the panel's valence knob.
+Chosen: two turns and a half of an encoder of twenty detents."""
 GRID_DIGITS: Final = 6
+"""Decimal digits kept of a knob's position. Chosen: sums of steps end on the values of the settings."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Edges:
         return self.is_edge(source, value) and value >= MIDDLE
 
     def is_edge(self, source: object, value: int) -> bool:
-        """Whether it goes down or up; what is heard first of a button is an edge."""
+        """Whether it goes down or up; a button's first message is an edge."""
         before = self._is_down.get(source)
         self._is_down[source] = value >= MIDDLE
         return before is not self._is_down[source]
@@ -107,7 +110,7 @@ class Inputs(Protocol):
 
 
 class ControllerStage:
-    """One ``step()`` turns what was turned since the last one.
+    """One ``step()`` moves the knobs whose controllers were turned since the last one.
 
     Parameters
     ----------
@@ -149,7 +152,7 @@ class ControllerStage:
         return self._guard.n_refused
 
     def step(self) -> None:
-        """Take in what came; now and then look for ports and for a new map."""
+        """Take in the messages that came; now and then look for ports and for a new map."""
         now_s = self._clock.now_s()
         if now_s >= self._scan_s:
             self._scan_s = now_s + SCAN_EVERY_S

@@ -19,9 +19,10 @@ from firmware_py.ports.midi import (
 )
 
 WINDOW_S: Final = 0.3
-"""An echo comes this soon after its note, the pace of ``control`` included."""
+"""An echo comes this soon after its note, the pace of ``control`` included. Chosen: three steps of
+``control``."""
 LOOP_S: Final = 2.0
-"""A port that echoed is not listened to for this long."""
+"""A port that echoed is not listened to for this long. Chosen by hand."""
 
 
 class FeedbackGuard:

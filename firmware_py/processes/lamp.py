@@ -34,6 +34,8 @@ COLOURS: Final[Mapping[str, tuple[bool, bool, bool]]] = {
     "dark": (False, False, False),
 }
 """State of the box → red, green, blue."""
+# Chosen by hand: how long the lamp shows that notes leave, an xrun, a voice's page; after how long without a
+# step a process stands still.
 COMPOSING_S: Final = 3.0
 XRUN_S: Final = 2.0
 PAGE_S: Final = 0.2

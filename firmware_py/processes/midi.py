@@ -23,15 +23,16 @@ from firmware_py.processes.panic_watch import PanicWatch
 from kelly_edge.contract import KNOBS_DTYPE, NOTE_DTYPE
 
 STALE_S = 0.1
+"""Notes that late are dropped. Chosen: a tenth of a second is heard as a wrong beat."""
 LATE_S = 0.01
-"""From here on a note sent counts as late."""
+"""From here on a note sent counts as late. Chosen: asynchronies of 10 ms begin to be heard."""
 COMPOSER_STALLED_S = 0.2
-"""After this time without a sign of life the composer counts as hung."""
+"""After this time without a sign of life the composer counts as hung. Chosen by hand."""
 EVERY_CHANNEL = range(N_CHANNELS)
 
 
 class MidiStage:
-    """One ``step()`` sends what is due."""
+    """One ``step()`` sends the notes that are due."""
 
     def __init__(self, ends: Ends, out: MidiOut, clock: Clock) -> None:
         self._ends = ends
@@ -58,7 +59,7 @@ class MidiStage:
         self.counters = new_counters("midi")
 
     def step(self) -> None:
-        """Send what is due, take in what is new, and send what of that is due."""
+        """Send the notes that are due, take in new ones, and send those of them that are due."""
         # First: one that stood still during a panic must not begin with a note.
         self._obey_panic()
         self._obey_mute()
@@ -120,7 +121,7 @@ class MidiStage:
         self._telemetry.write(self.counters)
 
     def finish(self) -> None:
-        """Strike nothing more; what sounds is released where each note ends, at once but dated then."""
+        """Strike nothing more; sounding notes are released where each ends, at once but dated then."""
         self._due.clear()
         self._release_until(math.inf)
         self._telemetry.write(self.counters)

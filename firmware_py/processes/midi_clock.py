@@ -1,4 +1,4 @@
-"""Part of ``midi``: MIDI clock, 24 pulses a quarter note, on the committed beats.
+"""Part of ``midi``: MIDI clock, 24 pulses per quarter note, on the committed beats.
 
 Start goes out a moment before the first pulse of a bar, as receivers expect; Stop when no bar follows, at the
 end, and when pulses were missed: the receiver is then set right by Start at the next bar line, rather than
@@ -19,12 +19,14 @@ from firmware_py.ports import Clock
 from firmware_py.ports.midi import START, STOP, TIMING_CLOCK
 
 PULSES_PER_BEAT: Final = 24
+"""MIDI 1.0 defines them for its timing clock."""
 START_AHEAD_S: Final = 2e-3
-"""The MIDI specification asks for a millisecond between Start and its first pulse."""
+"""The MIDI specification asks for a millisecond between Start and its first pulse. Chosen: twice that."""
 STALE_S: Final = 0.1
-"""A pulse this late is not sent."""
+"""A pulse this late is not sent. Chosen: as ``midi.STALE_S``."""
 STOP_AFTER_S: Final = 1.0
-"""Stop this long after the last pulse that no bar followed."""
+"""Stop this long after the last pulse that no bar followed. Chosen by hand: a pause between bars is no
+stop."""
 
 
 class RealTimeOut(Protocol):
@@ -66,7 +68,8 @@ class MidiClock:
         self.n_skipped = 0
 
     def step(self, is_silent: bool = False) -> None:
-        """Take new bars in and send what is due; ``is_silent`` stops the receiver until it no longer is."""
+        """Take new bars in and send the messages that are due; ``is_silent`` stops the receiver until it no
+        longer is."""
         while self._bars.read(self._bar):
             bar = self._bar
             pulse_s = float(bar["beat_s"]) / PULSES_PER_BEAT

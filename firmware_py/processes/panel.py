@@ -21,14 +21,18 @@ from kelly_edge.contract import KNOB_RANGES, WHOLE_KNOBS, BuiltIn
 from kelly_edge.units import clamp
 
 SMOOTH_S: Final = 0.05
-"""Time constant with which a knob follows the hand."""
+"""Time constant with which a knob follows the hand. Chosen by hand."""
 NEAR: Final = 0.002
-"""Share of its range from which a knob is where it should be."""
+"""Share of its range from which a knob is where it should be. Chosen: a step of the 10-bit converter is
+.001."""
 GRID_DIGITS: Final = 6
+"""As in ``controllers``: decimal digits kept of a knob's position. Chosen by hand."""
+# Shares of the range. Chosen: four steps of the 10-bit converter are noise, more than a fifth between two
+# readings is no hand.
 POT_NOISE: Final = 4 / 1_023
 POT_JUMP: Final = 0.2
 N_JUMPS: Final = 20
-"""Jumps without a steady reading between them: no wiper, but an open wire."""
+"""Jumps without a steady reading between them: no wiper, but an open wire. Chosen by hand."""
 
 
 class Contacts(Protocol):
@@ -145,7 +149,7 @@ def panel_pins(settings: PanelSettings) -> tuple[int, ...]:
 
 
 class PanelStage:
-    """One ``step()`` takes in what was moved since the last one.
+    """One ``step()`` takes in every control moved since the last one.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ from kelly_edge.contract import KNOBS_DTYPE
 from kelly_edge.errors import KellyError
 
 SECOND_PUSH_S: Final = 0.5
-"""A hand that hits the button twice in alarm means one panic: from then on a push resumes."""
+"""A hand that hits the button twice in alarm means one panic: from then on a push resumes. Chosen by hand."""
 PANIC, RESUME = COMMANDS.index("panic"), COMMANDS.index("resume")
 
 

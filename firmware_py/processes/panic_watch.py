@@ -8,7 +8,8 @@ from firmware_py.board.channels import CellReader
 from firmware_py.board.map import PANIC_DTYPE
 
 GUARDIAN_STALLED_S: Final = 0.2
-"""After this time without a sign of life the guardian counts as hung; its steps are 10 ms apart."""
+"""After this time without a sign of life the guardian counts as hung; its steps are 10 ms apart. Chosen: a
+panic must silence within 0.25 s in all (docs/decisions/0013)."""
 
 
 class PanicWatch:

@@ -1,6 +1,6 @@
 """Part of ``control``: says that the microphone is too quiet to be heard as music, or delivers nothing.
 
-A room in which nobody plays is quiet too: it is told of once a minute at first, and ever more rarely.
+A room in which nobody plays is quiet too: the line is written after a minute at first, then ever more rarely.
 """
 
 import math
@@ -15,10 +15,12 @@ from kelly_edge.contract import HEARD_DTYPE
 from kelly_edge.emotion.features import SOUNDING_DB
 from kelly_edge.units import SILENCE_DB
 
+# Chosen by hand: after how long a quiet microphone is told of, and the longest pause before it is told again.
 QUIET_FOR_S: Final = 60.0
 LONGEST_PAUSE_S: Final = 3_600.0
 DIGITAL_SILENCE_DB: Final = SILENCE_DB + 1.0
-"""Below what any card with an open input delivers: a 24-bit converter's own noise is above it."""
+"""Below the level of any card with an open input: a 24-bit converter's own noise is above it. Chosen for
+that reason."""
 
 
 class QuietInput:
@@ -40,7 +42,7 @@ class QuietInput:
         self._due_s = clock.now_s() + QUIET_FOR_S
 
     def step(self) -> None:
-        """Look; tell where it is time to."""
+        """Look at the newest hop group, and warn where it is time to."""
         if self._cell.read(self._heard):
             self._loudest_db = max(self._loudest_db, float(self._heard["level_db"]))
         now_s = self._clock.now_s()
@@ -48,7 +50,7 @@ class QuietInput:
             self._pause_s = QUIET_FOR_S
             self._begin(now_s)
         elif now_s >= self._due_s:
-            # Nothing heard at all is not the microphone's fault; the watch and the doctor tell of it.
+            # Without any hop groups the fault is not the microphone's; the watch and the doctor report it.
             if self._loudest_db > -math.inf:
                 self._warn(self._line())
                 self._pause_s = min(2.0 * self._pause_s, LONGEST_PAUSE_S)

@@ -10,15 +10,17 @@ from firmware_py.board.map import Ends
 from firmware_py.board.telemetry import COUNTERS, FAULTS, TIMES_DTYPE, new_counters, summary_ms
 from firmware_py.ports import Clock, Journal
 
+# Chosen by hand: how often counters are looked at, and the shortest pause between two lines of one fault.
 LOOK_EVERY_S: Final = 1.0
 LOG_EVERY_S: Final = 10.0
 LONGEST_PAUSE_S: Final = 60.0
-"""A fault that goes on is told of after twice as long each time, up to this: no flood in the journal."""
+"""A fault that goes on is told of after twice as long each time, up to this: no flood in the journal.
+Chosen by hand."""
 TIMES: Final = (*(f"times_{process}" for process in COUNTERS), "send_error")
 
 
 class WatchStage:
-    """One ``step()`` looks once a second, whatever the pace of its loop."""
+    """One ``step()`` looks once per second, whatever the pace of its loop."""
 
     def __init__(self, ends: Ends, journal: Journal, warn: Callable[[str], None], clock: Clock) -> None:
         self._ends = ends

@@ -1,4 +1,4 @@
-"""A sound card that is none: JACK's dummy driver under ALSA's plugin, with a card's pace and a card's xruns.
+"""A sound card without hardware: JACK's dummy driver under ALSA's plugin, with a card's pace and xruns.
 
 For a rehearsal on a laptop without hardware, and for the live tests. ``tape.py`` is the player beside it.
 """
@@ -21,7 +21,7 @@ from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import DeviceError
 
 PATIENCE_S: Final = 60.0
-"""Other work may hold the machine."""
+"""Other work may hold the machine. Chosen by hand."""
 ASOUND: Final = """
 </usr/share/alsa/alsa.conf>
 pcm.kelly_jack {
@@ -74,7 +74,7 @@ class DummyServer:
         return self._process.pid
 
     def start(self) -> None:
-        """Until its ports are there.
+        """Wait until its ports are there.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class DummyServer:
             time.sleep(0.05)
 
     def ports(self) -> str:
-        """Every port, each followed by what it is connected to."""
+        """Every port, each followed by its connections."""
         return self.run("jack_lsp", "-c").stdout
 
     def connect(self, source: str, sink: str) -> None:
@@ -182,11 +182,11 @@ class Tape:
             self.connect()
 
     def connect(self) -> None:
-        """To the box's capture; again after the box opened its card again."""
+        """Connect to the box's capture; call again after the box has opened its card again."""
         self._server.connect("tape:out_000", "kelly_edge:in_000")
 
     def play(self) -> float:
-        """Begin; CLOCK_MONOTONIC of about now."""
+        """Begin to play; returns the time of it, about, in seconds of CLOCK_MONOTONIC."""
         assert self._popen.stdin is not None
         self._popen.stdin.write("play\n")
         self._popen.stdin.flush()
@@ -194,11 +194,11 @@ class Tape:
 
     @property
     def is_done(self) -> bool:
-        """Whether all of it was played."""
+        """Whether all samples were played."""
         return self._popen.poll() is not None
 
     def recorded(self) -> NDArray[np.float32]:
-        """Float32 [n, 2], when it is all played. A sample lost is lost to both channels."""
+        """The recording, float32 [n, 2], once all is played. A sample lost is lost to both channels."""
         assert self._popen.stdout is not None
         self._popen.stdout.readline()
         self._popen.wait(10)

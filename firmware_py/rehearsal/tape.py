@@ -1,10 +1,8 @@
 """A tape machine on the dummy server, in a process of its own: ``IN.npy OUT.npy RATE``.
 
-Plays float32 [n] at the server's rate and records float32 [n, 2] beside it: what it plays itself,
-and what the box answers. Both come through the same connection, so that their distance is the box's latency
-to the sample.
-Starts when a line comes in on stdin: its ports are connected by then.
-"""
+Plays float32 [n] at the server's rate and records float32 [n, 2] beside it: its own sound and the box's
+answer. Both come through the same connection, so that their distance is the box's latency to the sample.
+Starts when a line comes in on stdin; by then its ports must be connected."""
 
 import os
 import select
@@ -14,13 +12,15 @@ import numpy as np
 
 from firmware_py.wiring.realtime import may_rise
 
+# Frames, and periods of the buffer. Chosen: 2.7 ms, the middle of the box's settings; 43 ms of slack
+# for a busy machine.
 PERIOD = 128
 N_PERIODS = 16
 
 
 def main(played: str, recorded: str, rate_hz: int) -> None:
     """Play all of ``played``; write the sound recorded meanwhile."""
-    # Here: the tests and the command that start this process need no ALSA themselves.
+    # Imported here, so that the tests and the command that start this process need no ALSA themselves.
     import alsaaudio
 
     shape = {

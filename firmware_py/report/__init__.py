@@ -11,12 +11,12 @@ from firmware_py.report.page import page
 from firmware_py.report.printing import print_page
 
 ENDINGS: Final = (".html", ".pdf")
-"""Of files that a report is written to."""
+"""Endings of the files that a report can be written to."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """A report or a picture, and what a person should know of its session (empty: nothing)."""
+    """A report or a picture, and a remark on its session for the reader (empty: none)."""
 
     path: Path
     remark: str = ""

@@ -14,9 +14,9 @@ from firmware_py.report.words import clock
 
 Float64 = NDArray[np.float64]
 N_ROWS: Final = 12
-"""Of the table under a chart."""
+"""Of the table under a chart. Chosen: a screen of a telephone."""
 N_PATH: Final = 16
-"""Points of a path through the circumplex."""
+"""Points of a path through the circumplex. Chosen: arrows stay apart."""
 MOOD: Final = ("heard", "asked", "played")
 
 
@@ -52,7 +52,7 @@ def mood_charts(frame: Frame, parties: Parties, played: Float64) -> str:
             Curve(what, values[:, column])
             for what, values in zip(MOOD, (_heard(parties), parties.asked, played), strict=True)
         ]
-        text = f"{name} heard in the playing, asked of the box, and of what the box played, over time."
+        text = f"{name} heard in the playing, asked of the box, and played by the box, over time."
         body = over_time(frame, curves, (-1.0, 1.0), f"{name.lower()}, {ends}")
         html += figure(name, MOOD, svg(name, text, body), text, as_table(frame, curves))
     return html

@@ -1,4 +1,4 @@
-"""What of a session log is drawn and told: columns of numbers, and what happened."""
+"""The contents of a session log that are drawn and told: columns of numbers, and events."""
 
 import math
 from array import array
@@ -21,8 +21,9 @@ NOTE_COLUMNS: Final = ("onset_s", "duration_s", "pitch", "velocity", "rung")
 SOUND_COLUMNS: Final = ("time_s", "level_db", "register", *(f"chroma {n}" for n in range(N_PITCH_CLASSES)))
 PLAN_COLUMNS: Final = ("time_s", "tonic", "mode", "tempo_bpm", "leads")
 LONGEST_S: Final = 1e9
-"""Thirty years: no time in a session is later."""
+"""Thirty years: no time in a session is later. Chosen for that reason."""
 FASTEST_BPM, DENSEST_HZ, LOUDEST_DB, MOST_PERCENT = 1e4, 1e4, 400.0, 110.0
+"""Limits beyond which an entry is damaged. Chosen far beyond anything that is played."""
 _HEARD: Final = {
     "presence": 1.0,
     "tempo_bpm": FASTEST_BPM,
@@ -31,14 +32,14 @@ _HEARD: Final = {
     "tonic": 11.0,
     "mode": 1.0,
 }
-"""What an emotion entry holds beside valence and arousal, and its largest absolute value."""
+"""Further numbers of an emotion entry beside valence and arousal, each with its largest absolute value."""
 DAMAGE: Final = (KeyError, TypeError, ValueError, OverflowError)
-"""What reading a damaged entry raises."""
+"""Exceptions that reading a damaged entry raises."""
 
 
 @dataclass
 class Course:
-    """The columns named above row by row, flat, and what happened.
+    """The columns named above, row by row and flat, and the events.
 
     Numbers only, so that a log at its bound of hundreds of megabytes fits into memory.
     """
@@ -114,7 +115,7 @@ def _optional(entry: Mapping[str, Any], largest: Mapping[str, float]) -> list[fl
 
 
 def read_course(files: SessionFiles) -> tuple[Course, SessionReader]:
-    """What a session's parts hold, and the reader, which knows of their damage.
+    """The contents of a session's parts, and the reader, which knows of their damage.
 
     Raises
     ------
@@ -130,7 +131,7 @@ def read_course(files: SessionFiles) -> tuple[Course, SessionReader]:
 
 
 def remark_on(course: Course, reader: SessionReader, files: SessionFiles) -> str:
-    """What a person should know of a session that was read; empty: nothing."""
+    """A remark on the session read, for the reader of the report; empty: none."""
     if reader.n_damaged:
         place = f"first {reader.first_damaged}"
         return f"{reader.n_damaged} entries of {files.parts[0]} are damaged and left out, {place}"

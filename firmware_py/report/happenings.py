@@ -1,4 +1,4 @@
-"""What happened in a session beside music: programmes, hands, panics, markers; and what was counted."""
+"""Events of a session beside music (programmes, knobs, panics, markers), and the box's counters."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -8,7 +8,9 @@ from firmware_py.board.telemetry import COUNTERS
 HANDS: Final = ("valence", "arousal", "density")
 """Knobs whose turning is told."""
 A_TURN_S: Final = 5.0
-"""Positions of a knob that follow each other within this time are one turn of it."""
+"""Positions of a knob that follow each other within this time are one turn of it. Chosen by hand."""
+# Events listed, times listed of one kind, characters of a text. Chosen: the page stays readable whatever the
+# log holds.
 MOST_EVENTS: Final = 500
 MOST_TIMES: Final = 40
 LONGEST_TEXT: Final = 300
@@ -36,7 +38,7 @@ class Happenings:
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
     times: dict[str, dict[str, float]] = field(default_factory=dict)
     about: dict[str, str] = field(default_factory=dict)
-    """What the first header says of the session."""
+    """The session's properties, from the first header."""
     _counted: dict[str, dict[str, int]] = field(default_factory=dict)
     _knobs: dict[str, float] = field(default_factory=dict)
 

@@ -11,31 +11,35 @@ from firmware_py.report.together import MEASURES, Measure, best_lag
 
 Float64 = NDArray[np.float64]
 SHORTEST_S: Final = 60.0
-"""A programme that led no longer is not spoken of."""
+"""A programme that led for less than this is not mentioned. Chosen by hand."""
 ENDS_S: Final = 30.0
-"""Beginning and end of a change are means over this time: before the programme led, and at its end."""
+"""Beginning and end of a change are means over this time: before the programme led, and at its end. Chosen
+by hand: some phrases."""
 FOLLOWED_SHARE, STAYED_SHARE = 0.5, 0.2
-"""Whoever went the first share of the box's way followed; whoever went no more than the second did not. Of
-those between nothing is said."""
+"""A player who went at least the first share of the box's way followed; a player who went at most the
+second did not. Between the two nothing is said. Chosen by hand, apart, so that no sentence of 200 simulated
+sessions is false."""
 FIRST_S, LAST_S = -10.0, 180.0
-"""By how much later than the box somebody went who followed."""
+"""The least and the greatest lag behind the box of a player who followed. Chosen by hand."""
 CLEAR: Final = 1.5
-"""The box must have gone so many steps (``Measure.step``) for any to have followed or not."""
+"""Steps (``Measure.step``) that the box must have gone for the player to have followed or not. Chosen on
+simulated sessions, whose truth is known (tests/report/test_sentences.py)."""
 KEY_FOLLOWED, KEY_STAYED = 0.7, 0.3
-"""Shares of the last third."""
+"""Shares of the last third. Chosen on simulated sessions."""
 TOLD: Final = ("tempo_bpm", "level_db", "density_hz", "register")
 
 
 @dataclass(frozen=True)
 class Change:
-    """What box and player did in one measure while the programme led; None: neither followed nor stayed."""
+    """The box's and the player's change in one measure while the programme led; None: neither followed nor
+    stayed."""
 
     measure: Measure
     box: tuple[float, float]
     player: tuple[float, float]
     followed: bool | None
     lag_s: float
-    """By how much later than the box the player went at most; not a number where they did not follow."""
+    """The player's greatest lag behind the box, in seconds; NaN where they did not follow."""
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,15 @@ from firmware_py.report.together import all_together
 from firmware_py.report.words import clock
 
 MOST_LABELS: Final = 9
-"""Events that are marked in the charts, the first ones."""
+"""Events that are marked in the charts, the first ones. Chosen: they do not overlap at 360 px."""
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 """Whatever a log might smuggle in, nothing is loaded and nothing runs."""
 NOT_KEPT: Final = "No sound is kept. This page is computed from the session log alone and needs no network."
 PLAYED: Final = (
-    "“Heard” is the box's estimate from the player's sound, “asked” what the programme and the knobs "
-    "asked of the box. “Played” is a plain estimate from the box's notes alone: valence from major or "
-    "minor, then height and density; arousal from notes a second and loudness. See how the curves move, "
-    "not how high they are."
+    "“Heard” is the box's estimate from the player's sound, “asked” the target set by the programme and the "
+    "knobs. “Played” is a plain estimate from the box's notes alone: valence from major or minor, then from "
+    "height and density; arousal from notes per second and loudness. See how the curves move, not how high "
+    "they are."
 )
 INTERACTION: Final = (
     "Both in the same measures, means over six seconds, as music therapists chart improvisations (Music "
@@ -47,7 +47,7 @@ def page(course: Course, name: str, remark: str = "") -> str:
     Parameters
     ----------
     name: of the session.
-    remark: what is to be known of the log itself, for example damage.
+    remark: on the log itself, for example on damage; empty: none.
     """
     parties, happenings = meet(course), course.happenings
     played, alike = played_mood(parties), all_together(parties)

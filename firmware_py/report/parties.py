@@ -1,4 +1,4 @@
-"""Player and box on one grid of time: what each of them did, in the measures of music therapy.
+"""Player and box on one grid of time, in the measures of music therapy.
 
 The measures are those of the Music Therapy Toolbox (Erkkilä 2007; Lartillot, Toiviainen & Erkkilä): dynamics,
 register, density, pulse, tonality and dissonance, each a mean over a few seconds. The player's come from
@@ -17,16 +17,19 @@ from kelly_edge.contract import N_PITCH_CLASSES
 
 Float64 = NDArray[np.float64]
 MOST_POINTS: Final = 7_200
-"""Of the grid: a second each up to two hours, coarser for longer sessions."""
+"""Most points of the grid: one per second up to two hours, coarser for longer sessions. Chosen: the page of
+an hour stays below half a megabyte."""
 WINDOW_S: Final = 6.0
+"""Chosen: the Music Therapy Toolbox takes means over some seconds (Erkkilä 2007)."""
 KEY_WINDOW_S: Final = 15.0
-"""What a key is told from, as the box's ears do."""
+"""Time over which a key is told, as by the box's ears. Chosen: as ``emotion.tonality.KEY_S``."""
 PRESENT: Final = 0.5
-"""Presence from which somebody plays."""
+"""Presence from which somebody plays. Chosen by hand: half."""
 CHORD_S: Final = 0.035
-"""Notes nearer than this are one onset."""
+"""Notes nearer than this are one onset. Chosen: above the unevenness of a chord, below a fast note."""
 LONGEST_WEIGHT_S: Final = 2.0
-"""A held note counts no longer than this for register and pitch classes."""
+"""A held note counts no longer than this for register and pitch classes. Chosen by hand: strings of a
+piano have decayed by then."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Party:
     """One of the two: arrays [n] on the grid, not a number where it does not play or nothing is known.
 
     ``level_db``: of the player dBFS, of the box 40 log10(velocity / 127), General MIDI's recommendation.
-    ``register``: mean pitch, MIDI note. ``density_hz``: onsets a second, chords count once. ``tempo_bpm``.
+    ``register``: mean pitch, MIDI note. ``density_hz``: onsets per second, chords count once. ``tempo_bpm``.
     ``tonality``: correlation with the best key's profile. ``dissonance``: 0..1. ``key``: 0..11 major tonics,
     12..23 minor ones.
     """
@@ -107,7 +110,7 @@ def _held(rows: Float64, time_s: Float64) -> Float64:
 
 
 def smooth(values: Float64, n_window: int) -> Float64:
-    """Mean over ``n_window`` points around each, along axis 0; what is no number is left out."""
+    """Mean over ``n_window`` points around each, along axis 0; values that are not numbers are left out."""
     kernel = np.ones(max(1, n_window))
     # numpy's "same" gives the longer one's length.
     first = (len(kernel) - 1) // 2

@@ -1,4 +1,4 @@
-"""What pitch classes tell: how clear a key is, which one, and how much they clash."""
+"""Measures of pitch classes: how clear a key is, which one it is, and how much they clash."""
 
 from typing import Final
 

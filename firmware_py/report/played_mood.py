@@ -1,6 +1,6 @@
-"""Valence and arousal of what the box played, told from its notes alone: a plain estimate.
+"""Valence and arousal of the box's music, told from its notes alone: a plain estimate.
 
-Of what a listener hears in music, mode tells valence best; tempo, density and loudness tell arousal best
+Of the properties of music, mode tells listeners valence best; tempo, density and loudness tell arousal best
 (Gomez & Danuser, Emotion 7(2), 2007; Gabrielsson & Lindström 2010; Eerola, Friberg & Bresin 2013). The
 weights are round numbers in that order, fitted to nothing. The box's own ears are not asked, so that the
 report does not judge the music by the model that steered it.
@@ -17,9 +17,12 @@ from kelly_edge.contract import N_PITCH_CLASSES
 
 Float64 = NDArray[np.float64]
 WINDOW_S: Final = 15.0
+"""Chosen: as ``parties.KEY_WINDOW_S``."""
 MIDDLE_HZ, MIDDLE_VELOCITY, MIDDLE_PITCH = 3.0, 64.0, 60.0
-"""What is neither calm nor excited, low nor high: onsets a second, velocity, MIDI note."""
+"""Middle values, neither calm nor excited, neither low nor high: onsets per second, velocity, MIDI note.
+Chosen by hand, fitted to nothing."""
 LEAST_NOTES: Final = 4.0
+"""Notes in a window from which a mood is told. Chosen by hand."""
 
 
 def played_mood(parties: Parties) -> Float64:

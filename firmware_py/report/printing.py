@@ -12,6 +12,7 @@ from kelly_edge.shared.printed import printed
 
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WITHIN_S: Final = 120.0
+"""Chosen: a slow board prints a page within a minute."""
 REMEDY: Final = "give --out report.html and print that from any browser"
 
 

@@ -15,17 +15,21 @@ from firmware_py.report.words import clock
 from kelly_edge.contract import N_PITCH_CLASSES
 
 Float64 = NDArray[np.float64]
+# Lengths of a panel, and most panels. Chosen: a quarter of an hour shows every note.
 PANELS_S: Final = (30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0, 86400.0)
 MOST_PANELS: Final = 13
 CELL: Final = 0.5
-"""Units of the picture that a note takes at least."""
+"""Units of the picture that a note takes at least. Chosen by hand."""
 N_LEVELS: Final = 3
+"""Of loudness. Chosen: more greys cannot be told apart in print."""
 ROW: Final = 3.0
-"""Height of a semitone."""
+"""Height of a semitone. Chosen by hand."""
+# Columns of pitch classes in a panel, and height of a row. Chosen: 5 units wide, one letter high.
 N_CHROMA_COLUMNS: Final = 60
 CHROMA_ROW: Final = 6.0
 CHROMA_LEVELS: Final = (0.1, 0.2, 0.35)
-"""Shares from which a pitch class is drawn, and darker."""
+"""Shares from which a pitch class is drawn, and darker. Chosen: a twelfth is the share of each if all
+sound alike."""
 
 
 def rolls(parties: Parties, course: Course) -> str:
@@ -84,7 +88,7 @@ def _note_paths(
 ) -> list[str]:
     """A path of strokes for soft, middling and loud notes.
 
-    What would overlap in the picture is one stroke: no session makes a page too large to be opened.
+    Notes that would overlap in the picture are one stroke, so that no session makes a page too large to open.
     """
     (from_s, to_s), (low, high) = times, pitches
     n_cells = int(np.ceil((to_s - from_s) * per_s / CELL))

@@ -16,12 +16,16 @@ from firmware_py.report.together import MEASURES, SAME_TIME_S, Together
 from firmware_py.report.words import clock, joined, mood_word, span
 
 Float64 = NDArray[np.float64]
+# Chosen by hand: less playing, or a shorter part of a session, is not summed up.
 LEAST_PLAYED_S: Final = 20.0
 SHORTEST_PART_S: Final = 60.0
 LOUDER_DB: Final = 6.0
+"""Chosen: about two steps of dynamics."""
 LOUDER_SPREADS: Final = 2.0
-"""How many standard deviations of each part lie between two parts of which one is called louder."""
+"""How many standard deviations of each part lie between two parts of which one is called louder. Chosen on
+simulated sessions."""
 MOVED: Final = 0.2
+"""Of valence or arousal. Chosen: a little more than ``words.MIDDLE``."""
 TOWARDS: Final = (("less pleasant", "more pleasant"), ("calmer", "livelier"))
 NAMES: Final = {
     "level_db": "loudness", "register": "register", "density_hz": "density", "tempo_bpm": "tempo",
@@ -33,7 +37,7 @@ WITHIN: Final = (
     (120.0, " within two minutes"),
     (math.inf, ""),
 )
-"""What is said of the longest lag that a change allows."""
+"""The words for the longest lag that a change allows."""
 FAULTS: Final = {
     "dropouts of the sound (xruns)": (("audio", "n_capture_xruns"), ("audio", "n_playback_xruns")),
     "late blocks of sound": (("audio", "n_late_blocks"),),
@@ -44,7 +48,7 @@ FAULTS: Final = {
 
 @dataclass(frozen=True)
 class Sentence:
-    """``text``, and what it claims in numbers: ``about`` and its ``facts``."""
+    """``text``, and its claims in numbers: ``about`` and its ``facts``."""
 
     text: str
     about: str
@@ -76,7 +80,7 @@ def _playing(parties: Parties) -> Iterator[Sentence]:
 
 
 def _loudness(parties: Parties) -> Iterator[Sentence]:
-    """One step in loudness, where there is a clear one; or none."""
+    """One step in loudness, where it is clear; or nothing."""
     known = np.flatnonzero(np.isfinite(parties.player.level_db) & parties.is_playing)
     level_db, n_least = parties.player.level_db[known], max(1, round(SHORTEST_PART_S / parties.step_s))
     if len(known) < 2 * n_least:
@@ -152,7 +156,7 @@ def _following(lead: Lead) -> Iterator[Sentence]:
     for change in lead.changes:
         if not change.followed:
             continue
-        name, unit = NAMES[change.measure.name], {"tempo_bpm": " bpm", "density_hz": " onsets a second"}
+        name, unit = NAMES[change.measure.name], {"tempo_bpm": " bpm", "density_hz": " onsets per second"}
         of = unit.get(change.measure.name, "")
         within_s, within = next((s, words) for s, words in WITHIN if change.lag_s <= s)
         facts: dict[str, float | str | bool] = {

@@ -14,17 +14,21 @@ from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
 WIDTH, HEIGHT = 360.0, 210.0
-"""In units of which the page shows about one a pixel: letters stay readable on a telephone."""
+"""In units of about a pixel on the page, so that letters stay readable on a telephone. Chosen: the
+width of a small telephone in CSS pixels."""
 LEFT, RIGHT, TOP, BOTTOM = 42.0, 18.0, 24.0, 36.0
+"""Margins, in the same units. Chosen: room for the numbers of the axes."""
 N_POINTS: Final = 300
-"""Of a curve: one a unit, or nearly."""
+"""Of a curve: one a unit, or nearly. Chosen: as many as the width between the margins."""
 N_MARKS: Final = 6
+"""Of an axis, at most. Chosen: their labels do not touch."""
 TIME_STEPS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+"""Chosen: the round numbers of a clock."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A name for the legend, and values [n] over the chart's times; not a number makes a gap."""
+    """A name for the legend, and values [n] over the chart's times; NaN makes a gap."""
 
     name: str
     values: Float64
@@ -32,7 +36,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class Frame:
-    """What of the session all charts over time show: its times [n], times the programme led, and events."""
+    """The parts of the session that all charts over time show: its times [n], times the programme led, and
+    events."""
 
     time_s: Float64
     end_s: float
@@ -41,7 +46,7 @@ class Frame:
 
 
 def svg(title: str, text: str, body: str, width: float = WIDTH, height: float = HEIGHT) -> str:
-    """A picture with what a screen reader says of it."""
+    """A picture with its description for screen readers."""
     return (
         f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(f"{title}. {text}")}">'
         f"<title>{escape(title)}</title><desc>{escape(text)}</desc>{body}</svg>"
@@ -49,7 +54,7 @@ def svg(title: str, text: str, body: str, width: float = WIDTH, height: float = 
 
 
 def binned(values: Float64, n_bins: int) -> Float64:
-    """Means of ``n_bins`` equal parts along axis 0; not a number where all of a part is none."""
+    """Means of ``n_bins`` equal parts along axis 0; NaN where a part holds no numbers."""
     if len(values) <= n_bins:
         return values
     edges = np.linspace(0, len(values), n_bins + 1).astype(int)

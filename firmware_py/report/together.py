@@ -15,22 +15,28 @@ from firmware_py.report.parties import Parties
 
 Float64 = NDArray[np.float64]
 LONGEST_LAG_S: Final = 60.0
+"""Chosen by hand: a later answer is none."""
 LEAST_SHARE: Final = 0.5
-"""Of the most that two have in common at any lag: where they have less, the lag is not believed."""
+"""Of the most that two have in common at any lag: where they have less, the lag is not believed. Chosen by
+hand."""
 CLEAR_R, CLEAR_Z = 0.5, 5.0
-"""From which correlation, and how many standard deviations from none, two are said to move together. The best
-of many lags is taken, for several measures: two deviations would be found by chance."""
+"""From which correlation, and how many standard deviations from none, two are said to move together. The
+best of many lags is taken, for several measures: two deviations would be found by chance. Chosen on
+simulated sessions, whose truth is known (tests/report/test_sentences.py)."""
 LEAST_POINTS: Final = 12.0
+"""Independent moments (Bartlett 1946) that a correlation needs. Chosen on simulated sessions."""
 CLEAR_LAG: Final = 3.0
+"""Standard deviations between the best lag and those left out. Chosen on simulated sessions."""
 SLOW_S: Final = 30.0
-"""How long a person's wavering lasts: two moments so far apart are two witnesses of a lag."""
+"""How long a person's wavering lasts: two moments so far apart are two witnesses of a lag. Chosen by hand."""
 SAME_TIME_S: Final = 3.0
-"""Ears and windows are not more exact: a shorter lag is none."""
+"""Ears and windows are not more exact: a shorter lag is none. Chosen: half of ``parties.WINDOW_S``."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure that both have: its name in ``Party``, its title, its unit, and what change of it is one."""
+    """A measure of both: its name in ``Party``, its title, its unit, and the smallest change in that unit
+    that counts."""
 
     name: str
     title: str
@@ -41,8 +47,8 @@ class Measure:
 MEASURES: Final = (
     Measure("level_db", "Dynamics", "dB around each one's middle", 3.0),
     Measure("register", "Register", "mean pitch, MIDI note (60 = C4)", 3.0),
-    Measure("density_hz", "Density", "onsets a second", 0.75),
-    Measure("tempo_bpm", "Pulse", "beats a minute", 6.0),
+    Measure("density_hz", "Density", "onsets per second", 0.75),
+    Measure("tempo_bpm", "Pulse", "beats per minute", 6.0),
     Measure("tonality", "Tonality", "clarity of the key, correlation", 0.1),
     Measure("dissonance", "Dissonance", "0 fifths alone to 1 semitones alone", 0.05),
 )
@@ -77,7 +83,8 @@ def together(player: Float64, box: Float64, step_s: float) -> Together:
 
 
 class BestLag(NamedTuple):
-    """The best correlation, how much later the player is there, and at most, and of how many points."""
+    """The best correlation, the player's lag there and at most (seconds), and the number of points
+    compared."""
 
     r: float
     lag_s: float
@@ -132,7 +139,7 @@ def _correlations(player: Float64, box: Float64, n_lags: int) -> tuple[Float64, 
 
 
 def _inertia(player: Float64, box: Float64, n_lags: int) -> float:
-    """How many points weigh as one: what moves slowly agrees by chance more easily (Bartlett 1946)."""
+    """How many points weigh as one: slow curves agree by chance more easily (Bartlett 1946)."""
     own = [np.nan_to_num(_correlations(v, v, n_lags)[1][n_lags:]) for v in (player, box)]
     n = min(len(own[0]), len(own[1]))
     products = own[0][1:n] * own[1][1:n]

@@ -4,7 +4,8 @@ import math
 from typing import Final
 
 MIDDLE: Final = 0.12
-"""Valence and arousal nearer to 0 than this are neither one nor the other."""
+"""Valence and arousal nearer to 0 than this are neither one nor the other. Chosen: as
+``scheduler.REPLAN_DISTANCE``, the smallest change that is played."""
 WORDS: Final = {
     (1, 1): "happy", (-1, 1): "tense", (-1, -1): "sad", (1, -1): "calm", (1, 0): "pleasant",
     (-1, 0): "unpleasant", (0, 1): "excited", (0, -1): "quiet", (0, 0): "neutral",

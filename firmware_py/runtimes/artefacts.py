@@ -102,7 +102,7 @@ def load(name: str, explicit: str = "") -> Artefact:
 
 
 def files_in_use(explicit: str = "") -> list[Path]:
-    """Every file of the folder that models are taken from: what no command may overwrite."""
+    """Every file of the folder that models are taken from; no command may overwrite one."""
     folder = next((f for _, f in search_folders(explicit) if (f / MANIFEST).is_file()), None)
     return [] if folder is None else sorted(path for path in folder.iterdir() if path.is_file())
 

@@ -131,7 +131,7 @@ def open_composer(artefact: Artefact) -> OnnxComposer:
 
     Raises
     ------
-    ArtefactError: the graph or what it computes differs from the manifest's promise.
+    ArtefactError: the graph or its results differ from the manifest's promise.
     """
     try:
         network = OnnxComposer(artefact.content)

@@ -101,7 +101,7 @@ class TfliteStep:
     def _memory(self, detail: dict[str, Any]) -> NDArray[Any]:
         """The tensor's memory as an array that the runtime does not count as a reference.
 
-        A view that ``Interpreter.tensor`` gives would make ``invoke`` refuse, and a fresh one a step costs
+        A view that ``Interpreter.tensor`` gives would make ``invoke`` refuse, and a fresh one per step costs
         more than a small model's arithmetic. The array keeps the interpreter alive.
         """
         view: NDArray[Any] = self._interpreter.tensor(detail["index"])()

@@ -17,7 +17,7 @@ def open_card(audio: AudioSettings, warn: Callable[[str], None]) -> Card:
 
     Raises
     ------
-    DeviceError: it is there and cannot do what is asked.
+    DeviceError: it is there and cannot do the rate or period asked for.
     """
     card = _native_card(audio, warn)
     if audio.sample_rate_hz == SAMPLE_RATE_HZ:

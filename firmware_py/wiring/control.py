@@ -32,7 +32,8 @@ from firmware_py.wiring.pacing import every
 from firmware_py.wiring.panel import PanelParts, every_or_moved, open_panel
 
 METRICS_EVERY_S: Final = 10.0
-"""node_exporter is usually asked every 15 s."""
+"""node_exporter is usually asked every 15 s. Chosen: a little shorter (Prometheus)."""
+# Chosen: a line per minute, and an entry of counters per minute, are enough for a look back.
 JOURNAL_EVERY_S: Final = 60.0
 LOG_EVERY_S: Final = 60.0
 

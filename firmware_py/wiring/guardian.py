@@ -1,11 +1,11 @@
 """``guardian``: decides on panics (``processes.panic``), and watches ``midi``.
 
-A ``midi`` that died or stands still cannot release what it struck; this process does.
+A ``midi`` that died or stands still cannot release the notes it struck; this process does.
 
-``midi`` writes its telemetry in every step, at least every few milliseconds, and keeps what sounds in a
-cell. When the writing stops, the guardian opens the same outputs and releases exactly these notes. Ports on
-JACK it holds open all the time: a server that has just lost a client is not the one to ask for a new one.
-"""
+``midi`` writes its telemetry in every step, at least every few milliseconds, and keeps the sounding notes
+in a cell. When the writing stops, the guardian opens the same outputs and releases exactly these notes.
+Ports on JACK it holds open all the time: a server that has just lost a client is not the one to ask for a
+new one."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,10 +23,12 @@ from firmware_py.ports.midi import SCAN_EVERY_S
 from firmware_py.processes.panic import PanicStage
 
 STALLED_S: Final = 0.1
-"""After this time without a sign of life ``midi`` counts as hung; its steps are 5 ms apart."""
+"""After this time without a sign of life ``midi`` counts as hung; its steps are 5 ms apart. Chosen: a
+panic must silence within 0.25 s in all (docs/decisions/0013)."""
 LOOK_EVERY_S: Final = 0.01
+"""Chosen: a tenth of ``STALLED_S``."""
 SEND_WITHIN_S: Final = 1.0
-"""Longest time a slow receiver may take to hear which notes must end."""
+"""Longest time a slow receiver may take to hear which notes must end. Chosen by hand."""
 
 
 def deliver(ports: MidiPorts, within_s: float) -> None:
@@ -99,7 +101,7 @@ class GuardianStage:
             self.act()
 
     def act(self) -> None:
-        """Release what sounds."""
+        """Release the sounding notes."""
         if self._panic.is_on:
             self._silence_all()
         if self._standby.names and self._ends.cell_to_read("sounding").read(self._sounding):

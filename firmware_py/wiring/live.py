@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 SUPERVISOR: Final = "KELLY_EDGE_SUPERVISOR"
 """Environment: the process that started this one, and whose end is this one's."""
 PR_SET_PDEATHSIG: Final = 1
+"""Linux: an option of prctl(2)."""
 EXIT_LOST: Final = 75
-"""The run directory is not the one any more: the box must start again as a whole (sysexits' EX_TEMPFAIL)."""
+"""The run directory is not the one any more: the box must start again as a whole (sysexits' EX_TEMPFAIL).
+From sysexits.h."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def build_audio(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
 
 
 N_WARM_PERIODS: Final = 16
+"""Chosen by hand: caches are warm, and the card has not waited long."""
 
 
 def build_dsp(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
@@ -157,8 +160,10 @@ def build_midi(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
 
 
 QUIET_BETWEEN_PULSES_S: Final = 8e-3
-"""With MIDI clock on, nothing is ever quieter: a pulse comes every 8 to 60 ms."""
+"""With MIDI clock on, nothing is ever quieter: a pulse comes every 8 to 60 ms. Chosen: the shortest of
+these."""
 N_WARM_NOTES: Final = 16
+"""Chosen: as ``N_WARM_PERIODS``, so that caches are warm."""
 
 
 def _warm_midi() -> None:
@@ -216,6 +221,7 @@ def build_guardian(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
 
 
 SILENT_WITHIN_S: Final = 0.25
+"""Time without a step after which the part counts as hung. Chosen: what a panic may take."""
 
 
 BUILDERS: Final[Mapping[str, Builder]] = {

@@ -60,6 +60,7 @@ class Stop:
 
 
 PUBLISH_EVERY_S: Final = 0.1
+"""How often counters are published. Chosen: the pace of ``control``."""
 
 
 def _nobody() -> None:

@@ -12,11 +12,13 @@ from firmware_py.ports.midi import SCAN_SOON_S
 from firmware_py.processes.midi_clock import NoteStage
 from firmware_py.wiring.guardian import deliver
 
+# Chosen by hand: a look for ports takes milliseconds; a sleep may end half a millisecond late, the rest is
+# waited for awake; a knob is followed within 5 ms.
 QUIET_S: Final = 0.01
 WAKE_EARLY_S: Final = 5e-4
 LOOK_AT_KNOBS_EVERY_S: Final = 5e-3
 SEND_WITHIN_S: Final = 0.5
-"""Longest time a slow receiver may take to hear the last note-offs."""
+"""Longest time a slow receiver may take to hear the last note-offs. Chosen: within ``run.STOP_WITHIN_S``."""
 
 
 class MidiPace:
@@ -75,7 +77,7 @@ class MidiPace:
                     continue
 
     def close(self) -> None:
-        """Release what sounds, and let go of the ports when everybody heard it."""
+        """Release the sounding notes, and let go of the ports when everybody heard it."""
         self._stage.release_all(self._clock.now_s())
         deliver(self._ports, SEND_WITHIN_S)
         self._out.all_arrived()

@@ -148,7 +148,7 @@ class Offline:
     def run(
         self, progress: Progress | None = None, after_hop: Callable[[int], None] | None = None
     ) -> Performance:
-        """Play the recording from its beginning to its end; what sounds there ends as it would have."""
+        """Play the recording from its beginning to its end; notes sounding there end as they would have."""
         n_hops = self.n_samples // HOP_SIZE
         bars, bar = [], np.zeros((), BAR_DTYPE)
         committed = self.board.ends("midi").ring_to_read("bars")

@@ -20,7 +20,8 @@ from kelly_edge.errors import DeviceError
 Warn = Callable[[str], None]
 
 SETTLE_S: Final = 0.006
-"""After the first edge, so that one step takes in what belongs together."""
+"""After the first edge, so that one step takes in what belongs together. Chosen: a little more than
+``pins.HOLD_BACK_S``."""
 
 
 def lamp_on(pins: Pins, panel: PanelSettings) -> Callable[[bool, bool, bool], None]:

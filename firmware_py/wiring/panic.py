@@ -28,7 +28,7 @@ CLIENT_NAME: Final = "kelly_edge_panic"
 
 
 class PanicInputs(MidiInputs):
-    """The inputs that ``control`` has open too; what is wrong with them it says itself."""
+    """The inputs that ``control`` has open too; it reports their faults itself."""
 
     CLIENT = CLIENT_NAME
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+# Linux: flags of mlockall(2), the value of sched_rt_runtime_us that means no limit; glibc: parameters of
+# mallopt(3).
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
 NO_LIMIT_US: Final = -1
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
@@ -43,6 +45,8 @@ POLICIES: Final[Mapping[str, Policy]] = {
     "composer": Policy(nice=5),
     "control": Policy(),
 }
+# Chosen: with fewer, a core kept for ``audio`` alone leaves too little for the rest; a niceness that is half
+# of what POSIX allows.
 ENOUGH_CORES: Final = 4
 HURRIED_NICE: Final = -10
 

@@ -18,19 +18,25 @@ from kelly_edge.emotion.vector import slice_of
 
 Float32 = NDArray[np.float32]
 SIGNS: Final = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], np.float64)
-"""Signs of (valence, arousal) of Q1 .. Q4."""
+"""Signs of (valence, arousal) of Q1 .. Q4. Definition of the quadrants in EMOPIA, after Russell (1980)."""
 SMOOTHING_S: Final = 6.0
-"""Time constant of the streaming mean while the music stays as it is."""
+"""Time constant of the streaming mean while the music stays as it is. Chosen on training clips, with
+``FAST_S``, ``ALIKE`` and ``UNLIKE``, by how soon a change of mood is known and how much the estimate
+wanders (model card, "A change of mood")."""
 FAST_S: Final = 0.6
-"""Time constant of a second mean, and of the first one while the two disagree."""
+"""Time constant of a second mean, and of the first one while the two disagree. Chosen in the same
+comparison."""
 ALIKE, UNLIKE = 0.5, 1.2
-"""The slow mean begins to hurry where the two differ by the first (in log odds), and is as fast as the other
-where they differ by the second."""
+"""The slow mean begins to hurry where the two differ by the first (in log odds), and is as fast as the
+other where they differ by the second. Chosen in the same comparison."""
 FORGETTING_S: Final = 10.0
-"""After music stops, confidence falls with this time constant."""
+"""After music stops, confidence falls with this time constant. Chosen: longer than a rest in a piece,
+shorter than a change of players."""
 WARM_UP_S: Final = 8.0
-"""A whole clip is decided on what came after this: the features' long means need it."""
+"""A whole clip is decided on what came after this: the features' long means need it. Chosen: half of the
+longest mean, 15 s."""
 LOGIT_LIMIT: Final = 8.0
+"""Nats. Chosen: a probability of .9997, so that one wild output cannot decide a clip."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class Circumplex:
     def update(self, emotion: Float32, presence: float) -> EmotionEstimate:
         """Take one emotion vector ``[64]`` and the presence 0 .. 1 it was heard with."""
         w = min(max(presence, 0.0), 1.0) if math.isfinite(presence) else 0.0
-        # Absence keeps the mean as it was: only what is heard replaces what was heard.
+        # Absence keeps the mean as it was: only newly heard music replaces music heard before.
         odds = joint_log_odds(emotion)
         share = w * self._fast_share
         self._fast_sum += share * (odds - self._fast_sum)
@@ -132,6 +138,7 @@ def clip_log_odds(
     if n == 0:
         return np.zeros(4)
     weights = _clip_weights(n, presence) + 1e-6
+    # A twentieth, chosen by hand: they decide nothing unless there is nothing else.
     weights[: min(round(WARM_UP_S * EMOTION_RATE_HZ), n // 2)] *= 0.05
     odds: NDArray[np.float64] = (joint_log_odds(emotions) * weights[:, None]).sum(0) / weights.sum()
     return odds
@@ -148,4 +155,5 @@ def clip_decision(
     if len(emotions) == 0:
         return estimate_of(np.zeros(4), 0.0)
     trust = float(_clip_weights(len(emotions), presence).mean())
+    # Chosen: rests of a third of a clip cost no trust.
     return estimate_of(clip_log_odds(emotions, presence), min(1.5 * trust, 1.0))

@@ -119,20 +119,24 @@ def _table() -> tuple[FeatureSpec, ...]:
 FEATURES: Final = _table()
 """The 128, in order."""
 LIMIT: Final = 2.5
-"""What lies further out than piano clips and recorded bands do must not outvote the rest: centres and scales
-stand between the two (767 clips of EMOPIA; 63 pieces of orchestras, bands and synthesisers from games)."""
+"""What lies further out than piano clips and recorded bands do must not outvote the rest: centres and
+scales stand between the two (767 clips of EMOPIA; 63 pieces of orchestras, bands and synthesisers from
+games). In scales of the feature, ±. Chosen with the scales; nothing was fitted to labels."""
 SILENT_DB, SOUNDING_DB = -70.0, -55.0
-"""Presence rises from 0 to 1 between these levels."""
+"""Presence rises from 0 to 1 between these levels. In dBFS; chosen by hand."""
 NOISY, TONAL = 0.45, 0.22
-"""Presence falls from 1 to 0 between these spectral flatnesses (white noise in any colour: 0.56)."""
+"""Presence falls from 1 to 0 between these spectral flatnesses (white noise in any colour: 0.56). Chosen
+by hand; that of noise was measured."""
+# Both chosen by hand.
 LIVELY: Final = 0.015
 STEADY_SHARE: Final = 0.25
 """A tone that never moves (mains hum, a drone) keeps this share of its presence; harmony that moves by
 ``LIVELY`` (cosine distance of the 0.4 s chroma from the 15 s one, mean over what sounded of the last 4 s) has
 all of it."""
 SOUNDED: Final = 0.1
-"""Share of those 4 s from which that mean is believed: 0.4 s."""
+"""Share of those 4 s from which that mean is believed: 0.4 s. Chosen by hand."""
 PRESENCE_S: Final = 1.5
+"""Time constant of the presence. Chosen: noise that starts or stops is known within about two seconds."""
 
 
 def _starts() -> dict[str, int]:
@@ -234,6 +238,7 @@ class FeatureExtractor:
         change, sounded = float(self._tonal_state.scalars[CHANGE]), float(self._tonal_state.scalars[SOUNDS])
         lively = min(max(change / (LIVELY * max(sounded, SOUNDED)), STEADY_SHARE), 1.0)
         self.presence = self._keep * self.presence + (1.0 - self._keep) * loud * tonal * lively
+        # Chosen by hand: below it the key, the tempo and the highest note come from earlier sound.
         known = self.presence > 0.3
         best = int(self._tonal_state.scalars[BEST_KEY])
         self.tonic, self.mode = key_of(best) if known else (-1, Mode.UNKNOWN)

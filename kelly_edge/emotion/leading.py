@@ -25,11 +25,14 @@ from kelly_edge.units import clamp
 
 MAJOR, MINOR, UNKNOWN = Mode.MAJOR, Mode.MINOR, Mode.UNKNOWN
 ASKS, ASKS_NO_MORE = 0.25, 0.15
-"""A knob turned so far from its middle is a hand that asks, until it is back so far."""
+"""Distance of a knob from its middle from which a hand asks, and within which it no longer does. Shares of
+a knob's half range; chosen by hand, apart so that a trembling hand does not flap (docs/decisions/0011)."""
 KNOB_WEIGHT: Final = 0.5
-"""How much more than the emotion heard the knob counts when the mode is chosen."""
+"""How much more than the emotion heard the knob counts when the mode is chosen. Chosen so that a knob at
+its end always decides (docs/decisions/0011)."""
 MODE_HYSTERESIS: Final = 0.1
-"""The mode a hand asked for comes and goes at different valences, so that it does not flap."""
+"""The mode a hand asked for comes and goes at different valences, so that it does not flap. Units of
+valence; chosen by hand (docs/decisions/0011)."""
 MIDDLE_BPM, BPM_RATIO = 96.0, 1.5
 """Tempo at arousal 0, and how many times faster it is one unit above: 64 bpm at -1, 144 bpm at 1. Our choice:
 what is called calm music has 60 to 80 bpm, what drives has above 120."""
@@ -62,7 +65,7 @@ class Leading:
 
 @dataclass(frozen=True)
 class Wish:
-    """The target emotion and what it is made of: ``valence`` and ``arousal`` before the knobs."""
+    """The target emotion and its parts: ``valence`` and ``arousal`` before the knobs."""
 
     valence: float
     arousal: float

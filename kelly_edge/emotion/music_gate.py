@@ -1,9 +1,8 @@
-"""Is it music at all? Presence of the sound times what the network says of its kind.
+"""Is it music at all? Presence of the sound times the network's judgement of its kind.
 
-``FeatureExtractor.presence`` knows silence, noise and hum; a voice that talks sounds, is tonal and moves. The
-emotion vector's ``music`` entry tells it from music. Its mean over what was heard lately opens and closes a
-gate: a player who begins is doubted for a moment; one who has played is believed through one odd second.
-"""
+``FeatureExtractor.presence`` knows silence, noise and hum; a voice that talks sounds, is tonal and moves.
+The emotion vector's ``music`` entry tells it from music. Its recent mean opens and closes a gate: a player
+who begins is doubted for a moment, a player known to play music is believed through one odd second."""
 
 import math
 from typing import Final
@@ -15,16 +14,20 @@ from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.emotion.vector import slice_of
 
 MUSIC_S: Final = 1.5
-"""Time constant of the mean of the log odds, over what is present."""
+"""Time constant of the mean of the log odds, weighted by presence. Chosen: somebody who begins is doubted
+for about a second."""
 DOUBT: Final = -1.8
-"""Log odds before anything is heard."""
+"""Log odds before anything is heard. Nats. Chosen: the middle of ``CLOSED`` and ``OPEN``."""
 FORGETTING_S: Final = 20.0
-"""In absence the mean returns to ``DOUBT`` with this time constant."""
+"""In absence the mean returns to ``DOUBT`` with this time constant. Chosen by hand: a player who pauses is
+still believed."""
 CLOSED, OPEN = -2.8, -0.8
-"""Mean log odds between which the gate opens."""
+"""Mean log odds between which the gate opens. Chosen where both recordings of singing are answered and no
+recorded speech is (docs/decisions/0024)."""
 LOGIT_LIMIT: Final = 6.0
+"""Nats. Chosen: one odd second cannot outweigh several others."""
 ABSENT: Final = 0.1
-"""Presence below which nothing is learned of what sounds."""
+"""Presence below which the mean is not updated. Chosen by hand."""
 _MUSIC: Final = slice_of("music").start
 
 

@@ -1,4 +1,4 @@
-"""What moves: spectral shape, onsets and tempo: 49 values a hop group, from 43 ms frames.
+"""What moves: spectral shape, onsets and tempo: 49 values per hop group, from 43 ms frames.
 
 Eight frames of 512 samples at 12 kHz, 10.7 ms apart, make a group. Everything is relative to a running
 mean of the power over 15 s, so that gain does not matter. The onset envelope is the rectified rise of the
@@ -29,32 +29,41 @@ from kelly_edge.signal.framing import ANALYSIS_RATE_HZ
 from kelly_edge.signal.spectrum import Bank, FftPlan, apply_bank, fft_plan, mel_bank, power_spectrum
 
 Float32 = NDArray[np.float32]
+# Samples, samples and frames, at 12 kHz. Chosen: short enough for onsets, long enough for bass partials;
+# eight frames make a hop group.
 FRAME: Final = 512
 STEP: Final = 128
 N_FRAMES: Final = 8
 FRAME_RATE_HZ: Final = ANALYSIS_RATE_HZ / STEP
+# Chosen: the outline of the spectrum, not single partials, over the band that is analysed.
 N_MEL: Final = 27
 MEL_LOW_HZ: Final = 50.0
 MEL_HIGH_HZ: Final = 5_400.0
 N_LAGS: Final = 150
-"""Longest lag of the autocorrelation, frames of 10.7 ms: 1.6 s."""
+"""Longest lag of the autocorrelation, frames of 10.7 ms: 1.6 s. Chosen: two beats at 75 bpm, one at 37."""
 SHORTEST_LAG: Final = 18
-"""312 beats a minute."""
+"""312 beats per minute. Chosen: faster pulses are subdivisions."""
 TEMPO_BANDS: Final = (18, 28, 40, 56, 78, 108, 150)
-"""Edges, in frames of lag, of the six bands of the tempogram: 312, 201, 141, 100, 72, 52, 37 bpm."""
+"""Edges, in frames of lag, of the six bands of the tempogram: 312, 201, 141, 100, 72, 52, 37 bpm. Chosen:
+about half an octave of tempo each."""
 ATTACK: Final = 0.6
-"""Nepers by which a mel band rises within ``N_PAST`` frames at an attack."""
+"""Nepers by which a mel band rises within ``N_PAST`` frames at an attack. Chosen by hand: 2.6 dB for what
+is loud."""
+# Frames: 32 ms. Chosen by hand.
 N_PAST: Final = 3
 PEAK_FRAMES: Final = 6
-"""The level of an onset is the loudest of so many frames; two onsets, or attacks of a band, are no nearer."""
+"""The level of an onset is the loudest of this many frames; two onsets, or attacks of a band, are at least
+as far apart. Chosen: 64 ms, a sixteenth at 234 beats per minute."""
 FLOOR: Final = 1e-10
-"""Power added where a quotient or logarithm needs one: -100 dBFS."""
+"""Power added where a quotient or logarithm needs one: -100 dBFS. Chosen: about 16-bit recordings' own
+noise."""
 COMPRESSION: Final = 300.0
-"""Log mel is log(1 + this × power over the mean of 15 s): what lies 25 dB below the mean hardly counts."""
+"""Log mel is log(1 + this × power over the mean of 15 s): what lies 25 dB below the mean hardly counts.
+Chosen by hand."""
 ONSET_ABOVE_MEAN, ONSET_LEAST = 1.5, 0.06
-"""An onset's flux is above so many times its mean of 4 s plus so many nepers."""
+"""An onset's flux is above its mean of 4 s times the first, plus the second (nepers). Chosen by hand."""
 CLEAR: Final = 0.1
-"""Pulse clarity from which a tempo is named."""
+"""Pulse clarity from which a tempo is named. Chosen by hand."""
 FAST, SECOND, CHORD, KEY, FRAME_CHORD = range(5)
 """Time constants .4, 1, 4, 15 s per group, and 4 s per frame, in the order of ``RhythmTables.leaks``;
 ``weights`` has the first four."""
@@ -77,7 +86,8 @@ SHAPE: Final = (
 """What ``_shape`` writes, in order: name and number of values, as in ``features.FEATURES``."""
 CENTROID, BANDWIDTH, TILT, LOW_SHARE, HIGH_SHARE, CREST = range(6)
 LOW_TOP, HIGH_BOTTOM = 11, 86
-"""Last bin of the low share and first of the high share: 258 Hz and 2,016 Hz."""
+"""Last bin of the low share and first of the high share: 258 Hz and 2,016 Hz. Chosen: middle C, and three
+octaves above it."""
 RHYTHM: Final = (
     ("onset_rate", 3),
     ("attack_rate", 1),
@@ -92,6 +102,7 @@ RHYTHM: Final = (
 """What ``rhythm_step`` writes into ``rhythm``, in order: name and number of values, as in ``FEATURES``."""
 ATTACK_RATE, ONSET_SPREAD, ATTACK_SPREAD, OUT_FLUX_FAST, OUT_FLUX, TEMPOGRAM = range(3, 9)
 TEMPO, PULSE_CLARITY = 14, 15
+"""Definition of this module's order of outputs."""
 
 
 class RhythmTables(NamedTuple):
@@ -102,7 +113,7 @@ class RhythmTables(NamedTuple):
     log2_hz: Float32  # [257] of the bins
     tempo_weight: Float32  # [151] by lag
     bands: NDArray[np.int64]  # [7] edges of the tempogram, frames of lag
-    leaks: Float32  # [5] what is kept: see FAST
+    leaks: Float32  # [5] share kept: see FAST
 
 
 class RhythmState(NamedTuple):
@@ -137,6 +148,7 @@ def rhythm_tables() -> RhythmTables:
         fft_plan(FRAME),
         mel_bank(N_MEL, MEL_LOW_HZ, MEL_HIGH_HZ, FRAME, ANALYSIS_RATE_HZ),
         np.log2(f).astype(np.float32),
+        # The preferred tempo, 120 bpm, and 0.9 octaves of spread, as in Ellis (2007).
         np.exp(-0.5 * (np.log2(bpm / 120.0) / 0.9) ** 2).astype(np.float32),
         np.array(TEMPO_BANDS),
         np.array([leak(FAST_S), leak(1.0), leak(CHORD_S), leak(KEY_S), frame_leak], np.float32),

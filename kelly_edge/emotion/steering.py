@@ -19,7 +19,8 @@ from kelly_edge.emotion.programme import HOLD, LEAD, MATCH, Phase, Programme
 from kelly_edge.units import clamp
 
 FOLLOW_S: Final = 1.0
-"""Time constant with which the target follows what is heard at full confidence."""
+"""Time constant with which the target follows the emotion heard at full confidence. Chosen by hand: the heard
+emotion is already smoothed."""
 
 
 @dataclass(frozen=True)

@@ -35,46 +35,61 @@ from kelly_edge.signal.spectrum import (
 
 Float32 = NDArray[np.float32]
 WINDOW: Final = 4096
-"""341 ms at 12 kHz: 2.9 Hz a bin."""
+"""341 ms at 12 kHz: 2.9 Hz per bin. Chosen: tells semitones from A2 upwards."""
+# Key profiles of Albrecht & Shanahan (2013), shares by semitone above the tonic.
 MAJOR: Final = (0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081)
 MINOR: Final = (0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052)
+# Time constants. Chosen: a note, a chord or two, and the time a key takes to be heard.
 FAST_S: Final = 0.4
 CHORD_S: Final = 4.0
 KEY_S: Final = 15.0
 SHARPNESS: Final = 12.0
-"""Of the posterior: softmax of SHARPNESS times the correlations."""
+"""Of the posterior: softmax of SHARPNESS times the correlations. Chosen by hand."""
 TRIAD_SHARPNESS: Final = 8.0
+"""The same of the triads; chosen by hand."""
 ROOT_OF_3: Final = 1.7320508
-"""Norm of a triad of three equal notes."""
+"""Norm of a triad of three equal notes. The square root of 3, by definition."""
 BASS_TOP: Final = 52 - LOWEST_KEY
-"""Keys up to E3 make the bass chroma."""
+"""Keys up to E3 make the bass chroma. Chosen: below the usual tenor."""
 TREBLE_BOTTOM: Final = 76 - LOWEST_KEY
-"""Keys from E5 are the treble."""
+"""Keys from E5 are the treble. Chosen: two octaves higher."""
 AUDIBLE: Final = 0.02
-"""Activation below which a key is not counted in the chroma."""
+"""Activation below which a key is not counted in the chroma. Chosen by hand: what remains of a key that
+does not sound."""
 GATE: Final = 0.15
-"""Share of the strongest activation, and activation, above which a key sounds."""
+"""Share of the strongest activation, and activation, above which a key sounds. Chosen by hand."""
 SWELL, ONSET = 1.3, 2.0
-"""Growth of an activation from group to group at which a key swells, and at which it begins."""
+"""Growth of an activation from group to group at which a key swells, and at which it begins. Ratios;
+chosen by hand."""
+# Exponent of the local mean. Chosen: between none (0) and full whitening (1) of Mauch & Dixon (2010).
 WHITENING: Final = 0.6
 WHITENING_FLOOR: Final = 0.05
-"""Added to the local mean, in units of the running mean: what lies far below it is not lifted."""
+"""Added to the local mean, in units of the running mean: what lies far below it is not lifted. Chosen by
+hand."""
 HALF_WIDTH: Final = 18
-"""Log-frequency bins of the local mean for whitening: half an octave either side."""
+"""Log-frequency bins of the local mean for whitening: half an octave either side. As in Mauch & Dixon
+(2010): an octave in all."""
+# A share, and an activation. Chosen by hand.
 WARM_START: Final = 0.7
 LEAST: Final = 0.01
-"""The solution begins at a share of the last one and a little of every key: none is ever stuck at zero."""
+"""The solution begins at a share of the last one and a little of every key: none is ever stuck at zero.
+Chosen by hand."""
 FLAT_FIRST, FLAT_LAST = 38, 1_800
-"""First and last bin where a half-octave band of the flatness begins: 111 Hz and 5.3 kHz."""
+"""First and last bin where a half-octave band of the flatness begins: 111 Hz and 5.3 kHz. Chosen: from the
+octave of the lowest melodies to the end of the band."""
 FEWEST: Final = 0.1
-"""Notes a group added before the logarithm of a rate: 1.2 a second."""
+"""Notes a group added before the logarithm of a rate: 1.2 per second. Chosen by hand: a note more or less in
+near silence says little."""
 N_UPDATES: Final = 20
-"""Multiplicative updates of the activations per hop group, from a warm start."""
+"""Multiplicative updates of the activations per hop group, from a warm start. Chosen by hand; the cost
+grows in proportion."""
 N_MODES: Final = 2
+"""Major and minor, by definition."""
 N_KEYS_AND_MODES: Final = N_PITCH_CLASSES * N_MODES
 """Majors by tonic, then minors by tonic."""
 RELATIVE_MINOR: Final = 9
-"""Semitones from a major tonic up to that of the minor with the same notes."""
+"""Semitones from a major tonic up to that of the minor with the same notes. Definition of the relative
+key."""
 FAST, CHORD, KEY, TUNING = range(4)
 """Time constants, in the order of ``TonalTables.leaks``; chromas and ``weights`` have the first three."""
 
@@ -124,13 +139,17 @@ NUMBER, LEVELS, SQUARES, STEPS, LAST_LEVEL = range(5)
 COSINE, SINE, OFFSET = range(3)
 """Slots of ``TonalState.tuning``: leaky sum of the phases of a semitone; semitones above A = 440 Hz."""
 TUNING_STEP: Final = 0.05
-"""Semitones from one bank of log-frequency bands to the next: 5 cents."""
+"""Semitones from one bank of log-frequency bands to the next: 5 cents. Chosen: about the smallest step of
+pitch that listeners notice."""
 N_TUNINGS: Final = 25
-"""Banks from -0.6 to +0.6 semitones: beyond a half, so that a tuning near it does not flap between keys."""
+"""Banks from -0.6 to +0.6 semitones: beyond a half, so that a tuning near it does not flap between keys.
+Chosen by hand."""
 TUNING_S: Final = 6.0
-"""Time constant of the tuning estimate: steady under vibrato, and a slow drift is followed."""
+"""Time constant of the tuning estimate: steady under vibrato, and a slow drift is followed. Chosen by
+hand."""
 TUNING_LOWEST: Final = 3 * (45 - LOWEST_KEY)
-"""First log-frequency bin that tunes: A2. Below, a bin of the FFT is as wide as a third of a semitone."""
+"""First log-frequency bin that tunes: A2. Below, a bin of the FFT is as wide as a third of a semitone.
+Chosen for that reason."""
 
 
 def leak(time_constant_s: float) -> float:
@@ -146,7 +165,7 @@ class TonalTables(NamedTuple):
     templates: Float32  # [274, 88] log spectrum of each key
     gram: Float32  # [88, 88] templates.T @ templates
     profiles: Float32  # [24, 12] 12 majors then 12 minors by tonic, zero mean, unit norm
-    leaks: Float32  # [4] what is kept a group: FAST, CHORD, KEY, TUNING
+    leaks: Float32  # [4] share kept per group: FAST, CHORD, KEY, TUNING
 
 
 class TonalState(NamedTuple):

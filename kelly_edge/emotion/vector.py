@@ -1,4 +1,4 @@
-"""The 64 values the emotion network gives, once per hop group: what each entry or slice means.
+"""The 64 values the emotion network gives, once per hop group: the meaning of each entry or slice.
 
 Supervised entries were trained on labels (EMOPIA's quadrants, music or not, the rest read from MIDI); the
 learned embedding was trained only through a linear read-out of 16 symbolic descriptors of the clip, and

@@ -14,13 +14,15 @@ from kelly_edge.contract import N_CHORDS, N_PITCH_CLASSES
 
 Floats = NDArray[np.float32]
 MAJOR, MINOR = 0, 1
-"""Qualities of a chord. Not the modes of ``contract.HEARD_DTYPE``, where major is 1."""
+"""Qualities of a chord. Not the modes of ``contract.HEARD_DTYPE``, where major is 1. Our own format."""
 N_QUALITIES: Final = 2
+"""Chosen: of pop songs' chords, sevenths and suspensions sound as one of these two (docs/decisions/0022)."""
 NO_CHORD: Final = -1
+"""Our own format, as "unknown" elsewhere."""
 N_STATES: Final = N_CHORDS + 1
-"""Of a belief: the chords and, last, none."""
+"""Of a belief: the chords and, last, none. By definition."""
 TRIADS: Final = ((0, 4, 7), (0, 3, 7))
-"""Pitch classes above the root, by quality."""
+"""Pitch classes above the root, by quality. Definition of the major and minor triad."""
 
 
 def chord_of(root: int, quality: int) -> int:

@@ -1,4 +1,4 @@
-"""Which chord sounds at a time to come: what was heard, its delay made up for, and ``ChordMemory``'s beats.
+"""Forecast of the chord at a later time: the belief heard, its delay compensated, then ``ChordMemory``'s.
 
 Without a beat heard, beats of ``DEFAULT_BEAT_S`` are counted: a loop played at a steady tempo is found in
 them too.
@@ -15,10 +15,13 @@ from kelly_edge.harmony.hearing import TRANSITIONS
 from kelly_edge.harmony.memory import ChordMemory, changes_at
 
 HEARING_DELAY_S: Final = 0.15
-"""Age of the sound a belief is about: mostly half the window of the spectrum."""
+"""Age of the sound a belief is about: mostly half the window of the spectrum. Follows from the window of
+341 ms, half of which is 0.17 s; chosen a little shorter, for the last notes weigh most."""
 DEFAULT_BEAT_S: Final = 0.5
+"""Chosen: 120 beats per minute, MIDI's default tempo."""
 N_BEATS_AHEAD: Final = 32
-"""Farther nothing is foretold: the last of these holds."""
+"""Beats that are foretold; beyond them the last one holds. Chosen: eight bars, longer than any bar is
+composed ahead."""
 
 
 class ChordForecast:
@@ -29,7 +32,7 @@ class ChordForecast:
         self.forget()
 
     def forget(self) -> None:
-        """Nothing heard before: somebody else may play next."""
+        """Forget everything heard: somebody else may play next."""
         self._memory.forget()
         self._transitions = TRANSITIONS[-1]
         self._beat_s = DEFAULT_BEAT_S

@@ -18,26 +18,31 @@ from kelly_edge.harmony.learned import PROGRESSIONS, TEMPLATE_BIASES, TEMPLATES
 from kelly_edge.signal.spectrum import LOWEST_KEY, N_KEYS
 
 AUDIBLE: Final = 0.02
-"""Activation below which a key counts for nothing."""
+"""Activation below which a key counts for nothing. Chosen: as in ``emotion.tonality``."""
 BASS_TOP: Final = 52 - LOWEST_KEY
-"""Keys up to E3 make the bass chroma."""
+"""Keys up to E3 make the bass chroma. Chosen: as in ``emotion.tonality``."""
 GATE: Final = 0.15
-"""Activation, and share of the strongest, above which a key may be the lowest that sounds."""
+"""Activation, and share of the strongest, above which a key may be the lowest that sounds. Chosen: as in
+``emotion.tonality``."""
 FAINT: Final = 0.3
-"""Added to the norm of a chroma: what is hardly there fits nothing."""
+"""Added to the norm of a chroma: a faint chroma fits no chord. Chosen by hand."""
 LOWEST_WEIGHT: Final = 1.0 / 1.1
+"""Entry of the lowest key in its view, which has no other; the templates were fitted with it."""
 SHARPNESS: Final = 0.8
-"""Of the emissions: groups 85 ms apart hear much of the same sound."""
+"""Of the emissions: groups 85 ms apart hear much of the same sound. Chosen on the development songs
+(docs/decisions/0022)."""
 CHANGES: Final = 0.06
-"""Probability that the chord changes from one group to the next."""
+"""Probability that the chord changes from one group to the next. Chosen: a chord lasts 1.4 s on average, a
+little less than in POP909 (about two seconds)."""
 ENDS: Final = 0.01
-"""Probability that the chord ends and none follows."""
+"""Probability that the chord ends and none follows. Chosen by hand."""
 NONE_SCORE: Final = 3.0
-"""Score of no chord: that of noise and of silence is below, that of a chord struck above."""
+"""Score of no chord: that of noise and of silence is below, that of a chord struck above. Chosen by hand."""
 OUT_OF_KEY: Final = 0.3
-"""How far the key heard is doubted: share of transitions that know no key."""
+"""How far the key heard is doubted: share of transitions that know no key. Chosen by hand: borrowed chords
+are heard too."""
 KNOWN: Final = 0.15
-"""Presence below which nobody plays a chord."""
+"""Presence below which nobody plays a chord. Chosen by hand."""
 
 
 class ChordState(NamedTuple):
@@ -65,7 +70,8 @@ TRANSITIONS: Final = _transitions()
 _TEMPLATES: Final = np.array(TEMPLATES, np.float32)
 _BIASES: Final = np.array(TEMPLATE_BIASES, np.float32)
 RELATIVE_MAJOR: Final = 3
-"""Semitones from a minor tonic up to that of the major with the same notes."""
+"""Semitones from a minor tonic up to that of the major with the same notes. Definition of the relative
+key."""
 
 
 def collection_of(tonic: int, mode: int) -> int:

@@ -1,8 +1,8 @@
 """Which chords come: a loop recognised while it is played, beside what usually follows in the key.
 
-Time is counted in *beats*; each keeps the mean belief of what was heard in it. Experts predict the next beat
+Time is counted in *beats*; each keeps the mean of the beliefs heard in it. Experts predict the next beat
 and are weighted by how well they predicted the last ones. There is one for each distance up to ``FARTHEST``
-beats, which expects what sounded so many beats before: a suffix memory, for the longer a repetition has
+beats, which expects the chord that sounded at that distance: a suffix memory, for the longer a repetition has
 lasted, the more it is believed. One more expects the chord to stay, or to move on as chords do in this key,
 at the places of the bar where chords change.
 """
@@ -17,21 +17,24 @@ from kelly_edge.contract import N_CHORDS
 from kelly_edge.harmony.chords import N_STATES, Floats
 
 FARTHEST: Final = 64
-"""Beats back that are compared: sixteen bars of four."""
+"""Beats back that are compared: sixteen bars of four. Chosen: a loop of four, eight or sixteen bars comes
+round within it."""
 FORGET: Final = 0.85
-"""What experts keep of their score from beat to beat."""
+"""What experts keep of their score from beat to beat. Chosen by hand: the last six beats or so count."""
 DOUBT: Final = 0.02
-"""Added to the probability an expert gave to what came: one wrong beat is no end."""
+"""Added to the probability that an expert gave to the chord that came, so that one wrong beat does not end
+its credit. Chosen on the development songs (docs/decisions/0022)."""
 PLACES: Final = (0.6, 0.1, 0.35, 0.1)
-"""Probability of a change at the beats of a bar of four, from the first."""
+"""Probability of a change at the beats of a bar of four, from the first. Chosen by hand: chords of songs
+change on first and third beats."""
 ANYWHERE: Final = 0.3
-"""The same where the bar is not known."""
+"""The same where the bar is not known. Chosen: about the mean of ``PLACES``."""
 
 TRUSTS: Final = 0.97
-"""How far the filter is taken to assume at a beat that the chord stays."""
+"""Probability that a chord stays at a beat, as the filter is taken to assume. Chosen by hand."""
 
 SURPRISE: Final = 1e-3
-"""Share of a belief heard that holds whatever was foretold."""
+"""Share of the belief that follows the ears alone, however unlikely the forecast held it. Chosen by hand."""
 
 
 def changes_at(place: int, n_beats: int) -> float:
@@ -119,7 +122,7 @@ class ChordMemory:
 
     Attributes
     ----------
-    now: belief about the beat that sounds, float32 [25]: what was foretold of it, bent by what was heard in
+    now: belief about the beat that sounds, float32 [25]: its forecast, corrected by the beliefs heard in
     it so far.
     """
 
@@ -142,10 +145,10 @@ class ChordMemory:
 
     def hear(self, belief: Floats) -> None:
         """One hop group of the beat that sounds."""
-        # The filter assumed at the beat that hardly anything changes. What it heard since, its belief over
-        # that assumption, is applied to what was foretold instead.
+        # The filter assumed at the beat that the chord hardly ever changes. Its belief divided by that
+        # assumption is the evidence heard since, which is applied to the forecast instead.
         np.multiply(self._foretold, belief / self._assumed, out=self.now)
-        # What was thought impossible and is heard all the same is not lost.
+        # A chord that was thought impossible and is heard all the same is not lost.
         self.now += SURPRISE * belief
         self.now *= 1.0 / float(self.now.sum())
         self._belief[:] = belief

@@ -1,4 +1,5 @@
-"""Playing in the chords of the person listened to: what is heard in, harmonies and last corrections out."""
+"""Playing in the chords of the person listened to: takes hop groups heard, gives harmonies and last
+corrections of notes."""
 
 from typing import Any, Final
 
@@ -14,15 +15,17 @@ from kelly_edge.music.harmony import KNOWN, SHARED, BeatHarmony, beat_harmony, f
 from kelly_edge.music.notes import TimedNote
 
 TOGETHER_S: Final = 0.03
-"""Notes within this time of each other are struck together."""
+"""Notes within this time of each other are struck together. Chosen: far above the unevenness of a chord
+(``generator.TOGETHER_DELAY_S``), below a fast note."""
 SHORT_S: Final = 0.3
-"""A note up to this length may be a passing note."""
+"""A note up to this length may be a passing note. Chosen: an eighth at 100 beats per minute."""
 BEFORE_S: Final = 0.6
-"""A note older than this is not continued by step."""
+"""A note older than this is not continued by step. Chosen: a beat at 100 beats per minute."""
 A_STEP: Final = 2
-"""Semitones."""
+"""Semitones of a step, at most, by definition: a semitone or a tone."""
 INTO_BEAT_S: Final = 0.02
-"""A beat's chord is read this long after its beginning."""
+"""A beat's chord is read this long after its beginning. Chosen: a chord that changes a little late is
+still this beat's."""
 
 
 class Accompanying:
@@ -55,13 +58,13 @@ class Accompanying:
             self._forecast.forget()
 
     def harmonies(self, start_s: float, beat_s: float) -> tuple[BeatHarmony, ...]:
-        """What may stand on each beat of a bar that begins at ``start_s``."""
+        """The pitch classes allowed on each beat of a bar that begins at ``start_s``."""
         times_s = [start_s + beat * beat_s + INTO_BEAT_S for beat in range(N_BEATS)]
         sounded = self._sounded or EVERY_CLASS
         return tuple(beat_harmony(belief, sounded) for belief in self._forecast.at(times_s))
 
     def correct(self, note: TimedNote, on_beat: bool) -> TimedNote:
-        """``note`` in the chord believed at its onset by now; call it by onset, as notes leave.
+        """``note``, moved into the chord that is now believed to sound at its onset; call in order of onsets.
 
         A short note off the beat that goes on by step from those before it may pass through.
         """

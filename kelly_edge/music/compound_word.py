@@ -22,18 +22,23 @@ from kelly_edge.units import clamp
 
 Rows = NDArray[np.int16]
 
+# Chosen: common time in sixteenths, the grid that POP909 is quantised to.
 N_BEATS: Final = 4
 STEPS_PER_BEAT: Final = 4
 N_STEPS: Final = N_BEATS * STEPS_PER_BEAT
 DURATION_STEPS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32)
-"""Lengths a note may have, in steps; token = index + 1."""
+"""Lengths a note may have, in steps; token = index + 1. Chosen: every sixteenth up to a half note, then
+those written as one note or with a dot, up to two bars."""
+# Tokens. Chosen: steps of 6 % between the ends below.
 N_TEMPI: Final = 25
 TEMPO_LOW_BPM, TEMPO_HIGH_BPM = 48.0, 192.0
-"""The first and the last tempo token; those between are spaced geometrically (6 % apart)."""
+"""The first and the last tempo token; those between are spaced geometrically (6 % apart). Chosen: an
+octave below and above 96 beats per minute."""
 VELOCITY_STEP: Final = 6
-"""MIDI velocities a token covers; a token decodes to the middle of its range."""
+"""MIDI velocities a token covers; a token decodes to the middle of its range. Chosen: some 21 levels for
+the 127 of MIDI."""
 PITCH_LOW, PITCH_HIGH = 15, 114
-"""The piano's 21..108, moved into C by up to six semitones."""
+"""The piano's 21..108, moved into C by up to six semitones. MIDI notes; follows from the piano's range."""
 CHORD_QUALITIES: Final = {
     "maj": (0, 4, 7),
     "min": (0, 3, 7),
@@ -42,19 +47,21 @@ CHORD_QUALITIES: Final = {
     "sus4": (0, 5, 7),
     "7": (0, 4, 7, 10),
 }
-"""Pitch classes above the root; chord token = 1 + root * 6 + quality."""
+"""Pitch classes above the root; chord token = 1 + root * 6 + quality. Definition of the chords."""
 N_LEVELS: Final = 6
-"""Levels of valence and of arousal; level 1 is the lowest."""
+"""Levels of valence and of arousal; level 1 is the lowest. Chosen: three either side of 0."""
 DENSITY_EDGES: Final = (3, 5, 7, 10, 13, 17, 23)
-"""Notes a bar from which the next density level begins; level 1 has 0 to 2 notes."""
+"""Notes a bar from which the next density level begins; level 1 has 0 to 2 notes. Chosen: about a third
+more notes from level to level."""
 N_DENSITIES: Final = len(DENSITY_EDGES) + 1
 
 NO_CHORD: Final = 1 + 12 * len(CHORD_QUALITIES)
 BAR, NOTE = 1, 2
-"""Tokens of the family ``type``."""
+"""Tokens of the family ``type``. Our own format."""
 UNKNOWN: Final = 0
+"""Token of a condition that is withheld; our own format."""
 MINOR, MAJOR = 1, 2
-"""Tokens of the family ``mode``."""
+"""Tokens of the family ``mode``. Our own format."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The safety envelope: bounds every note after the model, whatever the model says.
 
 Order of the rules for a note: register (octaves folded in), density (note-ons in any second), polyphony,
-velocity ceiling and slew. Loudness rises from the loudest notes of late, not from the last one: a soft
+velocity ceiling and slew. Loudness rises from the loudest recent notes, not from the last one: a soft
 accompaniment between the notes of a melody does not hold the melody down. Tempo is bounded a bar at a time.
 Every change or refusal is counted.
 """
@@ -15,13 +15,16 @@ from kelly_edge.music.notes import TimedNote
 from kelly_edge.units import clamp
 
 DENSITY_WINDOW_S: Final = 1.0
+"""Follows from the setting's unit, notes per second."""
 FIRST_VELOCITY: Final = 64
-"""The loudest first note after nothing: music enters gently."""
+"""The loudest first note after nothing: music enters gently. Middle of MIDI's range; chosen."""
 RELEASE_PER_S: Final = 5.0
-"""How fast the loudness reached is forgotten, in MIDI velocity: a bar of 2 s costs 10."""
+"""How fast the loudness reached is forgotten, in MIDI velocity: a bar of 2 s costs 10. Chosen by hand."""
 ROUNDING: Final = 1e-6
-"""What the sum of many rises may fall short by: a rise of 20 is not 19.9999999."""
+"""What the sum of many rises may fall short by: a rise of 20 is not 19.9999999. MIDI velocities; chosen
+far above the error of float64, far below 1."""
 SHORTEST_S: Final = 0.03
+"""Chosen: a note is heard as one, and synthesisers start it."""
 
 
 @dataclass

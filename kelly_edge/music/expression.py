@@ -31,27 +31,35 @@ Recent = Sequence[Sequence[GridNote]]
 """Notes of the last bars, in C."""
 
 STEPWISE, LEAP_COST = 1.0, 0.6
-"""Nats added to pitches within a step of the melody's last, and taken from those a leap above it."""
+"""Nats added to pitches within a step of the melody's last, and taken from those a leap above it. Chosen
+by hand, towards the share of steps in people's clips (.36)."""
 STEP, LEAP, BELOW_MELODY = 2, 8, 9
-"""Semitones of a step and of a leap; so far below the melody it rests, and what is struck accompanies it."""
+"""Semitones of a step and of a leap; the distance below the melody's note from which a struck note is
+accompaniment. Definition of a step; a leap is more than a fifth. Distance below the melody: chosen by
+hand."""
 HARMONY, TONIC_HARMONY, IN_KEY = 2.5, 1.0, 0.5
 """Log odds, times the valence: added to chords with a major third and taken from those with a minor third;
-added to the tonic triad; added to the pitches of the key. People's happy and sad clips differ by these."""
+added to the tonic triad; added to the pitches of the key. People's happy and sad clips differ by these.
+Chosen by hand after the difference in EMOPIA."""
 MEAN_PITCH, PITCH_SLOPE = 62.0, 3.5
-"""Mean pitch, and what valence times arousal adds: people's sad calm clips lie higher than their happy calm
-ones (64, 61), their tense ones lower than their joyful ones (61, 62.5)."""
+"""Mean pitch, and the increase per unit of valence times arousal: people's sad calm clips lie higher than
+their happy calm ones (64, 61), their tense ones lower than their joyful ones (61, 62.5). MIDI notes;
+measured on EMOPIA's training clips."""
 CLIP_PITCH_SD: Final = 3.0
-"""How far performances lie from that mean."""
+"""How far performances lie from that mean. Semitones; chosen by hand."""
 HIGHER: Final = 0.07
-"""Nats for an octave higher, for each semitone that the last bars lay lower than they should."""
+"""Nats in favour of an octave higher, per semitone that the last bars lay too low. Chosen by
+hand: an octave lower than asked weighs most of a nat."""
 USUAL_MELODY: Final = 72
+"""MIDI note: C5. Chosen: where a piece begins its melody when none was played before."""
 MEAN_VELOCITY, VELOCITY_SLOPE = 66.0, 21.0
-"""Mean velocity at arousal 0 and what a unit of arousal adds: that of the calm and of the excited clips of
-EMOPIA's training split (53, 78)."""
+"""Mean velocity at arousal 0, and the increase per unit of arousal: that of the calm and of the excited
+clips of EMOPIA's training split (53, 78). Measured there."""
 CLIP_VELOCITY_SD: Final = 6.0
-"""How far performances lie from that mean."""
+"""How far performances lie from that mean. MIDI velocities; chosen by hand."""
 LOUDER: Final = 0.09
-"""Nats for a velocity token louder, for each token that the last bars were softer than they should be."""
+"""Nats in favour of each louder velocity token, per token that the last bars were too soft.
+Chosen by hand."""
 
 
 def harmony(target: Target, mode: int) -> Floats:
@@ -78,7 +86,7 @@ def louder(recent: Recent, target: Target, deviation: float) -> Floats:
 
 
 def higher(recent: Recent, shift: int, target: Target, deviation: float) -> Floats:
-    """Weights for each pitch token: [n_pitches]; what is played lies ``shift`` above ``recent``."""
+    """Weights for each pitch token: [n_pitches]; played pitches lie ``shift`` above ``recent``."""
     heard = [note.pitch + shift for bar in recent for note in bar]
     if not heard:
         return np.zeros(N_PITCHES, np.float32)

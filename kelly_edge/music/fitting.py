@@ -1,4 +1,4 @@
-"""Which pitch classes fit what is played: those heard, until the key is known and within it.
+"""Which pitch classes fit the player's music: those heard, until the key is known and within it.
 
 A key takes seconds to show; a pitch class is heard at once. So the music opens with the pitch classes heard,
 which belong to every key that may still be meant, and a key adopted later adds no class that was never
@@ -13,16 +13,19 @@ from numpy.typing import NDArray
 from kelly_edge.contract import EMOTION_RATE_HZ, N_PITCH_CLASSES
 
 EVERY_CLASS: Final = (1 << N_PITCH_CLASSES) - 1
-"""All pitch classes. A set is a whole number: its bit ``p`` stands for pitch class ``p`` (C = 0)."""
+"""All pitch classes. A set is a whole number: its bit ``p`` stands for pitch class ``p`` (C = 0). By
+definition."""
 LATELY_S: Final = 4.0
-"""Time constant of the mean of what is heard."""
+"""Time constant of the mean of the chroma heard. Chosen by hand (docs/decisions/0012)."""
 BELONGS, GONE = 0.4, 0.3
-"""Share of the strongest class from which a class belongs to what is heard, and below which it has gone.
-Overtones taken for notes seldom reach the first."""
+"""Share of the strongest class from which a class belongs to those heard, and below which it has gone.
+Overtones taken for notes seldom reach the first. Chosen by hand (docs/decisions/0012)."""
 N_TO_OPEN: Final = 3
-"""So many classes make an answer more than an echo."""
+"""Classes from which the music opens: with fewer an answer is but an echo. Chosen by hand
+(docs/decisions/0012)."""
 OPEN_AFTER_S: Final = 1.0
-"""Of music heard: then the music opens with fewer classes too, as to somebody who plays two notes."""
+"""Seconds of music heard from which the music opens with fewer classes too, as to somebody who plays two
+notes. Chosen by hand (docs/decisions/0012)."""
 
 
 class Fitting:

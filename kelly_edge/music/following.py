@@ -9,12 +9,17 @@ from typing import Final
 
 from kelly_edge.contract import EMOTION_RATE_HZ
 
+# Chosen: the posterior over keys moves with a time constant of 15 s, and what stays for 3 s is no doubt
+# between neighbours.
 KEY_STAYS_S: Final = 3.0
 OPENING_STAYS_S: Final = 1.0
-"""Until a key is adopted the music is written in the first one heard, and in another that stays this long."""
+"""Until a key is adopted the music is written in the first one heard, and in another that stays this long.
+Chosen: shorter, since nothing was played yet."""
 TEMPO_STAYS_S: Final = 3.0
+"""Chosen: as for a key."""
 TEMPO_TOLERANCE: Final = 0.06
-"""Relative difference below which two tempi are the same."""
+"""Relative difference below which two tempi are the same. Chosen: one tempo token
+(``compound_word.TEMPO_LOW_BPM``)."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from kelly_edge.music.target import Target
 
 Name = TypeVar("Name")
 NO_RETURN: Final = -1
-"""``Place.like`` of a bar of new material."""
+"""``Place.like`` of a bar of new material. Our own format."""
 NO_CADENCE, HALF, DOMINANT, FULL_CADENCE, FINAL = range(5)
 """What a bar does for the cadence: nothing, rests on the dominant, leads to the tonic, rests on it, is the
 last chord of all."""
@@ -66,14 +66,16 @@ BARS: Final = {
     6: {"a b c d e f": 2.0, "a b c a b d": 1.0},
     8: {"a b c d e f g h": 2.0, "a b c d a b e f": 1.0},
 }
-"""The bars of a phrase by its length, and how often each pattern is drawn."""
+"""The bars of a phrase by its length, and how often each pattern is drawn. Weights: fitted (see above)."""
 LENGTHS: Final = {2: {4: 3.0, 8: 1.0}, 3: {3: 1.0, 4: 2.0, 6: 1.0, 8: 1.0}, 4: {4: 5.0, 8: 1.0}}
-"""Lengths of phrases in bars by the beats of a bar, and how often each is drawn; of another metre as of 4."""
+"""Lengths of phrases in bars by the beats of a bar, and how often each is drawn; of another metre as of 4.
+Chosen by hand: phrases of four bars are the rule, of eight common."""
 ENDING: Final = (Place("end", cadence=DOMINANT), Place("end", cadence=FINAL))
 """The bars of an ending; a short one has the last alone."""
 
 BEND: Final = 0.3
-"""A target this far from the one a form began with, in valence, arousal or density, begins another."""
+"""A target this far from the one a form began with, in valence, arousal or density, begins another. Chosen
+by hand (docs/decisions/0023)."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Score:
 
     @property
     def is_ending(self) -> bool:
-        """Whether it is an ending; that of nothing has no places."""
+        """Whether it is an ending; a form without places is none."""
         return not self.places or self.places[-1].cadence == FINAL
 
     @property
@@ -165,7 +167,7 @@ def lay_out(phrases: str, bars: str) -> tuple[Place, ...]:
                 cadence = {n - 1: FULL_CADENCE, n - 2: DOMINANT}.get(i, NO_CADENCE)
             elif i == n - 1:
                 cadence = HALF
-            # What leads to a close is written for it, not brought back.
+            # A bar that leads to a close is written for it, not brought back.
             like = NO_RETURN if cadence in (HALF, FULL_CADENCE) else like
             places.append(Place(letter, like, is_moved and like != NO_RETURN, cadence))
     return tuple(places)
@@ -184,7 +186,8 @@ def ending_places(n_bars: int) -> tuple[Place, ...]:
 
 
 CADENCE: Final = 3.0
-"""Nats added to the chords of a cadence: no certainty, since what is played with may forbid them."""
+"""Nats added to the chords of a cadence: no certainty, since the player's chords may forbid them. Chosen
+by hand."""
 
 
 def tonic_chord(mode: int) -> int:

@@ -35,7 +35,7 @@ from kelly_edge.music.sounding import delays_s, sounding
 from kelly_edge.music.target import Target, sane
 
 SHORT_CONTEXT_ROWS: Final = 64
-"""Rows read again on the rung ``short_context``."""
+"""Rows read again on the rung ``short_context``. Chosen: a quarter of the context."""
 SHORT_MAX_ROWS: Final = 24
 FIRST_TEMPO_BPM: Final = 90.0
 """Of bars that are not composed where no tempo is known."""

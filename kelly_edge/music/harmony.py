@@ -1,4 +1,4 @@
-"""Playing in another player's chords: what may be struck at each beat, and a last correction of each note.
+"""Playing in another player's chords: pitches allowed at each beat, and a last correction of each note.
 
 ``beat_harmony`` turns a belief about the chord of a beat into the pitch classes that may stand on it: the
 chord's where it is believed, else those that most candidates share (played *open*). The generator composes
@@ -34,26 +34,30 @@ from kelly_edge.music.notes import TimedNote
 from kelly_edge.music.sampling import Mask, piano_range, pitches_within
 
 SURE: Final = 0.6
-"""Probability from which a chord is believed, and its third played."""
+"""Probability from which a chord is believed, and its third played. Chosen by hand
+(docs/decisions/0022), as are those below."""
 SHARED: Final = 0.55
-"""Probability of belonging to the chord from which a pitch class is common to the candidates."""
+"""Probability of belonging to the chord from which a pitch class is common to the candidates. Chosen
+by hand."""
 N_OPEN: Final = 2
-"""So many pitch classes stay, however unsure: an open fifth, mostly."""
+"""So many pitch classes stay, however unsure: an open fifth, mostly. Chosen for that reason."""
 KNOWN: Final = 0.5
-"""Probability of some chord below which nobody plays one."""
+"""Probability of some chord below which nobody plays one. Chosen: more likely than not."""
 PASSING: Final = -1.5
-"""Nats added to a pitch off the beat that is no tone of the chord: there are few passing notes."""
+"""Nats added to a pitch off the beat that is no tone of the chord: there are few passing notes. Chosen by
+hand."""
 FARTHEST: Final = 4
-"""Semitones a note may be moved: to the next tone of any chord, up or down."""
+"""Semitones a note may be moved: to the next tone of any chord, up or down. Chosen by hand."""
 STEP_COST: Final = 0.08
-"""Share of the probability to fit that a semitone moved is worth."""
+"""Share of the probability to fit that a semitone moved is worth. Chosen by hand."""
 ENOUGH: Final = 0.15
-"""A note is moved where another fits by so much more, or more for a note far away."""
+"""Least gain in the probability to fit for which a note is moved; more is asked of a note far away. Chosen
+by hand."""
 
 
 @dataclass(frozen=True)
 class BeatHarmony:
-    """What may stand on a beat."""
+    """The pitch classes allowed on a beat."""
 
     chord: int = NO_CHORD
     """As in ``kelly_edge.harmony.chords``, where it is believed."""
@@ -72,7 +76,8 @@ def fit_of(belief: Floats) -> Floats:
 
 
 def beat_harmony(belief: Floats, sounded: int = EVERY_CLASS) -> BeatHarmony:
-    """What may stand on a beat whose chord is believed so [25]; of the pitch classes that have ``sounded``.
+    """The pitch classes allowed on a beat, from the belief about its chord [25]; of those that have
+    ``sounded``.
 
     Two notes of a chord say nothing of its third: it is left out until it was heard.
     """
@@ -88,7 +93,7 @@ def beat_harmony(belief: Floats, sounded: int = EVERY_CLASS) -> BeatHarmony:
 
 
 def chord_tokens(chords: Sequence[BeatHarmony], shift: int) -> Mask | None:
-    """Tokens of the family ``chord`` that say what most of the beats hold; None where none is believed.
+    """Tokens of the family ``chord`` for the chord of most beats; None where none is believed.
 
     ``shift``: semitones from C to the tonic; tokens count from the tonic.
     """
@@ -132,7 +137,7 @@ class BarHarmony:
         return self._beats[min(position // STEPS_PER_BEAT, len(self._beats) - 1)] if self._beats else None
 
     def legal(self, position: int) -> Mask:
-        """Pitches that may begin at ``position``, a step of the bar from 0: on a beat the tones of its chord.
+        """Pitches allowed at ``position``, a step of the bar from 0: on a beat the tones of its chord.
 
         Off the beat any other too, but none a semitone above a tone of the chord.
         """
@@ -149,14 +154,15 @@ class BarHarmony:
         return int(np.flatnonzero(self.legal(position))[-1])
 
     def weigh(self, position: int, bias: Floats) -> None:
-        """Add to ``bias`` [size of pitch] what a note at ``position`` loses as no tone of the chord."""
+        """Add to ``bias`` [size of pitch] the cost (nats) of pitches at ``position`` that are no tones of
+        the chord."""
         beat = self._at(position)
         if beat is not None:
             bias[~beat[0]] += PASSING
 
 
 def refit(note: TimedNote, fit: Floats, taken: Sequence[int] = ()) -> TimedNote:
-    """``note`` as it is about to leave, moved to the nearest pitch that fits what is believed by now.
+    """``note`` as it is about to leave, moved to the nearest pitch that fits the chord now believed.
 
     Parameters
     ----------

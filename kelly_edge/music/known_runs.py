@@ -12,15 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_INTERVALS: Final = 16
-"""Longer than what people share by chance, and shorter than a melody one would know."""
+"""Intervals of a run: longer than those that people share by chance, shorter than a melody one would know.
+Counted in the clips of EMOPIA: 5 of 198 for validation share such a run with other songs (model card of the
+composer)."""
 BASE: Final = 1_000_003
+"""Chosen: the first prime above a million, base of a polynomial hash modulo 2^64 (Karp & Rabin 1987)."""
 POWERS: Final = np.array([pow(BASE, i, 1 << 64) for i in range(N_INTERVALS)], np.uint64)
 PROBES: Final = np.array(
     [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F], np.uint64
 )
-"""Odd numbers; the top bits of a hash times one of them say where to look."""
+"""Odd numbers; the top bits of a hash times one of them say where to look. Chosen: constants of known
+multiplicative hashes (the first is 2^64 over the golden ratio, Knuth 1973)."""
 MIDDLE: Final = 128
-"""Added to an interval, so that it is positive."""
+"""Added to an interval, so that it is positive. Chosen: MIDI intervals lie within ±127."""
 
 
 def interval_hashes(pitches: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -44,7 +48,7 @@ class KnownRuns:
 
     @classmethod
     def of(cls, hashes: NDArray[np.uint64], n_bytes: int) -> "KnownRuns":
-        """The set of ``hashes`` [n] (``interval_hashes``); 2 bytes a run let one other in 500 in."""
+        """The set of ``hashes`` [n] (``interval_hashes``); 2 bytes per run let one other in 500 in."""
         known = cls(np.zeros(n_bytes, np.uint8))
         places = known._places(hashes).ravel()
         np.bitwise_or.at(known.bits, places >> np.uint64(3), _bit(places))

@@ -1,9 +1,8 @@
 """The player's beat as the box counts it, and how the box's own beat is pulled onto it.
 
 People keep together by correcting a share of the asynchrony at every beat, phase and period each (Vorberg
-and Wing 1996; Repp 2005). Here the ears predict the player's beats (``rhythm``), so a beat of ours is made as
-long as theirs less a share of what we would be late by, within a change of tempo nobody minds.
-"""
+and Wing 1996; Repp 2005). Here the ears predict the player's beats (``rhythm``), so the box's beat is made
+as long as theirs, less a share of its expected lateness, within a change of tempo that nobody minds."""
 
 import math
 from dataclasses import dataclass
@@ -13,15 +12,19 @@ from kelly_edge.music.compound_word import N_BEATS
 from kelly_edge.units import clamp
 
 BELIEVED: Final = 0.3
-"""Confidence from which a beat heard is followed."""
+"""Confidence from which a beat heard is followed. Chosen by hand."""
 HOLD_S: Final = 6.0
-"""A beat believed within this time still says where the beats are: a rest is no loss of the beat."""
+"""A beat believed within this time still says where the beats are: a rest is no loss of the beat. Chosen:
+twelve beats at 120 beats per minute (docs/decisions/0021)."""
 PHASE_CORRECTION: Final = 0.6
-"""Share of the asynchrony expected at the next beat that this one makes up for. People: .3 to .8 (Repp)."""
+"""Share of the asynchrony expected at the next beat that this beat corrects. Chosen within the range of
+people, .3 to .8 (Repp 2005)."""
 SAME_PULSE: Final = 0.2
-"""In octaves: a tempo heard within this of the one played, or of its double or half, is the same pulse."""
+"""In octaves: a tempo heard within this of the one played, or of its double or half, is the same pulse.
+Chosen: 15 % of the tempo."""
 NEAR_TEMPO: Final = 0.04
-"""Music that leads stays on the player's beat while its tempo is within this share of theirs."""
+"""Music that leads stays on the player's beat while its tempo is within this share of theirs. Chosen by
+hand (docs/decisions/0021)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class PlayersBeat:
         return self.line_s + math.ceil((time_s - self.line_s) / bar_s - 1e-9) * bar_s
 
     def n_until_line(self, time_s: float) -> int:
-        """Beats of a bar of ours that begins nearest to a time and ends on a bar line of the player's.
+        """Number of beats of the box's bar that begins nearest to a time and ends on the player's bar line.
 
         Bars have three beats or four: two bars of two beats heard lie in one of ours, one of eight in two.
         """
@@ -98,7 +101,7 @@ def beats_to_play(start_s: float, beat: PlayersBeat | None) -> int:
 def beat_to_play_s(
     start_s: float, beat: PlayersBeat | None, wanted_bpm: float, limits_bpm: tuple[float, float]
 ) -> float:
-    """Seconds of the beat of ours that begins at ``start_s``.
+    """Length in seconds of the box's beat that begins at ``start_s``.
 
     Parameters
     ----------

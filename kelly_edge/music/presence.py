@@ -1,6 +1,6 @@
 """Whether the person listened to has stopped, or only pauses.
 
-The level heard is compared with the loudest of the last while, since a quiet room is not silence. A pause
+The level heard is compared with the recent maximum, since a quiet room is not silence. A pause
 shorter than ``PAUSE_S`` is part of the music; a longer one is its end, and the box finishes by ``FINISH_S``
 after it began.
 """
@@ -9,10 +9,13 @@ import math
 from typing import Final
 
 SILENT_DB: Final = -62.0
-"""Level below which nothing sounds, however quiet it was before."""
+"""Level below which nothing sounds, however quiet it was before. In dBFS; chosen by hand."""
 FALL_DB: Final = 30.0
-"""Decibels below the recent maximum at which nothing is played: the remaining sound decays."""
+"""Decibels below the recent maximum at which nothing is played: the remaining sound decays. Chosen by
+hand."""
 FORGET_DB_PER_S: Final = 1.0
+"""Chosen by hand: a player who goes on softly is heard again within half a minute."""
+# Chosen (docs/decisions/0021): a breath within music is shorter, an ending that waits longer sounds lost.
 PAUSE_S: Final = 1.5
 FINISH_S: Final = 3.0
 
@@ -33,7 +36,7 @@ class Silence:
 
     @property
     def finish_s(self) -> float:
-        """By when music that accompanied ends."""
+        """Time by which accompanying music has ended."""
         return self.since_s + FINISH_S
 
     def hear(self, level_db: float, now_s: float) -> None:

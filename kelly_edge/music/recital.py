@@ -1,7 +1,7 @@
 """Bringing earlier bars back: their notes, changed for the target, decided in place of drawn ones.
 
 The network reads a returning bar row by row, as it read the bar when it was composed, so its keys, values
-and contexts are those of music in which the bar does return. Pitches stay within what is legal now; only
+and contexts are those of music in which the bar does return. Pitches stay within those legal now; only
 velocities are drawn anew, for the emotion asked for now.
 """
 
@@ -45,12 +45,15 @@ SHIFTS_OF_SEQUENCES: Final = (-2, -1, 1, 2)
 DENSER: Final = 1
 """A bar comes back at most so many density levels below what is asked."""
 BASS, TENOR = 40, 55
-"""About where the last chord has its bass and its middle voices, in C."""
+HIGHEST_TOP, LAST_VELOCITY = 96, 64
+"""About where the last chord has its bass and its middle voices, in C; its highest top
+note, and its velocity. MIDI notes; chosen by hand (E2, G3 and C7)."""
 
 
 @dataclass(frozen=True)
 class Recital(Sampler):
-    """A sampler that says the notes of a bar, then a bar line; what it has none for, it draws."""
+    """A sampler that gives the notes of a bar, then a bar line; families that the bar does not fix are
+    drawn."""
 
     notes: deque[GridNote] = field(default_factory=deque)
     chord: int = 0
@@ -106,7 +109,7 @@ def moved(bar: Written, n_degrees: int, mode: int) -> Written:
 
 
 def thinned(notes: tuple[GridNote, ...], n_kept: int) -> tuple[GridNote, ...]:
-    """The bar with ``n_kept`` notes: what goes first is neither highest nor lowest, and off the beat."""
+    """The bar with ``n_kept`` notes: inner notes off the beat are left out first."""
 
     def worth(note: GridNote) -> tuple[bool, int, int]:
         chord = [n.pitch for n in notes if n.position == note.position]
@@ -126,15 +129,16 @@ def to_density(bar: Written, density: int) -> tuple[GridNote, ...]:
 
 
 def ordered(notes: Sequence[GridNote]) -> tuple[GridNote, ...]:
-    """By position, then upwards; of two on one place one is kept."""
+    """Notes in order of position, then pitch; of two in one place one is kept."""
     return tuple(sorted({(n.position, n.pitch): n for n in notes}.values()))
 
 
 def last_chord(mode: int, melody: int, tempo_bpm: float) -> tuple[GridNote, ...]:
-    """The tonic in root position under a top note near ``melody`` (a pitch in C), held for long."""
+    """The tonic in root position under a top note near ``melody`` (a pitch in C), held for
+    ``LAST_CHORD_S``."""
     third = SCALES[mode == MAJOR][2]
     classes = (0, third, 7)
-    top = min(range(TENOR + 5, 97), key=lambda p: (p % 12 not in classes[:2], abs(p - melody)))
+    top = min(range(TENOR + 5, HIGHEST_TOP + 1), key=lambda p: (p % 12 not in classes[:2], abs(p - melody)))
     inner = [p for p in range(TENOR - 3, top - 2) if p % 12 in classes][:2]
     bass = min(range(BASS - 6, BASS + 6), key=lambda p: p % 12)
     steps = LAST_CHORD_S * tempo_bpm / 60.0 * STEPS_PER_BEAT

@@ -44,14 +44,17 @@ PARENT_SLOTS: Final = tuple(
 """(head, column of the parent) of every parent table."""
 GUIDED: Final = {COLUMN[f.name] for f in SAMPLED if "valence" in f.parents}
 """Families whose heads know the valence asked for."""
+# Keys of a piano, as MIDI notes (MIDI 1.0): A0 to C8.
 PIANO_LOW, PIANO_HIGH = 21, 108
 MAX_TOGETHER: Final = 6
-"""Notes that may begin on one position."""
+"""Notes that may begin on one position. Chosen: a chord in two hands."""
 SCALES: Final = {True: (0, 2, 4, 5, 7, 9, 11), False: (0, 2, 3, 5, 7, 8, 10)}
-"""Scale on C when the mode is major, and when it is minor."""
+"""Scale on C when the mode is major, and when it is minor. Definition of the major and the natural minor
+scale."""
+# Semitones; definition of the intervals.
 MINOR_THIRD, MAJOR_THIRD = 3, 4
 LEADING_TONE: Final = 11
-"""In minor it belongs to the key where the chord holds it."""
+"""In minor it belongs to the key where the chord holds it. Semitones above the tonic, by definition."""
 NUCLEUS: Final = {
     TYPE: 1.0,
     TEMPO: 0.95,
@@ -61,12 +64,13 @@ NUCLEUS: Final = {
     DURATION: 1.0,
     VELOCITY: 1.0,
 }
-"""Share of the probability a family draws from."""
+"""Share of the probability a family draws from. Chosen by hand: the smaller, the safer and the duller
+(Holtzman et al., 2020)."""
 
 
 RESTRUCK: Final = 2.0
 """Nats taken from a pitch that still sounds. In the data a note ends before its pitch is struck again; a
-network that strikes it earlier cuts its own note short."""
+network that strikes it earlier cuts its own note short. Chosen by hand."""
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,21 @@ from kelly_edge.music.players_beat import PlayersBeat, beat_to_play_s, beats_to_
 from kelly_edge.music.target import Target
 
 COMMIT_S: Final = 0.25
-"""A beat is committed this long before it begins: covers a late wake-up of composer and midi."""
+"""A beat is committed this long before it begins: covers a late wake-up of composer and midi. Chosen:
+three hop groups (docs/decisions/0021)."""
 SHORTEST_END_S: Final = 0.2
-"""A bar that must finish is not played into its last moments."""
+"""A bar that must finish is not played into its last moments. Chosen by hand: two sixteenths."""
 REPLAN_DISTANCE: Final = 0.12
-"""Change of target valence, arousal or density from which the plan is composed again."""
+"""Change of target valence, arousal or density from which the plan is composed again; chosen as a third of a
+level of valence or arousal; less would not change the music composed."""
+REPLAN_TEMPO: Final = 0.08
+"""Relative change of tempo from which it is composed again. Chosen: a little more than a tempo token, 6 %."""
 
 SLIP_S: Final = 0.02
-"""How far the sound card's time and the clock may drift apart before groups are dated anew."""
+"""How far the sound card's time and the clock may drift apart before groups are dated anew. Chosen: about
+once in seven minutes at 50 ppm, and not heard (docs/decisions/0007)."""
 LAG_SMOOTHING_S: Final = 10.0
+"""Chosen: longer than a busy machine is late."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ def differs(a: Target, b: Target) -> bool:
         or abs(a.arousal - b.arousal) > REPLAN_DISTANCE
         or abs(a.density - b.density) > REPLAN_DISTANCE
         or (a.tonic, a.mode, a.leads, a.ending) != (b.tonic, b.mode, b.leads, b.ending)
-        or abs(a.tempo_bpm - b.tempo_bpm) > 0.08 * max(a.tempo_bpm, b.tempo_bpm)
+        or abs(a.tempo_bpm - b.tempo_bpm) > REPLAN_TEMPO * max(a.tempo_bpm, b.tempo_bpm)
     )
 
 
@@ -153,7 +159,7 @@ class Plan:
 
     @property
     def has_music_begun(self) -> bool:
-        """Whether what was committed last is music, not a rest or nothing."""
+        """Whether the bar committed last holds notes."""
         return self._begun is not None or not (self._committed_rest or math.isinf(self._committed_end_s))
 
     def begin_at_the_earliest(self, start_s: float) -> bool:

@@ -2,8 +2,7 @@
 
 Below a melody there is room for an accompaniment, above a bass there is too. Where somebody plays much the
 music is thin, where they rest it fills in. It is played softer than it was composed, and swells and fades
-with what is heard: how loud their instrument is in key velocities nobody knows.
-"""
+with the level heard, relative to the usual level: no level tells the velocity of a key."""
 
 import math
 from dataclasses import replace
@@ -14,40 +13,45 @@ from kelly_edge.music.notes import TimedNote
 from kelly_edge.units import clamp
 
 EASY_HZ: Final = 1.0
-"""Onsets a second beside which the music is as dense as the emotion asks."""
+"""Onsets per second up to which the music is as dense as the emotion asks. Chosen by hand."""
 BUSY_HZ: Final = 3.5
-"""Onsets a second from which it is as thin as it gets."""
+"""Onsets per second from which it is thinnest. Chosen: eighths at 105 beats per minute."""
 THINNEST: Final = 1.0
-"""How far ``Target.density`` goes down for somebody busy."""
+"""The most that is taken from ``Target.density`` beside somebody busy. Chosen: as far as a knob goes."""
 DENSITY_STEP: Final = 0.25
-"""In steps, so that small changes do not replan the music."""
+"""Density moves in these steps, so that small changes do not replan the music. Chosen: as the composer's
+own step."""
 HOLDS: Final = 0.2
-"""It keeps its step until it is so far off."""
+"""Density keeps its step until it is this far from it. Chosen: more than half a step."""
 BUSY_S: Final = 3.0
-"""Time constant over which somebody is busy."""
+"""Time constant of the rate of onsets heard. Chosen: a bar or two."""
 EASY_NOTES_HZ, BUSY_NOTES_HZ = 14.0, 4.0
-"""Notes a second that may leave beside somebody who plays little, and beside somebody busy. A composer that
-has been dense goes on so for a while, whatever density it is asked for."""
+"""Most notes per second that leave beside somebody who plays little, and beside somebody busy. A composer
+that has been dense stays dense for a while, whatever density it is asked for. Chosen on development songs
+(docs/decisions/0022)."""
 ALLOWANCE: Final = 4.0
-"""Notes that may leave at once."""
+"""Notes that may leave at once. Chosen: a chord."""
 FOR_BEATS: Final = 2.0
-"""So many of them are kept for the beats."""
+"""Notes of the allowance that are kept for the beats. Chosen: half of ``ALLOWANCE``."""
 BELOW: Final = 2.0
-"""Semitones below the highest note heard that stay free."""
+"""Semitones below the highest note heard that stay free. Chosen: a tone."""
 MIDDLE: Final = 58.0
-"""MIDI note: a highest note below it is no melody to play under."""
+"""MIDI note: a highest note below it is no melody to play under. Chosen: below middle C."""
 LOWEST: Final = 36
-"""Notes are not moved down below this one."""
+"""Notes are not moved down below this one. Chosen: C2; chords become muddy below."""
 SOFTER: Final = 0.85
-"""Share of the velocity composed: a step below what is played."""
+"""Share of the velocity composed: a little below the player's. Chosen: about 3 dB at MIDI's usual curve of
+40 log10(velocity)."""
 SWELLS_DB: Final = 30.0
-"""A level so far above the usual one would double a velocity."""
+"""A level this far above the usual one would double a velocity. Chosen by hand."""
 LEAST, MOST = 0.7, 1.25
-"""Bounds of what swelling and fading do to a velocity."""
+"""Bounds of what swelling and fading do to a velocity. Chosen by hand: no swell may startle."""
+# Chosen: a phrase or two, and a breath.
 USUAL_S: Final = 15.0
 NOW_S: Final = 1.0
-"""Time constants of the usual level and that of now, of what sounds."""
+"""Time constants of the usual level and of the present level, while somebody plays."""
 SILENT_DB: Final = -60.0
+"""Level in dBFS below which nothing is learned of either. Chosen: near ``presence.SILENT_DB``."""
 
 
 class Space:
@@ -55,7 +59,7 @@ class Space:
 
     Attributes
     ----------
-    density: what to add to ``Target.density``: 0 beside somebody who plays little, down to -``THINNEST``.
+    density: added to ``Target.density``: 0 beside somebody who plays little, down to -``THINNEST``.
     """
 
     def __init__(self) -> None:
@@ -103,7 +107,7 @@ class Space:
         return replace(note, pitch=pitch)
 
     def soften(self, note: TimedNote) -> TimedNote:
-        """``note`` softer than what is played, as it is about to leave."""
+        """``note``, softer than the player, as it is about to leave."""
         swell = 0.0 if math.isnan(self._usual_db) else (self._now_db - self._usual_db) / SWELLS_DB
         velocity = note.velocity * SOFTER * clamp(1.0 + swell, LEAST, MOST)
         return replace(note, velocity=int(clamp(round(velocity), 1, 127)))

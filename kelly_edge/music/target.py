@@ -9,11 +9,11 @@ from kelly_edge.music.harmony import BeatHarmony
 from kelly_edge.units import clamp
 
 MAJOR_SLOPE, MAJOR_OFFSET = 2.0, 0.8
-"""Log-odds of major at a valence: slope * valence + offset. Over the quadrants that is the share of EMOPIA's
-training clips that people call happy (.86 major) and sad (.42)."""
+"""Log-odds of major at a valence: slope * valence + offset. Over the quadrants that is the share of
+EMOPIA's training clips that people call happy (.86 major) and sad (.42). Counted in EMOPIA's clips."""
 
 SLOWEST_BPM, FASTEST_BPM = 10.0, 1_000.0
-"""Beyond any music."""
+"""Beyond any music. Chosen so that no arithmetic overflows."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Target:
     tempo_bpm: float = 0.0
     """0 free."""
     classes: int = EVERY_CLASS
-    """Pitch classes that fit what is played, a set as in ``fitting``; never empty."""
+    """Pitch classes that fit the player's music, a set as in ``fitting``; never empty."""
     leads: bool = False
     """Whether the music leads: density and harmony then say this emotion as plainly as they can, rather than
     vary as people's performances do."""
@@ -43,7 +43,7 @@ class Target:
 
 
 def sane(target: Target) -> Target:
-    """``target`` with every value in its range; what is not a number becomes 0 or free."""
+    """``target`` with every value in its range; values that are not numbers become 0 or free."""
 
     def held(value: float) -> float:
         return clamp(value, -1.0, 1.0) if math.isfinite(value) else 0.0

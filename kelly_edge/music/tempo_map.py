@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from kelly_edge.music.compound_word import N_BEATS
 
+# Chosen: what most sequencers write in a Standard MIDI File; sixteenths and triplets are whole ticks.
 TICKS_PER_BEAT: Final = 480
 PLAIN_BEAT_S: Final = 0.5
-"""A beat where there are no bars: 120 a minute."""
+"""A beat where there are no bars: 120 per minute. MIDI's default tempo (SMF 1.0)."""
 SHORTEST_MEASURE: Final = 0.5
-"""In beats. What is left of a rest that was cut shorter than this belongs to the measure before it."""
+"""In beats. What is left of a rest that was cut shorter than this belongs to the measure before it.
+Chosen: an eighth."""
 TOLERANCE_US: Final = 100
-"""Error of a measure's end up to which its bar's own tempo is written: a tenth of a tick."""
+"""Error of a measure's end up to which its bar's own tempo is written: a tenth of a tick. Follows from
+``TICKS_PER_BEAT`` at 120 beats per minute: a tick is 1,042 µs."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class TempoMap:
     Parameters
     ----------
     bars: records [n] with ``start_s``, ``beat_s``, ``n_beats``, ``tonic`` and ``mode`` (``board.BAR_DTYPE``).
-    Without any the measures are plain, at 120 beats a minute.
+    Without any the measures are plain, at 120 beats per minute.
 
     Attributes
     ----------

@@ -1,8 +1,8 @@
 """Where in the bar the beats lie: a filter over the beats of a bar of four and of a bar of three.
 
-The pulse is taken as known; each frame and each group then says how well their accents and harmony suit a
-downbeat, a middle beat or another. A cell is a beat of a metre; at every beat all cells move on by one.
-"""
+The pulse is given. Each frame scores by its accents, and each hop group by its harmony, how well it suits a
+downbeat, the middle beat of a bar of four, or any other beat. A cell is one beat of a metre; at every beat
+all cells move on by one."""
 
 import math
 from typing import Final
@@ -15,14 +15,17 @@ from kelly_edge.rhythm.evidence import DOWN, MIDDLE, OTHER
 from kelly_edge.rhythm.pulse import N_BINS
 
 Float32 = NDArray[np.float32]
+# Definition: four beats of one metre and three of the other; cells of three follow those of four.
 N_CELLS: Final = 7
 ROLES: Final = (DOWN, OTHER, MIDDLE, OTHER, DOWN, OTHER, OTHER)
-"""Of the beats of a bar of four, then of one of three."""
+"""Roles of the beats in a bar of four, then in a bar of three."""
 FIRST_OF_THREE: Final = 4
+"""Definition: index of the first cell of a bar of three."""
 PRIOR: Final = (0.2425, 0.2425, 0.2425, 0.2425, 0.01, 0.01, 0.01)
-"""Of the cells: bars of three are rare."""
+"""Probabilities of the cells: bars of three are rare. Chosen by hand: three in a hundred pieces, not
+counted anywhere."""
 RENEWED: Final = 1e-3
-"""Share of the belief that begins anew at every beat."""
+"""Share of the belief that begins anew at every beat. Chosen by hand."""
 
 
 def bar_weights() -> Float32:
@@ -58,8 +61,8 @@ def weigh(weights: Float32, classes: Float32, place_beats: float, trust: float) 
     if bin_ == N_BINS:
         bin_, n_before = 0, n_before + 1
     other = classes[OTHER * N_BINS + bin_]
-    # The middle of a bar of four need not be told from its weak beats: else beats without any accent, most of
-    # which sound like weak ones, would count as bars of three.
+    # The middle beat of a bar of four may sound weak. Otherwise beats without accents, most of which sound
+    # weak, would count as bars of three.
     middle = math.log(0.5 * math.exp(classes[MIDDLE * N_BINS + bin_]) + 0.5 * math.exp(other))
     for c in range(N_CELLS):
         role = ROLES[moved(c, n_before)]

@@ -1,10 +1,10 @@
 """The beat heard, per hop group, causal: phase, period, confidence, place in the bar and beats of the bar.
 
-Evidence (``evidence``) weighs the states of the pulse (``pulse``) and, given the pulse, the beats of the bar
-(``bar``). What is reported is kept: the octave of the tempo and the downbeat change only after another has
+Evidence (``evidence``) weighs the states of the pulse (``pulse``) and, given the pulse, the beats of the
+bar (``bar``). The reading is held: the octave of the tempo and the downbeat change only after another has
 been the better one for a while, as a person who taps along does not change feet at every doubt.
 
-The phase refers to the newest sample given: what the analysis looks back (``DELAY_S``) is made up for.
+The phase is that of the newest sample given: the delay of the analysis (``DELAY_S``) is compensated.
 """
 
 import math
@@ -49,31 +49,39 @@ from kelly_edge.signal.framing import ANALYSIS_RATE_HZ, DELAY_SAMPLES
 
 Float32 = NDArray[np.float32]
 RISE_S: Final = 0.004
-"""An attack is strongest in the frame whose middle lies this long before it: its window reaches it."""
+"""An attack is strongest in the frame whose middle lies this long before it: its window reaches it. Chosen
+by hand, before ``LATE_S`` was measured."""
 DELAY_S: Final = FRAME / 2 / ANALYSIS_RATE_HZ + DELAY_SAMPLES / 48_000 + AHEAD / FRAME_RATE_HZ - RISE_S
-"""Age of the sound whose phase the filters have reached."""
+"""Age of the sound whose phase the filters have reached. Follows from the analysis."""
 LATE_S: Final = 0.004
-"""Beats of rendered pianos are found so late on average."""
+"""Mean delay with which beats of rendered pianos are found. Measured on development songs
+(docs/decisions/0021)."""
 ACCENT_TRUST, HARMONY_TRUST = 0.8, 0.3
-"""Of the evidence on the pulse: frames and groups overlap, so they are not independent."""
+"""Exponents of the likelihoods of the pulse, from accents and from harmony: below 1, since frames and
+groups overlap and are not independent. Chosen by hand."""
 BAR_ACCENT_TRUST, BAR_HARMONY_TRUST = 0.2, 0.4
-"""The same on the bar, which accents tell less of."""
+"""The same for the place in the bar, of which accents tell less. Chosen by hand."""
 SAME_TEMPO: Final = 0.06
-"""Relative difference within which periods are the same tempo."""
+"""Relative difference within which periods are the same tempo. Chosen: a tempo token."""
+# Chosen by hand.
 BETTER: Final = 2.0
 STAYS_S: Final = 1.5
 """Another tempo is taken when it was this many times likelier for this long."""
 OCTAVE_BETTER, OCTAVE_STAYS_S = 5.0, 4.0
-"""The same of its double and its half, which are the same pulse felt otherwise."""
+"""The same of its double and its half, which are the same pulse felt otherwise. Chosen larger: nothing is
+wrong meanwhile."""
 BAR_BETTER, BAR_STAYS_S, BAR_YOUNG_BEATS = 3.0, 0.6, 12
+"""The same of the downbeat: times likelier, seconds, and beats from the beginning during which it changes
+at once. Chosen by hand."""
+# Time constant of the mean evidence. Chosen: a bar or two.
 EVIDENCE_S: Final = 3.0
 LEAST_EVIDENCE, CLEAR_EVIDENCE = 0.13, 0.25
-"""Nats a frame by which a pulse explains what is heard better than no pulse does. Notes at random have 0.09
-to 0.19, songs in a wet room 0.2 to 0.3, dry ones 0.3 to 0.5."""
+"""Nats per frame by which a pulse explains what is heard better than no pulse does. Notes at random have
+0.09 to 0.19, songs in a wet room 0.2 to 0.3, dry ones 0.3 to 0.5. Chosen between these measured ranges."""
 LEAST_FOCUS, CLEAR_FOCUS = 0.75, 0.92
-"""Length of the mean direction of the phases: no phase, a clear one."""
+"""Length of the mean direction of the phases: no phase, a clear one. Chosen by hand."""
 LEAST_MASS, CLEAR_MASS = 0.25, 0.6
-"""Probability of the tempo kept, its double and its half."""
+"""Probability of the tempo kept, its double and its half. Chosen by hand."""
 PERIOD, PHASE, CONFIDENCE, BAR_PHASE, BEATS = range(5)
 """Slots of ``reading``."""
 TEMPO_AGE, CELL, CELL_AGE, N_SINCE, EVIDENCE, LAST_PHASE, BAR_CONFIDENCE = range(7)

@@ -1,12 +1,11 @@
-"""What the sound says of the beat: likelihoods of its phase and of the beat's place in the bar.
+"""Evidence of the beat in the sound: likelihoods of its phase and of its place in the bar.
 
-Two small networks (``weights``; fitted by ``models.ensemble.fit``) read what the emotion features have
-computed anyway, so no spectrum is taken twice. One reads the rise of four bands of the mel spectrum in seven
+Two small networks (``weights``; fitted by ``models.ensemble.fit``) read intermediate results of the emotion
+features, so that no spectrum is taken twice. One reads the rise of four bands of the mel spectrum in seven
 frames 10.7 ms apart: accents. The other reads how far the harmony and the bass of now are from those of a
-third of a second ago, once per hop group. Both answer with log likelihoods of ``N_CLASSES``: the phase of the
-beat in ``N_BINS`` for a beat that begins a bar, one in the middle of a bar, and any other. Rises are relative
-to their mean, so gain does not matter.
-"""
+third of a second ago, once per hop group. Both answer with log likelihoods of ``N_CLASSES``: the phase of
+the beat in ``N_BINS`` for a beat that begins a bar, one in the middle of a bar, and any other. Rises are
+relative to their mean, so gain does not matter."""
 
 import math
 from typing import Final, NamedTuple
@@ -22,29 +21,40 @@ from kelly_edge.signal.spectrum import LOWEST_KEY, N_KEYS
 
 Float32 = NDArray[np.float32]
 DOWN, MIDDLE, OTHER = range(3)
+# By definition, counts of the classes above.
 N_ROLES: Final = 3
 N_CLASSES: Final = N_ROLES * N_BINS
 ROLE_SHARE: Final = (0.25, 0.25, 0.5)
-"""Of beats in common time."""
+"""Of beats in common time. Follows from the metre: one downbeat, one middle, two others."""
 BANDS: Final = (0, 4, 9, 16, N_MEL)
 """Edges of the four bands: 50, 250, 600, 1,500 and 5,400 Hz or so."""
 N_BANDS: Final = 4
+"""Counts of ``BANDS``, by definition."""
 N_SEEN: Final = 7
-"""Frames that a likelihood is read from; it is that of the third newest."""
+"""Frames that a likelihood is read from; it is that of the third newest. Chosen: 75 ms, from before an
+attack until after it."""
+# Frames after the one judged, and time constant of the mean rise. Chosen: a third of ``N_SEEN``; a bar or
+# two.
 AHEAD: Final = 2
 MEAN_S: Final = 4.0
 FAINT: Final = 0.02
-"""Added to the mean rise: below it rises are noise."""
+"""Added to the mean rise: below it rises are noise. Nepers. Chosen by hand."""
 STILL: Final = 0.004
-"""Mean rise below which nothing is heard, and nothing is learned."""
+"""Mean rise below which nothing is heard, and nothing is learned. Nepers. Chosen by hand."""
 AGO: Final = 4
-"""Groups between the harmonies compared: as long as the spectrum they come from."""
+"""Groups between the harmonies compared: as long as the spectrum they come from. Follows from the window
+of 341 ms: four groups."""
+# Groups kept. Chosen: more than twice ``AGO``.
 N_PAST: Final = 10
 BASS_TOP: Final = 52 - LOWEST_KEY
+"""Key E3; chosen as in ``emotion.tonality``."""
 GROWTH_TOP: Final = 32
+"""Lowest keys whose growth is a bass note's: up to E3. Chosen as ``BASS_TOP``."""
 N_ACCENT: Final = N_BANDS * N_SEEN
+# Inputs of the second network, by definition (``harmony_inputs``).
 N_HARMONY: Final = 15
 AUDIBLE: Final = 0.02
+"""Activation below which a key counts for nothing; chosen as in ``emotion.tonality``."""
 
 
 class Network(NamedTuple):
@@ -141,6 +151,7 @@ def harmony_inputs(notes: Float32, state: EvidenceState, out: Float32) -> None:
         norm = 0.0
         for p in range(N_PITCH_CLASSES):
             norm += now[v, p] * now[v, p]
+        # 0.3 here and below, chosen as ``harmony.hearing.FAINT``: a faint chroma has no direction.
         norm = math.sqrt(norm) + 0.3
         for p in range(N_PITCH_CLASSES):
             now[v, p] /= norm

@@ -19,11 +19,14 @@ from typing import Any, Final, NoReturn, ParamSpec
 from kelly_edge.shared.printed import printed
 
 P = ParamSpec("P")
+# Exit statuses: 2 as POSIX shells and argparse use it for a wrong call; 3 is our own choice; 128 + the
+# signal's number (Linux: SIGINT 2, SIGPIPE 13), as shells report it.
 EXIT_FAULT: Final = 2
 EXIT_BUG: Final = 3
 EXIT_INTERRUPTED: Final = 130
 EXIT_PIPE: Final = 141
 LONGEST_TEXT: Final = 300
+"""Characters of text from outside that are shown. Chosen: a few lines."""
 
 
 def one_line(text: str) -> str:

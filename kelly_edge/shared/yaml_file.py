@@ -1,6 +1,6 @@
 """A YAML file to entries with line numbers: the one reader of ``config.yaml`` and ``hosts.yaml``.
 
-A plain scalar means what it means in YAML 1.2's core schema, so that ``no`` and ``010`` hold no
+A plain scalar is read by YAML 1.2's core schema, so that ``no`` and ``010`` hold no
 surprise. A key is always a text. Nothing is lost: a key written twice is two entries, for the caller to
 refuse. Anchors, aliases and tags are refused: no file of ours needs them, and they can make a small file
 endless.
@@ -17,6 +17,7 @@ from kelly_edge.shared.entries import Entry
 from kelly_edge.shared.printed import printed
 
 MAX_BYTES: Final = 1_000_000
+"""Chosen: far above any settings of ours, far below what a small box's memory feels."""
 _NULL: Final = re.compile(r"(?:null|Null|NULL|~|)")
 _PLAIN: Final[tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...]] = (
     (_NULL, lambda text: None),

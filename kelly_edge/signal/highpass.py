@@ -13,6 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+# Chosen: below the lowest pitch tracked (41 Hz), above rumble (20 Hz); three biquads make the slope between
+# them.
 CUTOFF_HZ: Final = 30.0
 N_BIQUADS: Final = 3
 

@@ -18,13 +18,15 @@ from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.units import db_to_gain
 
 LOOK_AHEAD: Final = 64
-"""1.33 ms at 48 kHz: long enough that the gain's fall is no click."""
+"""1.33 ms at 48 kHz: long enough that the gain's fall is no click. Chosen: a power of two, for
+``DOUBLINGS``."""
 
 DOUBLINGS: Final = (1, 2, 4, 8, 16, 32)
-"""Shifts that make a sum or a maximum over ``LOOK_AHEAD`` neighbours out of pairs: six steps for 64."""
+"""Shifts that make a sum or a maximum over ``LOOK_AHEAD`` neighbours out of pairs: six steps for 64. By
+definition the powers of two below it."""
 
 INAUDIBLE: Final = 1e-6
-"""A reduction below -120 dB is none; so the limiter comes to rest."""
+"""A reduction below -120 dB is none; so the limiter comes to rest. Chosen: 24-bit converters end above it."""
 
 
 class Limiter:

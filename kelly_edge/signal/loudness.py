@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 
 from kelly_edge.contract import SAMPLE_RATE_HZ
 
+# The floor of DDSP's scale (Engel et al., 2020).
 LOUDNESS_FLOOR_DB: Final = -80.0
 WINDOW: Final = 1_024
-"""Samples of the Hann-weighted mean: 21 ms, most of a period of the lowest note."""
+"""Samples of the Hann-weighted mean: 21 ms, most of a period of the lowest note. Chosen: a shorter one
+ripples with low notes, a longer one is late."""
 WEIGHTING_DELAY: Final = 2
-"""Samples from a click to the middle of the power that the weighting filter makes of it."""
+"""Samples from a click to the middle of the power that the weighting filter makes of it. Measured on a
+click."""
+# DDSP's STFT (Engel et al., 2020): window's length times the mean square of a Hann window; then poles and
+# zeros of the A-weighting (IEC 61672-1).
 SCALE: Final = 512.0 * 3.0 / 8.0
 POLES_HZ: Final = (20.598997, 20.598997, 107.65265, 737.86223, 12_194.217, 12_194.217)
 N_ZEROS_AT_0: Final = 4

@@ -19,54 +19,70 @@ from numpy.typing import NDArray
 from kelly_edge.contract import F0_MAX_HZ, F0_MIN_HZ, HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.signal.highpass import N_BIQUADS, high_pass, high_pass_sections
 
+# Chosen: half the instrument's rate suffices up to the 5 kHz of ``BAND_HZ``; 31 taps keep aliases out of
+# them.
 RATE_HZ: Final = SAMPLE_RATE_HZ // 2
 N_TAPS: Final = 31
+# Windows in samples of 24 kHz, and lowest f0 asked of the two shorter ones. Chosen: some periods of the
+# lowest note fit into each.
 LONG, SHORT, QUICK = 2_048, 1_024, 512
 SHORT_MIN_HZ: Final = 110.0
 QUICK_MIN_HZ: Final = 190.0
 BAND_HZ: Final = (2_500.0, 5_000.0)
-"""Power is heard whole up to the first and not beyond the second: above lies little of a note, much noise."""
+"""Power is heard whole up to the first and not beyond the second: above lies little of a note, much noise.
+Chosen by hand."""
 NEAR_HIGHEST: Final = 0.92
-"""Share of the highest peak from which an earlier (higher-pitched) one is taken."""
+"""Share of the highest peak from which an earlier (higher-pitched) one is taken. Chosen by hand (Boersma
+1993 prefers high candidates by an octave cost)."""
 PEAK_TOP: Final = 0.8
+"""Share of a peak's height above which its neighbours define its middle. Chosen by hand."""
 CONTINUITY, CONTINUITY_IN_NOISE = 0.04, 0.3
-"""Bonus of a peak near the f0 of the hop before, and what is added to it for the share of noise: a clear note
-may leap an octave, in noise it is rather the peak that does."""
+"""Bonus of a peak near the f0 of the hop before, and what is added to it for the share of noise: a clear
+note may leap an octave, in noise it is rather the peak that does. In heights of peaks; chosen by hand."""
 SHORT_CLARITY: Final = 0.75
-"""Height from which the short window is believed."""
+"""Height from which the short window is believed. Chosen by hand."""
 SHORT_SURE: Final = 0.9
-"""The same where it cannot tell the octave below: a low note's loud second harmonic looks like one there."""
+"""The same where it cannot tell the octave below: a low note's loud second harmonic looks like one there.
+Chosen by hand."""
 QUICK_CLARITY, QUICK_ENOUGH = 0.95, 0.85
 """Height from which the quick window is believed, and below which it no longer is: to go back and forth
-between windows of different ages would shake a glide. Where it cannot tell the octave below it never is."""
+between windows of different ages would shake a glide. Where it cannot tell the octave below it never
+is. Chosen by hand."""
 STEADY: Final = 0.06
-"""Relative step of the lag (a semitone) up to which noise is smoothed, by at least ``SLOWEST`` a hop."""
+"""Relative step of the lag (a semitone) up to which noise is smoothed, by at least ``SLOWEST`` a hop.
+Chosen: a larger step is a new note."""
 SLOWEST: Final = 0.25
+"""Share of the way per hop. Chosen by hand."""
 CLIP: Final = 16.0
-"""Samples beyond are held there: full scale is 1."""
+"""Samples beyond are held there: full scale is 1. Chosen: a float recording may exceed full scale; beyond
+24 dB something is broken."""
 SILENCE: Final = 1e-10
-"""Mean square below which nothing is heard."""
+"""Mean square below which nothing is heard. Full scale squared: -100 dBFS. Chosen: below what 16-bit
+recordings hold."""
 CLARITY_LOW, CLARITY_HIGH = 0.25, 0.75
-"""Peak heights at confidence 0 and 1."""
+"""Peak heights at confidence 0 and 1. Chosen by hand."""
 EDGE: Final = 2.0 ** (50.0 / 1_200.0)
-"""A quarter-tone beyond either end still counts as the range: vibrato and mistuned instruments go there."""
+"""A quarter-tone beyond either end still counts as the range: vibrato and mistuned instruments go there.
+Chosen by hand."""
 LONG_MIN_HZ: Final = F0_MIN_HZ / EDGE
 SHORTEST: Final = RATE_HZ / (F0_MAX_HZ * EDGE)
 """The period of the highest note, in samples."""
 LAG_MIN: Final = int(SHORTEST)
 LOWEST_HZ: Final = 27.0
-"""Down to here (A0, a piano's lowest) the period of what is too low is looked for: the long window
-holds two. Further down noise makes peaks of its own."""
+"""Down to here (A0, a piano's lowest) the period of what is too low is looked for: the long window holds
+two. Further down noise makes peaks of its own. Pitch of equal temperament, a little below A0's 27.5 Hz."""
 BELOW: Final = 0.4
-"""A peak below this share of the highest one behind the range is a part of a longer period. No more is asked:
-the notes of a chord have a long period together too, and a voice goes on following its lowest.
-"""
+"""A peak below this share of the highest one behind the range is a part of a longer period. No more is
+asked: the notes of a chord have a long period together too, and a voice goes on following its lowest.
+Chosen by hand."""
 IN_BAND: Final = 1e-4
-"""Share of the power that must lie in the band: filters and windows let through less of a tone above."""
+"""Share of the power that must lie in the band: filters and windows let through less of a tone above.
+Chosen: -40 dB, what the filters' skirts let through."""
 
 
 def _half_band() -> NDArray[np.float64]:
     n = np.arange(N_TAPS) - (N_TAPS - 1) / 2
+    # Cutoff as a share of the sample rate's half, chosen a little below a half: no alias reaches ``BAND_HZ``.
     taps = np.sinc(0.47 * n) * np.blackman(N_TAPS + 2)[1:-1]
     return np.asarray(taps / taps.sum())
 
@@ -195,6 +211,7 @@ def _choose(r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: fl
                 return 0.0, 0.0  # its period is too short; the peaks in the range are its multiples
             continue
         position, height = _peak(r, best, n)
+        # Near: within a semitone.
         favour = bonus if previous_lag > 0.0 and abs(position / previous_lag - 1.0) < 0.06 else 0.0
         # Between two samples a sharp peak of so short a period is higher than at either.
         near = max(r[best], height) if best <= lag_min + 1 else r[best]
@@ -210,6 +227,8 @@ def _choose(r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: fl
 def _refine(r: NDArray[np.float64], position: float, height: float, lag_max: int) -> float:
     """The period from its multiples: each lag found is divided by its number, as long as they agree."""
     n = r.shape[0]
+    # Chosen by hand: a multiple lies within a tenth of the period of its place, is nearly as high as the
+    # first peak, and moves the estimate by 2 % at most.
     refined, k = position, 2
     while (k + 0.5) * refined < lag_max:
         centre = round(k * refined)
@@ -265,7 +284,7 @@ class _Window:
 
 
 QUICK_FROM_HZ: Final = 2.0 * QUICK_MIN_HZ
-"""From here the quick window tells a note from its octave below."""
+"""From here the quick window tells a note from its octave below. By definition."""
 
 
 def _age(window: int) -> int:

@@ -3,7 +3,7 @@
 Magnitudes are scaled so that a sine of amplitude 1 reads 1 at its bin (Hann window). Banks are sparse:
 (first bin, number of bins, weights) a band. Notes follow Mauch & Dixon, "Approximate note transcription
 for the improved identification of difficult chords", ISMIR 2010: a whitened log-frequency spectrum with
-three bins a semitone is explained by the 88 keys' harmonic series, solved with multiplicative updates
+three bins per semitone is explained by the 88 keys' harmonic series, solved with multiplicative updates
 (Lee & Seung 2001). Mel is HTK's (2595 log10(1 + f/700)).
 """
 
@@ -17,16 +17,21 @@ from numpy.typing import NDArray
 from kelly_edge.units import midi_to_hz
 
 Float32 = NDArray[np.float32]
+# Of a piano, as a MIDI note (MIDI 1.0), and number of its keys; three bins per semitone as in Mauch & Dixon
+# (2010).
 LOWEST_KEY: Final = 21
 N_KEYS: Final = 88
 BINS_PER_SEMITONE: Final = 3
 N_LOG_BINS: Final = 274
-"""From a third of a semitone below A0 to 5.3 kHz."""
+"""From a third of a semitone below A0 to 5.3 kHz. Follows from both ends."""
 HARMONIC_DECAY: Final = 0.7
-"""Amplitude of each harmonic over the one below (Mauch & Dixon use 0.5 to 0.9)."""
+"""Amplitude of each harmonic over the one below (Mauch & Dixon use 0.5 to 0.9). Chosen in the middle of
+the range of Mauch & Dixon (2010)."""
 N_HARMONICS_MODELLED: Final = 20
+"""As in Mauch & Dixon (2010); those above the band are left out. Chosen."""
 INHARMONICITY: Final = 2e-4
-"""B of a middle piano string: partial h lies at h f0 sqrt(1 + B h^2)."""
+"""B of a middle piano string: partial h lies at h f0 sqrt(1 + B h^2). After Fletcher (1964); chosen in the
+middle of a piano's range."""
 
 
 class FftPlan(NamedTuple):

@@ -1,4 +1,4 @@
-"""The controls of a voice: what a decoder says and the synthesiser plays, once a hop.
+"""The controls of a voice: what a decoder says and the synthesiser plays, once per hop.
 
 A decoder's raw outputs become controls here, the same way in training and on the box (DDSP's scaled
 sigmoid, Engel et al. 2020): amplitude and noise in 0..2, the harmonic distribution summing to 1 over the
@@ -18,15 +18,17 @@ from kelly_edge.signal.loudness import LOUDNESS_FLOOR_DB
 
 Float32 = NDArray[np.float32]
 BAND_LIMIT_HZ: Final = 11_500.0
-"""Highest frequency a voice plays: the recordings the voices learn from reach 12 kHz."""
+"""Highest frequency a voice plays: the recordings the voices learn from reach 12 kHz. Chosen: a little
+below, where their filters begin."""
 BAND_FADE_HZ: Final = 1_000.0
-"""Width of the fade of the harmonics below the band limit."""
+"""Width of the fade of the harmonics below the band limit. Chosen by hand: a glide cuts no harmonic off."""
 N_NOISE_TRAINED: Final = 31
-"""Noise bands (of 375 Hz) below the band limit; those above are silent."""
+"""Noise bands (of 375 Hz) below the band limit; those above are silent. Follows from the band limit."""
 N_RAW: Final = 1 + N_HARMONICS + N_NOISE_TRAINED
-"""Raw outputs of a decoder: amplitude, harmonics, noise bands."""
+"""Raw outputs of a decoder: amplitude, harmonics, noise bands. By definition."""
 NOISE_BIAS: Final = -5.0
-"""Added to the raw noise, so that an untrained decoder is nearly free of noise."""
+"""Added to the raw noise, so that an untrained decoder is nearly free of noise. Chosen: as in DDSP (Engel
+et al., 2020)."""
 LOG_10: Final = math.log(10.0)
 
 

@@ -18,10 +18,12 @@ from kelly_edge.contract import HOP_SIZE, N_HARMONICS, N_NOISE_BANDS, SAMPLE_RAT
 from kelly_edge.timbre.controls import BAND_FADE_HZ, BAND_LIMIT_HZ, Controls
 
 Float32 = NDArray[np.float32]
+# Follows from ``N_NOISE_BANDS``: an FIR by its frequency samples.
 N_TAPS: Final = 2 * (N_NOISE_BANDS - 1)
 NOISE_DELAY: Final = N_TAPS // 2
-"""Samples the noise comes later than its controls (1.3 ms)."""
+"""Samples the noise comes later than its controls (1.3 ms). Follows from the symmetry of the FIR."""
 MASK_64: Final = (1 << 64) - 1
+"""By definition the lowest 64 bits."""
 
 
 def noise_basis() -> NDArray[np.float64]:
@@ -32,7 +34,7 @@ def noise_basis() -> NDArray[np.float64]:
 
 @njit(cache=True)
 def _levels(distribution: Float32, amplitude: float, to: NDArray[np.float64]) -> None:
-    """``amplitude`` times ``distribution`` into ``to``; what is not finite is silent."""
+    """``amplitude`` times ``distribution`` into ``to``; values that are not finite are silent."""
     for k in range(to.shape[0]):
         level = amplitude * distribution[k]
         to[k] = level if math.isfinite(level) else 0.0

@@ -23,29 +23,35 @@ DELAY: Final = LoudnessMeter.delay_samples
 """Samples by which the sound follows its cause, once a hop is complete. Within a hop levels move linearly
 from one reading of the loudness to the next, which are a hop apart: that adds nothing on average."""
 CROSS_FADE_HOPS: Final = 24
-"""128 ms from one voice to another."""
+"""128 ms from one voice to another. Chosen by hand: no click, no waiting."""
 ATTACK, RELEASE = 0.5, 0.12
-"""Share of the way the gate opens and closes in a hop."""
+"""Share of the way the gate opens and closes in a hop. Chosen by hand: a note begins within 15 ms and ends
+within 100."""
 GATE_CLOSED: Final = 1e-3
+"""Opening of the gate below which it is closed: -60 dB. Chosen by hand."""
 DRY_WET_STEP: Final = 0.125
-"""Most that ``dry_wet`` moves in a hop: 43 ms from one end to the other, so that a knob does not click."""
+"""Most that ``dry_wet`` moves in a hop: 43 ms from one end to the other, so that a knob does not click.
+Chosen by hand."""
 HOLD_BELOW_GATE: Final = 0.7
-"""An open gate closes only below this share of the confidence that opens it."""
+"""An open gate closes only below this share of the confidence that opens it. Chosen by hand."""
+# Limits of two knobs: what brightness at its end adds, and octaves of transposition. Chosen by hand.
 TILT_DB_PER_OCTAVE: Final = 6.0
 MAX_OCTAVES: Final = 2
 MAINS_HZ: Final = (50.0, 60.0, 100.0, 120.0)
-"""Mains hum: the supply's frequency and that of a rectifier."""
+"""Mains hum: the supply's frequency and that of a rectifier. Standard of the world's supplies: 50 and 60
+Hz (IEC 60038)."""
 MAINS_CENTS: Final = 17.0
-"""One per cent: how far a hop's f0 may be measured from ``MAINS_HZ``; the notes of A = 440 Hz lie farther."""
+"""One per cent: how far a hop's f0 may be measured from ``MAINS_HZ``; the notes of A = 440 Hz lie farther.
+Chosen: G1 (49 Hz) lies 35 cents from 50 Hz."""
 HUM_CENTS, HUM_DB = 6.0, 6.0
 """Mean distance from ``MAINS_HZ``, and distance from the mean loudness, of a sound as steady as a supply:
-a low hum's loudness ripples by 5 dB within its period."""
+a low hum's loudness ripples by 5 dB within its period. Chosen by hand."""
 HUM_HOPS: Final = round(1.5 * HOP_RATE_HZ)
 """Hops a sound must be so before it counts as hum."""
 HUM_STRAY: Final = 8
-"""Hops that one of another pitch or loudness, or of silence, takes away."""
+"""Hops that one of another pitch or loudness, or of silence, takes away. Chosen by hand."""
 HUM_MEAN: Final = 0.02
-"""Share of a hop in the means."""
+"""Share of a hop in the means. Chosen by hand: 0.27 s."""
 
 
 class MainsHum:
@@ -97,7 +103,7 @@ class Voice:
     Attributes
     ----------
     voice_index: which decoder speaks; one that does not exist changes nothing. octave: shift, -2..2.
-    brightness: -1..1, tilt of the harmonics by up to 6 dB an octave. dry_wet, gate_confidence: 0..1.
+    brightness: -1..1, tilt of the harmonics by up to 6 dB per octave. dry_wet, gate_confidence: 0..1.
     gate_db: loudness, DDSP's scale. Values beyond count as the nearest, not finite ones as the default.
     """
 
@@ -210,7 +216,7 @@ def _mix(controls: Controls, other: Controls, share: float) -> None:
 
 
 def _tilt(controls: Controls, octaves: Float32, brightness: float) -> None:
-    """Tilt the distribution by ``brightness`` times 6 dB an octave; the sum stays the same."""
+    """Tilt the distribution by ``brightness`` times 6 dB per octave; the sum stays the same."""
     harmonics = controls.harmonic_distribution
     before = float(harmonics.sum())
     harmonics *= np.exp(np.float32(brightness * TILT_DB_PER_OCTAVE / 20.0 * math.log(10.0)) * octaves)

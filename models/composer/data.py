@@ -60,6 +60,9 @@ MAJOR_PROFILE = np.array([0.748, 0.060, 0.488, 0.082, 0.670, 0.460, 0.096, 0.715
 MINOR_PROFILE = np.array([0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747, 0.404, 0.067, 0.133, 0.330])
 """Temperley, "Music and Probability" (2007), Kostka-Payne corpus."""
 PITCH_NAMES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+"""Definition of the note names, in semitones above C."""
+# Chosen: passages of eight bars share a level; one song in sixteen is held out; a hundredth of a second is
+# finer than onsets are transcribed.
 BARS_PER_LABEL = 8
 HELD_ONE_IN = 16
 ONSET_RATE_HZ = 100

@@ -22,6 +22,8 @@ from models.composer.sequences import OCTAVE_SHIFTED, SIZES, TAUGHT_FILES, Drawn
 from models.composer.train import load_model
 from models.precision import fast_dtype
 
+# Sequences that the teacher reads at a time, and the seed; chosen by hand, results do not depend on the
+# first.
 BATCH = 16
 SEED = 11
 HALF_MAX = float(np.finfo(np.float16).max)

@@ -20,13 +20,15 @@ from models.composer.judge import FEATURES, Judge, features, quadrants_of
 Floats = NDArray[np.float64]
 
 N_MOTIVE: Final = 4
-"""Intervals of a motive."""
+"""Intervals of a motive. Chosen: five notes; shorter ones recur by chance."""
 NEAR: Final = 0.8
-"""Cosine above which two bars are nearly the same."""
+"""Cosine above which two bars are nearly the same. Chosen by hand."""
 PHRASE: Final = 4
+"""Bars. Chosen: the length that textbooks of form give (Caplin 1998)."""
 STEP, LEAP = 2, 8
-"""Semitones: a step has at most two, a leap more than a fifth."""
+"""Semitones: a step has at most two, a leap more than a fifth. By definition."""
 MEASURES: Final = ("motives", "near_repeats", "extra_at_four", "steps", "leaps")
+# Of the bootstrap, and notes from which a clip is judged. Chosen: as in ``evaluate``; a melody of a few bars.
 N_RESAMPLES: Final = 1_000
 MIN_NOTES: Final = 16
 VELOCITY, REGISTER, BASS_SHARE, DENSITY = (

@@ -25,7 +25,10 @@ from kelly_edge.shared.command_line import Parser, command, path_argument
 
 QUADRANT_SIGNS = dict(zip(QUADRANTS, ((1, 1), (-1, 1), (-1, -1), (1, -1)), strict=True))
 NEAR, FAR = 0.2, 1.0
-"""Distance of a quadrant's targets from the axes: drawn evenly, so that every level of a sign occurs."""
+"""Distance of a quadrant's targets from the axes: drawn evenly, so that every level of a sign occurs.
+Chosen for that reason."""
+# Chosen: what sequencers write in a Standard MIDI File; more bars than any length asked; the dominant and the
+# tonic.
 TICKS_PER_BEAT = 480
 MAX_BARS = 2_000
 ENDING_BARS = 2
@@ -38,7 +41,8 @@ LIMITS = {
     "temperature": (0.1, 2.0),
     "guidance": (0.0, 5.0),
 }
-"""Options that are numbers, with their limits."""
+"""Options that are numbers, with their limits. Chosen: the range of the circumplex, and far more clips
+than anybody makes."""
 
 
 def draw_target(quadrant: str | None, seed: int) -> Target | None:

@@ -20,8 +20,10 @@ from models.composer.data import Notes, read_midi, read_splits
 
 Floats = NDArray[np.float64]
 
+# Probe-tone profiles (Krumhansl & Kessler 1982).
 KRUMHANSL_MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
 KRUMHANSL_MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
+# Definition of the major scale and of all degrees of the minor scales, in semitones above the tonic.
 MAJOR_SCALE: Final = (0, 2, 4, 5, 7, 9, 11)
 MINOR_SCALES: Final = (0, 2, 3, 5, 7, 8, 10, 11)
 FEATURES: Final = (

@@ -11,11 +11,13 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+# As in Muon (Jordan et al., 2024): Nesterov momentum, and the quintic Newton-Schulz iteration.
 MOMENTUM: Final = 0.95
 COEFFICIENTS: Final = (3.4445, -4.775, 2.0315)
 N_ITERATIONS: Final = 5
 LIKE_ADAMW: Final = 0.2
-"""RMS of an update against the rate, so that rates of AdamW may be used (Liu et al., 2025)."""
+"""RMS of an update against the rate, so that rates of AdamW may be used (Liu et al., 2025). The measured
+RMS of AdamW's updates there."""
 
 
 def orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:

@@ -24,9 +24,9 @@ from kelly_edge.music.envelope import DENSITY_WINDOW_S
 Change = tuple[float, float, float]
 """From this time (s) on, this valence and arousal."""
 TOGETHER_S = 0.035
-"""Far above the unevenness of a chord, below half the shortest step."""
+"""Far above the unevenness of a chord, below half the shortest step. Chosen by hand."""
 LOOP_BARS = 8
-"""Loops are looked for up to this length."""
+"""Loops are looked for up to this length. Chosen by hand."""
 
 
 def perform(

@@ -22,6 +22,7 @@ from kelly_edge.errors import DataError
 Float32 = NDArray[np.float32]
 Treatment = Callable[[Float32, np.random.Generator], Float32]
 N_EQUALISER: Final = 512
+"""Taps of the equaliser's FIR at the box's rate. Chosen: 94 Hz between its points."""
 
 
 def read_audio(path: Path) -> Float32:
@@ -101,7 +102,7 @@ def ambience(n: int, rate_hz: int, rng: np.random.Generator) -> NDArray[np.float
         hum = sum(np.sin(2.0 * np.pi * hum_hz * h * t) / h for h in range(1, int(rng.integers(2, 9))))
         noise = noise / noise.std() + rng.uniform(0.2, 1.5) * hum
     elif kind == 2:
-        # Slow swells, a few a second, of a band in the middle.
+        # Slow swells, a few per second, of a band in the middle.
         low_hz = rng.uniform(100.0, 600.0)
         sos = butter(2, (low_hz, low_hz * rng.uniform(3.0, 8.0)), "bandpass", fs=rate_hz, output="sos")
         knots = np.arange(0.0, t[-1] + 2.0, 1.0 / rng.uniform(0.5, 6.0))

@@ -21,8 +21,12 @@ from models.emotion.symbolic import CHORD_S, tempo_octaves
 Notes = NDArray[np.float64]
 """Rows (onset s, duration s, pitch, velocity), by onset."""
 DRUM_CHANNEL: Final = 9
+"""Channel 10, counted from 0 (General MIDI)."""
+# MIDI note up to which the lowest voice is the bass; chosen by hand.
 BASS_TOP: Final = 52
 KICK, SNARE, CLOSED_HAT, OPEN_HAT, RIDE = 36, 38, 42, 46, 51
+"""Keys of General MIDI's drum map."""
+# Chosen: of the file that is written; the finest that sequencers use.
 TICKS_PER_BEAT: Final = 480
 TEMPO_US: Final = 500_000
 """Of the file: a beat of half a second, so that a second is 960 ticks."""

@@ -25,7 +25,7 @@ def convert(source: Path, target: Path) -> None:
     w = dict(np.load(source))
     hidden = w["out_w"].shape[0]
     # TensorFlow 2.15 has one INT8 scale a matrix; columns of unit size, scaled back in float after the split
-    # (before it, the converter would undo this), come to a scale a column.
+    # (before it, the converter would undo this), come to a scale per column.
     size = np.abs(w["lstm_w"]).max(0)
 
     class Step(tf.Module):

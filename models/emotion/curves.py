@@ -26,6 +26,7 @@ from models.emotion.evaluate import RUNTIMES, decide, open_network
 Float64 = NDArray[np.float64]
 CURVES: Final = "vgmidi_va_over_time.json"
 N_BOOTSTRAP: Final = 2_000
+"""Chosen: the interval's ends are steady in the second digit."""
 DIMENSIONS: Final = ("valence", "arousal")
 
 

@@ -48,9 +48,12 @@ RANDOM: Final = "random"
 """Not a font: an instrument drawn for each clip (``strings``). Its programme numbers draw others."""
 SOUNDS: Final = (*FONTS, RANDOM)
 MIXED: Final = 128
-"""A programme that stands for one of ``PALETTE`` a clip: timbres that are struck or plucked."""
+"""A programme that stands for one of ``PALETTE`` a clip: timbres that are struck or plucked. Chosen: one
+beyond General MIDI's programs (0 to 127)."""
 PALETTE: Final = (1, 2, 3, 4, 5, 6, 7, 11, 24, 46)
+"""General MIDI: pianos, harpsichord, clavinet, vibraphone, guitar, harp."""
 QUADRANT_SIGNS: Final = {"Q1": (1, 1), "Q2": (-1, 1), "Q3": (-1, -1), "Q4": (1, -1)}
+"""Definition of the quadrants in EMOPIA, after Russell (1980): signs of valence and arousal."""
 
 
 @dataclass(frozen=True)
@@ -259,12 +262,14 @@ TREATMENTS: Final[dict[str, Treatment]] = {
 
 
 AFTER_S: Final = 12.0
-"""``after``: this much of another clip is heard first; what is learned is to forget it."""
+"""``after``: this much of another clip is heard first; what is learned is to forget it. Chosen: most of
+the longest mean, 15 s."""
 GRACE_S: Final = 2.5
-"""After the change nothing is asked of the network for this long."""
+"""After the change nothing is asked of the network for this long. Chosen by hand."""
 PAUSE_S: Final = (0.5, 8.0)
-"""``pause``: the same, with nearly silence between the two."""
+"""``pause``: the same, with nearly silence between the two. Chosen by hand."""
 QUIET: Final = 1e-4
+"""Amplitude of the noise in such a pause: -80 dBFS. Chosen: below any microphone's."""
 
 
 def _after(audio: Float32, other: Float32, pause_s: float, rng: np.random.Generator) -> Float32:
@@ -317,7 +322,7 @@ def _rendered(clip: Clip, i: int, condition: Condition, scratch: Path) -> NDArra
 def prepare(
     cache: Path, condition: Condition, clips: list[Clip], keep_audio: bool, every: int = 1
 ) -> Iterator[int]:
-    """Render and extract what is not cached yet, of one clip in ``every``; yields the number of clips done.
+    """Render and extract the clips not cached yet, of one clip in ``every``; yields the number of clips done.
 
     Each condition begins at another clip, so that together they hear all of them.
     """
@@ -369,6 +374,7 @@ def load(cache: Path, condition: Condition, clip: Clip) -> tuple[Float32, Float3
 
 
 OTHERS: Final = ("not_music", "melodies", "wild")
+# Chosen: together about as many as EMOPIA's clips for training.
 N_NOT_MUSIC, N_MELODIES = 490, 240
 
 

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 Float32 = NDArray[np.float32]
 INVERSE_STRENGTH: Final = 0.003
-"""scikit-learn's C; chosen on folds, with the fonts left out."""
+"""scikit-learn's C; chosen on folds, with the fonts left out. Between .001 and .01."""
 
 
 def statistics(features: Float32) -> Float32:

@@ -17,8 +17,10 @@ from models.emotion.acoustics import add_noise, ambience, place
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 LENGTH_S: Final = 22.0
+"""Chosen: as the excerpts of the other sounds."""
 RATE_HZ: Final = 12_000
-"""Of the synthesis: the analysis hears nothing above 6 kHz."""
+"""Of the synthesis: the analysis hears nothing above 6 kHz. Follows from ``framing.ANALYSIS_RATE_HZ``."""
+# Definition of the major and the natural minor scale, in semitones.
 MAJOR: Final = (0, 2, 4, 5, 7, 9, 11)
 MINOR: Final = (0, 2, 3, 5, 7, 8, 10)
 FORMANTS_HZ: Final = (
@@ -28,8 +30,9 @@ FORMANTS_HZ: Final = (
     (500, 900, 2500),
     (300, 2200, 3000),
 )
-"""Of the vowels a, e, u, o and i."""
+"""Of the vowels a, e, u, o and i. After Peterson & Barney (1952), rounded."""
 HUM_HZ: Final = ((260, 1000, 2200),)
+"""Formants of a closed mouth, as of the nasals of Klatt (1980), rounded."""
 
 
 def _melody(rng: np.random.Generator, low: int, high: int) -> list[tuple[float, float, float]]:

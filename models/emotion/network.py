@@ -19,6 +19,7 @@ from kelly_edge.emotion.vector import slice_of
 from kelly_edge.errors import DataError
 from models.emotion.symbolic import N_DESCRIPTORS
 
+# Units. Chosen: the width that the network was designed with.
 N_DENSE: Final = 256
 N_HIDDEN: Final = 128
 State = tuple[Tensor, Tensor]

@@ -23,7 +23,9 @@ from models.emotion.melodies import RATE_HZ, resonate
 
 Float32 = NDArray[np.float32]
 LENGTH_S: Final = 22.0
+"""Chosen: as the excerpts of the other sounds."""
 BABBLE: Final = 400
+"""Chosen: the last 90 of ``data.N_NOT_MUSIC``."""
 FESTIVAL_VOICES: Final = Path("/usr/share/festival/voices")
 FLITE_VOICES: Final = ("kal16", "awb", "rms", "slt")
 ESPEAK_LANGUAGES: Final = "en-gb en-us de fr-fr es it pt-br nl pl sv cmn hi tr"

@@ -1,4 +1,5 @@
-"""Everything the card and ``models.report`` say of trained networks: ``python -m models.emotion.scorecard``.
+"""Every figure of the card and of ``models.report`` about trained networks: ``python -m
+models.emotion.scorecard``.
 
 Give the exported folder and, with ``--run``, the trained runs of several seeds. Prints the JSON that
 ``export --metrics`` puts into the manifest: EMOPIA val by rendering, float and INT8, the spread over the
@@ -105,7 +106,7 @@ def curves(network: EmotionNetwork, cache: Path) -> dict[str, Any]:
 
 
 def behaviour(network: EmotionNetwork, cache: Path) -> dict[str, Any]:
-    """``streaming`` of the network: changes, what nobody hears, and trust in the clips."""
+    """``streaming`` of the network: changes, inaudible changes of the sound, and trust in the clips."""
     result: dict[str, Any] = {"unheard": streaming.unheard(network)}
     clips = data.emopia("val")
     if _ready(cache, AFTER, clips):

@@ -1,10 +1,9 @@
 """How the estimate behaves while it streams: ``python -m models.emotion.streaming``.
 
-``changes``: seconds from a change of mood, one clip after another, until what is heard and what is aimed at
+``changes``: seconds from a change of mood, one clip after another, until the emotion heard and the target
 (``mirror``) have gone 80 % of the way to where they settle, and how far they wander while nothing changes.
 ``trust``: confidence times presence of recordings, its mean and its maximum, and the presence of music.
-``unheard``: how far the decision on plain chords moves with what nobody hears: tuning, rumble, DC.
-"""
+``unheard``: how far the decision on plain chords moves with inaudible changes: tuning, rumble, DC."""
 
 import json
 import sys
@@ -30,17 +29,21 @@ from models.emotion.evaluate import AUDIO_SUFFIXES, RUNTIMES, decide, open_netwo
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 SHARE: Final = 0.8
+"""Share of the way from which a change counts as completed. Chosen: beside half of it, what control
+engineers report."""
 BEFORE_S: Final = 2.0
-"""What was heard before the change is a mean over this."""
+"""The emotion heard before the change is a mean over this time. Chosen by hand."""
 LEAST_CHANGE: Final = 0.6
-"""Of valence or arousal: what changes less is no change of mood."""
+"""Least difference of valence or arousal that counts as a change of mood. Chosen: about from one quadrant's
+middle to the next."""
 UNHEARD_SEED: Final = 3
+"""Chosen by nobody: the first one taken."""
 SETTLED: Final = 0.4
-"""Share of the second clip, its end, over which the estimate has settled."""
+"""Share of the second clip, its end, over which the estimate has settled. Chosen by hand."""
 
 
 def listen(emotions: Float32, presence: Float32) -> Float64:
-    """What the box makes of emotion vectors [n, 64] and the sound's presence [n]: ``[n, 6]``.
+    """The box's readings of emotion vectors [n, 64] and the sound's presence [n]: ``[n, 6]``.
 
     Columns: valence and arousal heard, valence and arousal aimed at, trust, presence of music.
     """
@@ -56,7 +59,7 @@ def listen(emotions: Float32, presence: Float32) -> Float64:
 
 
 def response(curves: list[Float64], change: int) -> Float64:
-    """Mean over ``curves`` ([n] each) of the share of the way gone to where each settles, a step each."""
+    """Mean over ``curves`` ([n] each), per step, of the share of the way to the value where each settles."""
     length = max(len(curve) - change for curve in curves)
     shares = np.full((len(curves), length), np.nan)
     for row, curve in zip(shares, curves, strict=True):

@@ -1,4 +1,4 @@
-"""A struck or plucked string instrument drawn at random: what no sound font decides for the network.
+"""A struck or plucked string instrument drawn at random: variety that sound fonts lack.
 
 Fonts are few, and each has one piano. ``instrument`` draws a timbre (partials, decay, attack, hammer noise,
 how velocity makes loud and bright); ``play`` renders a MIDI file with it, in a little room, through a random
@@ -24,12 +24,15 @@ from models.emotion.symbolic import open_midi
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+# Chosen: as many as reach the top of the analysis band, which is 6 kHz, on low notes.
 N_PARTIALS: Final = 32
 TOP_HZ: Final = 5_700.0
 SILENT: Final = math.log(1e-3)
 """A note ends 60 dB below its start."""
 PEDAL: Final = 64
+"""MIDI 1.0: controller of the damper pedal."""
 TAIL_S: Final = 1.0
+"""After the last note. Chosen by hand."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Instrument:
     pitch_db: float  # an octave
     hammer_db: float  # noise of the hammer, against the string
     hammer_s: float
-    beat_hz: float  # of two strings a key
+    beat_hz: float  # of two strings per key
     beat_share: float
 
 

@@ -16,9 +16,10 @@ from kelly_edge.errors import DataError
 
 TARGETS: Final = ("mode", "tempo", "density", "polyphony", "register", "velocity")
 N_DESCRIPTORS: Final = 16
-"""Chroma by degree of the tonic (12), pitch spread, chord gap, held share, spread of the notes' levels."""
+"""Chroma by degree of the tonic (12), pitch spread, chord gap, held share, spread of the notes' levels. By
+definition, the sum of these."""
 CHORD_S: Final = 0.035
-"""Notes nearer than this are one onset."""
+"""Notes nearer than this are one onset. Chosen: as ``composer.performance.TOGETHER_S``."""
 
 
 def open_midi(path: Path) -> mido.MidiFile:

@@ -41,9 +41,12 @@ from models.precision import fast_dtype
 
 Float32 = NDArray[np.float32]
 PLEASANT: Final = (1.0, 0.0, 0.0, 1.0)
+"""Definition of the quadrants in EMOPIA, after Russell (1980)."""
 ENERGETIC: Final = (1.0, 1.0, 0.0, 0.0)
-"""Which quadrants have positive valence, positive arousal."""
+"""Which quadrants have positive valence, positive arousal. That is the definition of the quadrants in
+EMOPIA, after Russell (1980)."""
 N_FOLDS: Final = 4
+"""By song, of the training split. Chosen: a fold is large enough to judge and leaves enough to learn from."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class Example:
 def examples(
     cache: Path, conditions: list[str], clips: list[Clip], skip_missing: bool = False
 ) -> list[Example]:
-    """Everything in memory: about 0.25 GB a condition. ``skip_missing`` trains on what is prepared."""
+    """Everything in memory: about 0.25 GB a condition. ``skip_missing`` trains on the conditions prepared."""
     symbolic = {clip.name: np.concatenate(describe(clip.path)) for clip in clips}
     result = []
     for name in conditions:

@@ -1,7 +1,7 @@
 """Judge settings without touching val: ``python -m models.emotion.validate --config CONFIG``.
 
 Each fold trains on other songs of EMOPIA's training split *and* without some sound fonts, those of the
-conditions of ``--hear``, through which it then decides the held songs: what happens on an unseen song through
+conditions of ``--hear``, through which it then decides the held songs: results on an unseen song through
 an unseen font. The evaluation fonts take no part. Prints the scores of single networks, of the mean of their
 log odds and, with ``--student``, of a network distilled from them; fits the calibration (``scale × (log odds
 + bias)``, three numbers) that ``export`` folds into the last layer, and writes it with ``--calibration``.

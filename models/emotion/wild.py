@@ -20,9 +20,11 @@ Float32 = NDArray[np.float32]
 PACKAGES: Final = ("wesnoth-1.16-music", "warzone2100-music", "hyperrogue-music", "singularity-music")
 FOLDERS: Final = ("/usr/share/games", "/usr/share/hyperrogue", "/usr/share/singularity")
 SMALLEST_BYTES: Final = 900_000
-"""Below are sound effects."""
+"""Below are sound effects. Chosen by hand: about a minute of Ogg."""
 EXCERPT_S: Final = 22.0
+"""Chosen: as long as EMOPIA's shorter clips."""
 STEP_S: Final = 40.0
+"""Chosen: some excerpts of each piece, none near another."""
 FLUX, ATTACKS = (next(s.start for s in FEATURES if s.name == name) for name in ("flux", "attack_rate"))
 
 

@@ -2,10 +2,9 @@
 
 ``python -m models.ensemble.evaluate --pop909 DIR [--songs 002,008] [--list evaluation|development]
 [--conditions fluid,timgm,fluid-wet] [--tracker] [--cache DIR] [--json]`` renders excerpts of 90 s, runs the
-offline instrument on them and measures what comes after the first 20 s. Every figure stands beside chance
-(the same music some seconds late) and the human player's own. ``--tracker`` runs only the ears, which takes a
-fraction of the time, for the figures of beat and downbeat.
-"""
+offline instrument on them and measures it after the first 20 s. Every figure stands beside chance (the same
+music some seconds late) and the human player's own. ``--tracker`` runs only the ears, which takes a
+fraction of the time, for the figures of beat and downbeat."""
 
 import json
 import sys
@@ -58,7 +57,7 @@ def believed(heard: NDArray[Any]) -> tuple[Any, Any]:
 
 
 def hear(sound: NDArray[np.float32]) -> NDArray[Any]:
-    """What the ears alone make of a sound: HEARD_DTYPE [n] with the fields of the beat."""
+    """A sound heard by the ears alone: HEARD_DTYPE [n] with the fields of the beat."""
     extractor, tracker, records = FeatureExtractor(), BeatTracker(), []
     for i in range(len(sound) // HOP_SIZE):
         if extractor.push(sound[i * HOP_SIZE : (i + 1) * HOP_SIZE]):
@@ -79,7 +78,7 @@ def ears_of(sound: NDArray[np.float32]) -> Party:
 
 
 def box_of(sound: NDArray[np.float32], models: Models, settings: Settings) -> Party:
-    """What the box plays to a sound, through every stage on the virtual clock."""
+    """The box's playing to a sound, through every stage on the virtual clock."""
     offline = Offline(settings, models, sound)
     records: list[NDArray[Any]] = []
     heard = np.zeros((), HEARD_DTYPE)

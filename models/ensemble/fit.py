@@ -41,8 +41,11 @@ from models.ensemble.songs import CONDITIONS, Song, cache_folder, load_songs, so
 Float32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
 N_HIDDEN: Final = {"ACCENTS": 16, "HARMONY": 12}
+"""Chosen by hand: the work of a hop stays in microseconds."""
 N_EPOCHS: Final = {"ACCENTS": 3, "HARMONY": 8}
+"""Passes over the songs, by network. Chosen by hand."""
 N_PRACTICE: Final = 120
+"""Drawn pieces beside the songs: clicks, drums, waltzes, swing. Chosen by hand."""
 REPO: Final = Path(__file__).resolve().parents[2]
 PRIOR: Final = np.repeat(np.array(ROLE_SHARE) / N_BINS, N_BINS)
 
@@ -58,7 +61,7 @@ def heard_of(sound: Float32) -> tuple[Float32, Float32]:
 
 
 def inputs_of(frames: Float32, notes: Float32) -> tuple[Float32, Float32]:
-    """What the two networks read: [n_frames, 28] and [n_groups, 15]."""
+    """Inputs of the two networks: [n_frames, 28] and [n_groups, 15]."""
     state = evidence_state()
     accents = np.zeros((len(frames), N_ACCENT), np.float32)
     harmony = np.zeros((len(notes), N_HARMONY), np.float32)
@@ -192,7 +195,7 @@ def learn(
 
 
 def fit_all(table: dict[str, list[tuple[Float32, Ints]]]) -> dict[str, Network]:
-    """Both networks; says what they know."""
+    """Both networks, with their information printed."""
     networks = {}
     for name, parts in table.items():
         inputs, classes = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -1,4 +1,4 @@
-"""Learn what ``kelly_edge.harmony`` knows of chords: templates from sound, progressions from annotations.
+"""Learn the numbers of ``kelly_edge.harmony``: templates from sound, progressions from annotations.
 
 ``python -m models.ensemble.fit_chords --pop909 DIR [--cache DIR] [--out FILE]`` writes the numbers as
 ``kelly_edge/harmony/learned.py`` (the default FILE). Templates: a softmax regression, one for every root,
@@ -29,13 +29,15 @@ from models.ensemble.songs import CONDITIONS, cache_folder, load_song, song_list
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 N_JUDGED: Final = 8
-"""Development songs that train nothing here."""
+"""Development songs that train nothing here. Chosen: enough to tell recipes apart."""
 LATE_S: Final = 0.1
+"""Delay of the hearing behind the chord annotated. Chosen: less than half the window of the spectrum."""
 N_VIEWS: Final = 3
+"""By definition: chroma, bass chroma, lowest key."""
 PENALTY: Final = 1e-3
-"""On the squares of the weights."""
+"""On the squares of the weights. Chosen by hand."""
 USUAL: Final = 12.0
-"""How many progressions of any song a chord's own are mixed with."""
+"""How many progressions of any song a chord's own are mixed with. Chosen by hand."""
 OUT: Final = Path(__file__).resolve().parents[2] / "kelly_edge" / "harmony" / "learned.py"
 HEAD: Final = '"""What was learned of chords, as ``python -m models.ensemble.fit_chords`` writes it."""\n'
 
@@ -112,7 +114,7 @@ def count_progressions(pop909: Path, left_out: Iterable[str]) -> Floats:
 
 
 def per_mille(counts: Floats) -> Ints:
-    """Counts as shares of a thousand, mixed with what is usual; nothing follows itself."""
+    """Counts as shares of a thousand, mixed with the usual ones; nothing follows itself."""
     usual = counts.sum(0) / max(counts.sum(), 1.0)
     mixed = counts + USUAL * usual + 0.1
     np.fill_diagonal(mixed, 0.0)
@@ -128,12 +130,13 @@ def as_module(weights: Floats, bias: float, progressions: Ints) -> str:
         lines += ["    (", *(f"        ({', '.join(f'{w:.2f}' for w in row)})," for row in quality), "    ),"]
     lines += [
         ")",
-        '"""Weights of a chord\'s views (``hearing``) by semitones above its root: [2, 3, 12]."""',
+        '"""Weights of a chord\'s views (``hearing``) by semitones above its root: [2, 3, 12]; fitted."""',
         f"TEMPLATE_BIASES: Final = (0.0, {bias:.2f})",
+        '"""Added to the score, for major and for minor; fitted with the templates."""',
         "PROGRESSIONS: Final = (",
         *(f"    ({', '.join(map(str, row))})," for row in progressions),
         ")",
-        '"""Per mille: which chord (column) follows another (row) in C major or A minor, by ``chords``."""',
+        '"""Per mille: which chord (column) follows another (row) in C or A minor; counted in POP909."""',
         "# fmt: on",
     ]
     return "\n".join(lines) + "\n"

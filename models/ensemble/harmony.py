@@ -24,6 +24,7 @@ from models.ensemble.songs import EXCERPT_S, Song
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+# Definition of the note names, in semitones above C, and of the accidentals.
 LETTERS: Final = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 ACCIDENTALS: Final = {"": 0, "b": -1, "#": 1}
 SHORTHANDS: Final = {
@@ -43,15 +44,17 @@ SHORTHANDS: Final = {
     "dim7": (0, 3, 6, 9),
     "hdim7": (0, 3, 6, 10),
 }
-"""Pitch classes above the root of the chords that POP909 names."""
+"""Pitch classes above the root of the chords that POP909 names. Definition of the chords."""
 LIKE_MINOR: Final = {"min", "min7", "min6", "minmaj7", "dim", "dim7", "hdim7"}
 """Chords that count as the minor triad on their root; the others count as the major one."""
 DEGREES: Final = (0, 2, 4, 5, 7, 9, 11)
-"""Semitones of the degrees 1 to 7 that name a bass."""
+"""Semitones of the degrees 1 to 7 that name a bass. Definition of the major scale."""
 LATE_S: Final = 0.2
-"""A chord is known this long after it is struck: half the window of the spectrum, and some."""
+"""A chord is known this long after it is struck: half the window of the spectrum, and some. Chosen by
+hand."""
 ROUGH: Final = (1, 6, 11)
-"""Semitones (modulo an octave) that clash: StreamMUSE's semitone and tritone, in any octave."""
+"""Semitones (modulo an octave) that clash: StreamMUSE's semitone and tritone, in any octave. As StreamMUSE
+(2026) counts them."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,9 @@
-"""What a family of measures gets, and how figures are put together.
+"""The input of a family of measures, and how figures are put together.
 
-A family is a function from a song and what one party played to it to figures by name. The same function
-measures the box, the human player (as if he were the box) and chance: the box's music a few seconds late, so
-that it is the same music at the wrong place. A new family is a module with such a function and a row in
-``evaluate.FAMILIES``.
-"""
+A family is a function from a song and one party's playing to figures by name. The same function measures
+the box, the human player (as if they were the box) and chance: the box's music a few seconds late, so that
+it is the same music at the wrong place. A new family is a module with such a function and a row in
+``evaluate.FAMILIES``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,14 +16,14 @@ from models.ensemble.songs import EXCERPT_S, Song
 
 Floats = NDArray[np.float64]
 SETTLED_S: Final = 20.0
-"""What comes before is not measured."""
+"""The time before is not measured. Chosen: beat, key and a loop of chords can be known by then."""
 SHIFTS_S: Final = (2.83, 4.37, 6.19, 7.71)
-"""How late chance plays; no multiple of a usual beat."""
+"""How late chance plays; no multiple of a usual beat. Chosen by hand."""
 
 
 @dataclass(frozen=True)
 class Party:
-    """What one party played, and what it believed about the song while it listened.
+    """One party's playing, and its beliefs about the song while it listened.
 
     ``beats_s`` and ``downbeats_s`` are those believed when they came; ``heard`` is HEARD_DTYPE [n] (empty for
     a person).

@@ -70,7 +70,7 @@ def beat_times(tempi_bpm: Iterable[float], begin_s: float = 0.3) -> Floats:
 def accompanied(
     beats_s: Floats, n_beats: int, parts: int = 2, swing: float = 0.5, tonic: int = 0, chord_bars: int = 1
 ) -> list[tuple[float, float, float, float]]:
-    """Bass on the downbeat and a broken chord in ``parts`` a beat; with two, the second at ``swing``."""
+    """Bass on the downbeat and a broken chord in ``parts`` per beat; with two, the second at ``swing``."""
     notes: list[tuple[float, float, float, float]] = []
     for i, (at_s, next_s) in enumerate(pairwise(beats_s)):
         chord = CADENCE[i // (n_beats * chord_bars) % len(CADENCE)]

@@ -20,7 +20,9 @@ from models.ensemble.songs import EXCERPT_S, Song
 
 Floats = NDArray[np.float64]
 TOLERANCE_S: Final = 0.07
+"""As MIREX and mir_eval have it (Davies, Degara & Plumbley, 2009)."""
 PER_BEAT: Final = 4
+"""Sixteenths. Chosen: the grid of POP909."""
 
 
 def f_measure(found_s: Floats, true_s: Floats) -> float:

@@ -31,11 +31,14 @@ Float32 = NDArray[np.float32]
 FONT: Final = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 SUFFIXES: Final = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"}
 VOICED: Final = 0.5
-"""Confidence from which a hop's f0 is taken; below, the last one is held, as the voice does."""
+"""Confidence from which a hop's f0 is taken; below, the last one is held, as the voice does. Chosen: the
+default of the voice's gate."""
 HELD_OUT_SHARE: Final = 0.1
+"""Chosen: a tenth of the recordings, as is usual."""
+# Seconds of silence between recordings. Chosen: a release is heard.
 PAUSE_S: Final = 0.15
 PIECE_S: Final = 30.0
-"""A recording of more than two such pieces is cut into them."""
+"""A recording of more than two such pieces is cut into them. Chosen: one of them can be held out."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ def rendered_line(program: int, seed: int, seconds: float = 20.0) -> Float32:
 
 
 N_LINES: Final = 18
+"""Of the pad, rendered; the last two are held out. Chosen: some ten minutes."""
 
 
 def _pieces(path: Path) -> dict[str, Float32]:

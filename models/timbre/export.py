@@ -34,11 +34,15 @@ from models.timbre.train import inputs_of, load
 
 Float32 = NDArray[np.float32]
 DEFAULT_VOICE: Final = "flute"
+# Hops that set the ranges of INT8, of golden vectors, and that are judged. Chosen: ranges are steady; loading
+# stays quick; a minute and three quarters.
 N_CALIBRATION: Final = 2_000
 N_GOLDEN: Final = 64
 N_JUDGED: Final = 20_000
 GOLDEN_TOLERANCE: Final = 0.1
-"""Of raw outputs of about ±10: builds of one runtime differ in the last INT8 step of a product."""
+"""Of raw outputs of about ±10: builds of one runtime differ in the last INT8 step of a product. Measured
+between builds and doubled."""
+# Of INT8 against float: amplitudes, and f0. Chosen: 1 dB, and a quarter-tone.
 MAX_RELATIVE_ERROR: Final = 0.1
 MAX_F0_CENTS: Final = 50.0
 

@@ -18,10 +18,11 @@ from kelly_edge.signal.loudness import LOUDNESS_FLOOR_DB, a_weighting_filter
 from kelly_edge.timbre.controls import BAND_LIMIT_HZ, LOG_10, N_NOISE_TRAINED, N_RAW, NOISE_BIAS
 from models.timbre.bank import HarmonicBank
 
+# Chosen: half the box's rate and hop; the recordings reach 12 kHz.
 RATE_HZ: Final = 24_000
 HOP: Final = 128
 N_TAPS: Final = N_NOISE_BANDS - 1
-"""FIR taps at half the box's rate: the same length in time."""
+"""FIR taps at half the box's rate: the same length in time. Follows from the synthesiser's."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ CONFIGS: Final = {"student": NetworkConfig(24, 32, 4e-3), "reference": NetworkCo
 
 
 FIRST_AMPLITUDE: Final = -2.0
-"""Raw amplitude of an untrained voice: 0.015."""
+"""Raw amplitude of an untrained voice: 0.015. Chosen: nearly silent, so that notes are learned from below."""
 
 
 class DecoderNetwork(nn.Module):
@@ -94,11 +95,15 @@ def synthesise(raw: Tensor, f0_hz: Tensor) -> Tensor:
 
 
 FFT_SIZES: Final = (2_048, 1_024, 512, 256, 128, 64)
+"""As in DDSP (Engel et al., 2020)."""
 LOUDNESS_FFT: Final = 512
-"""Its hops are those of the controls, and its length that of the loudness meter's window."""
+"""Its hops are those of the controls, and its length that of the loudness meter's window. Chosen for that
+reason."""
 SOUNDING_DB: Final = -60.0
+"""Loudness from which a hop counts in the loss. Chosen: as the voice's gate."""
 LOUDNESS_WEIGHT: Final = 0.05
-"""Of a decibel in the loss: 3 dB count as much as a sixth of the spectral loss of a good voice."""
+"""Of a decibel in the loss: 3 dB count as much as a sixth of the spectral loss of a good voice. Chosen by
+hand."""
 
 
 def _magnitudes(sound: Tensor, size: int) -> Tensor:

@@ -31,11 +31,15 @@ from kelly_edge.signal.pitch import LONG, PitchTracker
 from models.timbre.pitch_sounds import CURVES, PLAYERS, KnownSound, known_sounds, noisy
 
 Float64 = NDArray[np.float64]
+# Chosen: the default of the voice's gate; cents as in mir_eval's raw pitch accuracy (Raffel et al., 2014);
+# bootstrap as elsewhere.
 VOICED: Final = 0.5
 NEAR_CENTS: Final = 50.0
 N_BOOTSTRAP: Final = 1_000
 WINDOW: Final = 4_096
-"""Of the trackers that take one: two periods of the lowest note, as the box's long window."""
+"""Of the trackers that take one: two periods of the lowest note, as the box's long window. Chosen for that
+reason."""
+# Samples, and samples per second. Chosen: librosa's default hop; swift-f0 hears at 16 kHz by definition.
 PYIN_HOP: Final = 512
 SWIFT_RATE_HZ: Final = 16_000
 SETTLED: Final = LONG

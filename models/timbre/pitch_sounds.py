@@ -26,8 +26,10 @@ from models.timbre.data import FONT, read_48
 
 Float64 = NDArray[np.float64]
 TICKS_PER_S: Final = 960
+"""Of the MIDI files, at 120 beats per minute; chosen."""
 RELEASE_S: Final = 0.4
-"""After a phrase a font's note dies away: neither voiced nor silent, so not judged."""
+"""After a phrase a font's note dies away: neither voiced nor silent, so not judged. Chosen by hand."""
+# Partials of a drawn tone, where they end, and the samples over which a glide is smoothed. Chosen by hand.
 N_PARTIALS: Final = 25
 PARTIALS_TO_HZ: Final = 10_000.0
 GLIDE: Final = SAMPLE_RATE_HZ // 50

@@ -31,17 +31,23 @@ from models.timbre.network import (
 )
 
 SEGMENT_HOPS: Final = 128
+"""Hops that are learned from at a time: 0.7 s. Chosen: a note and its beginning."""
 WARM_UP_HOPS: Final = 16
-"""Hops of a segment that only bring the state up and are not judged."""
+"""Hops of a segment that only bring the state up and are not judged. Chosen: longer than the state
+remembers loudness."""
 BATCH: Final = 8
+"""Segments of a step. Chosen by hand."""
 LAST_RATE: Final = 0.05
-"""Of the learning rate, after half a cosine."""
+"""Of the learning rate, after half a cosine. Chosen by hand."""
+# Steps over which the rate rises, and raw noise that is silent. Chosen by hand.
 WARM_UP_STEPS: Final = 50
 NO_NOISE: Final = -40.0
 """Raw noise that is silent."""
 TONES_FIRST_STEPS: Final = 150
-"""Without noise: a decaying instrument (the piano) else falls silent and learns to answer in noise alone."""
+"""Without noise: a decaying instrument (the piano) else falls silent and learns to answer in noise alone.
+Chosen by hand."""
 CHECKPOINT_S: Final = 60.0
+"""Chosen: what an interruption costs at most."""
 
 
 def inputs_of(take: Take) -> NDArray[np.float32]:

@@ -320,7 +320,7 @@ def test_longer_than_two_hours(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate_hz", [4_000, 384_000])
 def test_a_rate_out_of_range(tmp_path: Path, rate_hz: int) -> None:
     soundfile.write(tmp_path / "a.wav", tone(rate_hz), rate_hz)
-    assert "samples a second" in fault_of(tmp_path / "a.wav")
+    assert "samples per second" in fault_of(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("closed", ["file", "folder"])

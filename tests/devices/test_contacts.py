@@ -30,7 +30,7 @@ def encoder(edges_per_detent: int = 4) -> tuple[Encoder, list[str]]:
 
 
 def turn(knob: Encoder, detents: int, start_s: float = 0.0, quarter_s: float = 0.0125) -> None:
-    """A quarter every 12.5 ms: 20 detents a second."""
+    """A quarter every 12.5 ms: 20 detents per second."""
     way = (CLOCKWISE if detents > 0 else BACK) * abs(detents)
     for n, (pin, is_high) in enumerate(way):
         knob.feed(Edge(start_s + n * quarter_s, pin, is_high))

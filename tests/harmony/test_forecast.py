@@ -20,7 +20,7 @@ def belief_in(chord: int, share: float = 0.9) -> Floats:
 
 
 def listen(forecast: ChordForecast, n_rounds: float, beat_s: float, hears_beats: bool) -> float:
-    """The loop, two beats a chord, heard as late as the tracker hears; returns the time it ends."""
+    """The loop, two beats per chord, heard as late as the tracker hears; returns the time it ends."""
     n_groups = round(n_rounds * len(LOOP) * 2 * beat_s / GROUP_S)
     for group in range(n_groups):
         time_s = (group + 1) * GROUP_S

@@ -36,7 +36,7 @@ def watch(box: Box, seconds: float) -> dict[str, list[tuple[float, float, int]]]
 
 
 def main(minutes: float) -> int:
-    """Print a row a process; the exit code."""
+    """Print a row per process; the exit code."""
     seconds = 60.0 * minutes
     warm_s = min(300.0, seconds / 10.0)
     demo = read_audio(demo_recording()).samples

@@ -14,7 +14,7 @@ from models.composer.data import data_folder, read_midi
 
 
 def made_bar(seed: int) -> GridBar:
-    """A melody note a beat and a bass: of two seeds next to never the same."""
+    """A melody note per beat and a bass: of two seeds next to never the same."""
     rng = np.random.default_rng(seed)
     notes = [GridNote(4 * beat, int(rng.integers(65, 85)), 4, 70) for beat in range(4)]
     return GridBar(Condition(), 120.0, 1, (*notes, GridNote(int(rng.integers(16)), 40, 8, 60)))

@@ -63,7 +63,7 @@ def test_a_seed_is_an_instrument(one_note: Path) -> None:
 def test_partials_lie_where_the_pitch_says(one_note: Path) -> None:
     for seed in range(5):
         audio = strings.play(one_note, np.random.default_rng(seed))[:RATE_HZ].astype(float)
-        power = np.abs(np.fft.rfft(audio * np.hanning(RATE_HZ))) ** 2  # 1 Hz a bin
+        power = np.abs(np.fft.rfft(audio * np.hanning(RATE_HZ))) ** 2  # 1 Hz per bin
         near = sum(power[440 * k - 12 : 440 * k + 13 + 12 * k].sum() for k in range(1, 6))
         assert near > 0.8 * power[100:].sum()
 

@@ -536,7 +536,7 @@ def test_a_slow_tempo_has_fewer_notes_a_second_only_where_it_was_chosen(leads: b
         generators = (new_generator(seed) for seed in range(40))
         return float(np.mean([g._manner.condition(target, g._score(target), 0).density for g in generators]))
 
-    # Levels count notes a bar.
+    # Levels count notes per bar.
     assert levels(64.0) - levels(128.0) == pytest.approx(0.0 if leads else 2.0, abs=0.4)
 
 

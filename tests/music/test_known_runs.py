@@ -25,7 +25,7 @@ def test_every_run_is_known_wherever_it_is_moved(seed: int, shift: int) -> None:
 
 
 def test_few_other_runs_are_taken_for_one() -> None:
-    known = KnownRuns.of(interval_hashes(melody(10_016, 1)), 1 << 15)  # 26 bits a run
+    known = KnownRuns.of(interval_hashes(melody(10_016, 1)), 1 << 15)  # 26 bits per run
     assert known.has(interval_hashes(melody(10_016, 2))).mean() < 0.005
 
 

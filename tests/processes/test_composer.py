@@ -69,7 +69,7 @@ class Rig:
             self.board.rings["heard"].write(heard)
 
     def run(self, seconds: float, step_s: Callable[[], float] = lambda: STEP_S) -> list[str]:
-        """The rungs that bars were made on meanwhile, one a step that composed."""
+        """The rungs that bars were made on meanwhile, one per step that composed."""
         rungs = []
         end_s = self.clock.time_s + seconds
         while self.clock.time_s < end_s:

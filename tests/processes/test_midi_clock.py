@@ -1,4 +1,4 @@
-"""MIDI clock: 24 pulses a quarter note on the committed bars, started and stopped as receivers expect."""
+"""MIDI clock: 24 pulses per quarter note on the committed bars, started and stopped as receivers expect."""
 
 import numpy as np
 import pytest

@@ -16,7 +16,7 @@ from kelly_edge.contract import GROUP_S, HEARD_DTYPE
 from kelly_edge.emotion.vector import slice_of
 
 BYTES_AN_HOUR = 600_000
-"""The live log of the demo has 9 MB an hour."""
+"""The live log of the demo has 9 MB per hour."""
 
 
 def heard(n: int, presence: float = 1.0, level_db: float = -20.0, register: float = 0.5) -> np.ndarray:

@@ -24,9 +24,9 @@ from kelly_edge.shared.printed import printed
 CHECKS: tuple[Check, ...] = (*installation.CHECKS, *connections.CHECKS, *midi.CHECKS, *kernel.CHECKS)
 COLOURS = {"ok": "green", "note": "dim", "warning": "yellow", "fault": "bold red"}
 LONGEST_FOUND: Final = 1_000
-"""Characters of a finding that are shown."""
+"""Characters of a finding that are shown. Chosen: as ``errors.LONGEST_LINE``."""
 PIPED_WIDTH = 160
-"""Columns where there is no terminal to ask."""
+"""Columns where there is no terminal to ask. Chosen: few rows of the table wrap."""
 
 
 def examine(machine: Machine, checks: Sequence[Check] = CHECKS) -> list[dict[str, str]]:

@@ -18,7 +18,8 @@ OWN_PROGRAMS: Final = ("kelly-edge", "python")
 SOUND_SERVERS: Final = ("pulseaudio", "pipewire", "wireplumber", "jackd", "jackdbus")
 PI_GPIO_LABELS: Final = (*HEADERS, "gpio-sim")
 SPI_BUS: Final = {"spi0.0": 8, "spi0.1": 7}
-"""Devices of SPI 0 → their chip select. Data and clock are GPIO 9, 10 and 11."""
+"""Devices of SPI 0 → their chip select. Data and clock are GPIO 9, 10 and 11.
+Raspberry Pi: the same on every board with 40 pins."""
 GADGET: Final = HOME.name
 
 

@@ -15,8 +15,10 @@ from firmware_py.wiring.offline import open_models
 from kelly_edge.errors import KellyError
 
 OLDEST_PYTHON: Final = (3, 11)
+"""Chosen: that of Debian 12; the tests run on it."""
 PACKAGES: Final = {"numpy": (1, 26), "numba": (0, 62), "onnxruntime": (1, 20), "pyyaml": (6,), "soxr": (0, 5)}
-"""Packages the live box cannot do without, and the oldest version that works."""
+"""Packages the live box cannot do without, and the oldest version that works. Chosen: the lower bounds in
+pyproject.toml."""
 TFLITE_RUNTIMES: Final = ("ai-edge-litert", "tflite-runtime")
 DEVICE_PACKAGES: Final = {
     "pyalsaaudio": "the sound card",
@@ -25,6 +27,7 @@ DEVICE_PACKAGES: Final = {
     "lgpio": "knobs and lamp",
     "systemd-python": "failures of units",
 }
+# Chosen: an hour of session log takes about 10 MB (docs/report.md): twenty hours, and two.
 ENOUGH_SPACE: Final = 200 * MB
 LEAST_SPACE: Final = 20 * MB
 IN_MEMORY: Final = ("tmpfs", "ramfs")
@@ -193,6 +196,6 @@ CHECKS: Final = (
     Check("state folder", _state_dir, "set runtime.state_dir to a folder of this user"),
     Check("free space", _space, "lower session.keep_mb, or free space otherwise"),
     Check("journal", _journal, "run it under systemd, or keep its stderr"),
-    Check("failures of units", _failures, "journalctl -b -u 'kelly-edge*' says what went before"),
+    Check("failures of units", _failures, "journalctl -b -u 'kelly-edge*' shows the lines before"),
     Check("metrics file", _metrics, "set session.prometheus below node_exporter's textfile folder"),
 )

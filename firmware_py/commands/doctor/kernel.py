@@ -9,14 +9,20 @@ from firmware_py.devices.machine.health import governors, temperature_c, throttl
 from kelly_edge.contract import PERIOD_SIZES
 
 OLDEST_KERNEL: Final = (5, 10)
+"""Linux. Chosen: the first with version 2 of the GPIO interface, and that of Debian 11."""
 CAP_IPC_LOCK, CAP_SYS_NICE, CAP_SYS_RESOURCE = 14, 23, 24
+"""Numbers of Linux capabilities (linux/capability.h)."""
 GOOD_CLOCKS: Final = ("tsc", "arch_sys_counter", "kvm-clock", "hyperv_clocksource_tsc_page")
 HOT_C: Final = 75.0
-"""A Raspberry Pi slows down at 80 °C."""
+"""A Raspberry Pi slows down at 80 °C. Chosen: with a margin of 5 °C."""
+# Chosen: measured, the idle processes hold 321 MB together (docs/live.md); with less than the second they do
+# not fit.
 ENOUGH_MEMORY: Final = 500 * MB
 LEAST_MEMORY: Final = 250 * MB
 ENOUGH_CORES: Final = 4
+"""Chosen: as many as every Raspberry Pi from model 2 on has (``wiring.realtime`` keeps one for audio)."""
 HIGHEST_PRIORITY: Final = 80
+"""Follows from ``wiring.realtime``: that of ``audio``."""
 
 
 def _kernel(machine: Machine) -> Finding:

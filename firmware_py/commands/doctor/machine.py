@@ -19,6 +19,7 @@ from firmware_py.settings import Settings
 OK, NOTE, WARNING, FAULT = "ok", "note", "warning", "fault"
 """How a finding weighs: right; not here and not needed; works worse; does not work."""
 MB: Final = 1_000_000
+"""By definition: bytes of a megabyte (IEC 80000-13)."""
 
 
 def denormals_flushed() -> bool:

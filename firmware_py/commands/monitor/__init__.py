@@ -26,9 +26,12 @@ from kelly_edge.emotion.programme import Programme
 from kelly_edge.errors import DeviceError
 
 LOOK_EVERY_S: Final = 0.25
+"""Chosen: four times per second a number can still be read."""
 STEPS_WITHIN_S: Final = 1.0
-"""A box in which no process has stepped for this time has stopped."""
+"""A box in which no process has stepped for this time has stopped. Chosen: ten steps of the slowest
+process."""
 LOW_PRIORITY: Final = 10
+"""Niceness. Chosen: half of what POSIX allows, so that looking disturbs nothing."""
 
 
 def run_dir_of(settings: Settings, service: Path = SERVICE_RUN_DIR) -> Path:

@@ -23,6 +23,7 @@ from kelly_edge.emotion.programme import Programme, built_in
 from kelly_edge.errors import DeviceError
 
 RECENT_S: Final = 10.0
+"""Time over which "recent" counts are taken. Chosen: long enough to be read."""
 HEARD: Final = (
     "time_s", "valence", "arousal", "confidence", "presence", "level_db", "f0_hz", "f0_confidence",
     "tempo_bpm", "density_hz",
@@ -31,6 +32,7 @@ TARGET: Final = ("time_s", "valence", "arousal", "density", "tempo_bpm")
 KNOBS: Final = tuple(name for name in KNOBS_DTYPE.names or () if name != "programme")
 """Shown as numbers; the programme by its name."""
 DIGITS: Final = 4
+"""Of numbers in ``--json``. Chosen: finer than any is exact."""
 BUILT_IN: Final = built_in(EmotionSettings())
 
 

@@ -12,9 +12,12 @@ from firmware_py.board.telemetry import FAULTS
 from kelly_edge.shared.printed import printed
 
 BAR_WIDTH: Final = 21
+"""Columns. Chosen odd, so that a bar of -1 to 1 has a middle."""
 NOTE_NAMES: Final = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 LEVEL_DB: Final = (-80.0, 0.0)
+"""Chosen: the floor of the loudness meter, and full scale."""
 HOT_C: Final = 75.0
+"""Chosen: as the doctor's (``doctor.kernel``)."""
 SHOWN_APART: Final = ("n_capture_xruns", "n_playback_xruns", "n_late_blocks", "n_panics")
 """Faults that the screen always shows, in places of their own."""
 SHOWN: Final = (

@@ -12,17 +12,20 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final, Literal
 
 HEAD_BYTES: Final = 8_192
+"""Read of a file's beginning. Chosen: far more than headers have before their first sound."""
 OGG_PAGE_BYTES: Final = 65_307
-"""The largest page Ogg allows."""
+"""The largest page Ogg allows. RFC 3533."""
 OGG_LAST: Final = 4
-"""Bit of a page's header type: the last page of its stream."""
+"""Bit of a page's header type: the last page of its stream. RFC 3533."""
 STREAMED: Final = 0x7FFF_0000
-"""A RIFF written to a pipe says a size from here on: it means nothing."""
+"""A RIFF written to a pipe says a size from here on: it means nothing. Chosen below what sox
+(about 0x7FFFFFFF) and ffmpeg (0xFFFFFFFF) write into a RIFF."""
 MP3_SLACK: Final = 0.99
-"""Tags at the end make the size of an MP3 uncertain by a little."""
+"""Tags at the end make the size of an MP3 uncertain by a little. Chosen by hand."""
 MAX_CHUNKS: Final = 64
+"""Looked at in a RIFF file. Chosen: a damaged one may have no end of them."""
 W64_HEAD: Final = 24
-"""Bytes of a Wave64 chunk's GUID and size; the size counts them."""
+"""Bytes of a Wave64 chunk's GUID and size; the size counts them. Sony's Wave64: 16 and 8 bytes."""
 
 
 @dataclass(frozen=True)

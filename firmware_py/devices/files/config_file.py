@@ -23,7 +23,7 @@ def load_settings(path: Path | None, overrides: Sequence[str] = ()) -> Settings:
 
     Raises
     ------
-    ConfigError: the file cannot be read, is not YAML, or holds faults (all of them, one a line).
+    ConfigError: the file cannot be read, is not YAML, or holds faults (all of them, one per line).
     """
     entries = read_entries(path) if path is not None else ()
     settings = _at_home(settings_from(entries, [read_override(text) for text in overrides], _programmes_in))

@@ -16,7 +16,7 @@ from typing import Any, Final
 SERVICE_STATE: Final = Path("/var/lib/kelly-edge")
 """Where systemd keeps the service's."""
 LARGEST: Final = 1 << 20
-"""Bytes; what is kept here is far smaller."""
+"""Bytes; the files kept here are far smaller. Chosen for that reason."""
 UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 """What damaged JSON raises where it is read and taken apart: 1e999, a depth of thousands, another shape."""
 ASIDE: Final = ".unreadable"

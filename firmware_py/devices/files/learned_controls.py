@@ -18,6 +18,7 @@ from kelly_edge.errors import OutputError
 
 FILE: Final = "controls.json"
 FORMAT: Final = 2
+"""Of ``controls.json``: our own format; 1, of 0.1.0, is read too."""
 LEARN_AGAIN: Final = "learn the controls again"
 
 
@@ -56,7 +57,9 @@ def read_controls(path: Path) -> tuple[Learned, ...]:
     if version not in (1, FORMAT):
         raise OutputError(f"{path} is of another release's format; remove it and learn the controls again")
     if not all(control.is_possible for control in found):
-        raise OutputError(f"{path} holds what is no control change; remove it and learn the controls again")
+        raise OutputError(
+            f"{path} holds an entry that is no control change; remove it and learn the controls again"
+        )
     return found
 
 

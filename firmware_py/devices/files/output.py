@@ -28,9 +28,12 @@ KEY_SIGNATURES: Final = (
 )
 """By mode (0 minor, 1 major) and tonic, with the fewest accidentals."""
 FULL_SCALE_24: Final = 2**23
+"""By definition: largest magnitude of a 24-bit sample."""
 BLOCK_SAMPLES: Final = 65_536
+"""Chosen: converted at a time, a quarter of a megabyte of float32."""
 SNDFILE_SYSTEM_ERROR: Final = 2
-"""libsndfile says "System error." and not which: of a write, that the disk took only a part."""
+"""libsndfile says "System error." and not which: of a write, that the disk took only a part. libsndfile's
+SF_ERR_SYSTEM."""
 
 
 def refuse_to_overwrite(outputs: Iterable[Path], sources: Iterable[Path]) -> None:
@@ -60,7 +63,7 @@ class OutputFolder:
 
     Parameters
     ----------
-    names: the files to come, so that what cannot be is refused before any work is done.
+    names: the files to come, so that impossible ones are refused before any work is done.
     sources: what the command reads; no file is put in its place.
 
     Raises
@@ -305,7 +308,7 @@ def write_midi(
     """NOTE_DTYPE [n] as a standard MIDI file, format 0, with a measure for each of the ``bars``.
 
     ``bars`` are ``BAR_DTYPE`` [n] in the order they were committed; without any there is one tempo, 120
-    beats a minute. The last notes may ring on after the last measure that holds one.
+    beats per minute. The last notes may ring on after the last measure that holds one.
     """
     tempi = TempoMap(bars)
     events: list[tuple[int, int, mido.Message | mido.MetaMessage]] = []

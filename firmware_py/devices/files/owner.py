@@ -13,6 +13,7 @@ from typing import Final
 from kelly_edge.errors import OutputError
 
 RT_PRIORITY: Final = 95
+"""As ``LimitRTPRIO`` in our systemd units: what they grant."""
 UNLIMITED: Final = resource.RLIM_INFINITY
 
 

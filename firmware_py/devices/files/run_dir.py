@@ -21,7 +21,8 @@ from kelly_edge.errors import OutputError
 LOCK_FILE: Final = "lock"
 OURS: Final = ("*.ring", "*.cell", CLOCK_FILE, f"{CLOCK_FILE}.*", LOCK_FILE)
 IN_REMOVED: Final = 0x040 | 0x200 | 0x400 | 0x800
-"""inotify: something in the folder was moved away or deleted, or the folder itself."""
+"""inotify: something in the folder was moved away or deleted, or the folder itself. Linux: flags of
+inotify(7)."""
 SERVICE_RUN_DIR: Final = Path("/run/kelly-edge")
 
 

@@ -24,16 +24,21 @@ HEADERS: Final = ("pinctrl-bcm2711", "pinctrl-rp1", "pinctrl-bcm2835")
 """Labels of the chip behind the header: Pi 4, Pi 5, Pi 3 and Zero 2 W (``boards.yaml``)."""
 DEVICES: Final = Path("/dev")
 HOLD_BACK_S: Final = 0.004
-"""An edge of another line may be on its way with an older time stamp."""
+"""An edge of another line may be on its way with an older time stamp. Chosen by hand: the kernel queues
+edges of each line by itself."""
 MAX_EDGES: Final = 8_192
-"""Ten seconds of the wildest turning; more is a fault, and the newest count."""
+"""Ten seconds of the wildest turning; more is a fault, and the newest count. Chosen from
+``contacts.FASTEST_EDGES_PER_S``."""
 FULL_SCALE: Final = 1_023
+"""Of the MCP3008, a 10-bit converter (its data sheet's format)."""
 LIBRARY_PIPES: Final = ".lgd-nfy*"
 LIBRARY_USER: Final = "lg"
 """How the kernel names lgpio where it holds a line: the box itself, most likely."""
 N_HEADER_LINES: Final = 28
+"""Lines of GPIO on a Raspberry Pi's 40-pin header."""
 LINE_IS_USED: Final = 1
-"""Flag of a line (GPIO_V2_LINE_FLAG_USED): somebody holds it, or its pin does something else."""
+"""Flag of a line (GPIO_V2_LINE_FLAG_USED): somebody holds it, or its pin does something else. Linux
+(linux/gpio.h)."""
 
 
 class Queued(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Final
 FLAGS: Final = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
 """Bits 0..3 of ``get_throttled`` now, 16..19 since boot."""
 SINCE_BOOT: Final = 16
+"""Raspberry Pi documentation of ``vcgencmd get_throttled``."""
 ROOT: Final = Path("/")
 
 

@@ -40,7 +40,7 @@ from kelly_edge.shared.printed import printed
 
 APIS: Final = {"alsa": rtmidi.API_LINUX_ALSA, "jack": rtmidi.API_UNIX_JACK}
 SURE_AT_LOOK: Final = 2
-"""A port that is plugged in while the box starts is not there at the first look."""
+"""A port that is plugged in while the box starts is not there at the first look. Chosen for that reason."""
 SEQUENCER: Final = Path("/dev/snd/seq")
 CLIENTS: Final = Path("/proc/asound/seq/clients")
 
@@ -101,7 +101,7 @@ class NamedPorts(Generic[P]):
         return sorted(self._open)
 
     def scan(self) -> None:
-        """Open what came, close what went."""
+        """Open ports that came, close ports that went."""
         there, cut = self._there(), self._cut()
         for name in [name for name in self._open if name not in there or name in cut]:
             self._close(name)

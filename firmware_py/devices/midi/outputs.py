@@ -21,7 +21,8 @@ except ImportError as error:
 
 CLIENT_NAME: Final = "kelly_edge_midi"
 MAX_PENDING_BYTES: Final = 150
-"""Beyond this backlog of a slow receiver note-ons are dropped: 50 ms of a MIDI cable (31,250 baud)."""
+"""Beyond this backlog of a slow receiver note-ons are dropped: 50 ms of a MIDI cable (31,250 baud).
+Chosen: a note that late is heard as late."""
 SILENCE: Final = tuple((CONTROL_CHANGE | channel, ALL_NOTES_OFF, 0) for channel in range(N_CHANNELS))
 """What ends every note, of whatever channel."""
 
@@ -81,7 +82,7 @@ class RawPort:
         return bool(self._pending)
 
     def flush(self) -> bool:
-        """Send what waits, as far as the receiver takes it; False when it is gone."""
+        """Send the messages that wait, as far as the receiver takes them; False when it is gone."""
         while self._pending:
             message = self._pending[0]
             try:
@@ -130,7 +131,7 @@ class MidiPorts(NamedPorts[Port]):
             self._close(name)
 
     def scan(self) -> None:
-        """See ``NamedPorts``; slow receivers get what waits for them."""
+        """See ``NamedPorts``; slow receivers get the messages that wait for them."""
         super().scan()
         self.flush()
 
@@ -140,7 +141,7 @@ class MidiPorts(NamedPorts[Port]):
         return any(isinstance(port, RawPort) and port.is_behind for port in self._open.values())
 
     def flush(self) -> None:
-        """Send what waits for slow receivers, as far as they take it."""
+        """Send the messages that wait for slow receivers, as far as they take them."""
         for name, port in list(self._open.items()):
             if isinstance(port, RawPort) and not port.flush():
                 self._close(name)

@@ -17,7 +17,7 @@ NOT_INSTRUMENTS: Final = ("Midi Through*", "kelly_edge*")
 RAW, JACK, ALSA = "raw:", "jack:", "alsa:"
 ANY: Final = "*"
 MOST_NAMED: Final = 20
-"""Ports that a line names."""
+"""Ports that a line names. Chosen: a few lines of a terminal."""
 _NUMBERS: Final = re.compile(r"\s\d+:\d+$")
 
 

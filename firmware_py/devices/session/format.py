@@ -1,4 +1,5 @@
-"""The session log's format: one JSON object per line, its first line a header, and what of it is news.
+"""The session log's format: one JSON object per line, its first line a header, and the rule for which
+entries are news.
 
 A live session is written in parts, ``DATE-TIME-PROCESS-PART.jsonl``. Each part begins with the header and the
 last known state (knobs, emotion), so it can be read without the parts before it. ``kelly-edge play`` writes
@@ -14,16 +15,18 @@ from firmware_py.board.telemetry import ROUTINE_COUNTERS
 
 SCHEMA: Final = 3
 """Version of the format. 1, without a header, was written before there were versions; 3 added ``sound``, a
-second of the player's sound, and ``plan``, what the box plays: both for the report."""
+second of the player's sound, and ``plan``, what the box plays: both for the report. Number of our own
+format."""
 PART_NAME: Final = re.compile(r"(?P<session>\d{8}-\d{6}-\d+)(?:-(?P<part>\d{4,9}))?\.jsonl")
 """File name of a live session's part; logs of schema 1 have no part number."""
 STATE_KINDS: Final = ("knobs", "emotion", "plan")
 """Kinds of entry that hold until the next one of their kind."""
 REPEAT_EVERY_S: Final = 600.0
-"""An unchanged state is logged again after this time: the log of a box that died is at most this old."""
+"""An unchanged state is logged again after this time: the log of a box that died is at most this old.
+Chosen by hand."""
 
 SILENT_BELOW: Final = 0.05
-"""Presence below which nobody plays."""
+"""Presence below which nobody plays. Chosen: below any playing."""
 
 
 def header(**about: Any) -> dict[str, Any]:

@@ -26,16 +26,17 @@ from firmware_py.ports import Journal
 from kelly_edge.shared.printed import printed
 
 LONGEST_LINE: Final = 1_000
-"""Characters of a warning that are shown."""
+"""Characters of a warning that are shown. Chosen: as ``errors.LONGEST_LINE``."""
 
 LOOK_EVERY_S: Final = 60.0
-"""How often the folder's bounds and the disk's room are looked at."""
+"""How often the folder's bounds and the disk's room are looked at. Chosen: a log grows by a few kilobytes
+in that time."""
 SYNC_EVERY_S: Final = 5.0
-"""A power cut costs at most about this much of the log."""
+"""A power cut costs at most about this much of the log. Chosen: more often wears out a memory card."""
 MAX_WAITING: Final = 4_096
-"""Entries that wait for the card, about 1 MB; later ones are lost and counted."""
+"""Entries that wait for the card, about 1 MB; later ones are lost and counted. Chosen by hand."""
 CLOSE_WITHIN_S: Final = 2.0
-"""A card that takes nothing must not hold up the end of the process."""
+"""A card that takes nothing must not hold up the end of the process. Chosen: within ``run.STOP_WITHIN_S``."""
 
 
 def warn(text: str) -> None:
@@ -178,7 +179,7 @@ class SessionLog:
         return done.wait(max(0.0, end_s - time.monotonic()))
 
     def close(self) -> None:
-        """Write what waits, if the disk takes it."""
+        """Write the entries that wait, if the disk takes them."""
         if self._thread is None or self._writer is None:
             return
         self._say()

@@ -13,10 +13,12 @@ from firmware_py.devices.files.kept import state_root
 from firmware_py.devices.session.format import PART_NAME
 
 DAY_S: Final = 86_400.0
+"""Seconds of a day, by definition."""
 PARTS_PER_STORE: Final = 20
-"""The whole folder is this many parts at their longest: removing one frees a twentieth."""
+"""The whole folder is this many parts at their longest: removing one frees a twentieth. Chosen by hand."""
 LONGEST_PART_S: Final = DAY_S
 """A part also ends after this time, so that a bound in days holds within a session that lasts for weeks."""
+# Chosen by hand.
 RESERVE_BYTES: Final = 64 << 20
 RESERVE_SHARE: Final = 0.05
 """The end of the disk that logs leave free for the rest of the box, a pushed release above all: 64 MiB, the

@@ -30,14 +30,16 @@ except ImportError as error:
     raise missing_package(error) from None
 
 XRUN: Final = -32
-"""-EPIPE, as pyalsaaudio's read and write report it."""
+"""-EPIPE, as pyalsaaudio's read and write report it. Linux's errno 32, as ALSA uses it."""
 HANGS_AFTER_S: Final = 0.25
-"""A card that delivers no period for this time is gone."""
+"""A card that delivers no period for this time is gone. Chosen: some fifty periods; no card is that late."""
 BYTES_PER_FRAME: Final = 4
+"""By definition: two channels of 16 bits."""
 SURELY: Final = 3
-"""Periods in a row after which a difference between the directions is no accident of looking."""
+"""Periods in a row after which a difference between the directions is no accident of looking. Chosen by
+hand."""
 ALIGN_ATTEMPTS: Final = 4
-"""A period may begin between two looks at the card; not every time."""
+"""A period may begin between two looks at the card; not every time. Chosen by hand."""
 
 _ABANDONED: Final[list[object]] = []
 """Streams that must not be closed; a process that holds some ends by ``os._exit``."""
@@ -49,7 +51,7 @@ def device_name(card: str) -> str:
 
 
 class AlsaCard:
-    """A ``SoundCard``; counts what went wrong.
+    """A ``SoundCard``; counts its faults.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ class AlsaCard:
 
     Raises
     ------
-    DeviceError: the card is there but cannot do what is asked. An absent card is waited for.
+    DeviceError: the card is there but cannot do the rate or period asked for. An absent card is waited for.
     """
 
     def __init__(

@@ -33,9 +33,9 @@ from kelly_edge.errors import DeviceError
 PREFIX: Final = "portaudio:"
 DEFAULT: Final = "default"
 HANGS_AFTER_S: Final = 0.25
-"""A card that delivers no period for this time is gone."""
+"""A card that delivers no period for this time is gone. Chosen: as ``alsa.HANGS_AFTER_S``."""
 MOST_CHANNELS: Final = 2
-"""The mono sound goes to both ears."""
+"""The mono sound goes to both ears. Chosen: stereo."""
 
 
 class Rings:
@@ -49,7 +49,7 @@ class Rings:
     def __init__(self, period: int, n_periods: int) -> None:
         self.n_capture_xruns = 0
         self.n_playback_xruns = 0
-        # As a card's buffer: full of silence at the beginning, and so much may the loop be late.
+        # As a card's buffer: full of silence at the beginning, and the loop may be late by its length.
         self._n_primed = n_periods
         self._n = n_periods + 1
         self._heard = np.zeros((self._n, period), np.float32)
@@ -68,7 +68,7 @@ class Rings:
         if self.is_out_of_step:
             return
         if self._n_written == self._n_played or self._n_heard - self._n_read == self._n:
-            # Nothing to play, and what is heard is lost with it.
+            # Nothing to play, and the period heard is lost with it.
             self.lose(is_capture=True, is_playback=True)
         else:
             self._heard[self._n_heard % self._n] = heard
@@ -116,7 +116,7 @@ class Rings:
 
 
 def end_process(text: str) -> None:
-    """Say why, and leave without closing what would hang."""
+    """Say why, and leave without closing the stream, which would hang."""
     warn(text)
     os._exit(1)
 
@@ -128,7 +128,7 @@ def _forget_devices() -> None:
 
 
 class PortAudioCard:
-    """A ``SoundCard``; counts what went wrong.
+    """A ``SoundCard``; counts its faults.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ class PortAudioCard:
 
     Raises
     ------
-    DeviceError: the card is there but cannot do what is asked. An absent card is waited for.
+    DeviceError: the card is there but cannot do the rate or period asked for. An absent card is waited for.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """A sound card at another rate than the instrument's, as a ``SoundCard`` at the instrument's.
 
-Each period the card gives is resampled and handed on in blocks; what is answered is resampled back and
+Each period the card gives is resampled and handed on in blocks; the answer is resampled back and
 played a period at a time, one for each that was captured. A period of silence at the beginning is all it
 takes, for good, to have one ready: the delay is the same in every run (``kelly_edge.latency``).
 """
@@ -15,8 +15,9 @@ from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.signal.resampling import Resampler
 
 SPACING: Final = 0.75
-"""A card's period may hold two blocks' worth: the second one is held back by this share of a block, so that
-``dsp`` has time to answer the first."""
+"""A card's period may hold two blocks' worth: the second one is held back by this share of a block, so
+that ``dsp`` has time to answer the first. Chosen by hand: a quarter of a block remains
+(docs/decisions/0004)."""
 
 
 class Card(Protocol):

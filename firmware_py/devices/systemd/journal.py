@@ -16,6 +16,7 @@ from firmware_py.board.telemetry import Report, summary_ms
 SOCKET: Final = Path("/run/systemd/journal/socket")
 IDENTIFIER: Final = "kelly-edge"
 INFORMATIONAL: Final = 6
+"""Priority of syslog messages (RFC 5424)."""
 
 
 def is_listening(environment: Mapping[str, str], path: Path = SOCKET) -> bool:
@@ -35,7 +36,7 @@ def entry(message: str, fields: Mapping[str, str | float | int]) -> bytes:
 
 
 class JournalReports:
-    """An ``Outlet`` into the journal: an entry a process, with its counters and step times."""
+    """An ``Outlet`` into the journal: an entry per process, with its counters and step times."""
 
     def __init__(self, path: Path = SOCKET) -> None:
         self.n_lost = 0

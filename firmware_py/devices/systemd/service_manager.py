@@ -11,6 +11,7 @@ from typing import Final
 
 READY, ALIVE, STOPPING = "READY=1", "WATCHDOG=1", "STOPPING=1"
 FEEDS_PER_TIMEOUT: Final = 4
+"""Chosen: systemd asks for at least two per ``WatchdogSec``."""
 
 
 class ServiceManager:
