@@ -324,6 +324,8 @@ def status(remote: Remote, deep: bool) -> Outcome:
     text += f"{facts['free_mib']} MiB free"
     if facts.get("earlier_fault"):
         text += f"; the release before: {facts['earlier_fault']}"
-    return Outcome(
-        remote.host.name, facts["is_healthy"], 0, text + (f"; last: {facts['last']}" if facts["last"] else "")
-    )
+    if facts["last"]:
+        text += f"; last: {facts['last']}"
+    if last := facts.get("settings", {}).get("last", ""):
+        text += f"; {last}"
+    return Outcome(remote.host.name, facts["is_healthy"], 0, text, facts)

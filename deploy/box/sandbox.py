@@ -56,19 +56,36 @@ ENVIRONMENT: Final = (
 )
 READS_COMPILED: Final = "NUMBA_CACHE_LOCATOR_CLASSES=firmware_py.compiled.SealedCache"
 WRITES_COMPILED: Final = "NUMBA_CACHE_LOCATOR_CLASSES=firmware_py.compiled.ReleaseCache"
+DEVICES: Final = (
+    "SupplementaryGroups=audio gpio spi",
+    "DeviceAllow=char-alsa rw",
+    "DeviceAllow=char-gpiochip rw",
+    "DeviceAllow=char-spi rw",
+    "LimitRTPRIO=95",
+    "LimitMEMLOCK=infinity",
+    "StateDirectory=kelly-edge",
+    "StateDirectoryMode=0700",
+    "ReadWritePaths=-/run/kelly-edge",
+)
+"""What the units grant one process or another, all of it: for a command that judges what they have."""
 GRACE_S: Final = 30.0
 """For systemd to end what ran too long."""
 
 
-def words_for(command: Sequence[str], within_s: float, user: str = USER) -> list[str]:
+def words_for(
+    command: Sequence[str],
+    within_s: float,
+    user: str = USER,
+    devices: Sequence[str] = ("PrivateDevices=yes",),
+) -> list[str]:
     """The words that run ``command`` apart from root, for ``within_s`` seconds at most."""
     properties = [
         f"User={user}",
         f"Group={user}",
         "Nice=10",
-        "PrivateDevices=yes",
         f"RuntimeMaxSec={within_s:.0f}",
         *PROPERTIES,
+        *devices,
     ]
     compiled = READS_COMPILED
     if user == TOOLS:
@@ -80,8 +97,13 @@ def words_for(command: Sequence[str], within_s: float, user: str = USER) -> list
     return [*words, *(f"--setenv={e}" for e in (*ENVIRONMENT, compiled)), "--", *command]
 
 
-def run(command: Sequence[str], within_s: float, user: str = USER) -> subprocess.CompletedProcess[bytes]:
-    """What ``command`` answered, run apart from root.
+def run(
+    command: Sequence[str],
+    within_s: float,
+    user: str = USER,
+    devices: Sequence[str] = ("PrivateDevices=yes",),
+) -> subprocess.CompletedProcess[bytes]:
+    """What ``command`` answered, run apart from root; ``devices``: properties that say which it sees.
 
     Raises
     ------
@@ -93,7 +115,7 @@ def run(command: Sequence[str], within_s: float, user: str = USER) -> subprocess
         raise ReleaseError(f"there is no user {user} on this box; provision it again") from None
     try:
         return subprocess.run(
-            words_for(command, within_s, user),
+            words_for(command, within_s, user, devices),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=within_s + GRACE_S,
