@@ -1,4 +1,4 @@
-"""Settings from the courier: checked on the box, put in place whole, proved, and taken back where it is ill."""
+"""Settings from the courier: checked on the box, put in place whole, proved, and taken back."""
 
 import importlib.util
 import os
@@ -83,7 +83,7 @@ def test_a_box_that_falls_ill_has_its_settings_again(
     playing: Layout, programs: FakePrograms, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        ReleaseError, match="sound card that this box had is not there.*those before are back"
+        ReleaseError, match=r"sound card that this box had is not there.*those before are back"
     ):
         pushed(playing, programs, tmp_path, ILL)
     assert playing.config.read_text() == OLD
