@@ -93,9 +93,11 @@ def push_settings(remote: Remote, show: Show, is_dry_run: bool = False) -> Outco
     # The name of the file here: the box says in which line of it a fault is.
     file = f"{folder}/{re.sub('[^A-Za-z0-9._-]', '_', Path(remote.host.settings).name).lstrip('._-') or 'x'}"
     remote.run(f"umask 022; mkdir -p {folder}")
-    remote.put(content, file)
-    facts = run_apart(remote, f"{PROGRAM} settings {IN_TURN} {file}")
-    remote.run(f"rm -rf {folder}")
+    try:
+        remote.put(content, file)
+        facts = run_apart(remote, f"{PROGRAM} settings {IN_TURN} {file}")
+    finally:
+        remote.ask(f"rm -rf {folder}")
     of_settings = facts.get("settings", {})
     is_in_place = of_settings.get("sha256") == sha256 and not of_settings.get("trial")
     last = str(of_settings.get("last", ""))

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from firmware_py.board.map import ALIVE_DTYPE, BAR_DTYPE, COMPOSING_DTYPE, TARGET_DTYPE, Ends
+from firmware_py.board.map import ALIVE_DTYPE, BAR_DTYPE, CLOCK_DTYPE, COMPOSING_DTYPE, TARGET_DTYPE, Ends
 from firmware_py.board.telemetry import new_counters
 from firmware_py.ports import Clock
 from firmware_py.processes.composing import Composing, fill_record, read_composing
@@ -60,6 +60,8 @@ ENDING_BARS = 2
 LATE_CONTINUATION_S = 0.05
 BEHIND_S = 0.1
 """A turn for a group heard longer ago than this is taken at the clock's time: it has been late."""
+CLOCK_LOST_S = 0.7
+"""Without a pulse of MIDI clock for this long the beat is the player's again."""
 BEAT_WAIT_S = 1.5
 """How long the music waits for a beat to begin on, from when it knows what to play."""
 LONGEST_ENTRY_S = 1.25
@@ -124,6 +126,9 @@ class ComposerStage:
             keeps_tempo=settings.midi.clock,
         )
         self._beat: PlayersBeat | None = None
+        self._clock_cell = ends.cell_to_read("clock")
+        self._midi_clock = np.zeros((), CLOCK_DTYPE)
+        self._is_clocked = False
         # Notes written on the beat are struck a little after it.
         self._unevenness_s = unevenness_s(SamplingSettings().unevenness)
         self._silence = Silence()
@@ -257,7 +262,19 @@ class ComposerStage:
     def _hear_beat(self, now_s: float) -> None:
         """The player's beat: as heard now, as last believed, or none."""
         heard, limits = self._heard, self._settings.envelope
-        if float(heard["beat_s"]) > 0.0 and float(heard["beat_confidence"]) >= BELIEVED:
+        self._is_clocked = self._hears_clock(now_s)
+        if self._is_clocked:
+            clock = self._midi_clock
+            self._beat = players_beat(
+                float(clock["line_s"]) - self._unevenness_s,
+                0.0,
+                float(clock["beat_s"]),
+                int(clock["n_beats"]),
+                0.0 if self._resting else self._plan.tempo_bpm,
+                (limits.tempo_min_bpm, limits.tempo_max_bpm),
+            )
+            self._beat = replace(self._beat, heard_s=now_s)
+        elif float(heard["beat_s"]) > 0.0 and float(heard["beat_confidence"]) >= BELIEVED:
             self._beat = players_beat(
                 now_s - self._unevenness_s,
                 float(heard["bar_phase"]),
@@ -269,9 +286,17 @@ class ComposerStage:
         elif self._beat is not None and now_s > self._beat.heard_s + HOLD_S:
             self._beat = None
 
+    def _hears_clock(self, now_s: float) -> bool:
+        """Whether MIDI clock says where the beats are."""
+        if not (self._settings.midi.follow_clock and self._clock_cell.read(self._midi_clock)):
+            return False
+        return bool(self._midi_clock["is_running"]) and now_s - self._midi_clock["pulse_s"] < CLOCK_LOST_S
+
     def _followed(self, target: Target, now_s: float) -> PlayersBeat | None:
         """The player's beat where the music is on it: not where it leads to another tempo."""
         beat = self._beat
+        if beat is not None and self._is_clocked:
+            return beat
         if beat is None or not self._settings.composer.follow_tempo or now_s > beat.heard_s + HOLD_S:
             return None
         if target.leads and abs(target.tempo_bpm / beat.tempo_bpm - 1.0) > NEAR_TEMPO:
