@@ -11,6 +11,7 @@ import shutil
 import sys
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from deploy.box import parcels, settings, store, switch
 from deploy.box.disk import read_bounded
@@ -227,7 +228,8 @@ def _parser() -> argparse.ArgumentParser:
         ("status", _status, "what runs, and whether it is healthy"),
     )
     for name, run, text in table:
-        sub = commands.add_parser(name, description=text, **({"help": text} if text else {}))
+        shown: dict[str, Any] = {"help": text} if text else {}
+        sub = commands.add_parser(name, description=text, **shown)
         sub.set_defaults(run=run)
         if name in ("verify", "missing", "install"):
             sub.add_argument(

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import shtab
 
@@ -22,7 +22,7 @@ _kelly_edge() {
 complete -o bashdefault -F _kelly_edge kelly-edge"""
 
 
-def _preamble(keys: str) -> dict[str, str]:
+def _preamble(keys: str) -> Any:
     return {
         "bash": f'{SETTINGS}() {{ compgen -W "{keys}" -- "$1"; }}',
         "zsh": f'{SETTINGS}() {{ compadd -S "" -- {keys} }}',
@@ -41,7 +41,7 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """What ``shell`` sources to complete the command line of ``parser``."""
     for action in _actions(parser):
-        complete: dict[str, str] | None = None
+        complete: Any = None
         if action.type is path_argument:
             complete = shtab.FILE
         elif "--set" in action.option_strings:
