@@ -30,7 +30,7 @@ SYSTEM_STAMP := $(VENV)/.system-packages
 STAMP := $(VENV)/.installed
 LOCK := requirements.lock
 
-.PHONY: demo lint quick test coverage docs release faults rehearse soak report-test test-workshop bench appliance bundle wheel deploy-test fuzz lock clean
+.PHONY: demo lint quick test coverage docs release faults rehearse soak report-test test-workshop bench appliance bundle wheel wheel-test deploy-test fuzz lock clean
 
 demo: $(STAMP)
 	$(BIN)/kelly-edge demo --out out/demo
@@ -102,6 +102,12 @@ bundle: $(STAMP)
 # The last commit's wheel in out/wheel/: the same bytes each time.
 wheel: $(STAMP)
 	$(BIN)/python -m deploy wheel --out out/wheel
+
+# The wheel in fresh environments, with no compiler in PATH: `kelly-edge demo` must play. Downloads 200 MB for each Python.
+# PYTHONS: interpreters; BESIDE: packages to install beside it for comparison, e.g. BESIDE=impsy (docs/install.md).
+PYTHONS ?= $(shell command -v python3.11 python3.12 python3.13)
+wheel-test: wheel
+	$(BIN)/python tests/install/wheel_install.py $$(ls -t out/wheel/*.whl | head -1) $(PYTHONS) $(addprefix --beside=,$(BESIDE))
 
 # Real boxes over real SSH: Debian trees under systemd-nspawn. Needs root, and for ARCH=arm64 qemu-user-static.
 # SUITE: trixie or bookworm.

@@ -90,10 +90,10 @@ def _image(args: argparse.Namespace) -> int:
     return 0
 
 
-def _report(outcomes: Sequence["Outcome"]) -> int:
-    from deploy.fleet import table
+def _report(outcomes: Sequence["Outcome"], is_json: bool = False) -> int:
+    from deploy.fleet import as_json, table
 
-    print(table(outcomes))
+    print(as_json(outcomes) if is_json else table(outcomes))
     return 0 if all(outcome.is_good for outcome in outcomes) else EXIT_NOT_GOOD
 
 
@@ -135,7 +135,32 @@ def _status(args: argparse.Namespace) -> int:
     from deploy.fleet import on_each
     from deploy.push import status
 
-    return _report(on_each(hosts, lambda remote: status(remote, args.deep)))
+    return _report(on_each(hosts, lambda remote: status(remote, args.deep)), args.json)
+
+
+def _settings(args: argparse.Namespace) -> int:
+    hosts = _hosts(args)
+    from deploy.fleet import on_each
+    from deploy.settings import push_settings
+
+    return _report(on_each(hosts, lambda remote: push_settings(remote, print, args.dry_run)))
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    hosts = _hosts(args)
+    from deploy.doctor import doctor
+    from deploy.fleet import on_each
+
+    return _report(on_each(hosts, doctor), args.json)
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    hosts = _hosts(args)
+    from deploy.fetch import fetch, folders_of
+    from deploy.fleet import on_each
+
+    folders = folders_of(hosts, args.out)
+    return _report(on_each(hosts, lambda remote: fetch(remote, args.what, folders[remote.host.name])))
 
 
 def _rollback(args: argparse.Namespace) -> int:
@@ -204,9 +229,18 @@ def _parser() -> argparse.ArgumentParser:
         ("plan", _plan, "what push would do, and provision to the boot settings; changes nothing"),
         ("status", _status, "how boxes are"),
         ("rollback", _rollback, "back to the good release before"),
+        (
+            "settings",
+            _settings,
+            "give boxes the settings that the inventory names, or leave them as they were",
+        ),
+        ("doctor", _doctor, "whether boxes are fit to play live"),
+        ("fetch", _fetch, "bring session logs or the journal from boxes"),
     ):
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(run=run)
+        if name == "fetch":
+            sub.add_argument("what", choices=("sessions", "journal"))
         sub.add_argument("host", nargs="+", metavar="HOST", help="name, @group or user@address:port")
         sub.add_argument(
             "--hosts", type=path_argument, default=Path("hosts.yaml"), help="inventory (default: %(default)s)"
@@ -225,6 +259,16 @@ def _parser() -> argparse.ArgumentParser:
             )
         if name == "status":
             sub.add_argument("--deep", action="store_true", help="libraries by hash too")
+        if name in ("status", "doctor"):
+            sub.add_argument("--json", action="store_true", help="all that boxes say, as JSON")
+        if name == "settings":
+            sub.add_argument(
+                "--dry-run", action="store_true", help="show what would change, and change nothing"
+            )
+        if name == "fetch":
+            sub.add_argument(
+                "--out", type=path_argument, required=True, help="a folder; each box has its own in it"
+            )
         if name == "rollback":
             sub.add_argument("--to", default="", metavar="RELEASE", help="default: the good one before")
     return parser

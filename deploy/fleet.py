@@ -10,11 +10,12 @@ from gevent import monkey
 monkey.patch_all()
 
 import io
+import json
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,12 +39,13 @@ ANSWER_WITHIN_S: Final = 300
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happened to a host. ``changed`` counts the changes made on it."""
+    """What happened to a host. ``changed``: how many changes were made on it; ``facts``: what it answered."""
 
     host: str
     is_good: bool
     changed: int
     text: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Remote:
@@ -189,6 +191,11 @@ def on_each(hosts: Sequence[Host], work: Callable[[Remote], Outcome]) -> list[Ou
 
     jobs = [state.pool.spawn(one, host) for host in hosts]
     return [job.get() for job in jobs]
+
+
+def as_json(outcomes: Sequence[Outcome]) -> str:
+    """All that is known of each host, by name: for other programs."""
+    return json.dumps({o.host: asdict(o) for o in outcomes}, indent=1)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

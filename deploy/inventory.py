@@ -2,9 +2,13 @@
 
     hosts:
       ward-1: {address: 192.168.1.20, user: pi}
-      ward-2: {address: ward-2.local, user: pi, port: 2222, key: ~/.ssh/ward}
+      ward-2: {address: ward-2.local, user: pi, port: 2222, key: ~/.ssh/ward, settings: ward-2.yaml}
     groups:
       ward: [ward-1, ward-2]
+    settings:
+      ward: ward.yaml
+
+``settings`` are files like ``config.yaml``, beside the inventory: a host's own, else its group's.
 
 Keys only: there is no place for a password. Every name, key and value is the text that is written:
 ``no``, ``010`` and ``on`` are names like any other.
@@ -12,7 +16,7 @@ Keys only: there is no place for a password. Every name, key and value is the te
 
 import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +27,7 @@ from kelly_edge.shared.printed import printed
 from kelly_edge.shared.yaml_file import YamlFault, read_entries
 
 DEFAULT_FILE: Final = Path("hosts.yaml")
+SECTIONS: Final = ("hosts", "groups", "settings")
 HIGHEST_PORT: Final = 65_535
 """TCP: ports have 16 bits."""
 _PORT: Final = re.compile(r"[0-9]{1,20}")
@@ -35,6 +40,8 @@ _ADDRESS: Final = re.compile(
 class Host:
     """A box and how to reach it; ``key`` and ``known_hosts`` empty: ssh's own.
 
+    ``settings``: the path of its settings file; empty where the inventory gives none.
+
     ``is_strict``: a box whose key is not in ``known_hosts`` yet is refused; else its first contact is said.
     """
 
@@ -44,6 +51,7 @@ class Host:
     port: int = 22
     key: str = ""
     known_hosts: str = ""
+    settings: str = ""
     is_strict: bool = False
 
 
@@ -65,14 +73,48 @@ def read_inventory(path: Path) -> tuple[dict[str, Host], dict[str, list[str]]]:
     except YamlFault as error:
         raise DeployError(str(error)) from None
     for name, section in sections.items():
-        if name not in ("hosts", "groups"):
-            hint = _hint(name, ("hosts", "groups"))
-            raise DeployError(f"{printed(name)} is neither hosts nor groups ({section.place}){hint}")
+        if name not in SECTIONS:
+            hint = _hint(name, SECTIONS)
+            raise DeployError(
+                f"{printed(name)} is neither hosts, groups nor settings ({section.place}){hint}"
+            )
     hosts = {name: _host(entry) for name, entry in _named(sections, "hosts", "NAME: {address: …}").items()}
     groups = {
         name: _members(entry, hosts) for name, entry in _named(sections, "groups", "NAME: [HOST, …]").items()
     }
-    return hosts, groups
+    files = {
+        name: _file_of(entry, groups)
+        for name, entry in _named(sections, "settings", "GROUP: FILE.yaml").items()
+    }
+    return {name: _with_settings(host, groups, files, path.parent) for name, host in hosts.items()}, groups
+
+
+def _file_of(entry: Entry, groups: Collection[str]) -> str:
+    """The settings file of a group."""
+    if entry.key not in groups:
+        hint = _hint(entry.key, groups)
+        raise DeployError(f"settings of {printed(entry.key)}, which is no group ({entry.place}){hint}")
+    if not isinstance(entry.value, str) or not entry.value.strip() or not entry.value.isprintable():
+        raise DeployError(
+            f"settings of {printed(entry.key)} are {_shown(entry.value)} ({entry.place}); name a file"
+        )
+    return entry.value
+
+
+def _with_settings(
+    host: Host, groups: Mapping[str, Collection[str]], files: Mapping[str, str], folder: Path
+) -> Host:
+    """``host`` with its own settings file, else its group's; relative ones lie in ``folder``."""
+    found = {name: file for name, file in files.items() if host.name in groups[name]}
+    if not host.settings and len(set(found.values())) > 1:
+        raise DeployError(
+            f"{printed(host.name)} gets settings from {printed(' and '.join(found))}; give it its own"
+        )
+    file = host.settings or next(iter(found.values()), "")
+    try:
+        return replace(host, settings=str(folder / Path(file).expanduser()) if file else "")
+    except RuntimeError:
+        raise DeployError(f"{printed(file)} has no home folder; write the path of the settings out") from None
 
 
 def _named(sections: dict[str, Entry], section: str, shape: str) -> dict[str, Entry]:
@@ -142,6 +184,7 @@ def _host(entry: Entry) -> Host:
         port,
         texts.get("key", ""),
         texts.get("known_hosts", ""),
+        texts.get("settings", ""),
     )
 
 

@@ -76,6 +76,7 @@ EXAMPLES: Final = {
     "learn": "kelly-edge learn valence --seconds 20",
     "gadget": "kelly-edge gadget status",
     "report": "kelly-edge report answer --out session.html",
+    "completion": "kelly-edge completion bash > ~/.local/share/bash-completion/completions/kelly-edge",
 }
 """The commands that people type, each with one way to."""
 
@@ -201,6 +202,9 @@ def parser_of_commands() -> argparse.ArgumentParser:
         "of a live session, the current one)",
     )
     _add_common(sub)
+    sub = command("completion", "Print a script that lets a shell complete commands, options and files.")
+    sub.add_argument("shell", choices=("bash", "zsh"))
+    sub.set_defaults(parser=parser)
     return parser
 
 

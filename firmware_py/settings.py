@@ -49,8 +49,11 @@ class MidiSettings:
         0.0, "latency of the instrument played; sent earlier by it", "ms", limits=(0, 500)
     )
     clock: bool = setting(False, "send MIDI clock")
+    follow_clock: bool = setting(False, "MIDI clock heard at inputs is the beat, where it runs")
     inputs: tuple[str, ...] = setting(
-        ("*",), "patterns of the MIDI ports controllers are heard from; [] for none", check=_patterns
+        ("*",),
+        "patterns of the MIDI ports controllers and clock are heard from; [] for none",
+        check=_patterns,
     )
 
 

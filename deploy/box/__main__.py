@@ -11,8 +11,9 @@ import shutil
 import sys
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
-from deploy.box import store, switch
+from deploy.box import parcels, settings, store, switch
 from deploy.box.disk import read_bounded
 from deploy.box.faults import ReleaseError, printed
 from deploy.box.health import Patience
@@ -120,6 +121,32 @@ def _rollback(layout: Layout, args: argparse.Namespace) -> str:
         return switch.rollback(layout, SystemPrograms(layout), args.release or "", _patience(layout))
 
 
+def _settings(layout: Layout, args: argparse.Namespace) -> str:
+    with switch.only_one(layout, args.wait):
+        return settings.change(layout, SystemPrograms(layout), args.file, _patience(layout))
+
+
+def _doctor(layout: Layout, args: argparse.Namespace) -> str:
+    release = switch.trusted(layout, layout.current_release()).release
+    return json.dumps(SystemPrograms(layout).doctor(layout.releases / release), indent=1)
+
+
+def _sessions(layout: Layout, args: argparse.Namespace) -> str:
+    parcels.fetch_sessions(layout, args.file)
+    return f"{args.file} holds the session logs"
+
+
+def _journal(layout: Layout, args: argparse.Namespace) -> str:
+    parcels.fetch_journal(args.file)
+    return f"{args.file} holds the journal"
+
+
+def _pack(layout: Layout, args: argparse.Namespace) -> str:
+    """The session logs on stdout: what ``sessions`` lets the service's user run."""
+    parcels.pack(layout.root / parcels.SESSIONS, sys.stdout.buffer)
+    return ""
+
+
 def _check(layout: Layout, args: argparse.Namespace) -> str:
     manifest = switch.trusted(layout, layout.current_release(), deep=args.deep)
     return f"{manifest.release} is sound"
@@ -131,8 +158,10 @@ def _boot(layout: Layout, args: argparse.Namespace) -> str:
 
 
 def _confirm(layout: Layout, args: argparse.Namespace) -> str:
+    programs, patience = SystemPrograms(layout), _patience(layout)
     with switch.only_one(layout):
-        return switch.confirm(layout, SystemPrograms(layout), _patience(layout))
+        text = switch.confirm(layout, programs, patience)
+        return "; ".join(filter(None, (text, settings.confirm(layout, programs, patience))))
 
 
 def _status(layout: Layout, args: argparse.Namespace) -> str:
@@ -165,6 +194,7 @@ def _status(layout: Layout, args: argparse.Namespace) -> str:
         "last": state.last,
         "free_mib": store.free_bytes(layout) >> 20 if layout.home.is_dir() else 0,
         "units": [asdict(unit) for unit in units],
+        "settings": {"sha256": settings.digest(layout), **asdict(settings.read_trial(layout))},
     }
     if args.json:
         return json.dumps(facts, indent=1)
@@ -185,6 +215,11 @@ def _parser() -> argparse.ArgumentParser:
         ("install", _install, "unpack a bundle beside the running release"),
         ("switch", _switch, "run a release; back to the one before if it is not healthy"),
         ("rollback", _rollback, "run the good release before"),
+        ("settings", _settings, "use these settings; those before come back if the box is not healthy"),
+        ("doctor", _doctor, "what the current release's `kelly-edge doctor` finds, as JSON"),
+        ("sessions", _sessions, "pack the session logs into a new file that root alone may read"),
+        ("journal", _journal, "write the end of the units' journal into such a file"),
+        ("pack", _pack, ""),
         ("check", _check, "check the current release's signature and files"),
         ("prune", _prune, "remove releases, layers and uploads that no rule keeps"),
         ("keys", _keys, "the keys this box trusts; with a signed list, those it trusts from now on"),
@@ -198,13 +233,18 @@ def _parser() -> argparse.ArgumentParser:
         ("status", _status, "the running release, and whether it is healthy"),
     )
     for name, run, text in table:
-        sub = commands.add_parser(name, help=text, description=text)
+        shown: dict[str, Any] = {"help": text} if text else {}
+        sub = commands.add_parser(name, description=text, **shown)
         sub.set_defaults(run=run)
         if name in ("verify", "missing", "install"):
             sub.add_argument(
                 "bundle", type=Path, help="folder with manifest.json, its signature and objects/"
             )
-        if name in ("install", "switch", "rollback", "keys", "prune"):
+        if name == "settings":
+            sub.add_argument("file", type=Path, help="a config.yaml; the one before is config.yaml.before")
+        if name in ("sessions", "journal"):
+            sub.add_argument("file", type=Path, help="the file to make: a tar.xz, or a text")
+        if name in ("install", "switch", "rollback", "settings", "keys", "prune"):
             sub.add_argument(
                 "--wait", type=float, default=0.0, metavar="S", help="wait for another change to end"
             )
@@ -229,7 +269,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-JUDGING = (_switch, _rollback, _confirm, _boot, _inspect)
+JUDGING = (_switch, _rollback, _settings, _confirm, _boot, _inspect)
 """What ends in a verdict about a release, which is noted under the lock where it is given."""
 
 
@@ -239,7 +279,9 @@ def main() -> int:
     # A root shell's umask of 077 must not lock the services out of the releases.
     os.umask(0o022)
     try:
-        print(args.run(Layout(args.root), args))
+        text = args.run(Layout(args.root), args)
+        if text:
+            print(text)
     except ReleaseError as error:
         print(f"kelly-edge-release: {error}", file=sys.stderr)
         return 1 if args.run in JUDGING else 2

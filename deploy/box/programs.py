@@ -20,6 +20,8 @@ COMPILE_WITHIN_S: Final = 1_800.0
 # Chosen by hand: a phrase through the new release, and a question to systemd, on a slow board.
 PLAY_WITHIN_S: Final = 600.0
 ASK_WITHIN_S: Final = 120.0
+LONGEST_FAULT: Final = 400
+"""Characters of a fault in settings: the place and the remedy come last."""
 UDEV: Final = (
     ("udevadm", "control", "--reload"),
     ("udevadm", "trigger", "--settle", "--subsystem-match=gpio", "--subsystem-match=spidev"),
@@ -71,11 +73,14 @@ class Programs(Protocol):
     def play_phrase(self, release: Path) -> dict[str, Any]:
         """The summary of ``release`` playing its test phrase, without touching the running release."""
 
-    def check_config(self, release: Path) -> str:
-        """The first fault ``release`` finds in the box's settings, or nothing."""
+    def check_config(self, release: Path, config: Path | None = None) -> str:
+        """The first fault ``release`` finds in the box's settings, or in those in ``config``; or nothing."""
 
     def reading(self, release: Path) -> dict[str, Any] | None:
         """What the running processes count, as ``kelly-edge monitor`` prints it; None where nothing runs."""
+
+    def doctor(self, release: Path) -> dict[str, Any]:
+        """What ``kelly-edge doctor`` of ``release`` finds on this box."""
 
 
 Ask = Callable[[Sequence[str]], subprocess.CompletedProcess[bytes]]
@@ -148,11 +153,12 @@ class SystemPrograms:
             raise ReleaseError("the test phrase plays, but says nothing about it")
         return summary
 
-    def check_config(self, release: Path) -> str:
-        if not self._layout.config.is_file():
+    def check_config(self, release: Path, config: Path | None = None) -> str:
+        path = config or self._layout.config
+        if not path.is_file():
             return ""
-        done = sandbox.run(release, ["check", str(self._layout.config)], ASK_WITHIN_S)
-        return "" if done.returncode == 0 else _last_line(done)
+        done = sandbox.run(release, ["check", str(path)], ASK_WITHIN_S)
+        return "" if done.returncode == 0 else first_fault(done)
 
     def reading(self, release: Path) -> dict[str, Any] | None:
         words = ["monitor", "--once", "--json", "--set=runtime.run_dir=/run/kelly-edge"]
@@ -162,6 +168,17 @@ class SystemPrograms:
         except ValueError:
             return None
         return reading if isinstance(reading, dict) else None
+
+    def doctor(self, release: Path) -> dict[str, Any]:
+        words = ["doctor", "--json", "--set=runtime.run_dir=/run/kelly-edge", *self._config_words()]
+        done = sandbox.run(release, words, ASK_WITHIN_S, devices=sandbox.DEVICES)
+        try:
+            found = json.loads(done.stdout)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ReleaseError(f"its doctor does not answer ({_last_line(done)})")
+        return found
 
     def _config_words(self) -> list[str]:
         return ["--config", str(self._layout.config)] if self._layout.config.is_file() else []
@@ -215,6 +232,13 @@ def unit_from(properties: dict[str, str], since_us: int = 0) -> Unit:
         n_restarts=int(properties.get("NRestarts") or 0),
         state=f"{state}/{properties['SubState']}, {properties.get('Result', '')}",
     )
+
+
+def first_fault(done: subprocess.CompletedProcess[bytes]) -> str:
+    """The first of the faults that ``kelly-edge check`` tells, one a line, and how many more there are."""
+    first, *more = done.stderr.decode(errors="replace").strip().splitlines() or [_last_line(done)]
+    text = printed(first.removeprefix("kelly-edge: "), LONGEST_FAULT)
+    return f"{text} (and {len(more)} more)" if more else text
 
 
 def _last_line(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -57,22 +57,38 @@ ENVIRONMENT: Final = (
 )
 READS_COMPILED: Final = "NUMBA_CACHE_LOCATOR_CLASSES=firmware_py.compiled.SealedCache"
 WRITES_COMPILED: Final = "NUMBA_CACHE_LOCATOR_CLASSES=firmware_py.compiled.ReleaseCache"
+DEVICES: Final = (
+    "SupplementaryGroups=audio gpio spi",
+    "DeviceAllow=char-alsa rw",
+    "DeviceAllow=char-gpiochip rw",
+    "DeviceAllow=char-spi rw",
+    "LimitRTPRIO=95",
+    "LimitMEMLOCK=infinity",
+    "StateDirectory=kelly-edge",
+    "StateDirectoryMode=0700",
+    "ReadWritePaths=-/run/kelly-edge",
+)
+"""What the units grant one process or another, all of it: for a command that judges what they have."""
+NO_DEVICES: Final = ("PrivateDevices=yes",)
 GRACE_S: Final = 30.0
 """For systemd to end what ran too long. Chosen by hand."""
 
 
-def words_for(release: Path, command: Sequence[str], within_s: float, user: str = USER) -> list[str]:
-    """The words that run the ``command`` of ``release`` apart from root, for ``within_s`` seconds at most.
-
-    It takes the models of this release, not those of the current one.
-    """
+def words_for(
+    command: Sequence[str],
+    within_s: float,
+    user: str = USER,
+    devices: Sequence[str] = NO_DEVICES,
+    environment: Sequence[str] = (),
+) -> list[str]:
+    """The words that run ``command`` apart from root, for ``within_s`` seconds at most."""
     properties = [
         f"User={user}",
         f"Group={user}",
         "Nice=10",
-        "PrivateDevices=yes",
         f"RuntimeMaxSec={within_s:.0f}",
         *PROPERTIES,
+        *devices,
     ]
     compiled = READS_COMPILED
     if user == TOOLS:
@@ -81,15 +97,24 @@ def words_for(release: Path, command: Sequence[str], within_s: float, user: str 
         compiled = WRITES_COMPILED
     words = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=exec"]
     words += ["--working-directory=/", *(f"--property={p}" for p in properties)]
-    environment = (*ENVIRONMENT, compiled, f"KELLY_EDGE_RELEASE={release}")
-    words += [f"--setenv={e}" for e in environment]
-    return [*words, "--", str(release / "venv/bin/kelly-edge"), *command]
+    words += [f"--setenv={e}" for e in (*ENVIRONMENT, compiled, *environment)]
+    return [*words, "--", *command]
 
 
 def run(
-    release: Path, command: Sequence[str], within_s: float, user: str = USER
+    release: Path,
+    words: Sequence[str],
+    within_s: float,
+    user: str = USER,
+    devices: Sequence[str] = NO_DEVICES,
 ) -> subprocess.CompletedProcess[bytes]:
-    """What the ``command`` of ``release`` answered, run apart from root.
+    """What ``kelly-edge WORDS`` of ``release`` answered, run apart from root.
+
+    It takes the models of this release, not those of the current one.
+
+    Parameters
+    ----------
+    devices: properties that say which it sees.
 
     Raises
     ------
@@ -99,15 +124,16 @@ def run(
         pwd.getpwnam(user)
     except KeyError:
         raise ReleaseError(f"there is no user {user} on this box; provision it again") from None
+    command = [str(release / "venv/bin/kelly-edge"), *words]
     try:
         return subprocess.run(
-            words_for(release, command, within_s, user),
+            words_for(command, within_s, user, devices, (f"KELLY_EDGE_RELEASE={release}",)),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=within_s + GRACE_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ReleaseError(f"kelly-edge {command[0]} does not end within {within_s:.0f} s") from None
+        raise ReleaseError(f"kelly-edge {words[0]} does not end within {within_s:.0f} s") from None
     except OSError as error:
         raise ReleaseError(f"cannot run systemd-run ({error.strerror}); install systemd") from None

@@ -9,6 +9,7 @@ composer ──composing──▶ composer, should it start again
 every process ──telemetry_<process>, times_<process>──▶ control
 midi ──send_error──▶ control                      midi ──sounding, telemetry──▶ guardian, should midi die
 guardian ──panic──▶ audio, midi, control          control ──knobs──▶ guardian: panics and resumes
+                                                        control ──clock──▶ composer: MIDI clock heard
 command line ══panic══▶ guardian, ══commands══▶ control
 control ──session──▶ control, should it start again; command line and monitor look at it
 """
@@ -65,6 +66,16 @@ BAR_DTYPE: Final = np.dtype(
     ]
 )
 """A committed beat: the ``bars`` ring, for MIDI clock; the first of a bar also for performance.mid."""
+CLOCK_DTYPE: Final = np.dtype(
+    [
+        ("is_running", "?"),
+        ("line_s", "<f8"),  # a bar line, seconds of the stream
+        ("beat_s", "<f8"),
+        ("n_beats", "<u4"),  # of a bar
+        ("pulse_s", "<f8"),  # when its last pulse was heard
+    ]
+)
+"""The beat of MIDI clock heard: the ``clock`` cell."""
 SOUNDING_DTYPE: Final = np.dtype([("is_on", "?", (16, 128))])
 """Channel × note: notes struck and not yet released: the ``sounding`` cell."""
 
@@ -195,6 +206,7 @@ CELLS: Final[Mapping[str, CellSpec]] = {
     "heard": CellSpec(HEARD_DTYPE, "dsp", ("control",)),
     "knobs": CellSpec(KNOBS_DTYPE, "control", ("dsp", "composer", "midi", "guardian")),
     "session": CellSpec(SESSION_DTYPE, "control", ("control",)),
+    "clock": CellSpec(CLOCK_DTYPE, "control", ("composer",)),
     "panic": CellSpec(PANIC_DTYPE, "guardian", ("audio", "midi", "control")),
     "target": CellSpec(TARGET_DTYPE, "composer", ("control",)),
     **{f"telemetry_{p}": CellSpec(dtype, p, ("control",)) for p, dtype in TELEMETRY_DTYPES.items()},

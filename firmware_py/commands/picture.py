@@ -1,5 +1,6 @@
 """The picture of a session: the emotion heard and aimed at, over the piano roll."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,19 +48,15 @@ def draw_session(session: Path, folder: Path | None = None) -> Written:
     return Written(folder / name, remark_on(course, reader, files))
 
 
-def refuse_without_matplotlib() -> None:
-    """Raises OutputError where nothing can be drawn; matplotlib is not on the box."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise OutputError(
-            "cannot draw a session: matplotlib is missing; install kelly-edge[report]"
-        ) from None
+def can_draw() -> bool:
+    """Whether matplotlib is there: it is neither on the box nor in a plain installation."""
+    return find_spec("matplotlib") is not None
 
 
 def _figure(course: Course) -> Any:
-    # matplotlib takes a second to import and is not on the box: only the command that draws needs it.
-    refuse_without_matplotlib()
+    if not can_draw():
+        raise OutputError("cannot draw a session: matplotlib is missing; install kelly-edge[report]")
+    # It takes a second to import: only the command that draws does so.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgba

@@ -12,7 +12,7 @@ from typing import Any, Final
 from firmware_py.commands import mix
 from firmware_py.commands.common import Bar, print_summary, settings_of, sources_of
 from firmware_py.commands.heard import DIGITS, Heard
-from firmware_py.commands.picture import draw_session, refuse_without_matplotlib
+from firmware_py.commands.picture import can_draw, draw_session
 from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.devices.files.output import JsonLines, OutputFolder, WavWriter, write_midi
 from firmware_py.devices.session.format import header
@@ -23,6 +23,7 @@ from kelly_edge.signal.limiter import Limiter
 from kelly_edge.units import gain_to_db
 
 FILES: Final = ("performance.mid", "voice.wav", "session.jsonl")
+NO_PICTURE: Final = "no session.png, for matplotlib is missing: pip install kelly-edge[report] draws one"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,12 +49,12 @@ def play(
 
     Parameters
     ----------
-    picture: ``session.png`` too.
+    picture: ``session.png`` too, where it can be drawn.
     with_mix: ``mix.wav`` too, where it can be rendered.
     config: the settings file, which no result may overwrite.
     """
-    if picture:
-        refuse_without_matplotlib()
+    left_out = [NO_PICTURE] if picture and not can_draw() else []
+    picture = picture and not left_out
     font = mix.font() if with_mix else None
     files = [*FILES, *([mix.NAME] if font else []), *(["session.png"] if picture else [])]
     sources = sources_of(path, settings, config)
@@ -88,5 +89,5 @@ def play(
         "n_clipped_samples": recording.n_clipped,
         "times_real_time": round(recording.duration_s / took_s, 1),
         "files": [str(folder / name) for name in files],
-        "notices": [*recording.notices, *heard.notices(recording, n_notes)],
+        "notices": [*recording.notices, *heard.notices(recording, n_notes), *left_out],
     }

@@ -13,7 +13,8 @@ KIND, CHANNEL = 0xF0, 0x0F
 # MIDI 1.0: status bytes and system real-time messages.
 NOTE_OFF, NOTE_ON, KEY_PRESSURE, CONTROL_CHANGE = 0x80, 0x90, 0xA0, 0xB0
 PROGRAM_CHANGE, CHANNEL_PRESSURE, PITCH_BEND, SYSTEM = 0xC0, 0xD0, 0xE0, 0xF0
-TIMING_CLOCK, START, STOP = 0xF8, 0xFA, 0xFC
+SONG_POSITION = 0xF2
+TIMING_CLOCK, START, CONTINUE, STOP = 0xF8, 0xFA, 0xFB, 0xFC
 FIRST_REALTIME: Final = TIMING_CLOCK
 """From here on a message is one byte, and may stand within another."""
 FIRST_MODE_MESSAGE: Final = 120

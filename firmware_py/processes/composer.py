@@ -83,7 +83,9 @@ class ComposerStage:
         self._composing_cell = ends.cell_to_write("composing")
         self._composing = np.zeros((), COMPOSING_DTYPE)
         before = read_composing(ends.cell_to_read("composing"))
-        self._listening = Listening(settings, before.following, before.presence, before.is_resting)
+        self._listening = Listening(
+            settings, ends.cell_to_read("clock"), before.following, before.presence, before.is_resting
+        )
         self._aiming = Aiming(
             ends.cell_to_read("knobs"),
             settings,

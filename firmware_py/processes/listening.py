@@ -1,7 +1,12 @@
 """What the composer knows of the person it listens to: whether they play, in which key, chords and beat."""
 
+from dataclasses import replace
 from typing import Any, Final
 
+import numpy as np
+
+from firmware_py.board.channels import CellReader
+from firmware_py.board.map import CLOCK_DTYPE
 from firmware_py.settings import Settings
 from kelly_edge.contract import EMOTION_RATE_HZ, GROUP_S
 from kelly_edge.latency import unevenness_s
@@ -21,9 +26,17 @@ SILENT, PLAYING = 0.15, 0.35
 BEAT_WAIT_S: Final = 1.5
 """How long the music waits for a beat to begin on, from when it knows what to play."""
 
+CLOCK_LOST_S: Final = 0.7
+"""Without a pulse of MIDI clock for this long the beat is the player's again. Chosen by hand: the slowest
+clock, of 20 bpm, has a pulse every 0.125 s."""
+
 
 class Listening:
     """Streaming: one ``hear`` per hop group.
+
+    Parameters
+    ----------
+    clock: the ``clock`` cell: MIDI clock heard.
 
     Attributes
     ----------
@@ -34,7 +47,14 @@ class Listening:
     fitting, accompanying, space: the pitch classes, chords and room that what is played leaves.
     """
 
-    def __init__(self, settings: Settings, following: Following, presence: float, is_resting: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: CellReader,
+        following: Following,
+        presence: float,
+        is_resting: bool,
+    ) -> None:
         self._settings = settings
         self.following = following
         self.presence = presence
@@ -44,6 +64,9 @@ class Listening:
         self.accompanying = Accompanying()
         self.space = Space()
         self._beat: PlayersBeat | None = None
+        self._clock_cell = clock
+        self._clock = np.zeros((), CLOCK_DTYPE)
+        self._is_clocked = False
         # Notes written on the beat are struck a little after it.
         self._unevenness_s = unevenness_s(SamplingSettings().unevenness)
         self._waited_s = 0.0
@@ -87,6 +110,8 @@ class Listening:
     def beat_to_follow(self, target: Target, now_s: float) -> PlayersBeat | None:
         """The player's beat where the music is on it: not where it leads to another tempo."""
         beat = self._beat
+        if beat is not None and self._is_clocked:
+            return beat
         if beat is None or not self._settings.composer.follow_tempo or now_s > beat.heard_s + HOLD_S:
             return None
         if target.leads and abs(target.tempo_bpm / beat.tempo_bpm - 1.0) > NEAR_TEMPO:
@@ -95,15 +120,32 @@ class Listening:
 
     def _hear_beat(self, heard: Any, now_s: float, played_tempo_bpm: float) -> None:
         """The player's beat: as heard now, as last believed, or none."""
-        limits = self._settings.envelope
-        if float(heard["beat_s"]) > 0.0 and float(heard["beat_confidence"]) >= BELIEVED:
-            self._beat = players_beat(
-                now_s - self._unevenness_s,
-                float(heard["bar_phase"]),
-                float(heard["beat_s"]),
-                int(heard["n_beats"]),
-                0.0 if self.is_resting else played_tempo_bpm,
-                (limits.tempo_min_bpm, limits.tempo_max_bpm),
-            )
+        self._is_clocked = self._hears_clock(now_s)
+        if self._is_clocked:
+            line_s, beat_s, n_beats = (self._clock[name].item() for name in ("line_s", "beat_s", "n_beats"))
+            beat = self._players_beat(line_s, 0.0, beat_s, n_beats, played_tempo_bpm)
+            self._beat = replace(beat, heard_s=now_s)
+        elif float(heard["beat_s"]) > 0.0 and float(heard["beat_confidence"]) >= BELIEVED:
+            phase, beat_s, n_beats = (heard[name].item() for name in ("bar_phase", "beat_s", "n_beats"))
+            self._beat = self._players_beat(now_s, phase, beat_s, n_beats, played_tempo_bpm)
         elif self._beat is not None and now_s > self._beat.heard_s + HOLD_S:
             self._beat = None
+
+    def _players_beat(
+        self, time_s: float, bar_phase: float, beat_s: float, n_beats: int, played_tempo_bpm: float
+    ) -> PlayersBeat:
+        limits = self._settings.envelope
+        return players_beat(
+            time_s - self._unevenness_s,
+            bar_phase,
+            beat_s,
+            n_beats,
+            0.0 if self.is_resting else played_tempo_bpm,
+            (limits.tempo_min_bpm, limits.tempo_max_bpm),
+        )
+
+    def _hears_clock(self, now_s: float) -> bool:
+        """Whether MIDI clock says where the beats are."""
+        if not (self._settings.midi.follow_clock and self._clock_cell.read(self._clock)):
+            return False
+        return bool(self._clock["is_running"]) and now_s - float(self._clock["pulse_s"]) < CLOCK_LOST_S

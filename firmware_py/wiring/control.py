@@ -19,6 +19,7 @@ from firmware_py.devices.session.log import LoggedReports, SessionLog, warn
 from firmware_py.devices.session.store import DAY_S, Bounds, sessions_folder
 from firmware_py.devices.systemd.journal import JournalReports, is_listening
 from firmware_py.ports import Outlet
+from firmware_py.processes.clock_in import ClockInStage
 from firmware_py.processes.commands import CommandStage
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.controllers import ControllerStage
@@ -72,6 +73,7 @@ class ControlParts:
     log: SessionLog
     sessions: SessionStage
     controllers: ControllerStage | None = None
+    clock_in: ClockInStage | None = None
     panel: PanelParts | None = None
 
     def step(self) -> None:
@@ -83,6 +85,8 @@ class ControlParts:
         self.quiet_input.step()
         if self.controllers is not None:
             self.controllers.step()
+        if self.clock_in is not None:
+            self.clock_in.step()
         if self.panel is not None:
             self.panel.step()
         self._count()
@@ -128,10 +132,11 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
     if settings.midi.inputs:
         from firmware_py.devices.midi.inputs import MidiInputs
 
+        inputs = MidiInputs(settings.midi.inputs, warn, settings.midi.follow_clock)
         learned = ControlsFile(controls_path(settings.runtime.state_dir, os.environ), warn)
         parts.controllers = ControllerStage(
             control,
-            MidiInputs(settings.midi.inputs, warn),
+            inputs,
             learned.changed,
             guard,
             len(settings.voice.names),
@@ -139,6 +144,8 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
             clock,
             len(names),
         )
+        if settings.midi.follow_clock:
+            parts.clock_in = ClockInStage(inputs, ends.cell_to_write("clock"), clock)
     if settings.panel.chip != "none":
         parts.panel = open_panel(settings, make_run_dir(settings.runtime.run_dir), ends, control, warn, clock)
     return parts

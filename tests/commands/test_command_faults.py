@@ -229,19 +229,23 @@ def test_a_result_is_not_written_into_a_closed_output(recording: Path, tmp_path:
     assert soundfile.info(tmp_path / "a.wav").frames == 2 * SAMPLE_RATE_HZ
 
 
-def test_the_demo_misses_matplotlib_before_it_plays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_the_demo_plays_without_matplotlib_and_says_what_it_leaves_out(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    import firmware_py.wiring.offline
-
-    def fail(*_: object) -> None:
-        pytest.fail("it has begun to play")
+    """A plain ``pip install kelly-edge`` has none."""
+    import firmware_py.commands.demo
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr(firmware_py.wiring.offline.Offline, "__init__", fail)
-    assert run("demo", "--out", tmp_path / "out") == EXIT_FAULT
+    monkeypatch.setattr(firmware_py.commands.demo, "demo_recording", lambda: recording)
+    assert run("demo", "--out", tmp_path / "out", "--json") == 0
+    said = capfd.readouterr()
+    assert "no session.png, for matplotlib is missing: pip install kelly-edge[report]" in said.err
+    files = {Path(name).name for name in json.loads(said.out)["files"]}
+    assert {"performance.mid", "voice.wav", "session.jsonl"} <= files
+    assert files == {path.name for path in (tmp_path / "out").iterdir()}
+    assert "session.png" not in files
+    assert run("report", tmp_path / "out") == EXIT_FAULT
     assert "kelly-edge[report]" in one_line(capfd)
-    assert not (tmp_path / "out").exists()
 
 
 def test_the_version_is_told(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """The courier against a box that is a folder: its shell commands run here, on paths inside of the box.
 
-``python deploy_local.py push ROOT KEY BUNDLE`` in a process of its own: the courier patches sockets. Prints
+``python deploy_local.py push ROOT KEY BUNDLE`` in a process of its own: the courier patches sockets; also
+``trust ROOT KEY``, ``settings ROOT KEY FILE``, ``doctor ROOT KEY`` and ``fetch ROOT KEY KIND FOLDER``. Prints
 how it went as JSON. ``systemd-run`` is played: it runs the command, one of a name at a time.
 """
 
@@ -42,10 +43,10 @@ def write_words(root: Path, python: str) -> Path:
 class LocalRemote:
     """What :class:`deploy.fleet.Remote` is to a real box."""
 
-    def __init__(self, root: Path, python: str) -> None:
+    def __init__(self, root: Path, python: str, settings: str = "") -> None:
         from deploy.inventory import Host
 
-        self.host = Host(name="box", address="here")
+        self.host = Host(name="box", address="here", settings=settings)
         self._root, self._words = root, write_words(root, python)
 
     def _run(self, command: str) -> "subprocess.CompletedProcess[str]":
@@ -95,6 +96,9 @@ def on_box(root: str, *words: str) -> int:
     made: Any = program
     made.SystemPrograms = FakePrograms
     made._patience = lambda layout: Patience(0.0, 0.0)
+    made.parcels.fetch_sessions = lambda layout, path: made.parcels.keep_output(
+        [sys.executable, str(Path(__file__)), "box", root, "pack"], path, made.parcels.MAX_PARCEL_BYTES
+    )
     made.os.uname = lambda: type("Here", (), {"machine": "aarch64"})
     vars(store)["sync"] = lambda: None
     store.install.__defaults__ = (0,)
@@ -106,17 +110,24 @@ def main(command: str, root: str, *words: str) -> int:
     """Run one command of the courier's, or of the box's."""
     if command == "box":
         return on_box(root, *words)
-    from deploy import push
+    from deploy import doctor, fetch, push, settings
     from deploy.bundle import open_bundle
     from deploy.errors import DeployError
     from deploy.keyring import key_lists
 
-    remote: Any = LocalRemote(Path(root), "3.11")
-    vars(push)["send_program"] = lambda remote: False
+    remote: Any = LocalRemote(Path(root), "3.11", words[1] if command == "settings" else "")
+    for module in (doctor, fetch, push, settings):
+        vars(module)["send_program"] = lambda remote: False
     lists = key_lists(Path(words[0]))
     try:
         if command == "push":
             outcome = push.push(remote, open_bundle(Path(words[1])), False, lambda *_: None, lists)
+        elif command == "settings":
+            outcome = settings.push_settings(remote, lambda text: print(text, file=sys.stderr))
+        elif command == "doctor":
+            outcome = doctor.doctor(remote)
+        elif command == "fetch":
+            outcome = fetch.fetch(remote, words[1], Path(words[2]))
         else:
             outcome = push.trust(remote, lists)
     except DeployError as error:

@@ -44,14 +44,22 @@ class FakeCommand:
         n_notes = 0 if self.behaviour(release) == "silent" else 7
         return {"n_notes": n_notes, "voice_peak_dbfs": -9.0, "voice_seconds": 4.8}
 
-    def check_config(self, release: Path) -> str:
-        knows = self.behaviour(release) == "writes"
-        return "" if knows or "newer:" not in self.layout.config.read_text() else "newer: unknown section"
+    def check_config(self, release: Path, config: Path | None = None) -> str:
+        path = config or self.layout.config
+        lines = [] if self.behaviour(release) == "writes" else path.read_text().splitlines()
+        number = next((n for n, line in enumerate(lines, 1) if line.startswith("newer:")), 0)
+        return f"newer: unknown section ({path.name} line {number}); take it out" if number else ""
+
+    def doctor(self, release: Path) -> dict[str, Any]:
+        card = {"check": "sound card", "level": "fault", "found": "none", "remedy": "plug one in"}
+        fine = {"check": "settings", "level": "ok", "found": "every setting is right", "remedy": ""}
+        is_away = "card: gone" in self.layout.config.read_text()
+        return {"faults": int(is_away), "checks": [fine, card] if is_away else [fine]}
 
     def reading(self, release: Path) -> dict[str, Any] | None:
         self.time_s += 1.0
         self.n_xruns += self.xruns_a_look
-        behaviour = self.behaviour(release)
+        behaviour = "no-card" if "card: gone" in self.layout.config.read_text() else self.behaviour(release)
         return None if behaviour == "still" else reading_at(self.time_s, behaviour, self.n_xruns)
 
 

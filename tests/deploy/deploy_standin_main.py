@@ -5,6 +5,7 @@ them); ``no-ready`` (its processes never tell READY); ``crash``; ``silent`` (a m
 nothing); ``broken`` (the phrase does not play); ``refuses`` (the settings); ``writes`` (knows settings the
 others do not); ``deaf`` (READY, and then hears no hop); ``still`` (READY, and counts nothing); ``no-card``
 (plays to a sound card that is not there); ``xruns``; ``rude`` (plants code wherever a service may write).
+Settings that name ``card: gone`` make a ``no-card`` of any; each run leaves a session log.
 """
 
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 
 BEHAVIOUR = "@BEHAVIOUR@"
 PROCESSES = ("guardian", "control", "midi", "audio", "dsp", "composer")
+SETTINGS = Path("/etc/kelly-edge/config.yaml")
 RUN, STATE = Path("/run/kelly-edge"), Path("/var/lib/kelly-edge")
 PERIOD_S, HOP_S = 0.0027, 256 / 48000
 PAYLOAD = """
@@ -68,12 +70,22 @@ def link(path, to):
         pass
 
 
+def is_card_gone():
+    return "card: gone" in SETTINGS.read_text()
+
+
+def log_session():
+    folder = STATE / "sessions"
+    put(folder / f"20261130-120000-{os.getpid()}-0001.jsonl", '{"kind": "session", "schema": 3}\n')
+    link(folder / "20261130-130000-1-0001.jsonl", "/etc/shadow")
+
+
 def count(process, start_s):
     seconds = time.monotonic() - start_s
     counters = {}
     if process == "audio":
         n = int(seconds / PERIOD_S)
-        away = n if BEHAVIOUR == "no-card" else 0
+        away = n if BEHAVIOUR == "no-card" or is_card_gone() else 0
         n_xruns = int(seconds) if BEHAVIOUR == "xruns" else 0
         counters = {"n_periods": n, "n_absent_periods": away, "n_capture_xruns": n_xruns}
     if process == "dsp":
@@ -101,6 +113,8 @@ def run(process):
         return 3
     if BEHAVIOUR == "rude":
         plant()
+    if process == "control":
+        log_session()
     start_s = time.monotonic()
     if BEHAVIOUR.startswith("slow-"):
         share = PROCESSES.index(process) / (len(PROCESSES) - 1)
@@ -122,11 +136,23 @@ def main():
         print(f"kelly-edge: no models of this release in {told}", file=sys.stderr)
         return 2
     if command == "check":
-        text = Path(rest[0]).read_text()
-        if BEHAVIOUR == "refuses" or ("newer:" in text and BEHAVIOUR != "writes"):
-            print("newer: unknown section (config.yaml line 1)", file=sys.stderr)
+        path = Path(rest[0])
+        lines = path.read_text().splitlines()
+        number = next((n for n, line in enumerate(lines, 1) if line.startswith("newer:")), 0)
+        if BEHAVIOUR == "refuses" or (number and BEHAVIOUR != "writes"):
+            print(
+                f"kelly-edge: newer: unknown section ({path.name} line {number}); take it out",
+                file=sys.stderr,
+            )
             return 2
         return 0
+    if command == "doctor":
+        checks = [{"check": "settings", "level": "ok", "found": "every setting is right", "remedy": ""}]
+        if is_card_gone():
+            found = "none found below /dev/snd"
+            checks += [{"check": "sound card", "level": "fault", "found": found, "remedy": "plug one in"}]
+        print(json.dumps({"faults": len(checks) - 1, "checks": checks}))
+        return len(checks) - 1
     if command == "play":
         if BEHAVIOUR == "broken":
             print("kelly-edge: a model is damaged", file=sys.stderr)

@@ -78,8 +78,14 @@ def test_a_condition_that_was_not_evaluated_in_this_start_skips_nothing(
     assert not found.has_failed
 
 
-def test_a_command_of_a_release_is_run_without_root_and_without_an_environment() -> None:
-    words = sandbox.words_for(Path("/r"), ["play"], 60.0)
+def test_a_command_of_a_release_is_run_without_root_and_without_an_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(sandbox.pwd, "getpwnam", lambda user: user)
+    monkeypatch.setattr(sandbox.subprocess, "run", lambda words, **_: ran.append(words))
+    sandbox.run(Path("/r"), ["play"], 60.0)
+    [words] = ran
     assert words[0] == "systemd-run"
     assert {"--property=User=kelly-edge", "--property=NoNewPrivileges=yes"} <= set(words)
     assert [w for w in words if w.startswith("--setenv=HOME")] == ["--setenv=HOME=/nonexistent"]
@@ -89,6 +95,6 @@ def test_a_command_of_a_release_is_run_without_root_and_without_an_environment()
 
 
 def test_what_compiles_is_another_user_than_what_plays() -> None:
-    words = sandbox.words_for(Path("/r"), ["compile"], 60.0, sandbox.TOOLS)
+    words = sandbox.words_for(["/r/venv/bin/kelly-edge", "compile"], 60.0, sandbox.TOOLS)
     assert "--property=User=kelly-edge-tools" in words
     assert "--property=CacheDirectory=kelly-edge-compiled" in words

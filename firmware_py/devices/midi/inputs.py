@@ -1,17 +1,27 @@
-"""MIDI inputs by name, for controllers: ALSA and JACK ports through python-rtmidi, and raw devices.
+"""MIDI inputs by name, for controllers and MIDI clock: ALSA and JACK ports by python-rtmidi, and raw devices.
 
 Patterns are those of ``midi.inputs`` (see ``named_ports``). Ports of our own are never opened: what the box
 sends must not turn its knobs. ``receive`` is called by ``control``, ten times per second.
 """
 
 import os
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 from firmware_py.devices.box_packages import missing_package
 from firmware_py.devices.midi.named_ports import NamedPorts
 from firmware_py.devices.midi.port_names import stable_name
-from firmware_py.ports.midi import CHANNEL_PRESSURE, FIRST_REALTIME, KIND, NOTE_OFF, PROGRAM_CHANGE, SYSTEM
+from firmware_py.ports.midi import (
+    CHANNEL_PRESSURE,
+    FIRST_REALTIME,
+    KIND,
+    NOTE_OFF,
+    PROGRAM_CHANGE,
+    SONG_POSITION,
+    SYSTEM,
+)
 
 try:
     import rtmidi  # type: ignore[import-untyped,unused-ignore]
@@ -57,6 +67,60 @@ class RtMidiInput:
         """See ``InputPort``."""
         self._in.close_port()
         self._in.delete()
+
+
+class DriverTime:
+    """When messages arrived, from the driver's times between them and when this process was given each.
+
+    The driver's are exact and say nothing of the beginning; a process is given a message late, never early.
+    So the beginning is the earliest that any message allows, and creeps later as clocks drift apart.
+    """
+
+    DRIFT = 1e-4
+
+    def __init__(self) -> None:
+        self._driver_s = 0.0
+        self._begin_s: float | None = None
+
+    def at(self, given_s: float, delta_s: float) -> float:
+        """The time of a message given at ``given_s``, ``delta_s`` after the one before."""
+        self._driver_s += delta_s
+        begin_s = given_s - self._driver_s
+        if self._begin_s is not None:
+            begin_s = min(begin_s, self._begin_s + self.DRIFT * delta_s)
+        self._begin_s = begin_s
+        return begin_s + self._driver_s
+
+
+class TimedInput(RtMidiInput):
+    """The same, with MIDI clock: rtmidi calls when a message comes, so that its time is known."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        super().__init__(client, name)
+        self._time = DriverTime()
+        self._came: deque[tuple[bytes, float]] = deque(maxlen=MAX_MESSAGES)
+        self._ticks: deque[tuple[bytes, float]] = deque(maxlen=MAX_MESSAGES)
+        self._in.ignore_types(sysex=True, timing=False, active_sense=True)
+        self._in.set_callback(self._heard)
+
+    def _heard(self, event: tuple[list[int], float], _: object = None) -> None:
+        message, delta_s = event
+        time_s = self._time.at(time.monotonic(), delta_s)
+        is_of_clock = message[0] >= FIRST_REALTIME or message[0] == SONG_POSITION
+        (self._ticks if is_of_clock else self._came).append((bytes(message), time_s))
+
+    def receive(self) -> list[bytes] | None:
+        """See ``InputPort``."""
+        return [self._came.popleft()[0] for _ in range(len(self._came))]
+
+    def ticks(self) -> list[tuple[bytes, float]]:
+        """The messages of MIDI clock that came, with their times in seconds of CLOCK_MONOTONIC."""
+        return [self._ticks.popleft() for _ in range(len(self._ticks))]
+
+    def close(self) -> None:
+        """See ``InputPort``."""
+        self._in.cancel_callback()
+        super().close()
 
 
 class ChannelMessages:
@@ -120,6 +184,19 @@ class MidiInputs(NamedPorts[InputPort]):
     NEEDS_ANY = False
     GONE = "its knobs stay where they are"
 
+    def __init__(
+        self, patterns: Sequence[str], warn: Callable[[str], None], hears_clock: bool = False
+    ) -> None:
+        self._hears_clock = hears_clock
+        super().__init__(patterns, warn)
+
+    def ticks(self) -> Iterator[tuple[str, bytes, float]]:
+        """The messages of MIDI clock since the last call: port, message, and seconds since it came."""
+        for name, port in self._open.items():
+            if isinstance(port, TimedInput):
+                for message, time_s in port.ticks():
+                    yield stable_name(name), message, time.monotonic() - time_s
+
     def receive(self) -> Iterator[tuple[str, bytes]]:
         """What came since the last call: port and message."""
         for name, port in list(self._open.items()):
@@ -133,7 +210,7 @@ class MidiInputs(NamedPorts[InputPort]):
         return rtmidi.MidiIn(api, CLIENT_NAME, queue_size_limit=MAX_MESSAGES)
 
     def _open_named(self, client: Any, name: str) -> InputPort:
-        return RtMidiInput(client, name)
+        return (TimedInput if self._hears_clock else RtMidiInput)(client, name)
 
     def _open_raw(self, path: str) -> InputPort:
         return RawInput(path)
