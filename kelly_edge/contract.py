@@ -111,6 +111,8 @@ HEARD_DTYPE: Final = np.dtype(
     ]
 )
 """What the instrument hears, once per hop group: the ``heard`` ring and cell."""
+PRESENT: Final = 0.5
+"""Presence from which somebody plays."""
 
 KNOBS_DTYPE: Final = np.dtype(
     [
@@ -139,6 +141,8 @@ KNOB_RANGES: Final[Mapping[str, tuple[float, float]]] = {
 """What a hand may turn of them, and its limits. Voices end where the settings' names end."""
 WHOLE_KNOBS: Final = ("octave", "voice")
 """These move by whole numbers."""
+GRID_DIGITS: Final = 6
+"""A knob moved by steps is rounded to so many decimals: as many steps back lead to the same value."""
 BUTTONS: Final[Mapping[str, str]] = {"panic": "n_panics", "resume": "n_resumes", "session": "n_sessions"}
 """What a hand may press, and the knob that counts it."""
 """What a person set by hand: the ``knobs`` cell."""

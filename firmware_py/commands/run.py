@@ -32,6 +32,7 @@ from firmware_py.wiring.live import BUILDERS, EXIT_LOST, SUPERVISOR
 from firmware_py.wiring.loop import Stop
 from firmware_py.wiring.realtime import hurry
 from kelly_edge.errors import KellyError
+from kelly_edge.shared.command_line import EXIT_FAULT
 
 LOOK_EVERY_S: Final = 0.02
 STOP_WITHIN_S: Final = 3.0
@@ -39,7 +40,6 @@ FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
 STEADY_S: Final = 10.0
 """A process that ran for at least this time is started again at once."""
-EXIT_FAULT: Final = 2
 LIVE_MODULES: Final = ("rtmidi", "alsaaudio")
 """Of the extra ``box``: what no live box does without."""
 KEPT: Final = ("knobs", "panic")

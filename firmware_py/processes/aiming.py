@@ -1,6 +1,6 @@
 """From the programme, the knobs and what is heard to the target that bars are composed for."""
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +13,9 @@ from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_m
 from kelly_edge.emotion.steering import first_state, lead_of, new_session, steer, target_emotion
 from kelly_edge.music.fitting import EVERY_CLASS
 from kelly_edge.music.following import fold_tempo
+from kelly_edge.music.space import DENSITY_STEP
 from kelly_edge.music.target import Target
 from kelly_edge.units import clamp
-
-DENSITY_STEP: Final = 0.25
-"""The thinning moves in steps, so that small changes of presence do not replan the music."""
 
 
 class Aiming:

@@ -17,14 +17,13 @@ from firmware_py.panel_lines import Page, PotLine, read_encoder, read_pot
 from firmware_py.ports import Clock, Edge, Knobs
 from firmware_py.processes.contacts import Button, Encoder, Faults
 from firmware_py.settings import PanelSettings
-from kelly_edge.contract import KNOB_RANGES, WHOLE_KNOBS, Programme
+from kelly_edge.contract import GRID_DIGITS, KNOB_RANGES, WHOLE_KNOBS, Programme
 from kelly_edge.units import clamp
 
 SMOOTH_S: Final = 0.05
 """Time constant with which a knob follows the hand."""
 NEAR: Final = 0.002
 """Share of its range from which a knob is where it should be."""
-GRID_DIGITS: Final = 6
 POT_NOISE: Final = 4 / 1_023
 POT_JUMP: Final = 0.2
 N_JUMPS: Final = 20

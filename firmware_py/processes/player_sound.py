@@ -10,12 +10,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kelly_edge.contract import N_PITCH_CLASSES
+from kelly_edge.contract import N_PITCH_CLASSES, PRESENT
 from kelly_edge.emotion.vector import slice_of
 
 EVERY_S: Final = 1.0
-PRESENT: Final = 0.5
-"""Presence from which somebody plays."""
 MIDDLE_C, OCTAVE = 60.0, 12.0
 _REGISTER: Final = slice_of("register").start
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from firmware_py.report.course import Course
 from firmware_py.report.pitch_classes import best_keys, dissonance
-from kelly_edge.contract import N_PITCH_CLASSES
+from kelly_edge.contract import N_PITCH_CLASSES, PRESENT
 
 Float64 = NDArray[np.float64]
 MOST_POINTS: Final = 7_200
@@ -21,8 +21,6 @@ MOST_POINTS: Final = 7_200
 WINDOW_S: Final = 6.0
 KEY_WINDOW_S: Final = 15.0
 """What a key is told from, as the box's ears do."""
-PRESENT: Final = 0.5
-"""Presence from which somebody plays."""
 CHORD_S: Final = 0.035
 """Notes nearer than this are one onset."""
 LONGEST_WEIGHT_S: Final = 2.0

@@ -10,6 +10,8 @@ from typing import Final
 FLAGS: Final = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
 """Bits 0..3 of ``get_throttled`` now, 16..19 since boot."""
 SINCE_BOOT: Final = 16
+HOT_C: Final = 75.0
+"""A Raspberry Pi slows down at 80 °C."""
 ROOT: Final = Path("/")
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Final
 
 REOPEN_EVERY_S: Final = 0.5
+HANGS_AFTER_S: Final = 0.25
+"""A card that delivers no period for this time is gone."""
 FALLS_BEHIND_S: Final = 0.25
 """A process that slept longer than this is not made to catch up."""
 
