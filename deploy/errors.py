@@ -1,11 +1,6 @@
 """The courier's one error: a line that says the fault, the place and the remedy."""
 
-from typing import Final
-
-from kelly_edge.shared.printed import printed
-
-LONGEST_LINE: Final = 1_000
-"""Characters of a message that are shown. Chosen: as ``kelly_edge.errors.LONGEST_LINE``."""
+from kelly_edge.shared.printed import LONGEST_LINE, printed
 
 
 class DeployError(Exception):

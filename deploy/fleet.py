@@ -28,10 +28,8 @@ from pyinfra.api.state import State
 
 from deploy.errors import DeployError
 from deploy.inventory import Host
-from kelly_edge.shared.printed import printed
+from kelly_edge.shared.printed import LONGEST_LINE, printed
 
-LONGEST_LINE: Final = 1_000
-"""Characters of a line of a box that are shown. Chosen: as ``kelly_edge.errors.LONGEST_LINE``."""
 # Chosen: a box in the network answers within seconds; a busy one may take minutes to start a program.
 CONNECT_WITHIN_S: Final = 15
 ANSWER_WITHIN_S: Final = 300

@@ -130,6 +130,8 @@ HEARD_DTYPE: Final = np.dtype(
     ]
 )
 """What the instrument hears, once per hop group: the ``heard`` ring and cell."""
+PRESENT: Final = 0.5
+"""Presence from which somebody plays."""
 
 KNOBS_DTYPE: Final = np.dtype(
     [
@@ -166,6 +168,9 @@ KNOB_RANGES: Final[Mapping[str, tuple[float, float]]] = {
 """What a hand may turn of them, and its limits. Voices end where the settings' names end."""
 WHOLE_KNOBS: Final = ("octave", "voice", "mute", "loudest")
 """These move by whole numbers."""
+GRID_DIGITS: Final = 6
+"""Decimals to which a knob moved by steps is rounded, so that as many steps back lead to the same value. Chosen
+by hand."""
 BUTTONS: Final[Mapping[str, str]] = {
     "panic": "n_panics", "resume": "n_resumes", "session": "n_sessions", "stop": "session",
 }  # fmt: skip

@@ -13,12 +13,7 @@ A message says the fault, the place and the remedy, in that order, on one line
 (``ConfigError`` may hold several faults, one per line).
 """
 
-from typing import Final
-
-from kelly_edge.shared.printed import printed
-
-LONGEST_LINE: Final = 1_000
-"""Characters of a message that are shown. Chosen: longer ones hide what follows in a journal."""
+from kelly_edge.shared.printed import LONGEST_LINE, printed
 
 
 class KellyError(Exception):

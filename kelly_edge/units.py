@@ -1,6 +1,6 @@
 """Conversions between the units of the field, each for floats and numpy arrays alike.
 
-MIDI note 69 is A4 = 440 Hz; a cent is a hundredth of a semitone; dB are of amplitude.
+MIDI note 69 is A4 = 440 Hz; dB are of amplitude.
 """
 
 import math
@@ -13,6 +13,7 @@ Floats = NDArray[np.float64]
 # Concert pitch (ISO 16) and its MIDI note (MIDI 1.0).
 A4_HZ = 440.0
 A4_MIDI = 69.0
+PITCH_CLASS_NAMES: Final = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 
 
 @overload
@@ -33,11 +34,6 @@ def midi_to_hz(note: float | Floats) -> float | Floats:
     """Fractional MIDI note to frequency in Hz."""
     f_hz: float | Floats = A4_HZ * np.exp2((np.asarray(note) - A4_MIDI) / 12.0)[()]
     return f_hz
-
-
-def cents_between(f_hz: Floats, reference_hz: Floats) -> Floats:
-    """Signed distance of ``f_hz`` above ``reference_hz`` in cents; same shapes."""
-    return np.asarray(1_200.0 * np.log2(f_hz / reference_hz))
 
 
 def db_to_gain(level_db: float) -> float:

@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 from firmware_py.devices.files.audio_file import Recording
 from firmware_py.ports import Journal
 from firmware_py.processes.quiet_input import DIGITAL_SILENCE_DB
-from kelly_edge.contract import QUADRANTS
+from kelly_edge.contract import PRESENT, QUADRANTS
 from kelly_edge.emotion.features import SOUNDING_DB
 from kelly_edge.shared.printed import printed
 from kelly_edge.units import SILENCE_DB
 
 DIGITS: Final = 3
 """Of the numbers in a summary. Chosen: finer than the features are exact."""
-PRESENT: Final = 0.5
-"""Presence from which somebody plays. Chosen by hand: half."""
 
 
 class Heard:

@@ -32,6 +32,7 @@ from firmware_py.wiring.live import BUILDERS, EXIT_LOST, SUPERVISOR
 from firmware_py.wiring.loop import Stop
 from firmware_py.wiring.realtime import hurry
 from kelly_edge.errors import KellyError
+from kelly_edge.shared.command_line import EXIT_FAULT
 
 # Chosen by hand: a dead process is noticed at once; whoever does not stop within three seconds hangs; a
 # process that dies at each start is tried less and less often.
@@ -41,8 +42,6 @@ FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
 STEADY_S: Final = 10.0
 """A process that ran for at least this time is started again at once. Chosen by hand."""
-EXIT_FAULT: Final = 2
-"""As POSIX shells and argparse use it for a wrong call."""
 LIVE_MODULES: Final = ("rtmidi", "alsaaudio")
 """Packages of the extra ``box`` that every live box needs."""
 KEPT: Final = ("knobs", "panic")

@@ -1,7 +1,7 @@
 """From the programme, the knobs and what is heard to the target that bars are composed for."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +16,9 @@ from kelly_edge.emotion.programme import LOUDEST_VELOCITY, REST, Programme
 from kelly_edge.emotion.steering import first_state, lead_of, new_session, phase_of, steer, target_emotion
 from kelly_edge.music.fitting import EVERY_CLASS
 from kelly_edge.music.following import fold_tempo
+from kelly_edge.music.space import DENSITY_STEP
 from kelly_edge.music.target import Target
 from kelly_edge.units import clamp, velocity_gain
-
-DENSITY_STEP: Final = 0.25
-"""The thinning moves in steps, so that small changes of presence do not replan the music."""
 
 
 class Aiming:

@@ -12,7 +12,7 @@ from firmware_py.ports.learned import Learned
 from firmware_py.ports.midi import SCAN_EVERY_S
 from firmware_py.processes.controller_values import At, By, Receivers
 from firmware_py.processes.feedback import FeedbackGuard
-from kelly_edge.contract import BUTTONS, KNOB_RANGES, PROGRAMMES, WHOLE_KNOBS
+from kelly_edge.contract import BUTTONS, GRID_DIGITS, KNOB_RANGES, PROGRAMMES, WHOLE_KNOBS
 from kelly_edge.errors import KellyError
 from kelly_edge.shared.printed import printed
 from kelly_edge.units import clamp
@@ -23,8 +23,6 @@ MIDDLE: Final = 64
 STEPS_THROUGH: Final = 50
 """Steps of an endless encoder from one end of a knob to the other: those of the panel's valence knob.
 Chosen: two turns and a half of an encoder of twenty detents."""
-GRID_DIGITS: Final = 6
-"""Decimal digits kept of a knob's position. Chosen: sums of steps end on the values of the settings."""
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,18 @@ from numpy.typing import NDArray
 from firmware_py.board.map import ALIVE_DTYPE, Ends
 from firmware_py.board.telemetry import new_counters
 from firmware_py.ports import Clock, MidiOut
-from firmware_py.ports.midi import ALL_NOTES_OFF, ALL_SOUND_OFF, CONTROL_CHANGE, N_CHANNELS, NOTE_OFF, NOTE_ON
+from firmware_py.ports.midi import (
+    ALL_NOTES_OFF,
+    ALL_SOUND_OFF,
+    CONTROL_CHANGE,
+    N_CHANNELS,
+    NOTE_OFF,
+    NOTE_ON,
+    STALE_S,
+)
 from firmware_py.processes.panic_watch import PanicWatch
 from kelly_edge.contract import KNOBS_DTYPE, NOTE_DTYPE
 
-STALE_S = 0.1
-"""Notes that late are dropped. Chosen: a tenth of a second is heard as a wrong beat."""
 LATE_S = 0.01
 """From here on a note sent counts as late. Chosen: asynchronies of 10 ms begin to be heard."""
 COMPOSER_STALLED_S = 0.2

@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 from firmware_py.board.channels import RingReader
 from firmware_py.board.map import BAR_DTYPE
 from firmware_py.ports import Clock
-from firmware_py.ports.midi import START, STOP, TIMING_CLOCK
+from firmware_py.ports.midi import STALE_S, START, STOP, TIMING_CLOCK
 
 PULSES_PER_BEAT: Final = 24
 """MIDI 1.0 defines them for its timing clock."""
 START_AHEAD_S: Final = 2e-3
 """The MIDI specification asks for a millisecond between Start and its first pulse. Chosen: twice that."""
-STALE_S: Final = 0.1
-"""A pulse this late is not sent. Chosen: as ``midi.STALE_S``."""
 STOP_AFTER_S: Final = 1.0
 """Stop this long after the last pulse that no bar followed. Chosen by hand: a pause between bars is no
 stop."""

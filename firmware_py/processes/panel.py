@@ -17,7 +17,7 @@ from firmware_py.panel_lines import Page, PotLine, read_encoder, read_pot
 from firmware_py.ports import Clock, Edge, Knobs
 from firmware_py.processes.contacts import Button, Encoder, Faults
 from firmware_py.settings import PanelSettings
-from kelly_edge.contract import KNOB_RANGES, WHOLE_KNOBS, BuiltIn
+from kelly_edge.contract import GRID_DIGITS, KNOB_RANGES, WHOLE_KNOBS, BuiltIn
 from kelly_edge.units import clamp
 
 SMOOTH_S: Final = 0.05
@@ -25,8 +25,6 @@ SMOOTH_S: Final = 0.05
 NEAR: Final = 0.002
 """Share of its range from which a knob is where it should be. Chosen: a step of the 10-bit converter is
 .001."""
-GRID_DIGITS: Final = 6
-"""As in ``controllers``: decimal digits kept of a knob's position. Chosen by hand."""
 # Shares of the range. Chosen: four steps of the 10-bit converter are noise, more than a fifth between two
 # readings is no hand.
 POT_NOISE: Final = 4 / 1_023

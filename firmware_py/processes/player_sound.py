@@ -10,13 +10,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kelly_edge.contract import N_PITCH_CLASSES
+from kelly_edge.contract import N_PITCH_CLASSES, PRESENT
 from kelly_edge.emotion.vector import slice_of
 
 EVERY_S: Final = 1.0
 """Chosen: the report's finest grid."""
-PRESENT: Final = 0.5
-"""Presence from which somebody plays. Chosen by hand: half."""
 # MIDI 1.0: note of middle C; semitones of an octave.
 MIDDLE_C, OCTAVE = 60.0, 12.0
 _REGISTER: Final = slice_of("register").start

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from firmware_py.report.course import Course
 from firmware_py.report.pitch_classes import best_keys, dissonance
-from kelly_edge.contract import N_PITCH_CLASSES
+from kelly_edge.contract import N_PITCH_CLASSES, PRESENT
 
 Float64 = NDArray[np.float64]
 MOST_POINTS: Final = 7_200
@@ -23,8 +23,6 @@ WINDOW_S: Final = 6.0
 """Chosen: the Music Therapy Toolbox takes means over some seconds (Erkkilä 2007)."""
 KEY_WINDOW_S: Final = 15.0
 """Time over which a key is told, as by the box's ears. Chosen: as ``emotion.tonality.KEY_S``."""
-PRESENT: Final = 0.5
-"""Presence from which somebody plays. Chosen by hand: half."""
 CHORD_S: Final = 0.035
 """Notes nearer than this are one onset. Chosen: above the unevenness of a chord, below a fast note."""
 LONGEST_WEIGHT_S: Final = 2.0

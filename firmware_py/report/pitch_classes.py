@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kelly_edge.contract import N_PITCH_CLASSES
+from kelly_edge.units import PITCH_CLASS_NAMES
 
 Float64 = NDArray[np.float64]
-NAMES: Final = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 CONSONANCE: Final = (-1.428, -0.582, 0.594, 0.386, 1.240, -0.453)
 """Of a semitone (or major seventh), a tone, a minor and a major third, a fourth and a tritone: Huron's index
 (Music Perception 11:3, 1994)."""
@@ -16,7 +16,7 @@ CONSONANCE: Final = (-1.428, -0.582, 0.594, 0.386, 1.240, -0.453)
 
 def key_name(key: int) -> str:
     """The key's name: 0..11 major, 12..23 minor."""
-    return f"{NAMES[key % N_PITCH_CLASSES]} {'major' if key < N_PITCH_CLASSES else 'minor'}"
+    return f"{PITCH_CLASS_NAMES[key % N_PITCH_CLASSES]} {'major' if key < N_PITCH_CLASSES else 'minor'}"
 
 
 def best_keys(chroma: Float64, modes: tuple[int, ...] = (1, 0)) -> tuple[Float64, Float64]:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from firmware_py.report.charts import figure
 from firmware_py.report.course import SOUND_COLUMNS, Course
 from firmware_py.report.parties import Parties
-from firmware_py.report.pitch_classes import NAMES
 from firmware_py.report.svg import LEFT, RIGHT, TOP, WIDTH, binned, drawn, svg, time_axis
 from firmware_py.report.words import clock
 from kelly_edge.contract import N_PITCH_CLASSES
+from kelly_edge.units import PITCH_CLASS_NAMES
 
 Float64 = NDArray[np.float64]
 # Lengths of a panel, and most panels. Chosen: a quarter of an hour shows every note.
@@ -128,7 +128,7 @@ def _chroma(sounds: Float64, times: tuple[float, float], top: float, right: floa
     width = (right - LEFT) / n
     parts = [
         f'<text x="{LEFT - 4:g}" y="{top + CHROMA_ROW * (N_PITCH_CLASSES - c) + 1:g}" text-anchor="end">'
-        f"{escape(NAMES[c])}</text>"
+        f"{escape(PITCH_CLASS_NAMES[c])}</text>"
         for c in (0, 4, 7)
     ]
     levels = np.digitize(shares, CHROMA_LEVELS)

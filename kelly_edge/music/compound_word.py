@@ -169,11 +169,6 @@ def chord_token(root: int, quality: str) -> int:
     return 1 + root % 12 * len(CHORD_QUALITIES) + list(CHORD_QUALITIES).index(quality)
 
 
-def level_token(value: float) -> int:
-    """Level 1..6 of a valence or arousal in -1..1."""
-    return 1 + int(clamp(int((value + 1.0) / 2.0 * N_LEVELS), 0, N_LEVELS - 1))
-
-
 def density_token(n_notes: int) -> int:
     """Density level 1..8 of a bar with ``n_notes`` notes."""
     return 1 + int(np.searchsorted(DENSITY_EDGES, n_notes, side="right"))

@@ -1,5 +1,10 @@
 """Text from outside (names of files and ports, output of other programs) as a part of a line of ours."""
 
+from typing import Final
+
+LONGEST_LINE: Final = 1_000
+"""Characters of a message that are shown."""
+
 
 def printed(text: str, longest: int = 60) -> str:
     """``text`` on one line, without control characters, at most ``longest`` characters and an ellipsis.

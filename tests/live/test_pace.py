@@ -19,9 +19,8 @@ from firmware_py.rehearsal.server import DummyServer, absent
 
 pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
 
-from firmware_py.devices.sound.absent_card import REOPEN_EVERY_S
+from firmware_py.devices.sound.absent_card import HANGS_AFTER_S, REOPEN_EVERY_S
 from firmware_py.devices.sound.alsa import AlsaCard
-from firmware_py.devices.sound.portaudio import HANGS_AFTER_S
 from firmware_py.devices.sound.resampled_card import ResampledCard
 from firmware_py.wiring.cards import open_card
 from firmware_py.wiring.realtime import may_rise

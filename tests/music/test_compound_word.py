@@ -94,11 +94,6 @@ def test_tempi_are_spaced_geometrically_and_held_to_the_ends(bpm: float, token: 
     assert cw.tempo_token(bpm) == token
 
 
-@pytest.mark.parametrize(("value", "level"), [(-1.0, 1), (-0.5, 2), (-0.01, 3), (0.0, 4), (1.0, 6), (9.0, 6)])
-def test_levels_cut_the_circumplex_evenly(value: float, level: int) -> None:
-    assert cw.level_token(value) == level
-
-
 @pytest.mark.parametrize(("n", "level"), [(0, 1), (2, 1), (3, 2), (22, 7), (23, 8), (60, 8)])
 def test_density_levels_begin_at_their_edges(n: int, level: int) -> None:
     assert cw.density_token(n) == level

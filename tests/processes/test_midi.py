@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from firmware_py.board.map import ALIVE_DTYPE, PANIC_DTYPE, Board, memory_board
 from firmware_py.devices.offline import RecordingMidi, VirtualClock
-from firmware_py.processes.midi import COMPOSER_STALLED_S, STALE_S, MidiStage
+from firmware_py.ports.midi import STALE_S
+from firmware_py.processes.midi import COMPOSER_STALLED_S, MidiStage
 from firmware_py.processes.panic_watch import GUARDIAN_STALLED_S
 from kelly_edge.contract import NOTE_DTYPE
 

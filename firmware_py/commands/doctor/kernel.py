@@ -5,7 +5,8 @@ from typing import Final
 from firmware_py.board.map import RINGS, SAMPLE_DTYPE
 from firmware_py.board.pipes import PAGE
 from firmware_py.commands.doctor.machine import FAULT, MB, NOTE, WARNING, Check, Finding, Machine, verdict
-from firmware_py.devices.machine.health import governors, temperature_c, throttled_flags
+from firmware_py.devices.machine.health import HOT_C, governors, temperature_c, throttled_flags
+from firmware_py.wiring.realtime import ENOUGH_CORES
 from kelly_edge.contract import PERIOD_SIZES
 
 OLDEST_KERNEL: Final = (5, 10)
@@ -13,14 +14,10 @@ OLDEST_KERNEL: Final = (5, 10)
 CAP_IPC_LOCK, CAP_SYS_NICE, CAP_SYS_RESOURCE = 14, 23, 24
 """Numbers of Linux capabilities (linux/capability.h)."""
 GOOD_CLOCKS: Final = ("tsc", "arch_sys_counter", "kvm-clock", "hyperv_clocksource_tsc_page")
-HOT_C: Final = 75.0
-"""A Raspberry Pi slows down at 80 °C. Chosen: with a margin of 5 °C."""
 # Chosen: measured, the idle processes hold 321 MB together (docs/live.md); with less than the second they do
 # not fit.
 ENOUGH_MEMORY: Final = 500 * MB
 LEAST_MEMORY: Final = 250 * MB
-ENOUGH_CORES: Final = 4
-"""Chosen: as many as every Raspberry Pi from model 2 on has (``wiring.realtime`` keeps one for audio)."""
 HIGHEST_PRIORITY: Final = 80
 """Follows from ``wiring.realtime``: that of ``audio``."""
 

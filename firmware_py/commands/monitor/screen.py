@@ -9,15 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from firmware_py.board.telemetry import FAULTS
+from firmware_py.devices.machine.health import HOT_C
 from kelly_edge.shared.printed import printed
+from kelly_edge.units import PITCH_CLASS_NAMES
 
 BAR_WIDTH: Final = 21
 """Columns. Chosen odd, so that a bar of -1 to 1 has a middle."""
-NOTE_NAMES: Final = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 LEVEL_DB: Final = (-80.0, 0.0)
 """Chosen: the floor of the loudness meter, and full scale."""
-HOT_C: Final = 75.0
-"""Chosen: as the doctor's (``doctor.kernel``)."""
 SHOWN_APART: Final = ("n_capture_xruns", "n_playback_xruns", "n_late_blocks", "n_panics")
 """Faults that the screen always shows, in places of their own."""
 SHOWN: Final = (
@@ -34,7 +33,7 @@ SHOWN: Final = (
 def note_name(pitch: float) -> str:
     """A MIDI note as musicians write it: 60 is C4."""
     whole = round(pitch)
-    return f"{NOTE_NAMES[whole % 12]}{whole // 12 - 1}"
+    return f"{PITCH_CLASS_NAMES[whole % 12]}{whole // 12 - 1}"
 
 
 def bar(value: float, low: float, high: float, aim: float | None = None) -> Text:

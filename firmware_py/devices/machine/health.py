@@ -11,6 +11,8 @@ FLAGS: Final = ("under-voltage", "frequency capped", "throttled", "soft temperat
 """Bits 0..3 of ``get_throttled`` now, 16..19 since boot."""
 SINCE_BOOT: Final = 16
 """Raspberry Pi documentation of ``vcgencmd get_throttled``."""
+HOT_C: Final = 75.0
+"""A Raspberry Pi slows down at 80 °C. Chosen: with a margin of 5 °C."""
 ROOT: Final = Path("/")
 
 

@@ -23,10 +23,7 @@ from firmware_py.board.telemetry import Report
 from firmware_py.devices.session.format import STATE_KINDS, Changes, header
 from firmware_py.devices.session.store import DEFAULT_BOUNDS, LONGEST_PART_S, Bounds, has_room, remove_old
 from firmware_py.ports import Journal
-from kelly_edge.shared.printed import printed
-
-LONGEST_LINE: Final = 1_000
-"""Characters of a warning that are shown. Chosen: as ``errors.LONGEST_LINE``."""
+from kelly_edge.shared.printed import LONGEST_LINE, printed
 
 LOOK_EVERY_S: Final = 60.0
 """How often the folder's bounds and the disk's room are looked at. Chosen: a log grows by a few kilobytes

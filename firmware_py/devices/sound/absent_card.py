@@ -6,6 +6,8 @@ from typing import Final
 
 REOPEN_EVERY_S: Final = 0.5
 """Chosen: a card that is plugged in is heard at once, and looking costs little."""
+HANGS_AFTER_S: Final = 0.25
+"""A card that delivers no period for this time is gone. Chosen: some fifty periods; no card is that late."""
 FALLS_BEHIND_S: Final = 0.25
 """A process that slept longer than this is not made to catch up. Chosen: as ``alsa.HANGS_AFTER_S``."""
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from firmware_py.devices.box_packages import missing_package
 from firmware_py.devices.quiet_libraries import hush_libraries
-from firmware_py.devices.sound.absent_card import AbsentCard
+from firmware_py.devices.sound.absent_card import HANGS_AFTER_S, AbsentCard
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import DeviceError
 
@@ -31,8 +31,6 @@ except ImportError as error:
 
 XRUN: Final = -32
 """-EPIPE, as pyalsaaudio's read and write report it. Linux's errno 32, as ALSA uses it."""
-HANGS_AFTER_S: Final = 0.25
-"""A card that delivers no period for this time is gone. Chosen: some fifty periods; no card is that late."""
 BYTES_PER_FRAME: Final = 4
 """By definition: two channels of 16 bits."""
 SURELY: Final = 3

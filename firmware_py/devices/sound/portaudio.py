@@ -12,6 +12,7 @@ lost ends the process, and its supervisor (systemd or ``kelly-edge run``) starts
 # ruff: noqa: E402  (sounddevice asks every sound system as it is imported, and they must be quiet by then)
 
 from firmware_py.devices.quiet_libraries import hush_libraries
+from firmware_py.devices.sound.absent_card import HANGS_AFTER_S
 
 hush_libraries()
 
@@ -32,8 +33,6 @@ from kelly_edge.errors import DeviceError
 
 PREFIX: Final = "portaudio:"
 DEFAULT: Final = "default"
-HANGS_AFTER_S: Final = 0.25
-"""A card that delivers no period for this time is gone. Chosen: as ``alsa.HANGS_AFTER_S``."""
 MOST_CHANNELS: Final = 2
 """The mono sound goes to both ears. Chosen: stereo."""
 
