@@ -30,8 +30,9 @@ LAST_CHORD_S: Final = 4.0
 class SessionJournal(Protocol):
     """A log that has something to say of sessions alone."""
 
-    path: str
-    """Where the session that is on is written; empty where it is not."""
+    @property
+    def path(self) -> str:
+        """Where the session that is on is written; empty where it is not."""
 
     def begin(self, about: Mapping[str, Any]) -> None:
         """What is recorded from now on belongs to a new session, of which ``about`` tells."""
