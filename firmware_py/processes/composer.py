@@ -123,7 +123,6 @@ class ComposerStage:
         self._following = before.following
         self._leading = before.leading
         self._n_sessions = before.n_sessions
-        self._session = before.session
         self._farewell = Farewell()
         self._fitting = Fitting()
         self._accompanying = Accompanying()
@@ -239,7 +238,6 @@ class ComposerStage:
             self._resting,
             self._n_sessions,
             self._plan.tempo_bpm,
-            self._session,
         )
         fill_record(self._composing, now)
         self._composing_cell.write(self._composing)
@@ -302,11 +300,9 @@ class ComposerStage:
         composer, limits = self._settings.composer, self._settings.envelope
         programme = self._programme
         n_sessions, session = int(self._knobs["n_sessions"]), int(self._knobs["session"])
-        is_over = self._session == SessionState.ON and session == SessionState.WAITING
-        self._session = session
         if self._n_sessions is None:
             self._steering = first_state(programme)
-        elif self._n_sessions != n_sessions or is_over:
+        elif self._n_sessions != n_sessions:
             self._steering = new_session(self._steering)
             self._following, self._leading = Following(), Leading()
             self._fitting.forget()
