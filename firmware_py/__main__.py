@@ -156,11 +156,17 @@ def parser_of_commands() -> argparse.ArgumentParser:
     _add_common(command("panic", "Silence the running box until somebody resumes."))
     _add_common(command("resume", "End the silence of a panic.", "panic"))
     sub = command("session", "Begin or end a session on the running box, or see where it stands.")
-    sub.add_argument("what", choices=("start", "stop", "status"))
-    sub.add_argument("--programme", metavar="NAME", help="start: the programme, one of emotion.programmes")
-    sub.add_argument("--name", metavar="CODE", help="start: a name or code for it, kept in its log")
-    sub.add_argument("--note", metavar="TEXT", help="start: what shall be noted of it, kept in its log")
-    _add_common(sub)
+    words = sub.add_subparsers(dest="what", required=True, metavar="WHAT", title="what to do")
+    text = "Begin a session: its programme starts from its beginning, and its log."
+    start = words.add_parser("start", description=text, help=text)
+    start.add_argument("--programme", metavar="NAME", help="the programme, one of emotion.programmes")
+    start.add_argument("--name", metavar="CODE", default="", help="a name or code for it, kept in its log")
+    start.add_argument("--note", metavar="TEXT", default="", help="what shall be noted of it in its log")
+    _add_common(start)
+    text = "End the session: the music comes to its last chord, then silence until one begins."
+    _add_common(words.add_parser("stop", description=text, help=text))
+    text = "Say which session is on, its programme, phase, time left and log."
+    _add_common(words.add_parser("status", description=text, help=text))
     sub = command("programme", "List the programmes, show one, or check a file of your own.")
     whats = sub.add_subparsers(dest="what", required=True, metavar="WHAT")
     for what, text in (("list", "all of them"), ("show", "one, by name"), ("check", "a file")):

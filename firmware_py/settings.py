@@ -80,7 +80,9 @@ class PanelSettings:
     )
     panic_pin: int = setting(4, "panic button; -1 for none", limits=PIN_RANGE)
     hold_pin: int = setting(
-        7, "button: a tap holds or resumes, 1 s changes the programme, 3 s begins a session", limits=PIN_RANGE
+        7,
+        "button: a tap holds or resumes, 1 s changes the programme, 3 s ends or begins a session",
+        limits=PIN_RANGE,
     )
     red_pin: int = setting(9, "red of the lamp", limits=PIN_RANGE)
     green_pin: int = setting(10, "green of the lamp", limits=PIN_RANGE)

@@ -169,8 +169,8 @@ KNOB_RANGES: Final[Mapping[str, tuple[float, float]]] = {
 WHOLE_KNOBS: Final = ("octave", "voice", "mute", "loudest")
 """These move by whole numbers."""
 GRID_DIGITS: Final = 6
-"""Decimals to which a knob moved by steps is rounded, so that as many steps back lead to the same value. Chosen
-by hand."""
+"""Decimals to which a knob moved by steps is rounded, so that as many steps back lead to the same value.
+Chosen by hand."""
 BUTTONS: Final[Mapping[str, str]] = {
     "panic": "n_panics", "resume": "n_resumes", "session": "n_sessions", "stop": "session",
 }  # fmt: skip

@@ -219,13 +219,14 @@ def evaluate(start: Floats, goal: Floats, minutes: float, seeds: Sequence[int]) 
     settings = Settings()
     models = open_models(settings)
     seconds = HELD_S + 60.0 * minutes
+    (v, a), (to_v, to_a) = start, goal
     phases = (
-        Phase(HOLD, *start.tolist(), duration_s=HELD_S),
-        Phase(LEAD, *goal.tolist(), duration_s=60.0 * minutes),
-        Phase(HOLD, *goal.tolist()),
+        Phase(HOLD, float(v), float(a), duration_s=HELD_S),
+        Phase(LEAD, float(to_v), float(to_a), duration_s=60.0 * minutes),
+        Phase(HOLD, float(to_v), float(to_a)),
     )
     programme = Programme("led", "To be judged.", "models.therapy", phases)
-    rows = []
+    rows: list[dict[str, Any]] = []
     with TemporaryDirectory() as name:
         folder = Path(name)
         heard = heard_in(rendered(lament(seconds), folder / "lament.mid"), models, settings)

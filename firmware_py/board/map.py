@@ -150,7 +150,6 @@ COMPOSING_DTYPE: Final = np.dtype(
         ("led_tempo_bpm", "<f8"),
         ("leading_begun", "<i8"),  # Leading.n_begun
         # the music
-        ("session", "<i1"),  # SessionState of the knobs, as far as it was obeyed
         ("presence", "<f8"),  # smoothed
         ("is_resting", "?"),
         ("played_tempo_bpm", "<f8"),  # of the last bar committed, 0 none

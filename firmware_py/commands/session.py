@@ -9,8 +9,7 @@ from firmware_py.commands.requests import begin_session, end_session, session_st
 def run(args: argparse.Namespace) -> int:
     """The sub-command."""
     if args.what == "start":
-        about = {"name": args.name or "", "note": args.note or ""}
-        summary = begin_session(args.config, args.set, args.programme or "", **about)
+        summary = begin_session(args.config, args.set, args.programme or "", args.name, args.note)
     else:
         summary = (end_session if args.what == "stop" else session_status)(args.config, args.set)
     print_summary(summary, args.json)

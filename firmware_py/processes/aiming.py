@@ -32,7 +32,6 @@ class Aiming:
     Attributes
     ----------
     n_sessions: the knobs' count that was obeyed; None before any.
-    session: the knobs' state of the session that was obeyed, one of ``SessionState``.
     """
 
     def __init__(
@@ -53,7 +52,6 @@ class Aiming:
         self.steering = before.steering
         self.leading = before.leading
         self.n_sessions = before.n_sessions
-        self.session = before.session
 
     def read_knobs(self) -> None:
         """The knobs as they are now."""
@@ -69,11 +67,9 @@ class Aiming:
         composer, limits = self._settings.composer, self._settings.envelope
         programme = self.programme
         n_sessions, session = int(self._knobs["n_sessions"]), int(self._knobs["session"])
-        is_over = self.session == SessionState.ON and session == SessionState.WAITING
-        self.session = session
         if self.n_sessions is None:
             self.steering = first_state(programme)
-        elif self.n_sessions != n_sessions or is_over:
+        elif self.n_sessions != n_sessions:
             self.steering = new_session(self.steering)
             self.leading = Leading()
             self._listening.forget()

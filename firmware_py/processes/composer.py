@@ -243,7 +243,6 @@ class ComposerStage:
             self._listening.is_resting,
             self._aiming.n_sessions,
             self._plan.tempo_bpm,
-            self._aiming.session,
         )
         fill_record(self._composing, now)
         self._composing_cell.write(self._composing)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from firmware_py.board.channels import CellReader
 from firmware_py.board.map import COMPOSING_DTYPE, COMPOSING_VERSION
-from kelly_edge.contract import SessionState
 from kelly_edge.emotion.leading import Leading
 from kelly_edge.emotion.programme import MAX_PHASES, NAME
 from kelly_edge.emotion.steering import SteeringState
@@ -38,7 +37,6 @@ RANGES = {
     "matched_mode": (-1, 1),
     "asked_mode": (-1, 1),
     "led_mode": (-1, 1),
-    "session": (min(SessionState), max(SessionState)),
     "presence": (0.0, 1.0),
 }
 TEMPI = ("tempo_bpm", "matched_tempo_bpm", "led_tempo_bpm", "played_tempo_bpm")
@@ -66,8 +64,6 @@ class Composing:
     n_sessions: int | None = None
     """The knobs' count that was obeyed; None before any."""
     played_tempo_bpm: float = 0.0
-    session: int = SessionState.ON
-    """That of the knobs that was obeyed."""
 
 
 def _programme(record: NDArray[Any]) -> str:
@@ -114,7 +110,6 @@ def read_composing(cell: CellReader) -> Composing:
         bool(record["is_resting"]),
         int(record["n_sessions"]),
         float(record["played_tempo_bpm"]),
-        int(record["session"]),
     )
 
 
@@ -133,4 +128,4 @@ def fill_record(record: NDArray[Any], now: Composing) -> None:
     record["led_mode"], record["led_tempo_bpm"] = leading.led_mode, leading.led_tempo_bpm
     record["leading_begun"] = leading.n_begun
     record["presence"], record["is_resting"] = now.presence, now.is_resting
-    record["played_tempo_bpm"], record["session"] = now.played_tempo_bpm, now.session
+    record["played_tempo_bpm"] = now.played_tempo_bpm

@@ -30,8 +30,9 @@ LAST_CHORD_S: Final = 4.0
 class SessionJournal(Protocol):
     """A log that has something to say of sessions alone."""
 
-    path: str
-    """Where the session that is on is written; empty where it is not."""
+    @property
+    def path(self) -> str:
+        """Where the session that is on is written; empty where it is not."""
 
     def begin(self, about: Mapping[str, Any]) -> None:
         """What is recorded from now on belongs to a new session, of which ``about`` tells."""
@@ -106,9 +107,9 @@ class SessionStage:
             if self._record["is_on"]:
                 self._open_log()
         else:
-            begins = settings.begin == "start"
-            knobs.turn(clock.now_s(), session=SessionState.ON if begins else self._between)
-            if begins:
+            knobs.turn(clock.now_s(), session=self._between)
+            if settings.begin == "start":
+                knobs.turn(clock.now_s(), session=SessionState.ON)
                 self._begin(clock.now_s(), by_itself=True)
         self._write()
 
@@ -132,12 +133,11 @@ class SessionStage:
         self._listen(now_s)
         n_sessions, state = int(self._knobs.knobs["n_sessions"]), int(self._knobs.knobs["session"])
         if n_sessions != self._n_sessions:
-            self._n_sessions = n_sessions
             self._begin(now_s, by_itself=False)
         elif self.is_on and state != SessionState.ON:
             self._end(now_s)
         elif not self.is_on and state == SessionState.WAITING and self._played_s >= BEGINS_S:
-            self._knobs.turn(now_s, session=SessionState.ON)
+            self._knobs.begin_session(now_s)
             self._begin(now_s, by_itself=True)
         elif self.is_on and self._is_long_silent(now_s):
             self._knobs.turn(now_s, session=self._between)
@@ -172,6 +172,7 @@ class SessionStage:
 
     def _begin(self, now_s: float, by_itself: bool) -> None:
         record = self._record
+        self._n_sessions = int(self._knobs.knobs["n_sessions"])
         if self._is_logging:
             self._close_log()
         record["is_on"], record["number"] = True, int(record["number"]) + 1

@@ -15,10 +15,11 @@ import soxr
 from numpy.typing import NDArray
 
 from firmware_py.settings import Settings
-from kelly_edge.contract import EMOTION_RATE_HZ, SAMPLE_RATE_HZ
+from kelly_edge.contract import EMOTION_RATE_HZ, SAMPLE_RATE_HZ, BuiltIn
 from kelly_edge.emotion.circumplex import Circumplex, EmotionEstimate
 from kelly_edge.emotion.music_gate import MusicGate
 from kelly_edge.emotion.network import EmotionNetwork
+from kelly_edge.emotion.programme import built_in
 from kelly_edge.emotion.steering import SteeringState, steer
 from kelly_edge.errors import KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
@@ -48,12 +49,13 @@ def listen(emotions: Float32, presence: Float32) -> Float64:
     Columns: valence and arousal heard, valence and arousal aimed at, trust, presence of music.
     """
     circumplex, gate, settings, state = Circumplex(), MusicGate(), Settings().emotion, SteeringState()
+    mirror = built_in(settings)[BuiltIn.MIRROR]
     rows = np.zeros((len(emotions), 6))
     for i, emotion in enumerate(emotions):
         music = gate.update(emotion, float(presence[i]))
         heard = circumplex.update(emotion, music)
         trust = heard.confidence * music
-        state = steer(state, settings, "mirror", heard.valence, heard.arousal, trust)
+        state = steer(state, mirror, settings.slew_per_s, heard.valence, heard.arousal, trust)
         rows[i] = heard.valence, heard.arousal, state.valence, state.arousal, trust, music
     return rows
 

@@ -1,6 +1,8 @@
 """Sessions on the live box: begun, ended and told of by command, each with a log of its own."""
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,23 @@ import pytest
 
 pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
 
-from rig import PATIENCE_S, Box, wait_until
-from test_panic import command
+from rig import PATIENCE_S, ROOT, Box, wait_until
 
 from firmware_py.commands.demo import demo_recording
 from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.rehearsal.server import DummyServer, Tape
+
+
+def command(box: Box, *words: str) -> subprocess.CompletedProcess[str]:
+    """One of the command line's words to the box."""
+    return subprocess.run(
+        [sys.executable, "-m", "firmware_py", *words, "--set", f"runtime.run_dir={box.run_dir}"],
+        env={**box.env, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=3 * PATIENCE_S,
+        check=False,
+    )
 
 
 def said(box: Box, *words: str) -> dict[str, Any]:

@@ -410,8 +410,9 @@ def test_the_clock_of_a_programme_stands_while_no_session_is_on() -> None:
     assert therapy.run(60.0)["valence"] == pytest.approx(0.6)
     # It ended in silence: the next one does not find the place of the last.
     therapy.turn(session=SessionState.WAITING)
-    therapy.heard["presence"] = 0.0
-    assert therapy.run(5.0)["valence"] == pytest.approx(0.0, abs=0.01)
+    therapy.run(5.0)
+    therapy.begin_session()
+    assert therapy.run(10.0)["valence"] == pytest.approx(-0.6, abs=0.02)
 
 
 def random_phase(rng: np.random.Generator) -> Phase:

@@ -332,6 +332,15 @@ def test_a_knob_is_no_button() -> None:
     assert line.endswith("control change 21, channel 3, alsa:Controller: panic needs a button or a pedal")
 
 
+def test_mute_takes_a_button_and_a_fader(tmp_path: Path) -> None:
+    assert learned_from(PRESSES, "mute").coding == SWITCH
+    fader = learned_from(sweep("7-bit", 1.0, random.Random(1)), "mute")
+    assert fader.coding == SEVEN_BIT
+    presses = [(0.1, cc(21, 127)), (0.5, cc(21, 0)), (0.9, cc(21, 100))]
+    learned = Learned("mute", PORT, CHANNEL, 21, CC, SWITCH)
+    assert driven(learned, presses, tmp_path / "c.json", "mute")[-1] == 1.0
+
+
 @pytest.mark.parametrize("coding", RELATIVE)
 def test_an_encoder_turned_one_way_is_asked_to_be_turned_back(coding: str) -> None:
     told: list[str] = []

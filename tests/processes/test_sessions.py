@@ -126,7 +126,8 @@ def test_between_sessions_the_box_listens_and_logs_nothing_and_somebody_who_play
     ((about, entries),) = rig.log.sessions
     assert about == {"number": 1, "programme": "mirror"}
     assert entries[0]["kind"] == "knobs" and "emotion" in kinds(entries)
-    assert int(rig.control.knobs["n_sessions"]) == 0  # The composer that has begun to answer forgets nothing.
+    # The composer begins anew with it.
+    assert int(rig.control.knobs["n_sessions"]) == 1
 
 
 @pytest.mark.parametrize("minutes", [0.5, 10.0, 30.0])
