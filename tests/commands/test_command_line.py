@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from firmware_py.__main__ import EXAMPLES, PROCESSES, main, parser_of_commands
+from firmware_py.__main__ import main
 from firmware_py.commands import mix
 from firmware_py.commands.demo import demo_recording
 from firmware_py.commands.examples import example_names, example_text
 from firmware_py.commands.mix import font
 from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.devices.files.config_file import settings_text
+from firmware_py.parser import EXAMPLES, PROCESSES, parser_of_commands
 from firmware_py.runtimes import artefacts
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.latency import algorithmic_latency, total_samples
