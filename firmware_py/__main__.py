@@ -19,7 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
-    # What is loaded here has taken too long for a panic.
+    # Read when numpy is loaded. A pool of threads would spin beside the processes in real time, have its
+    # stacks locked, and let the last bits of a result depend on the number of cores.
+    for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(pool, "1")
+    # What is loaded from here on would have taken too long for a panic.
     from importlib import import_module
 
     from firmware_py.commands.common import become_owner

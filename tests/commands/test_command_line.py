@@ -1,6 +1,7 @@
 """The command line: results where they belong; one line and exit 2 for every fault, nothing half-written."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -30,6 +31,8 @@ from kelly_edge.signal.limiter import Limiter
 from kelly_edge.timbre.voice import Voice
 from kelly_edge.units import db_to_gain
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -42,6 +45,22 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*arguments: str | Path) -> int:
     return main([str(a) for a in arguments])
+
+
+THREADS = """
+import os
+from firmware_py.__main__ import main
+assert main(["check"]) == 0
+print(len(os.listdir("/proc/self/task")))
+"""
+
+
+def test_no_pool_of_threads_works_beside_the_command() -> None:
+    env = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS], env=env, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "1"
 
 
 def test_play_writes_performance_voice_and_log_the_same_every_time(clip: Path, tmp_path: Path) -> None:
