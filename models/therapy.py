@@ -11,7 +11,7 @@ other). The piece is our own, rendered through a piano's sound font, as what is 
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -48,21 +48,7 @@ from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion.data import render
 
 TICKS: Final = 480
-BPM: Final = 76.0
 BEATS_PER_BAR: Final = 4
-CHORDS: Final = {
-    "Am": (45, 57, 60, 64),
-    "Dm": (50, 57, 62, 65),
-    "F": (41, 57, 60, 65),
-    "E": (40, 56, 59, 64),
-}
-HARMONY: Final = ("Am", "Dm", "E", "Am", "Am", "F", "E", "Am")
-MELODY: Final = (
-    ((76, 2), (72, 1), (69, 1)), ((77, 1), (74, 2), (69, 1)), ((71, 2), (68, 1), (71, 1)), ((69, 4),),
-    ((72, 1), (71, 1), (69, 2)), ((69, 1), (72, 1), (77, 2)), ((76, 1), (74, 1), (71, 1), (68, 1)),
-    ((69, 4),),
-)  # fmt: skip
-"""(MIDI note, beats), a bar each."""
 HELD_S: Final = 30.0
 """Time at the first emotion, before it leads."""
 WINDOW_S: Final = 20.0
@@ -76,18 +62,61 @@ Event = tuple[float, int, int]
 Floats = NDArray[np.float64]
 
 
-def lament(seconds: float) -> list[Event]:
-    """A slow, soft piece in A minor."""
-    beat_s = 60.0 / BPM
+@dataclass(frozen=True)
+class Piece:
+    """A piano piece of eight bars that come again and again.
+
+    ``chords`` are the bass and three notes above it; ``melody`` is (MIDI note, beats), a bar each.
+    """
+
+    bpm: float
+    chords: dict[str, tuple[int, int, int, int]]
+    harmony: tuple[str, ...]
+    melody: tuple[tuple[tuple[int, int], ...], ...]
+    velocities: tuple[int, int, int]
+    """Of bass, chord and melody."""
+
+
+LAMENT: Final = Piece(
+    76.0,
+    {"Am": (45, 57, 60, 64), "Dm": (50, 57, 62, 65), "F": (41, 57, 60, 65), "E": (40, 56, 59, 64)},
+    ("Am", "Dm", "E", "Am", "Am", "F", "E", "Am"),
+    (
+        ((76, 2), (72, 1), (69, 1)), ((77, 1), (74, 2), (69, 1)), ((71, 2), (68, 1), (71, 1)), ((69, 4),),
+        ((72, 1), (71, 1), (69, 2)), ((69, 1), (72, 1), (77, 2)), ((76, 1), (74, 1), (71, 1), (68, 1)),
+        ((69, 4),),
+    ),
+    (56, 52, 70),
+)  # fmt: skip
+"""Slow, soft, in A minor."""
+SONG: Final = Piece(
+    112.0,
+    {"C": (48, 60, 64, 67), "F": (53, 60, 65, 69), "G": (43, 59, 62, 67), "Am": (45, 60, 64, 69)},
+    ("C", "F", "G", "C", "Am", "F", "G", "C"),
+    (
+        ((76, 1), (79, 1), (76, 1), (72, 1)), ((77, 1), (81, 1), (77, 2)),
+        ((74, 1), (79, 1), (83, 1), (79, 1)), ((84, 2), (79, 2)),
+        ((76, 1), (72, 1), (76, 2)), ((77, 1), (76, 1), (77, 1), (81, 1)),
+        ((79, 1), (77, 1), (74, 1), (71, 1)), ((72, 4),),
+    ),
+    (72, 64, 88),
+)  # fmt: skip
+"""Quick and bright, in C major."""
+
+
+def played(piece: Piece, seconds: float) -> list[Event]:
+    """What a pianist's keys do."""
+    beat_s = 60.0 / piece.bpm
     events: list[Event] = []
+    bass_velocity, chord_velocity, melody_velocity = piece.velocities
     for bar in range(int(seconds / (BEATS_PER_BAR * beat_s)) + 1):
-        bass, *upper = CHORDS[HARMONY[bar % len(HARMONY)]]
+        bass, *upper = piece.chords[piece.harmony[bar % len(piece.harmony)]]
         start = bar * BEATS_PER_BAR
-        struck = [(start, bass, BEATS_PER_BAR, 56)]
-        struck += [(start + 1 + n, pitch, 1, 52) for n, pitch in enumerate(upper)]
+        struck = [(start, bass, BEATS_PER_BAR, bass_velocity)]
+        struck += [(start + 1 + n, pitch, 1, chord_velocity) for n, pitch in enumerate(upper)]
         at = start
-        for pitch, beats in MELODY[bar % len(MELODY)]:
-            struck.append((at, pitch, beats, 70))
+        for pitch, beats in piece.melody[bar % len(piece.melody)]:
+            struck.append((at, pitch, beats, melody_velocity))
             at += beats
         for beat, pitch, beats, velocity in struck:
             events += [(beat * beat_s, pitch, velocity), ((beat + 0.95 * beats) * beat_s, pitch, 0)]
@@ -229,7 +258,7 @@ def evaluate(start: Floats, goal: Floats, minutes: float, seeds: Sequence[int]) 
     rows: list[dict[str, Any]] = []
     with TemporaryDirectory() as name:
         folder = Path(name)
-        heard = heard_in(rendered(lament(seconds), folder / "lament.mid"), models, settings)
+        heard = heard_in(rendered(played(LAMENT, seconds), folder / "lament.mid"), models, settings)
         heard = heard[: round(seconds * EMOTION_RATE_HZ)]
         for seed in seeds:
             seeded = replace(settings, composer=replace(settings.composer, seed=seed))

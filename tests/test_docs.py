@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from firmware_py.__main__ import parser_of_commands
 from firmware_py.devices.files.config_file import load_settings
+from firmware_py.parser import parser_of_commands
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))

@@ -95,6 +95,8 @@ PANIC_DTYPE: Final = np.dtype(
 
 COMMANDS: Final = ("panic", "resume", "session", "stop")
 """What the command line may ask of a running box."""
+PRESS_DTYPE: Final = np.dtype([("what", "<u4")])
+"""Panic or resume, an index into ``COMMANDS``: the ``panic`` ring."""
 NAME_BYTES, NOTE_BYTES, LOG_BYTES = 120, 800, 400
 """UTF-8 bytes of a session's name or code, of what is noted of it, and of its log's path."""
 COMMAND_DTYPE: Final = np.dtype(
@@ -105,7 +107,7 @@ COMMAND_DTYPE: Final = np.dtype(
         ("note", f"S{NOTE_BYTES}"),
     ]
 )
-"""An index into ``COMMANDS``: the ``panic`` ring (the first two) and the ``commands`` ring (the others)."""
+"""An index into ``COMMANDS`` beyond panic and resume, and what belongs to it: the ``commands`` ring."""
 SESSION_DTYPE: Final = np.dtype(
     [
         ("is_on", "?"),
@@ -198,7 +200,7 @@ RINGS: Final[Mapping[str, RingSpec]] = {
     ),
     # A ring each, so that a panic is heard though control stands still. A full one holds more of the same
     # words than will ever be obeyed.
-    "panic": RingSpec("COMMAND_DTYPE", COMMAND_DTYPE, 64, "command line", "guardian"),
+    "panic": RingSpec("PRESS_DTYPE", PRESS_DTYPE, 64, "command line", "guardian"),
     "commands": RingSpec("COMMAND_DTYPE", COMMAND_DTYPE, 64, "command line", "control"),
 }
 CELLS: Final[Mapping[str, CellSpec]] = {

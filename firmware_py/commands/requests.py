@@ -29,7 +29,7 @@ LOOK_EVERY_S: Final = 0.005
 
 
 def say(run_dir: Path, word: str, **more: int | bytes) -> None:
-    """Write ``word`` of ``COMMANDS`` into its ring, with ``more`` fields of its record.
+    """Write ``word`` of ``COMMANDS`` into its ring, with ``more`` fields of its record (``COMMAND_DTYPE``).
 
     Raises
     ------
@@ -39,7 +39,9 @@ def say(run_dir: Path, word: str, **more: int | bytes) -> None:
     name = "panic" if word in ("panic", "resume") else "commands"
     spec = RINGS[name]
     record = np.zeros((), spec.dtype)
-    record["what"], record["programme"] = COMMANDS.index(word), -1
+    record["what"] = COMMANDS.index(word)
+    if "programme" in (spec.dtype.names or ()):
+        record["programme"] = -1
     for field, value in more.items():
         record[field] = value
     try:

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, PANIC_DTYPE, Ends
+from firmware_py.board.map import COMMANDS, PANIC_DTYPE, PRESS_DTYPE, Ends
 from firmware_py.ports import Clock
 from firmware_py.ports.learned import Learned
 from firmware_py.ports.midi import CONTROL_CHANGE, KIND, MESSAGE_BYTES, SCAN_EVERY_S
@@ -53,7 +53,7 @@ class PanicStage:
         self._clock = clock
         self._button = button
         self._controller = controller
-        self._command = np.zeros((), COMMAND_DTYPE)
+        self._command = np.zeros((), PRESS_DTYPE)
         self._knobs = np.zeros((), KNOBS_DTYPE)
         self._record: NDArray[Any] = np.zeros((), PANIC_DTYPE)
         # Left by an earlier guardian: its panic goes on, and requests made meanwhile are obeyed.

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from firmware_py.__main__ import PROCESSES as HELP
 from firmware_py.board import map as board_map
 from firmware_py.board.map import CELLS, PROCESSES, RINGS, Board, Ends, NotOnTheMap, file_board, memory_board
 from firmware_py.devices.files.clock import StreamClock
 from firmware_py.devices.files.config_file import load_settings
 from firmware_py.devices.offline import RecordingCard
+from firmware_py.parser import PROCESSES as HELP
 from firmware_py.processes.lamp import LampStage
 from firmware_py.wiring import cards
 from firmware_py.wiring.live import BUILDERS

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from firmware_py.__main__ import PROCESSES, main
+from firmware_py.__main__ import main
+from firmware_py.parser import PROCESSES
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import KellyError
 from kelly_edge.shared.command_line import EXIT_BUG, EXIT_FAULT, EXIT_INTERRUPTED, run_command

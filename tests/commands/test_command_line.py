@@ -1,6 +1,7 @@
 """The command line: results where they belong; one line and exit 2 for every fault, nothing half-written."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -14,13 +15,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from firmware_py.__main__ import EXAMPLES, PROCESSES, main, parser_of_commands
+from firmware_py.__main__ import main
 from firmware_py.commands import mix
 from firmware_py.commands.demo import demo_recording
 from firmware_py.commands.examples import example_names, example_text
 from firmware_py.commands.mix import font
 from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.devices.files.config_file import settings_text
+from firmware_py.parser import EXAMPLES, PROCESSES, parser_of_commands
 from firmware_py.runtimes import artefacts
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.latency import algorithmic_latency, total_samples
@@ -28,6 +30,8 @@ from kelly_edge.shared.command_line import EXIT_FAULT
 from kelly_edge.signal.limiter import Limiter
 from kelly_edge.timbre.voice import Voice
 from kelly_edge.units import db_to_gain
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,22 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*arguments: str | Path) -> int:
     return main([str(a) for a in arguments])
+
+
+THREADS = """
+import os
+from firmware_py.__main__ import main
+assert main(["check"]) == 0
+print(len(os.listdir("/proc/self/task")))
+"""
+
+
+def test_no_pool_of_threads_works_beside_the_command() -> None:
+    env = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS], env=env, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "1"
 
 
 def test_play_writes_performance_voice_and_log_the_same_every_time(clip: Path, tmp_path: Path) -> None:

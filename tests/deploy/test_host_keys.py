@@ -71,7 +71,7 @@ class Box:
         ]
         words = [word for option in options for word in ("-o", option)]
         self._daemon = subprocess.Popen([SSHD, "-D", "-f", "/dev/null", *words], stderr=subprocess.DEVNULL)
-        end_s = time.monotonic() + 30
+        end_s = time.monotonic() + 300
         while time.monotonic() < end_s:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
@@ -82,7 +82,7 @@ class Box:
     def stop(self) -> None:
         if self._daemon is not None:
             self._daemon.terminate()
-            self._daemon.wait(30)
+            self._daemon.wait(300)
 
     def reach(self, how: str = "") -> tuple[str, str]:
         """Table and warnings of a work that asks one thing."""
@@ -90,7 +90,7 @@ class Box:
             [sys.executable, "-c", WORK, str(self.inventory), how],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stderr

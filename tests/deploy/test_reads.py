@@ -87,7 +87,7 @@ def test_an_odd_file_in_a_bundle_is_one_line_at_once(
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES,) * 2),
         )
@@ -189,7 +189,7 @@ def test_an_archive_that_unpacks_without_end_fills_no_memory(box: Layout, what: 
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES,) * 2),
     )

@@ -43,7 +43,7 @@ sys.exit(main(["learn", "valence", "--forget", f"--set=runtime.state_dir={state}
 def learn(state: Path, treasure: Path) -> subprocess.CompletedProcess[str]:
     """``kelly-edge learn`` as root, with a link in its way."""
     command = [sys.executable, "-c", PLANTED, str(state), str(treasure)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
 
 
 @needs_root
@@ -80,7 +80,7 @@ def test_settings_that_root_alone_may_read_are_read_before(state: Path, tmp_path
     config.write_text(f"runtime:\n  state_dir: {state}\n")
     config.chmod(0o600)
     command = [sys.executable, "-m", "firmware_py", "learn", "--config", str(config), "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["{}"], "")
 
 

@@ -210,7 +210,7 @@ def test_a_full_disk_costs_whole_entries_counted_and_the_rest_stays_readable(tmp
         [sys.executable, "-c", FULL_DISK, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=True,
         cwd=Path(__file__).parents[2],
     )

@@ -96,7 +96,7 @@ def comes(_: str) -> Outcome:
     client.run(10)
     wait_for_the_test()
     begin_s = time.monotonic()
-    while not client.card.is_there and time.monotonic() < begin_s + 60:
+    while not client.card.is_there and time.monotonic() < begin_s + 300:
         client.run(10)
     taken_s = time.monotonic() - begin_s
     client.run(50)

@@ -1,7 +1,8 @@
 """The live processes with small stages for ``dsp`` and ``composer``: a copy, and a steady melody.
 
-``standins.py PROCESS RUN_DIR MIDI_OUTPUTS`` runs one. With ``KELLY_TEST_HOPS=FILE`` all are the shipped ones,
-and ``dsp`` leaves in FILE what it heard.
+``standins.py PROCESS RUN_DIR MIDI_OUTPUTS [--set=SETTING ...]`` runs one. With ``KELLY_TEST_HOPS=FILE`` all
+are the shipped ones, and ``dsp`` leaves in FILE what it heard. With ``KELLY_TEST_HEARD=1`` the composer is
+the shipped one, and ``dsp`` always hears the same sad player.
 """
 
 import os
@@ -18,12 +19,12 @@ import numpy as np
 from firmware_py.board.map import ALIVE_DTYPE, Ends
 from firmware_py.board.telemetry import new_counters
 from firmware_py.devices.files.clock import StreamClock
-from firmware_py.settings import MidiSettings, RuntimeSettings, SessionSettings, Settings
+from firmware_py.devices.files.config_file import load_settings
+from firmware_py.settings import Settings
 from firmware_py.wiring import realtime
 from firmware_py.wiring.live import BUILDERS, Builder, Part, run_process
 from firmware_py.wiring.pacing import every, nothing, wait_for
-from kelly_edge.config import AudioSettings
-from kelly_edge.contract import NOTE_DTYPE
+from kelly_edge.contract import GROUP_S, HEARD_DTYPE, NOTE_DTYPE, Mode
 
 NOTE_EVERY_S = 0.1
 NOTE_S = 0.35
@@ -47,6 +48,38 @@ class EchoStage:
             self._playback.write(self._block)
         self._ends.count_drops(self._counters)
         self._telemetry.write(self._counters)
+
+
+class HearingStage:
+    """An ``EchoStage`` that hears a sad player in A minor, a hop group each ``GROUP_S``."""
+
+    def __init__(self, ends: Ends, period: int, clock: StreamClock) -> None:
+        self._echo, self._clock = EchoStage(ends, period), clock
+        self._ring, self._cell = ends.ring_to_write("heard"), ends.cell_to_write("heard")
+        self._heard = np.zeros((), HEARD_DTYPE)
+        for name, value in SAD.items():
+            self._heard[name] = value
+        self._heard["chroma"][[9, 0, 4]] = 1.0 / 3.0
+        self._n_next = int(clock.now_s() / GROUP_S) + 1
+
+    def step(self) -> None:
+        self._echo.step()
+        while self._n_next * GROUP_S < self._clock.now_s():
+            self._heard["group"], self._heard["time_s"] = self._n_next, self._n_next * GROUP_S
+            self._ring.write(self._heard)
+            self._cell.write(self._heard)
+            self._n_next += 1
+
+
+SAD = {
+    "valence": -0.6,
+    "arousal": -0.5,
+    "confidence": 1.0,
+    "presence": 1.0,
+    "level_db": -20.0,
+    "tonic": 9,
+    "mode": Mode.MINOR,
+}
 
 
 class MelodyStage:
@@ -81,6 +114,11 @@ def build_melody(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     return Part(MelodyStage(ends, clock), every(0.02), 0.02, nothing)
 
 
+def build_hearing(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
+    stage = HearingStage(ends, settings.audio.period, clock)
+    return Part(stage, wait_for(ends.ring_to_read("capture"), 0.1), 0.005, nothing)
+
+
 def build_taped_dsp(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     """The shipped one; at its end the hops it took and when it had heard each hop group are saved."""
     from firmware_py.processes import dsp
@@ -109,21 +147,34 @@ TAPED: dict[str, Builder] = {**BUILDERS, "dsp": build_taped_dsp}
 STANDINS: dict[str, Builder] = {**BUILDERS, "dsp": build_echo, "composer": build_melody}
 
 
-def settings_for(run_dir: str, midi_output: str) -> Settings:
-    return Settings(
-        audio=AudioSettings(card="kelly"),
-        midi=MidiSettings(
+HEARING: dict[str, Builder] = {**BUILDERS, "dsp": build_hearing}
+
+
+def builders() -> dict[str, Builder]:
+    """As the environment says."""
+    if os.environ.get("KELLY_TEST_HOPS"):
+        return TAPED
+    return HEARING if os.environ.get("KELLY_TEST_HEARD") else STANDINS
+
+
+def settings_for(run_dir: str, midi_output: str, *overrides: str) -> Settings:
+    given = load_settings(None, [text.removeprefix("--set=") for text in overrides])
+    return replace(
+        given,
+        audio=replace(given.audio, card="kelly"),
+        midi=replace(
+            given.midi,
             outputs=tuple(midi_output.split(",")),
             inputs=tuple(os.environ.get("KELLY_TEST_INPUTS", "*").split(",")),
         ),
-        runtime=RuntimeSettings(run_dir=run_dir),
+        runtime=replace(given.runtime, run_dir=run_dir),
         # Nobody is heard here who would begin one.
-        session=SessionSettings(begin=os.environ.get("KELLY_TEST_BEGIN", "start")),
+        session=replace(given.session, begin=os.environ.get("KELLY_TEST_BEGIN", "start")),
     )
 
 
-def command(midi_output: str) -> Callable[[str, str], list[str]]:
-    return lambda process, run_dir: [sys.executable, __file__, process, run_dir, midi_output]
+def command(midi_output: str, *overrides: str) -> Callable[[str, str], list[str]]:
+    return lambda process, run_dir: [sys.executable, __file__, process, run_dir, midi_output, *overrides]
 
 
 def stall(*_: object) -> None:
@@ -138,9 +189,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "run":
         from firmware_py.commands.run import Supervisor
 
-        os._exit(Supervisor(settings_for(*sys.argv[2:]), command(sys.argv[3])).run())
-    os._exit(
-        run_process(
-            sys.argv[1], settings_for(*sys.argv[2:]), TAPED if os.environ.get("KELLY_TEST_HOPS") else STANDINS
-        )
-    )
+        os._exit(Supervisor(settings_for(*sys.argv[2:]), command(*sys.argv[3:])).run())
+    os._exit(run_process(sys.argv[1], settings_for(*sys.argv[2:]), builders()))

@@ -16,7 +16,7 @@ from firmware_py.wiring.realtime import may_rise  # noqa: E402
 from kelly_edge.contract import SAMPLE_RATE_HZ  # noqa: E402
 from kelly_edge.errors import DeviceError  # noqa: E402
 
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 """Only a fault takes this long."""
 PERIOD = 128
 PERIOD_S = PERIOD / SAMPLE_RATE_HZ

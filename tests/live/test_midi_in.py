@@ -13,7 +13,7 @@ from firmware_py.devices.midi.inputs import MAX_MESSAGES, ChannelMessages, MidiI
 from firmware_py.devices.midi.outputs import MidiPorts  # noqa: E402
 from firmware_py.devices.midi.port_names import stable_name  # noqa: E402
 
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 """Only a fault takes this long."""
 
 

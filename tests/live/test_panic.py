@@ -32,6 +32,7 @@ from firmware_py.ports.learned import Learned  # noqa: E402
 from firmware_py.rehearsal.server import DummyServer, Tape  # noqa: E402
 
 SILENT_WITHIN_S = 0.25
+N_COMMANDS = 20
 QUIET_S = 2.5
 """The music was back after 2.2 s."""
 HUNG = ("", "composer", "dsp", "control", "midi", "audio", "guardian")
@@ -46,7 +47,7 @@ def command(box: Box, *words: str) -> subprocess.CompletedProcess[str]:
         env={**box.env, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -98,6 +99,24 @@ def test_notes_and_voice_end_within_250_ms_and_stay_silent(playing: tuple[Box, T
     assert voice_s < SILENT_WITHIN_S
     assert command(box, "resume").returncode == 0
     box.plays(BACK_WITHIN_S)
+
+
+@pytest.mark.faults
+def test_the_command_line_silences_it_within_250_ms_of_being_started(box: Box) -> None:
+    box.plays(PATIENCE_S)
+    taken_ms = []
+    for _ in range(N_COMMANDS):
+        wait_until(lambda: len(box.receiver.sounding) >= 2, PATIENCE_S)
+        started_s = time.monotonic()
+        assert command(box, "panic").returncode == 0
+        stays_silent(box, 0.2)
+        played_s = [at_s for at_s, status, *_ in box.receiver.received if status & 0xE0 == 0x80]
+        taken_ms.append(1e3 * (played_s[-1] - started_s))
+        assert command(box, "resume").returncode == 0
+        box.plays(PATIENCE_S)
+    p50, p95, most = np.percentile(taken_ms, (50, 95, 100))
+    print(f"from the command's start to the last note off: p50 {p50:.0f}, p95 {p95:.0f}, most {most:.0f} ms")
+    assert p95 < 1e3 * SILENT_WITHIN_S
 
 
 def press(box: Box) -> None:

@@ -11,12 +11,13 @@ pytest.importorskip("scipy", reason="scipy is not installed; pip install -e '.[t
 from models.therapy import (
     BPM,
     HELD_S,
+    LAMENT,
     WINDOW_S,
     by_notes,
     events_of,
     fastest_per_min,
-    lament,
     moves_with,
+    played,
     windows,
 )
 
@@ -64,7 +65,7 @@ def test_quick_loud_major_is_told_above_slow_soft_minor() -> None:
 
 
 def test_the_lament_lasts_as_long_as_asked_and_every_note_ends() -> None:
-    events = lament(30.0)
+    events = played(LAMENT, 30.0)
     assert 30.0 <= max(time_s for time_s, _, _ in events) < 30.0 + 2 * 4 * 60.0 / BPM
     assert sum(velocity > 0 for _, _, velocity in events) == sum(velocity == 0 for _, _, velocity in events)
     note = np.zeros(1, NOTE_DTYPE)

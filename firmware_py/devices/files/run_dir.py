@@ -9,12 +9,12 @@ import ctypes
 import fcntl
 import os
 import stat
-import tempfile
 import termios
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from firmware_py.devices.files import run_dir_places as places
 from firmware_py.devices.files.clock import CLOCK_FILE
 from kelly_edge.errors import OutputError
 
@@ -23,27 +23,17 @@ OURS: Final = ("*.ring", "*.cell", CLOCK_FILE, f"{CLOCK_FILE}.*", LOCK_FILE)
 IN_REMOVED: Final = 0x040 | 0x200 | 0x400 | 0x800
 """inotify: something in the folder was moved away or deleted, or the folder itself. Linux: flags of
 inotify(7)."""
-SERVICE_RUN_DIR: Final = Path("/run/kelly-edge")
+SERVICE_RUN_DIR: Final = Path(places.SERVICE_RUN_DIR)
 
 
 def default_run_dir(environment: Mapping[str, str] = os.environ) -> Path:
-    """systemd's directory for the service, else the user's, else one of our own in the temporary folder."""
-    for name, tail in (("RUNTIME_DIRECTORY", ""), ("XDG_RUNTIME_DIR", "kelly-edge")):
-        if environment.get(name):
-            return Path(environment[name].split(":")[0]) / tail
-    return _temporary()
-
-
-def _temporary() -> Path:
-    return Path(tempfile.gettempdir()) / f"kelly-edge-{os.getuid()}"
+    """See ``own_run_dir``."""
+    return Path(places.own_run_dir(environment))
 
 
 def run_dir_of(setting: str, service: Path = SERVICE_RUN_DIR) -> Path:
-    """Where a box of these settings would meet: as set, this user's, or the service's where it is alone."""
-    if setting:
-        return Path(setting)
-    own = default_run_dir()
-    return next((path for path in (own, service, _temporary()) if path.is_dir()), own)
+    """See ``place_of_run_dir``."""
+    return Path(places.place_of_run_dir(setting, os.environ, str(service)))
 
 
 def make_run_dir(setting: str) -> Path:
@@ -61,7 +51,7 @@ def make_run_dir(setting: str) -> Path:
             # After a logout the user's folder is named, gone, and not the user's to make.
             if setting:
                 raise
-            path = _temporary()
+            path = Path(places.temporary_run_dir())
             path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()
     except OSError as error:
