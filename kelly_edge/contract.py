@@ -131,7 +131,7 @@ HEARD_DTYPE: Final = np.dtype(
 )
 """What the instrument hears, once per hop group: the ``heard`` ring and cell."""
 PRESENT: Final = 0.5
-"""Presence from which somebody plays."""
+"""Presence from which somebody plays. Chosen by hand: half."""
 
 KNOBS_DTYPE: Final = np.dtype(
     [
@@ -165,7 +165,8 @@ KNOB_RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "mute": (0.0, 1.0),
     "loudest": (1.0, 127.0),
 }
-"""What a hand may turn of them, and its limits. Voices end where the settings' names end."""
+"""What a hand may turn of them, and its limits. Voices end where the settings' names end. Definition of the
+knobs."""
 WHOLE_KNOBS: Final = ("octave", "voice", "mute", "loudest")
 """These move by whole numbers."""
 GRID_DIGITS: Final = 6

@@ -18,7 +18,8 @@ from kelly_edge.timbre.voice import Voice
 from kelly_edge.units import clamp, db_to_gain
 
 GAIN_STEP = 0.125
-"""Most that the volume moves in a hop: 43 ms from one end to the other, so that a knob does not click."""
+"""Most that the volume moves in a hop: 43 ms from one end to the other, so that a knob does not click. Chosen
+by hand."""
 RAMP = np.arange(1, HOP_SIZE + 1, dtype=np.float32) / HOP_SIZE
 
 

@@ -16,19 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 PULSES_PER_BEAT: Final = 24
+"""MIDI 1.0: timing clock, pulses per quarter note."""
 PULSES_PER_POSITION: Final = 6
-"""A song position counts sixteenths."""
+"""A song position counts sixteenths. MIDI 1.0, song position pointer."""
 N_BEATS: Final = 4
+"""Of a bar: MIDI clock says no metre. Chosen: four quarters."""
 WINDOW: Final = 2 * PULSES_PER_BEAT
+"""Pulses that the line is fitted to. Chosen: two beats."""
 LEAST: Final = PULSES_PER_BEAT // 2
-"""Pulses from which a line is believed."""
+"""Pulses from which a line is believed. Chosen: half a beat."""
 N_NEWEST: Final = 6
+"""Pulses. Chosen: a quarter of a beat."""
 JUMPED_S: Final = 0.004
-"""The newest pulses all lie this far from the line, on one side: another tempo."""
+"""The newest pulses all lie this far from the line, on one side: another tempo. Chosen: beyond the jitter of
+USB, of about a millisecond."""
 LONGEST_PULSE_S: Final = 0.15
-"""At 17 bpm. A longer gap is a break."""
+"""At 17 bpm. A longer gap is a break. Chosen below the slowest tempo that sequencers send."""
 LOST_S: Final = 0.5
-"""Without a pulse for this long the clock is gone."""
+"""Without a pulse for this long the clock is gone. Chosen: three of the longest gaps."""
 
 
 @dataclass(frozen=True)
