@@ -42,7 +42,7 @@ STEADY_S: Final = 10.0
 EXIT_FAULT: Final = 2
 LIVE_MODULES: Final = ("rtmidi", "alsaaudio")
 """Of the extra ``box``: what no live box does without."""
-KEPT: Final = ("knobs", "panic")
+KEPT: Final = ("knobs", "panic", "session")
 """Cells that are carried over into a new run directory."""
 
 
