@@ -25,6 +25,8 @@ from kelly_edge.shared.printed import printed
 
 # Chosen: ``control`` answers at its next step, 0.1 s; a look costs microseconds.
 ANSWER_WITHIN_S: Final = 1.0
+SESSION_WITHIN_S: Final = 10.0
+"""``control`` answers, which is not real-time; nobody is in danger meanwhile."""
 LOOK_EVERY_S: Final = 0.005
 
 
@@ -88,11 +90,9 @@ def begin_session(
     if programme:
         names = numbered(settings)
         if programme not in names:
-            known = f"{', '.join(names)}{did_you_mean(programme, names)}"
-            raise ConfigError(
-                f"programme: {printed(programme)} is not one of {known}; name it in emotion.programmes "
-                "and start the box again"
-            )
+            hint = did_you_mean(programme, names)
+            known = f"{', '.join(names)} (emotion.programmes)"
+            raise ConfigError(f"programme: {printed(programme)} is not one of {known}{hint}")
         number = names.index(programme)
     for what, text, longest in (("name", name, NAME_BYTES), ("note", note, NOTE_BYTES)):
         if len(text.encode("utf-8", "replace")) > longest or not text.isprintable():
@@ -102,7 +102,9 @@ def begin_session(
     before = int(record["number"])
     texts = {"name": name.encode("utf-8", "replace"), "note": note.encode("utf-8", "replace")}
     say(run_dir, "session", programme=number, **texts)
-    _answered(run_dir, lambda: cell.read(record) and int(record["number"]) != before, "control")
+    _answered(
+        run_dir, lambda: cell.read(record) and int(record["number"]) != before, "control", SESSION_WITHIN_S
+    )
     return {"session": f"number {int(record['number'])} begins", **_names(record)}
 
 
@@ -128,7 +130,7 @@ def end_session(config: Path | None, overrides: Sequence[str]) -> dict[str, Any]
             and int(knobs["session"]) == SessionState.ENDED
         )
 
-    _answered(run_dir, is_ended, "control")
+    _answered(run_dir, is_ended, "control", SESSION_WITHIN_S)
     ended = f"number {number} ends" if was_on else "none was on"
     return {"session": f"{ended}; the box is silent until one begins"}
 
@@ -176,8 +178,10 @@ def _wait(is_so: Callable[[], bool], within_s: float) -> bool:
     return True
 
 
-def _answered(run_dir: Path, is_so: Callable[[], bool], process: str) -> None:
-    if not _wait(is_so, ANSWER_WITHIN_S):
+def _answered(
+    run_dir: Path, is_so: Callable[[], bool], process: str, within_s: float = ANSWER_WITHIN_S
+) -> None:
+    if not _wait(is_so, within_s):
         raise DeviceError(
             f"the box in {run_dir} does not answer: {process} is gone or stands still; start the box again"
         )

@@ -105,7 +105,9 @@ class SessionStage:
         self._phase = (-1, -1)
         self._is_logging = False
         if ends.cell_to_read("session").read(self._record) and self._record["number"]:
-            # One that was on when this process ended goes on, in another file.
+            # One that was on when this process ended goes on, in another file; in a new run directory the
+            # stream has begun anew.
+            self._record["begun_s"] = min(self._begun_s, clock.now_s())
             if self._record["is_on"]:
                 self._open_log()
         else:
