@@ -202,7 +202,8 @@ class Hearing:
 
 def heard_in(models: Models, sound: NDArray[np.float32]) -> list[NDArray[Any]]:
     """HEARD_DTYPE, what ``dsp`` hears of ``sound``."""
-    offline, heard = Offline(Settings(), models, sound, composer=False), []
+    offline = Offline(Settings(), models, sound, composer=False)
+    heard: list[NDArray[Any]] = []
     dsp_hears = offline.dsp._answer_group
 
     def hears() -> None:
