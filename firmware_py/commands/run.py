@@ -43,13 +43,8 @@ LONGEST_PAUSE_S: Final = 5.0
 STEADY_S: Final = 10.0
 """A process that ran for at least this time is started again at once. Chosen by hand."""
 LIVE_MODULES: Final = ("rtmidi", "alsaaudio")
-<<<<<<< HEAD
 """Packages of the extra ``box`` that every live box needs."""
-KEPT: Final = ("knobs", "panic")
-=======
-"""Of the extra ``box``: what no live box does without."""
 KEPT: Final = ("knobs", "panic", "session")
->>>>>>> w/session
 """Cells that are carried over into a new run directory."""
 
 
