@@ -114,6 +114,7 @@ def settings_for(run_dir: str, midi_output: str) -> Settings:
         midi=MidiSettings(
             outputs=tuple(midi_output.split(",")),
             inputs=tuple(os.environ.get("KELLY_TEST_INPUTS", "*").split(",")),
+            follow_clock="KELLY_TEST_CLOCK" in os.environ,
         ),
         runtime=RuntimeSettings(run_dir=run_dir),
     )
