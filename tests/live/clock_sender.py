@@ -1,6 +1,6 @@
 """A sequencer at the other end: MIDI clock on JACK, on a grid of CLOCK_MONOTONIC.
 
-``clock_sender.py BPM SECONDS`` prints ``ready`` when its port is there, and reads when to begin; then it sends
+``clock_sender.py BPM SECONDS`` prints ``ready`` when its port is there, reads when to begin, and then sends
 Start, and pulses from that time on.
 """
 
