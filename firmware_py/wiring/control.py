@@ -129,6 +129,7 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
     commands = CommandStage(ends, control, clock, sessions.name_next, len(names))
     watch, quiet_input = WatchStage(ends, log, warn, clock), QuietInput(ends, warn, clock)
     parts = ControlParts(control, commands, watch, quiet_input, reports, log, sessions)
+    clock_cell = ends.cell_to_write("clock")
     if settings.midi.inputs:
         from firmware_py.devices.midi.inputs import MidiInputs
 
@@ -145,7 +146,7 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
             len(names),
         )
         if settings.midi.follow_clock:
-            parts.clock_in = ClockInStage(inputs, ends.cell_to_write("clock"), clock)
+            parts.clock_in = ClockInStage(inputs, clock_cell, clock)
     if settings.panel.chip != "none":
         parts.panel = open_panel(settings, make_run_dir(settings.runtime.run_dir), ends, control, warn, clock)
     return parts

@@ -24,14 +24,16 @@ N_BEATS: Final = 4
 WINDOW: Final = 2 * PULSES_PER_BEAT
 """Pulses that the line is fitted to. Chosen: two beats."""
 LEAST: Final = PULSES_PER_BEAT // 2
-"""Pulses from which a line is believed. Chosen: half a beat."""
+"""Pulses from which a line is believed; after a jump the newest are enough. Chosen: half a beat."""
 N_NEWEST: Final = 6
 """Pulses. Chosen: a quarter of a beat."""
-JUMPED_S: Final = 0.004
-"""The newest pulses all lie this far from the line, on one side: another tempo. Chosen: beyond the jitter of
-USB, of about a millisecond."""
+JUMPED_S: Final = 0.008
+"""The newest pulses all lie this far from the line, on one side: another tempo. Chosen: JACK brings pulses a
+period of its own late, now and then two (5 ms at 256 frames)."""
 LONGEST_PULSE_S: Final = 0.15
 """At 17 bpm. A longer gap is a break. Chosen below the slowest tempo that sequencers send."""
+USUAL: Final = 1.25
+"""A longer interval than this, in pulses, is another tempo, or jitter, or a loss. Chosen by hand."""
 LOST_S: Final = 0.5
 """Without a pulse for this long the clock is gone. Chosen: three of the longest gaps."""
 
@@ -57,13 +59,33 @@ class ClockFollower:
         self._position = 0
         """Pulses from the song's beginning at which the next start goes on."""
         self._is_running = False
+        self._is_known = False
 
     def pulse(self, time_s: float) -> None:
         """A pulse was heard."""
         if self._times_s and not 0.0 < time_s - self._times_s[-1] < LONGEST_PULSE_S:
             self._times_s.clear()
+            self._is_known = False
         self._times_s.append(time_s)
+        self._is_known |= len(self._times_s) >= LEAST
         self._n += 1
+        self._fill_gap()
+
+    def _fill_gap(self) -> None:
+        """Count pulses that were lost on the way: one long interval between usual ones is no slower tempo."""
+        times_s = self._times_s
+        if len(times_s) < LEAST + 2:
+            return
+        pulse_s = (times_s[-3] - times_s[0]) / (len(times_s) - 3)
+        long_s, usual_s = times_s[-2] - times_s[-3], times_s[-1] - times_s[-2]
+        n_lost = round((long_s + usual_s) / pulse_s) - 2
+        if n_lost < 1 or usual_s > USUAL * pulse_s:
+            return
+        newest = [times_s.pop(), times_s.pop()]
+        step_s = (newest[1] - times_s[-1]) / (n_lost + 1)
+        times_s.extend([times_s[-1] + step_s * (number + 1) for number in range(n_lost)])
+        times_s.extend(reversed(newest))
+        self._n += n_lost
 
     def start(self) -> None:
         """The next pulse is the song's first."""
@@ -89,7 +111,7 @@ class ClockFollower:
 
     def beat(self, now_s: float) -> ClockBeat | None:
         """The beat at ``now_s``; None where the clock stands, is gone, or was not heard for long enough."""
-        if not self._is_running or self._first is None or len(self._times_s) < LEAST:
+        if not self._is_running or self._first is None or not self._is_known:
             return None
         if now_s - self._times_s[-1] > LOST_S:
             return None
