@@ -69,6 +69,7 @@ EXAMPLES: Final = {
     "panic": "kelly-edge panic",
     "resume": "kelly-edge resume",
     "session": "kelly-edge session start",
+    "place": "kelly-edge place reset",
     "bench": "kelly-edge bench --seconds 2 --store",
     "doctor": "kelly-edge doctor --config /etc/kelly-edge/config.yaml",
     "monitor": "kelly-edge monitor --once --json",
@@ -154,6 +155,9 @@ def parser_of_commands() -> argparse.ArgumentParser:
     _add_common(command("resume", "End the silence of a panic.", "panic"))
     sub = command("session", "Begin a new session on the running box: its programme starts again.")
     sub.add_argument("what", choices=("start",))
+    _add_common(sub)
+    sub = command("place", "Forget what the running box learned of the place it stands in.")
+    sub.add_argument("what", choices=("reset",))
     _add_common(sub)
     sub = command("bench", "Measure what every stage costs on this machine.", as_owner=True)
     sub.add_argument("--seconds", type=seconds_argument, default=1.0, help="to spend on each stage")

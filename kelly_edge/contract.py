@@ -107,6 +107,13 @@ HEARD_DTYPE: Final = np.dtype(
         ("beat_confidence", "<f4"),  # 0..1
         ("bar_phase", "<f4"),  # 0..1 within the bar at time_s, 0 at the downbeat
         ("n_beats", "<i1"),  # beats of the bar
+        ("room_drr_db", "<f4"),  # direct-to-reverberant ratio, about 12 in a dry place
+        ("room_rt60_s", "<f4"),  # seconds until reverberation has fallen by 60 dB
+        ("room_snr_db", "<f4"),  # music over noise
+        ("room_arousal", "<f4"),  # half log odds added to arousal for that room
+        ("place_offset", "<f4"),  # half log odds added to arousal for what was learned here
+        ("place_arousal", "<f4"),  # half log odds, mean over the music heard here
+        ("place_minutes", "<f4"),  # of music heard here, as far as it is remembered
     ]
 )
 """What the instrument hears, once per hop group: the ``heard`` ring and cell."""
@@ -124,6 +131,7 @@ KNOBS_DTYPE: Final = np.dtype(
         ("n_panics", "<u4"),  # a count: a change is a panic, asked for at a controller
         ("n_sessions", "<u4"),  # a count: a change begins a new session
         ("n_resumes", "<u4"),  # a count: a change ends the silence of a panic
+        ("n_places", "<u4"),  # a count: a change forgets what was learned of the place
     ]
 )
 """What a person set by hand: the ``knobs`` cell."""

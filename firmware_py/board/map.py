@@ -77,10 +77,10 @@ PANIC_DTYPE: Final = np.dtype(
 )
 """Whether the box must be silent: the ``panic`` cell. It outlives every process."""
 
-COMMANDS: Final = ("panic", "resume", "session")
+COMMANDS: Final = ("panic", "resume", "session", "place")
 """What the command line may ask of a running box."""
 COMMAND_DTYPE: Final = np.dtype([("what", "<u4")])
-"""An index into ``COMMANDS``: the ``panic`` ring (the first two) and the ``commands`` ring (the last)."""
+"""An index into ``COMMANDS``: the ``panic`` ring (the first two) and the ``commands`` ring (the others)."""
 COMPOSING_VERSION: Final = 1
 """Of ``COMPOSING_DTYPE``: raised when a field changes its meaning."""
 COMPOSING_DTYPE: Final = np.dtype(

@@ -1,6 +1,6 @@
-"""``kelly-edge panic``, ``resume`` and ``session start``: words to a running box, through its run directory.
+"""``kelly-edge panic``, ``resume``, ``session start``, ``place reset``: words to a running box.
 
-Only the box's own user, and root, may write there. A word is a record of the ``panic`` or ``commands`` ring;
+They go through its run directory, where only the box's own user, and root, may write. A word is a record of the ``panic`` or ``commands`` ring;
 whether it was obeyed is read from the cells.
 """
 
@@ -29,7 +29,7 @@ def say(run_dir: Path, word: str) -> None:
     DeviceError: no box is there.
     OutputError: this user may not.
     """
-    name = "commands" if word == "session" else "panic"
+    name = "panic" if word in ("panic", "resume") else "commands"
     spec = RINGS[name]
     record = np.zeros((), spec.dtype)
     record["what"] = COMMANDS.index(word)
@@ -65,6 +65,23 @@ def begin_session(config: Path | None, overrides: Sequence[str]) -> dict[str, An
     ------
     DeviceError: no box is there, or it does not answer.
     """
+    number = _counted(config, overrides, "session", "n_sessions")
+    return {"session": f"number {number + 1} begins"}
+
+
+def forget_place(config: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """Forget what was learned of the place; returns what follows.
+
+    Raises
+    ------
+    DeviceError: no box is there, or it does not answer.
+    """
+    _counted(config, overrides, "place", "n_places")
+    return {"place": "forgotten: it is learned anew"}
+
+
+def _counted(config: Path | None, overrides: Sequence[str], word: str, count: str) -> int:
+    """Say ``word`` and wait until the knob ``count`` has moved; returns the count."""
     run_dir = run_dir_of(load_settings(config, overrides).runtime.run_dir)
     record = np.zeros((), CELLS["knobs"].dtype)
     try:
@@ -72,10 +89,10 @@ def begin_session(config: Path | None, overrides: Sequence[str]) -> dict[str, An
     except FileNotFoundError:
         raise _nothing_runs(run_dir) from None
     cell.read(record)
-    before = int(record["n_sessions"])
-    say(run_dir, "session")
-    _answered(run_dir, lambda: cell.read(record) and int(record["n_sessions"]) != before, "control")
-    return {"session": f"number {int(record['n_sessions']) + 1} begins"}
+    before = int(record[count])
+    say(run_dir, word)
+    _answered(run_dir, lambda: cell.read(record) and int(record[count]) != before, "control")
+    return int(record[count])
 
 
 def _nothing_runs(run_dir: Path) -> DeviceError:

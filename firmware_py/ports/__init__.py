@@ -94,3 +94,6 @@ class Knobs(Protocol):
 
     def begin_session(self, time_s: float) -> None:
         """Begin a new session: the programme's clock starts again."""
+
+    def forget_place(self, time_s: float) -> None:
+        """Forget what was learned of the place: it is another one."""

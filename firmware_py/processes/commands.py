@@ -1,13 +1,11 @@
 """Part of ``control``: what the command line asks of the running box. (Panics go to ``guardian``.)"""
 
-from typing import Final
-
 import numpy as np
 
 from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, Ends
 from firmware_py.ports import Clock, Knobs
 
-SESSION: Final = COMMANDS.index("session")
+SESSION, PLACE = COMMANDS.index("session"), COMMANDS.index("place")
 
 
 class CommandStage:
@@ -24,3 +22,5 @@ class CommandStage:
         while self._ring.read(self._command):
             if self._command["what"] == SESSION:
                 self._knobs.begin_session(self._clock.now_s())
+            elif self._command["what"] == PLACE:
+                self._knobs.forget_place(self._clock.now_s())

@@ -93,6 +93,10 @@ class ControlStage:
         """Begin a new session: the programme's clock starts again."""
         self._count("n_sessions", time_s)
 
+    def forget_place(self, time_s: float) -> None:
+        """Forget what was learned of the place: it is another one."""
+        self._count("n_places", time_s)
+
     @property
     def is_panic(self) -> bool:
         """Whether the box is silent until somebody resumes."""

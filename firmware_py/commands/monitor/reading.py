@@ -22,11 +22,12 @@ from kelly_edge.errors import DeviceError
 RECENT_S: Final = 10.0
 HEARD: Final = (
     "time_s", "valence", "arousal", "confidence", "presence", "level_db", "f0_hz", "f0_confidence",
-    "tempo_bpm", "density_hz",
+    "tempo_bpm", "density_hz", "room_drr_db", "room_rt60_s", "room_snr_db", "room_arousal", "place_offset",
+    "place_minutes",
 )  # fmt: skip
 TARGET: Final = ("time_s", "valence", "arousal", "density", "tempo_bpm")
 KNOBS: Final = ("valence", "arousal", "density", "dry_wet", "brightness", "octave", "voice", "n_panics",
-    "n_sessions", "n_resumes",
+    "n_sessions", "n_resumes", "n_places",
 )  # fmt: skip
 DIGITS: Final = 4
 
