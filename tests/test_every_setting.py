@@ -439,6 +439,9 @@ class Finger:
     def begin_session(self, time_s: float) -> None:
         """Sessions are tested elsewhere."""
 
+    def forget_place(self, time_s: float) -> None:
+        """Places are tested elsewhere."""
+
     def step(self, *edges: Edge) -> None:
         self.edges += edges
         for _ in range(5):

@@ -1,7 +1,7 @@
 """``kelly-edge panic``, ``resume``, ``session start``, ``place reset``: words to a running box.
 
-They go through its run directory, where only the box's own user, and root, may write. A word is a record of the ``panic`` or ``commands`` ring;
-whether it was obeyed is read from the cells.
+They go through its run directory, where only the box's own user, and root, may write. A word is a record of
+the ``panic`` or ``commands`` ring; whether it was obeyed is read from the cells.
 """
 
 import time

@@ -56,8 +56,8 @@ WETTEST: Final = 1.3
 NOISY_DB, QUIET_DB = 15.0, 40.0
 """SNR between which a room's correction rises from none to all of it."""
 AROUSAL_IN_A_ROOM: Final = 0.29
-"""Half log odds at ``WET_DB`` and ``QUIET_DB``: the most likely value on held songs of the training split, with
-the rooms' true values."""
+"""Half log odds at ``WET_DB`` and ``QUIET_DB``: the most likely value on held songs of the training split,
+with the rooms' true values."""
 BELIEVED_S: Final = 8.0
 """Seconds of music from which a reading counts in full."""
 READ_EVERY: Final = 6

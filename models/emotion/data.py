@@ -414,7 +414,7 @@ def load(cache: Path, condition: Condition, clip: Clip) -> tuple[Float32, Float3
 
 
 def load_frames(cache: Path, condition: Condition, clip: Clip) -> tuple[Float32, Float32, Truth]:
-    """Cached log mel frames [n, 8, 27], presence [n], and the room as far as one was drawn. Raises DataError."""
+    """Cached log mel frames [n, 8, 27], presence [n], and the room where one was drawn. Raises DataError."""
     path = frames_path(cache, condition, clip)
     try:
         with np.load(path) as arrays:

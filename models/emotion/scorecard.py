@@ -106,7 +106,10 @@ def curves(network: EmotionNetwork, cache: Path) -> dict[str, Any]:
     for font in ("timgm", data.PATCHES):
         if _ready(cache, f"{font}-0", clips):
             parsed = data.parse_condition(f"{font}-0")
-            heard = [decide(network, *data.load(cache, parsed, clip)) for clip in clips]
+            heard = [
+                decide(network, *data.load(cache, parsed, clip), data.load_frames(cache, parsed, clip)[0])
+                for clip in clips
+            ]
             result[font] = {
                 name: correlate(np.array([getattr(e, name) for e in heard]), people[name])
                 for name in DIMENSIONS
