@@ -9,10 +9,12 @@ from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, memory_board
 from firmware_py.devices.files.place_file import kept_place, place_path, store_place
 from firmware_py.devices.offline import VirtualClock
 from firmware_py.processes.commands import CommandStage
+from firmware_py.processes.dsp import DspStage
 from firmware_py.processes.place_keeper import KEEP_EVERY_S, PlaceKeeper
-from kelly_edge.contract import HEARD_DTYPE
-from kelly_edge.emotion.place import PlaceMemory
+from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, HOPS_PER_EMOTION_STEP, KNOBS_DTYPE, N_EMOTION
+from kelly_edge.emotion.place import Place, PlaceMemory
 from kelly_edge.errors import OutputError
+from kelly_edge.timbre.voice import Voice
 
 
 class Rig:
@@ -113,3 +115,38 @@ def test_where_it_cannot_be_written_there_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"runtime\.state_dir"):
         store_place(tmp_path / "file" / "place.json", PlaceMemory())
+
+
+class Undecided:
+    """A network that says nothing of any sound."""
+
+    def step(self, features: np.ndarray, /) -> np.ndarray:
+        return np.zeros(N_EMOTION, np.float32)
+
+    def reset(self) -> None:
+        pass
+
+
+def test_dsp_goes_on_from_the_place_it_knew_and_forgets_it_on_demand() -> None:
+    board, period = memory_board(), 128
+    heard, knobs = np.zeros((), HEARD_DTYPE), np.zeros((), KNOBS_DTYPE)
+    heard["place_minutes"], heard["place_arousal"] = 12.0, -1.0
+    board.cells["heard"].write(heard)
+    knobs["n_places"] = 3
+    board.cells["knobs"].write(knobs)
+    stage = DspStage(board.ends("dsp"), Undecided(), Voice([]), period, VirtualClock(), Place())
+
+    def play_a_group() -> None:
+        for _ in range(HOPS_PER_EMOTION_STEP * HOP_SIZE // period):
+            board.rings["capture"].write(np.zeros(period, np.float32))
+            stage.step()
+        board.cells["heard"].read(heard)
+
+    play_a_group()
+    assert heard["place_minutes"] == pytest.approx(12.0) and heard["place_offset"] > 0.0
+    assert heard["room_drr_db"] == pytest.approx(12.0)
+    knobs["n_places"] = 4
+    board.cells["knobs"].write(knobs)
+    play_a_group()
+    play_a_group()
+    assert heard["place_minutes"] == 0.0 and heard["place_offset"] == 0.0
