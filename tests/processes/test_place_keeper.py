@@ -14,6 +14,7 @@ from firmware_py.processes.place_keeper import KEEP_EVERY_S, PlaceKeeper
 from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, HOPS_PER_EMOTION_STEP, KNOBS_DTYPE, N_EMOTION
 from kelly_edge.emotion.place import Place, PlaceMemory
 from kelly_edge.errors import OutputError
+from kelly_edge.timbre.controls import Controls
 from kelly_edge.timbre.voice import Voice
 
 
@@ -117,6 +118,16 @@ def test_where_it_cannot_be_written_there_is_one_line(tmp_path: Path) -> None:
         store_place(tmp_path / "file" / "place.json", PlaceMemory())
 
 
+class Silent:
+    """A decoder that plays nothing."""
+
+    def step(self, f0_hz: float, loudness_db: float, controls: Controls) -> None:
+        controls.amplitude = 0.0
+
+    def reset(self) -> None:
+        pass
+
+
 class Undecided:
     """A network that says nothing of any sound."""
 
@@ -134,7 +145,7 @@ def test_dsp_goes_on_from_the_place_it_knew_and_forgets_it_on_demand() -> None:
     board.cells["heard"].write(heard)
     knobs["n_places"] = 3
     board.cells["knobs"].write(knobs)
-    stage = DspStage(board.ends("dsp"), Undecided(), Voice([]), period, VirtualClock(), Place())
+    stage = DspStage(board.ends("dsp"), Undecided(), Voice([Silent()], 0), period, VirtualClock(), Place())
 
     def play_a_group() -> None:
         for _ in range(HOPS_PER_EMOTION_STEP * HOP_SIZE // period):
