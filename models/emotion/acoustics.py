@@ -86,7 +86,7 @@ def reverberant(
     drawn = {"drr_db": rng.uniform(*drr_db), "rt60_s": rng.uniform(*rt60_s)}
     if told is not None:
         told.update(drawn)
-    wet = oaconvolve(audio, response(rate_hz, *drawn.values(), rng))[: audio.size]
+    wet = oaconvolve(audio, response(rate_hz, drawn["drr_db"], drawn["rt60_s"], rng))[: audio.size]
     gain = np.sqrt(np.mean(audio**2) / (np.mean(wet**2) + 1e-20))
     return np.asarray(gain * wet, np.float32)
 
