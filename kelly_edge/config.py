@@ -89,6 +89,7 @@ class EmotionSettings:
     )
     hold_valence: float = setting(0.4, "hold: valence", limits=UNIT_RANGE)
     hold_arousal: float = setting(-0.2, "hold: arousal", limits=UNIT_RANGE)
+    learn_place: bool = setting(True, "learn over minutes how far this place shifts arousal")
 
 
 @dataclass(frozen=True)

@@ -450,6 +450,9 @@ class Finger:
     def end_session(self, time_s: float) -> None:
         """Nor are they ended here."""
 
+    def forget_place(self, time_s: float) -> None:
+        """Places are tested elsewhere."""
+
     def step(self, *edges: Edge) -> None:
         self.edges += edges
         for _ in range(5):

@@ -93,7 +93,7 @@ PANIC_DTYPE: Final = np.dtype(
 )
 """Whether the box must be silent: the ``panic`` cell. It outlives every process."""
 
-COMMANDS: Final = ("panic", "resume", "session", "stop")
+COMMANDS: Final = ("panic", "resume", "session", "stop", "place")
 """What the command line may ask of a running box."""
 PRESS_DTYPE: Final = np.dtype([("what", "<u4")])
 """Panic or resume, an index into ``COMMANDS``: the ``panic`` ring."""

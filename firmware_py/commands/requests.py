@@ -1,4 +1,4 @@
-"""``kelly-edge panic``, ``resume`` and ``session``: words to a running box, through its run directory.
+"""``kelly-edge panic``, ``resume``, ``session``, ``place``: words to a running box, through its run directory.
 
 Only the box's own user, and root, may write there. A word is a record of the ``panic`` or ``commands`` ring;
 whether it was obeyed is read from the cells.
@@ -147,6 +147,26 @@ def session_status(config: Path | None, overrides: Sequence[str]) -> dict[str, A
     _session_cell(run_dir)
     cells = {n: CellView(run_dir / f"{n}.cell", CELLS[n].dtype) for n in ("session", "knobs", "target")}
     return read_session(cells, open_programmes(settings))
+
+
+def forget_place(config: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """Forget what was learned of the place; returns what follows.
+
+    Raises
+    ------
+    DeviceError: no box is there, or it does not answer.
+    """
+    run_dir = run_dir_of(load_settings(config, overrides).runtime.run_dir)
+    record = np.zeros((), CELLS["knobs"].dtype)
+    try:
+        cell = CellView(run_dir / "knobs.cell", record.dtype)
+    except FileNotFoundError:
+        raise _nothing_runs(run_dir) from None
+    cell.read(record)
+    before = int(record["n_places"])
+    say(run_dir, "place")
+    _answered(run_dir, lambda: cell.read(record) and int(record["n_places"]) != before, "control")
+    return {"place": "forgotten: it is learned anew"}
 
 
 def _session_cell(run_dir: Path) -> tuple[NDArray[Any], CellView]:

@@ -101,3 +101,6 @@ class Knobs(Protocol):
 
     def end_session(self, time_s: float) -> None:
         """End the session that is on."""
+
+    def forget_place(self, time_s: float) -> None:
+        """Forget what was learned of the place: it is another one."""

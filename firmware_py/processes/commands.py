@@ -8,7 +8,7 @@ from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, Ends
 from firmware_py.ports import Clock, Knobs
 from kelly_edge.contract import PROGRAMMES
 
-SESSION, STOP = COMMANDS.index("session"), COMMANDS.index("stop")
+SESSION, STOP, PLACE = (COMMANDS.index(word) for word in ("session", "stop", "place"))
 
 
 def _nobody_named(name: str, note: str) -> None:
@@ -46,6 +46,8 @@ class CommandStage:
                 self._begin(self._clock.now_s())
             elif self._command["what"] == STOP:
                 self._knobs.end_session(self._clock.now_s())
+            elif self._command["what"] == PLACE:
+                self._knobs.forget_place(self._clock.now_s())
 
     def _begin(self, now_s: float) -> None:
         command, programme = self._command, int(self._command["programme"])

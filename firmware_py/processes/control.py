@@ -112,6 +112,10 @@ class ControlStage:
         """Whether a session is on."""
         return int(self.knobs["session"]) == SessionState.ON
 
+    def forget_place(self, time_s: float) -> None:
+        """Forget what was learned of the place: it is another one."""
+        self._count("n_places", time_s)
+
     @property
     def is_panic(self) -> bool:
         """Whether the box is silent until somebody resumes."""
