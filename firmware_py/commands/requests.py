@@ -1,4 +1,4 @@
-"""``kelly-edge panic``, ``resume``, ``session``, ``place``: words to a running box, through its run directory.
+"""``kelly-edge panic``, ``resume``, ``session``, ``place``: words to a running box in its run directory.
 
 Only the box's own user, and root, may write there. A word is a record of the ``panic`` or ``commands`` ring;
 whether it was obeyed is read from the cells.
