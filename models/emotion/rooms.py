@@ -27,7 +27,7 @@ READINGS: Final = ("drr_db", "log2_rt60", "snr_db")
 NONE: Final = {"drr_db": 12.0, "rt60_s": 0.2, "snr_db": 60.0}
 """What stands for a clip without a room or noise."""
 STRENGTH: Final = 30.0
-"""Of the ridge: weaker ones rank held songs a little better, and take dry tones that were drawn for a room."""
+"""Of the ridge: weaker ones rank held songs a little better, and take drawn, dry tones for a room."""
 LEAST_DEVIATION: Final = 0.05
 """A share that hardly varies in training says nothing: it is scaled by at least this."""
 N_FOLDS: Final = 5
