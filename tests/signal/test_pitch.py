@@ -219,8 +219,8 @@ def test_above_the_range_nothing_is_believed(timbre: str) -> None:
 def test_below_the_range_nothing_is_believed(timbre: str) -> None:
     """Nor is a harmonic taken for it, down to a piano's lowest octave.
 
-    Not told: a third harmonic 10 dB louder than its fundamental, forty equal harmonics (what rings between two
-    such pulses is as long as the quick window), and an octave that loud over a piano's lowest note.
+    Not told: a third harmonic 10 dB louder than its fundamental, forty equal harmonics (what rings between
+    two such pulses is as long as the quick window), and an octave that loud over a piano's lowest note.
     """
     lowest = 1 if timbre in ("weak fundamental", "octave") else 0
     for f0_hz in (27.5, 30.9, 34.6, 36.7, 39.0, 39.8)[lowest:]:
