@@ -23,11 +23,12 @@ from kelly_edge.contract import SessionState
 from kelly_edge.errors import ConfigError, DeviceError
 from kelly_edge.shared.printed import printed
 
-# Chosen: ``control`` answers at its next step, 0.1 s; a look costs microseconds.
 ANSWER_WITHIN_S: Final = 1.0
+"""Chosen: a process answers at its next step, within 0.1 s."""
 SESSION_WITHIN_S: Final = 10.0
-"""``control`` answers, which is not real-time; nobody is in danger meanwhile."""
+"""``control`` answers, which is not real-time; nobody is in danger meanwhile. Chosen by hand."""
 LOOK_EVERY_S: Final = 0.005
+"""A look costs microseconds. Chosen by hand."""
 
 
 def say(run_dir: Path, word: str, **more: int | bytes) -> None:

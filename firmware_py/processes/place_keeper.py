@@ -12,9 +12,10 @@ from kelly_edge.emotion.place import PlaceMemory
 from kelly_edge.errors import OutputError
 
 KEEP_EVERY_S: Final = 60.0
-"""A power cut costs at most a minute of learning; a card is spared a write where nothing was learned."""
+"""A power cut costs at most a minute of learning; a card is spared a write where nothing was learned. Chosen
+for that reason."""
 FORGOTTEN_MIN: Final = 1e-3
-"""Minutes by which the memory falls only where somebody had it forgotten."""
+"""Minutes by which the memory falls only where somebody had it forgotten. Chosen by hand."""
 
 
 class PlaceKeeper:

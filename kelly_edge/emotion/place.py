@@ -14,18 +14,23 @@ from typing import Final
 from kelly_edge.contract import EMOTION_RATE_HZ
 
 PLACE_SD: Final = 0.25
-"""Standard deviation of arousal's offset between rooms, in half log odds, after the room's correction."""
+"""Standard deviation of arousal's offset between rooms, in half log odds, after the room's correction.
+Chosen: about what was measured between rooms of training."""
 SESSION_SD: Final = 0.35
-"""Of the mean mood of a session, in half log odds: one may be calm from its beginning to its end."""
+"""Of the mean mood of a session, in half log odds: one may be calm from its beginning to its end. Chosen by
+hand."""
 PIECE_SD: Final = 1.0
-"""Of the mood of a minute of music about its session's mean, in half log odds."""
+"""Of the mood of a minute of music about its session's mean, in half log odds. Chosen by hand."""
 LIMIT: Final = 0.3
-"""The offset is never larger, in half log odds: the largest left over in a room of training."""
+"""The offset is never larger, in half log odds: the largest left over in a room of training. Measured
+there."""
 FULL: Final = 1.5
-"""Half log odds beyond which a moment counts as this much: it is energetic, or calm, for sure."""
+"""Half log odds beyond which a moment counts as this much: it is energetic, or calm, for sure. Chosen by
+hand."""
 MEMORY_MIN: Final = 45.0
-"""Time constant of what is remembered, in minutes of music."""
+"""Time constant of what is remembered, in minutes of music. Chosen: the length of a session."""
 MINUTES_PER_GROUP: Final = 1.0 / (60.0 * EMOTION_RATE_HZ)
+"""By definition."""
 
 
 @dataclass(frozen=True)

@@ -25,17 +25,18 @@ from kelly_edge.emotion.room_weights import BIASES, WEIGHTS
 
 Float32 = NDArray[np.float32]
 N_BANDS: Final = 27
-"""Log mel bands of a frame, as ``FeatureExtractor.frames`` gives them."""
+"""Log mel bands of a frame, as ``FeatureExtractor.frames`` gives them. Definition of theirs."""
 N_REGIONS: Final = 3
-"""Nine bands each: to about 600 Hz, 1.9 kHz and 5.4 kHz."""
+"""Nine bands each: to about 600 Hz, 1.9 kHz and 5.4 kHz. Chosen by hand."""
 LEVELS: Final = np.array(
     [0.05, 0.1, 0.2, 0.35, 0.55, 0.8, 1.1, 1.5, 2.0, 2.6, 3.3, 4.1, 5.0, 6.0], np.float32
 )
-"""Edges of the levels, in log(1 + 300 × power over its 15-s mean): 0.05 lies 38 dB below that mean."""
+"""Edges of the levels, in log(1 + 300 × power over its 15-s mean): 0.05 lies 38 dB below that mean. Chosen by
+hand."""
 FALLS: Final = np.array([0.05, 0.15, 0.3, 0.45, 0.6, 0.8, 1.05, 1.35, 1.7, 2.2, 3.0], np.float32)
-"""Edges of the falls over 43 ms, nepers of power: 0.98 is an RT60 of 0.6 s."""
+"""Edges of the falls over 43 ms, nepers of power: 0.98 is an RT60 of 0.6 s. Chosen by hand."""
 LONG_FALLS: Final = np.array([0.2, 0.5, 0.9, 1.3, 1.7, 2.2, 2.8, 3.5, 4.5], np.float32)
-"""The same of falls that went on for 128 ms."""
+"""The same of falls that went on for 128 ms. Chosen by hand."""
 SHORT, LONG = 4, 12
 """Frames of 10.7 ms over which a fall is measured."""
 FALLS_FROM, LONG_FALLS_FROM = 1.5, 2.5
@@ -43,25 +44,28 @@ FALLS_FROM, LONG_FALLS_FROM = 1.5, 2.5
 N_LEVELS, N_FALLS, N_LONG_FALLS = len(LEVELS) + 1, len(FALLS) + 1, len(LONG_FALLS) + 1
 N_COUNTS: Final = N_LEVELS + N_FALLS + N_LONG_FALLS
 N_STATISTICS: Final = N_REGIONS * (N_COUNTS - 1)
+"""By definition: the last count of each follows from the others."""
 MEMORY_S: Final = 20.0
-"""Time constant of the counts, in time with music."""
+"""Time constant of the counts, in time with music. Chosen: most of a clip of EMOPIA."""
 LEAST_WEIGHT: Final = 0.05
-"""Of a group without music: a place is heard a little in any sound."""
+"""Of a group without music: a place is heard a little in any sound. Chosen by hand."""
 
 FRAMES_PER_S: Final = 8 * EMOTION_RATE_HZ
+"""By definition of the frames."""
 DRY_DB, WET_DB = 6.0, -3.0
-"""DRR from which a room begins to count, and where it counts in full."""
+"""DRR from which a room begins to count, and where it counts in full. Chosen by hand."""
 WETTEST: Final = 1.3
-"""Beyond ``WET_DB`` the correction grows to this share."""
+"""Beyond ``WET_DB`` the correction grows to this share. Chosen by hand."""
 NOISY_DB, QUIET_DB = 15.0, 40.0
-"""SNR between which a room's correction rises from none to all of it."""
+"""SNR between which a room's correction rises from none to all of it. Chosen by hand."""
 AROUSAL_IN_A_ROOM: Final = 0.29
 """Half log odds at ``WET_DB`` and ``QUIET_DB``: the most likely value on held songs of the training split,
-with the rooms' true values."""
+with the rooms' true values. Measured so."""
 BELIEVED_S: Final = 8.0
-"""Seconds of music from which a reading counts in full."""
+"""Seconds of music from which a reading counts in full. Chosen by hand."""
 READ_EVERY: Final = 6
-"""Hop groups from one reading to the next: half a second, which is short for a memory of 20 s."""
+"""Hop groups from one reading to the next: half a second, which is short for a memory of 20 s. Chosen for
+that reason."""
 
 
 class RoomState(NamedTuple):

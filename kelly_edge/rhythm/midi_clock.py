@@ -32,8 +32,10 @@ JUMPED_S: Final = 0.008
 period of its own late, now and then two (5 ms at 256 frames)."""
 LONGEST_PULSE_S: Final = 0.15
 """At 17 bpm. A longer gap is a break. Chosen below the slowest tempo that sequencers send."""
-USUAL: Final = 1.25
-"""A longer interval than this, in pulses, is another tempo, or jitter, or a loss. Chosen by hand."""
+USUAL: Final = 0.3
+"""An interval within this share of the usual one is usual."""
+N_SURE: Final = 4
+"""Pulses at usual intervals after a long one that tell a loss from a pulse held up. Chosen by hand."""
 LOST_S: Final = 0.5
 """Without a pulse for this long the clock is gone. Chosen: three of the longest gaps."""
 
@@ -63,7 +65,7 @@ class ClockFollower:
 
     def pulse(self, time_s: float) -> None:
         """A pulse was heard."""
-        if self._times_s and not 0.0 < time_s - self._times_s[-1] < LONGEST_PULSE_S:
+        if self._times_s and not 0.0 <= time_s - self._times_s[-1] < LONGEST_PULSE_S:
             self._times_s.clear()
             self._is_known = False
         self._times_s.append(time_s)
@@ -74,17 +76,20 @@ class ClockFollower:
     def _fill_gap(self) -> None:
         """Count pulses that were lost on the way: one long interval between usual ones is no slower tempo."""
         times_s = self._times_s
-        if len(times_s) < LEAST + 2:
+        if len(times_s) < LEAST + N_SURE:
             return
-        pulse_s = (times_s[-3] - times_s[0]) / (len(times_s) - 3)
-        long_s, usual_s = times_s[-2] - times_s[-3], times_s[-1] - times_s[-2]
-        n_lost = round((long_s + usual_s) / pulse_s) - 2
-        if n_lost < 1 or usual_s > USUAL * pulse_s:
+        *older, before_s = list(times_s)[:-N_SURE]
+        newest = list(times_s)[-N_SURE:]
+        pulse_s = (before_s - older[0]) / len(older)
+        # After a pulse that was held up the next ones come sooner.
+        is_usual = (np.abs(np.diff(newest) - pulse_s) < USUAL * pulse_s).all()
+        n_lost = round((newest[0] - before_s) / pulse_s) - 1
+        if n_lost < 1 or not is_usual:
             return
-        newest = [times_s.pop(), times_s.pop()]
-        step_s = (newest[1] - times_s[-1]) / (n_lost + 1)
-        times_s.extend([times_s[-1] + step_s * (number + 1) for number in range(n_lost)])
-        times_s.extend(reversed(newest))
+        for _ in newest:
+            times_s.pop()
+        times_s.extend(np.linspace(before_s, newest[0], n_lost + 2)[1:-1].tolist())
+        times_s.extend(newest)
         self._n += n_lost
 
     def start(self) -> None:

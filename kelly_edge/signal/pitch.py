@@ -81,7 +81,8 @@ TWICE: Final = 1.05
 hand."""
 FUNDAMENTAL: Final = 0.01
 """Power of a partial below the range, as a share of that of the note found, from which the note is a harmonic
-of it. The window leaks a thousandth that far, and a chord with a long period has less there. Chosen between the two."""
+of it. Chosen between two figures: the window leaks a thousandth that far, and a chord with a long period has
+less there."""
 HARMONICS: Final = (2, 3, 4)
 """What may be taken for a note below the range. Chosen: higher harmonics are
 rarely the strongest."""

@@ -25,14 +25,17 @@ from models.emotion import data
 Float64 = NDArray[np.float64]
 READINGS: Final = ("drr_db", "log2_rt60", "snr_db")
 NONE: Final = {"drr_db": 12.0, "rt60_s": 0.2, "snr_db": 60.0}
-"""What stands for a clip without a room or noise."""
+"""What stands for a clip without a room or noise. Chosen by hand."""
 STRENGTH: Final = 30.0
 """Of the ridge. Chosen: weaker ones rank held songs a little better, and take drawn dry tones for a room."""
 LEAST_DEVIATION: Final = 0.05
-"""A share that hardly varies in training says nothing: it is scaled by at least this."""
+"""A share that hardly varies in training says nothing: it is scaled by at least this. Chosen by hand."""
 N_FOLDS: Final = 5
+"""Folds of songs. Chosen as elsewhere in training."""
 SHORTEST_CONDITION: Final = 10
+"""Clips below which a condition is not told. Chosen by hand."""
 WIDTH: Final = 105
+"""Columns of the written file. Chosen for its line length."""
 
 
 class Rooms(NamedTuple):
@@ -104,7 +107,7 @@ def write(path: Path, weights: Float64, biases: Float64) -> None:
     path.write_text(
         '"""Numbers of the regression of ``room``, written by ``python -m models.emotion.rooms fit``."""\n\n'
         "import numpy as np\n\n"
-        f'N_READINGS = {len(READINGS)}\n"""DRR in dB, log2 of RT60 in seconds, SNR in dB."""\n'
+        f'N_READINGS = {len(READINGS)}\n"""DRR in dB, log2 of RT60 in seconds, SNR in dB. By definition."""\n'
         f"BIASES = np.array([{', '.join(f'{v:.6g}' for v in biases)}])\n"
         f'_NUMBERS = """\n{numbers}\n"""\n'
         "WEIGHTS = np.array(_NUMBERS.split(), np.float64).reshape(N_READINGS, -1)\n",

@@ -4,6 +4,8 @@
 Start, and pulses from that time on.
 """
 
+import contextlib
+import os
 import sys
 import time
 
@@ -19,13 +21,14 @@ def main() -> None:
     print("ready", flush=True)
     begin_s = float(sys.stdin.readline())
     pulse_s = 60.0 / bpm / 24
+    # A sequencer is on time, whatever else runs here.
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(60))
     time.sleep(max(0.0, begin_s - 0.02 - time.monotonic()))
     out.send_message([0xFA])
     for number in range(round(seconds / pulse_s)):
         due_s = begin_s + number * pulse_s
-        time.sleep(max(0.0, due_s - time.monotonic() - 0.001))
-        while time.monotonic() < due_s:
-            pass
+        time.sleep(max(0.0, due_s - time.monotonic()))
         out.send_message([0xF8])
 
 

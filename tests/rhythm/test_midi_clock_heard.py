@@ -94,6 +94,18 @@ def test_pulses_that_are_lost_on_the_way_move_no_bar_line(n_lost: int) -> None:
     assert beat is not None and off_s(beat.line_s, 240.0 / 113.0, 10.0) < 0.004
 
 
+@pytest.mark.parametrize("n_held", [1, 2, 3])
+def test_pulses_that_are_held_up_and_come_at_once_move_no_bar_line(n_held: int) -> None:
+    follower = ClockFollower()
+    follower.start()
+    pulse_s = 60.0 / 113.0 / 24
+    for number in range(480):
+        held = max(0, 200 + n_held - number) if number >= 200 else 0
+        follower.pulse(10.0 + (number + held) * pulse_s)
+    beat = follower.beat(10.0 + 480 * pulse_s)
+    assert beat is not None and off_s(beat.line_s, 240.0 / 113.0, 10.0) < 0.001
+
+
 def test_a_tempo_that_jumps_is_no_gap_in_the_beat() -> None:
     follower = ClockFollower()
     follower.start()

@@ -15,6 +15,7 @@ from kelly_edge.errors import OutputError
 
 FILE: Final = "place.json"
 FORMAT: Final = 1
+"""Number of our own format."""
 LEARN_AGAIN: Final = "the place is learned again"
 
 
