@@ -30,7 +30,7 @@ hand."""
 MEMORY_MIN: Final = 45.0
 """Time constant of what is remembered, in minutes of music. Chosen: the length of a session."""
 MINUTES_PER_GROUP: Final = 1.0 / (60.0 * EMOTION_RATE_HZ)
-"""By definition."""
+"""By definition of the hop group."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ period of its own late, now and then two (5 ms at 256 frames)."""
 LONGEST_PULSE_S: Final = 0.15
 """At 17 bpm. A longer gap is a break. Chosen below the slowest tempo that sequencers send."""
 USUAL: Final = 0.3
-"""An interval within this share of the usual one is usual."""
+"""An interval within this share of the usual one is usual. Chosen by hand."""
 N_SURE: Final = 4
 """Pulses at usual intervals after a long one that tell a loss from a pulse held up. Chosen by hand."""
 LOST_S: Final = 0.5

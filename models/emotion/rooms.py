@@ -109,6 +109,7 @@ def write(path: Path, weights: Float64, biases: Float64) -> None:
         "import numpy as np\n\n"
         f'N_READINGS = {len(READINGS)}\n"""DRR in dB, log2 of RT60 in seconds, SNR in dB. By definition."""\n'
         f"BIASES = np.array([{', '.join(f'{v:.6g}' for v in biases)}])\n"
+        '"""Learned: measured on the training split."""\n'
         f'_NUMBERS = """\n{numbers}\n"""\n'
         "WEIGHTS = np.array(_NUMBERS.split(), np.float64).reshape(N_READINGS, -1)\n",
         encoding="utf-8",
