@@ -66,7 +66,7 @@ EXAMPLES: Final = {
     "learn": "kelly-edge learn valence --seconds 20",
     "gadget": "kelly-edge gadget status",
     "report": "kelly-edge report answer --out session.html",
-    "completion": "kelly-edge completion bash > ~/.local/share/bash-completion/completions/kelly-edge",
+    "completion": "kelly-edge completion bash",
 }
 """The commands that people type, each with one way to."""
 
