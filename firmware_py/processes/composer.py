@@ -40,7 +40,14 @@ from kelly_edge.music.envelope import Envelope, TimedNote
 from kelly_edge.music.fitting import EVERY_CLASS, Fitting
 from kelly_edge.music.following import Following, fold_tempo, follow
 from kelly_edge.music.generator import USUAL_TEMPO_BPM, Generator, SamplingSettings, Target
-from kelly_edge.music.players_beat import BELIEVED, HOLD_S, NEAR_TEMPO, PlayersBeat, players_beat
+from kelly_edge.music.players_beat import (
+    BELIEVED,
+    HOLD_S,
+    NEAR_TEMPO,
+    OCTAVE_STAYS_S,
+    PlayersBeat,
+    players_beat,
+)
 from kelly_edge.music.presence import Silence
 from kelly_edge.music.scheduler import COMMIT_S, CommittedBeat, GroupTime, Plan
 from kelly_edge.music.space import Space
@@ -124,6 +131,7 @@ class ComposerStage:
             keeps_tempo=settings.midi.clock,
         )
         self._beat: PlayersBeat | None = None
+        self._octave_s = 0.0
         # Notes written on the beat are struck a little after it.
         self._unevenness_s = unevenness_s(SamplingSettings().unevenness)
         self._silence = Silence()
@@ -258,14 +266,17 @@ class ComposerStage:
         """The player's beat: as heard now, as last believed, or none."""
         heard, limits = self._heard, self._settings.envelope
         if float(heard["beat_s"]) > 0.0 and float(heard["beat_confidence"]) >= BELIEVED:
-            self._beat = players_beat(
-                now_s - self._unevenness_s,
-                float(heard["bar_phase"]),
-                float(heard["beat_s"]),
-                int(heard["n_beats"]),
-                0.0 if self._resting else self._plan.tempo_bpm,
-                (limits.tempo_min_bpm, limits.tempo_max_bpm),
-            )
+            played_bpm = 0.0 if self._resting else self._plan.tempo_bpm
+            phase, beat_s, n_beats = float(heard["bar_phase"]), float(heard["beat_s"]), int(heard["n_beats"])
+            limits_bpm = (limits.tempo_min_bpm, limits.tempo_max_bpm)
+            now_s -= self._unevenness_s
+            felt = players_beat(now_s, phase, beat_s, n_beats, 0.0, limits_bpm)
+            is_octave = felt.is_octave_of(played_bpm) and not self._settings.midi.clock
+            self._octave_s = self._octave_s + GROUP_S if is_octave else 0.0
+            if self._octave_s > OCTAVE_STAYS_S:
+                self._beat = felt
+            else:
+                self._beat = players_beat(now_s, phase, beat_s, n_beats, played_bpm, limits_bpm)
         elif self._beat is not None and now_s > self._beat.heard_s + HOLD_S:
             self._beat = None
 

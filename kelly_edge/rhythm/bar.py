@@ -1,7 +1,9 @@
-"""Where in the bar the beats lie: a filter over the beats of a bar of four and of a bar of three.
+"""Where in the bar the beats lie: a filter over the beats of bars of four, three, eight and six.
 
-The pulse is taken as known; each frame and each group then says how well their accents and harmony suit a
-downbeat, a middle beat or another. A cell is a beat of a metre; at every beat all cells move on by one.
+The pulse is taken as known. A cell is a beat of a metre; at every beat all cells move on by one, and once per
+beat what the last beats sounded like (``bar_evidence``) weighs them. A bar of eight is one of four that is
+tapped in halves, a bar of six one of three, or six eighths. Bars are cut short now and then, so a
+little of the belief begins a bar at every beat.
 """
 
 import math
@@ -11,16 +13,18 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from kelly_edge.rhythm.evidence import DOWN, MIDDLE, OTHER
-from kelly_edge.rhythm.pulse import N_BINS
-
 Float32 = NDArray[np.float32]
-N_CELLS: Final = 7
-ROLES: Final = (DOWN, OTHER, MIDDLE, OTHER, DOWN, OTHER, OTHER)
-"""Of the beats of a bar of four, then of one of three."""
-FIRST_OF_THREE: Final = 4
-PRIOR: Final = (0.2425, 0.2425, 0.2425, 0.2425, 0.01, 0.01, 0.01)
-"""Of the cells: bars of three are rare."""
+METRES: Final = (4, 3, 8, 6)
+FIRST: Final = (0, 4, 7, 15)
+"""The downbeat's cell, by metre."""
+N_CELLS: Final = 21
+USUAL: Final = (0.6, 0.04, 0.3, 0.06)
+"""Of the metres, before anything is heard."""
+PRIOR: Final = tuple(share / n for share, n in zip(USUAL, METRES, strict=True) for _ in range(n))
+METRE: Final = tuple(m for m, n in enumerate(METRES) for _ in range(n))
+"""Index of a cell's metre."""
+CUT_SHORT: Final = 0.01
+"""Probability that a bar ends before its last beat, at each of its beats."""
 RENEWED: Final = 1e-3
 """Share of the belief that begins anew at every beat."""
 
@@ -33,9 +37,9 @@ def bar_weights() -> Float32:
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def moved(cell: int, n_beats: int) -> int:
     """The cell ``n_beats`` later (or earlier) in its own metre."""
-    if cell < FIRST_OF_THREE:
-        return (cell + n_beats) % FIRST_OF_THREE
-    return FIRST_OF_THREE + (cell - FIRST_OF_THREE + n_beats) % (N_CELLS - FIRST_OF_THREE)
+    metre = METRE[cell]
+    first = FIRST[metre]
+    return first + (cell - first + n_beats) % METRES[metre]
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -47,23 +51,13 @@ def next_beat(weights: Float32, scratch: Float32, n_beats: int) -> None:
     for c in range(N_CELLS):
         total += scratch[c]
     for c in range(N_CELLS):
-        weights[c] = math.log((1.0 - RENEWED) * scratch[c] / total + RENEWED * PRIOR[c])
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def weigh(weights: Float32, classes: Float32, place_beats: float, trust: float) -> None:
-    """Take ``classes`` (see ``evidence``) heard ``place_beats`` after the last beat, or before it."""
-    n_before = math.floor(place_beats)
-    bin_ = int((place_beats - n_before) * N_BINS + 0.5)
-    if bin_ == N_BINS:
-        bin_, n_before = 0, n_before + 1
-    other = classes[OTHER * N_BINS + bin_]
-    # The middle of a bar of four need not be told from its weak beats: else beats without any accent, most of
-    # which sound like weak ones, would count as bars of three.
-    middle = math.log(0.5 * math.exp(classes[MIDDLE * N_BINS + bin_]) + 0.5 * math.exp(other))
-    for c in range(N_CELLS):
-        role = ROLES[moved(c, n_before)]
-        if role == MIDDLE:
-            weights[c] += trust * middle
-        else:
-            weights[c] += trust * classes[role * N_BINS + bin_]
+        scratch[c] /= total
+    for m in range(len(METRES)):
+        first, end = FIRST[m], FIRST[m] + METRES[m]
+        mass = 0.0
+        for c in range(first, end):
+            mass += scratch[c]
+        for c in range(first, end):
+            arriving = (1.0 - CUT_SHORT - RENEWED) * scratch[c] + RENEWED * PRIOR[c]
+            arriving += CUT_SHORT * mass * (1.0 if c == first else 0.0)
+            weights[c] = math.log(arriving + 1e-9)
