@@ -3,10 +3,10 @@
 A *beat vector* is collected while a beat lasts: mean chroma and bass chroma, how strong four bands of the
 spectrum rise where the beat begins and elsewhere in it, how much the notes grow, and how low and how high
 they lie. It is complete ``HARMONY_DELAY`` frames after the next beat began. ``compared`` sets it beside the
-vectors before it: by how much harmony and bass differ from those of one, two and four beats ago, and by how
-much from those of each number of beats that a bar may have (chord changes, repetition). A small network
-(``bar_weights``; fitted by ``models.ensemble.fit_bars``) turns the comparisons of the last ``N_WINDOW`` beats into log
-likelihoods of the beats of the bars that ``bar`` knows.
+vectors before it: by how much harmony and bass differ from those of one to eight beats ago, and those of the
+last two and four beats from the two and four before (chord changes, repetition). A small network
+(``bar_weights``; fitted by ``models.ensemble.fit_bars``) turns the comparisons of the last ``N_WINDOW`` beats
+into log likelihoods of the beats of the bars that ``bar`` knows.
 """
 
 import math
@@ -172,7 +172,7 @@ def complete(vectors: BeatVectors) -> bool:
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _differ(ring: Float32, newest: int, n: int, lag: int, view: int) -> float:
-    """One less the cosine of the ``n`` beats up to ``newest`` and of those ``lag`` before, of chroma or bass."""
+    """One less the cosine of the ``n`` beats up to ``newest`` and those ``lag`` before, in chroma or bass."""
     dot, a2, b2 = 0.0, 0.0, 0.0
     for p in range(view * N_PITCH_CLASSES, (view + 1) * N_PITCH_CLASSES):
         a, b = 0.0, 0.0

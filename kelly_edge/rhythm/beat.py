@@ -1,8 +1,9 @@
 """The beat heard, per hop group, causal: phase, period, confidence, place in the bar and beats of the bar.
 
-Evidence (``evidence``) weighs the states of the pulse (``pulse``) and, given the pulse, what each beat sounds like
-(``bar_evidence``) weighs the beats of the bar (``bar``). What is reported is kept: the octave of the tempo and the downbeat change only after another has
-been the better one for a while, as a person who taps along does not change feet at every doubt.
+Evidence (``evidence``) weighs the states of the pulse (``pulse``) and, given the pulse, what each beat sounds
+like (``bar_evidence``) weighs the beats of the bar (``bar``). What is reported is kept: the octave of the
+tempo and the downbeat change only after another has been the better one for a while, as a person who taps
+along does not change feet at every doubt.
 
 The phase refers to the newest sample given: what the analysis looks back (``DELAY_S``) is made up for.
 """
@@ -45,7 +46,6 @@ from kelly_edge.rhythm.evidence import (
     phases_of,
 )
 from kelly_edge.rhythm.pulse import (
-    HARMONY_LAG,
     N_BINS,
     N_PERIODS,
     SHORTEST,
@@ -95,8 +95,8 @@ PERIOD, PHASE, CONFIDENCE, BAR_PHASE, BEATS = range(5)
 """Slots of ``reading``."""
 TEMPO_AGE, CELL, CELL_AGE, N_SINCE, EVIDENCE, LAST_PHASE, BAR_CONFIDENCE, LAST_PERIOD = range(8)
 """Slots of ``kept``: groups for which another tempo was better; the beat of the bar; beats for which another
-was better; beats since the bar began anew; running evidence; phase of the last frame; probability of the beat;
-period of the last group."""
+was better; beats since the bar began anew; running evidence; phase of the last frame; probability of the
+beat; period of the last group."""
 
 
 class BeatState(NamedTuple):
