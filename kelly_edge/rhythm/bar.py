@@ -13,6 +13,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from kelly_edge.rhythm.evidence import DOWN, MIDDLE, OTHER
+from kelly_edge.rhythm.pulse import N_BINS
+
 Float32 = NDArray[np.float32]
 METRES: Final = (4, 3, 8, 6)
 FIRST: Final = (0, 4, 7, 15)
@@ -23,6 +26,13 @@ USUAL: Final = (0.6, 0.04, 0.3, 0.06)
 PRIOR: Final = tuple(share / n for share, n in zip(USUAL, METRES, strict=True) for _ in range(n))
 METRE: Final = tuple(m for m, n in enumerate(METRES) for _ in range(n))
 """Index of a cell's metre."""
+ROLES: Final = (
+    *(DOWN, OTHER, MIDDLE, OTHER),
+    *(DOWN, OTHER, OTHER),
+    *(DOWN, OTHER, OTHER, OTHER, MIDDLE, OTHER, OTHER, OTHER),
+    *(DOWN, OTHER, OTHER, OTHER, OTHER, OTHER),
+)
+"""Of the cells, as ``evidence`` tells beats apart."""
 CUT_SHORT: Final = 0.01
 """Probability that a bar ends before its last beat, at each of its beats."""
 RENEWED: Final = 1e-3
@@ -61,3 +71,22 @@ def next_beat(weights: Float32, scratch: Float32, n_beats: int) -> None:
             arriving = (1.0 - CUT_SHORT - RENEWED) * scratch[c] + RENEWED * PRIOR[c]
             arriving += CUT_SHORT * mass * (1.0 if c == first else 0.0)
             weights[c] = math.log(arriving + 1e-9)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def weigh(weights: Float32, classes: Float32, place_beats: float, trust: float) -> None:
+    """Take ``classes`` (see ``evidence``) heard ``place_beats`` after the last beat, or before it."""
+    n_before = math.floor(place_beats)
+    bin_ = int((place_beats - n_before) * N_BINS + 0.5)
+    if bin_ == N_BINS:
+        bin_, n_before = 0, n_before + 1
+    other = classes[OTHER * N_BINS + bin_]
+    # The middle of a bar of four need not be told from its weak beats: else beats without any accent, most of
+    # which sound like weak ones, would count as bars of three.
+    middle = math.log(0.5 * math.exp(classes[MIDDLE * N_BINS + bin_]) + 0.5 * math.exp(other))
+    for c in range(N_CELLS):
+        role = ROLES[moved(c, n_before)]
+        if role == MIDDLE:
+            weights[c] += trust * middle
+        else:
+            weights[c] += trust * classes[role * N_BINS + bin_]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.emotion.rhythm import FRAME, FRAME_RATE_HZ, N_FRAMES
-from kelly_edge.rhythm.bar import FIRST, METRE, METRES, N_CELLS, PRIOR, bar_weights, moved, next_beat
+from kelly_edge.rhythm.bar import FIRST, METRE, METRES, N_CELLS, PRIOR, bar_weights, moved, next_beat, weigh
 from kelly_edge.rhythm.bar_evidence import (
     BarNetwork,
     BeatVectors,
@@ -46,6 +46,7 @@ from kelly_edge.rhythm.evidence import (
     phases_of,
 )
 from kelly_edge.rhythm.pulse import (
+    HARMONY_LAG,
     N_BINS,
     N_PERIODS,
     SHORTEST,
@@ -69,7 +70,9 @@ LATE_S: Final = 0.004
 """Beats of rendered pianos are found so late on average."""
 ACCENT_TRUST, HARMONY_TRUST = 0.8, 0.3
 """Of the evidence on the pulse: frames and groups overlap, so they are not independent."""
-BAR_TRUST: Final = 0.3
+BAR_ACCENT_TRUST, BAR_HARMONY_TRUST = 0.2, 0.4
+"""The same on the bar, which accents tell less of."""
+BAR_TRUST: Final = 0.5
 """Of a beat's evidence on the bar, which looks at the same beats as that of the beats before it."""
 SAME_TEMPO: Final = 0.06
 """Relative difference within which periods are the same tempo."""
@@ -80,7 +83,7 @@ OTHER_TEMPO: Final = 1.3
 """A period that changes by this factor between groups is another tempo."""
 OCTAVE_BETTER, OCTAVE_STAYS_S = 5.0, 4.0
 """The same of its double and its half, which are the same pulse felt otherwise."""
-BAR_BETTER, BAR_STAYS_BEATS, BAR_YOUNG_BEATS = 2.0, 1, 16
+BAR_BETTER, BAR_STAYS_BEATS, BAR_YOUNG_BEATS = 3.0, 3, 16
 """Another beat of the bar is taken when it was this many times likelier for more than so many beats; at once
 while the bar is young."""
 EVIDENCE_S: Final = 3.0
@@ -222,6 +225,8 @@ def _keep_bar(network: BarNetwork, notes: Float32, is_still: bool, state: BeatSt
             begin_beat(period, state.vectors)
         kept[LAST_PHASE] = phase
         take_frame(state.rises[i], phase, period, state.vectors)
+        weigh(bar, state.accents[i], phase, BAR_ACCENT_TRUST)
+    weigh(bar, state.harmony, reading[PHASE] - HARMONY_LAG / period, BAR_HARMONY_TRUST)
     if complete(state.vectors) and not is_still:
         infer_bar(network, state.vectors.ring, period, state.features, state.evidence.hidden, state.cells)
         for c in range(N_CELLS):
