@@ -34,7 +34,7 @@ ACCENT: Final = 2 * N_PITCH_CLASSES
 BETWEEN: Final = ACCENT + N_BANDS
 LOW_GROWTH, GROWTH, BASS_MASS, MASS, LOWEST, HIGHEST = range(BETWEEN + N_BANDS, BETWEEN + N_BANDS + 6)
 N_VECTOR: Final = HIGHEST + 1
-"""By definition."""
+"""Parts of a vector, by definition of them."""
 N_PLAIN: Final = N_VECTOR - ACCENT
 LAGS: Final = (1, 2, 3, 4, 6, 8)
 """Beats back. Chosen: the halves and wholes of bars of two to eight."""
