@@ -26,9 +26,6 @@ INCOMING: Final = f"{HOME}/incoming"
 SWITCH_UNIT: Final = "kelly-edge-switch"
 SWITCH_WITHIN_S: Final = 900
 """Chosen: 15 minutes, with the wait for another switch (``IN_TURN``)."""
-LEFT_OVER: Final = "already loaded"
-LEFT_OVER_S: Final = 60.0
-"""What systemd says of a unit that has ended and is not collected yet, and how long that is waited for."""
 IN_TURN: Final = "--wait 600"
 """Another push may be at its switch."""
 # Chosen by hand: how often a box is asked, and how far its clock may be off before signatures' and
@@ -290,25 +287,15 @@ def run_apart(remote: Remote, command: str) -> dict[str, Any]:
     ------
     DeployError: it cannot be started, or the connection is lost; the box goes on by itself then.
     """
-    begin_s = time.monotonic()
-    end_s = begin_s + SWITCH_WITHIN_S
-    while True:
-        try:
-            remote.run(f"systemd-run --quiet --collect --unit={SWITCH_UNIT} {command}")
-            break
-        except DeployError as error:
-            # Another push is at it: this one waits for its turn. One that has ended is loaded for a moment.
-            is_left = LEFT_OVER in str(error) and time.monotonic() < begin_s + LEFT_OVER_S
-            if not remote.ask(f"systemctl is-active --quiet {SWITCH_UNIT}.service") and not is_left:
-                raise
-            if time.monotonic() > end_s:
-                raise DeployError("another push does not come to an end; look at its journal") from None
-            time.sleep(ASK_EVERY_S)
-    while remote.ask(f"systemctl is-active --quiet {SWITCH_UNIT}.service"):
+    # A name of its own: systemd may hold one that has ended for minutes. Who is first is up to the program.
+    unit = f"{SWITCH_UNIT}-{secrets.token_hex(4)}"
+    remote.run(f"systemd-run --quiet --collect --unit={unit} {command}")
+    end_s = time.monotonic() + SWITCH_WITHIN_S
+    while remote.ask(f"systemctl is-active --quiet {unit}.service"):
         if time.monotonic() > end_s:
             raise DeployError("it does not come to an end; look at its journal")
         time.sleep(ASK_EVERY_S)
-    said = remote.run(f"journalctl -q -o cat -n 1 _SYSTEMD_UNIT={SWITCH_UNIT}.service || true").strip()
+    said = remote.run(f"journalctl -q -o cat -n 1 _SYSTEMD_UNIT={unit}.service || true").strip()
     return {**status_of(remote), "said": said}
 
 

@@ -135,7 +135,7 @@ def status(machine: Machine) -> dict[str, Any]:
 def wait_for_switch(machine: Machine) -> None:
     """Until no change of releases is under way on the box."""
     end_s = time.monotonic() + SWITCHED_WITHIN_S * slowness()
-    while machine.ssh("systemctl is-active --quiet kelly-edge-switch.service", check=False).returncode == 0:
+    while machine.ssh("systemctl is-active --quiet 'kelly-edge-switch-*'", check=False).returncode == 0:
         assert time.monotonic() < end_s
         time.sleep(0.3)
 
