@@ -60,7 +60,7 @@ class BeatVectors(NamedTuple):
     accent: Float32  # [N_BANDS] of the beat just begun, whose harmony is not yet known
     between: Float32  # [N_BANDS] rises within it so far
     begun: Float32  # [2 N_BANDS] rises at the beginning and elsewhere in the beat whose harmony is awaited
-    count: Float32  # [3] groups collected; frames since the beat began; 1 while a beat's harmony is awaited
+    counts: Float32  # [3] groups collected; frames since the beat began; 1 while a beat's harmony is awaited
     before: Float32  # [N_KEYS] activations of the last group
 
 
@@ -85,7 +85,7 @@ def beat_vectors() -> BeatVectors:
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def take_frame(rises: Float32, phase: float, period: float, vectors: BeatVectors) -> None:
     """The rises [4] of a frame at ``phase`` of a beat of ``period`` frames."""
-    vectors.count[1] += 1.0
+    vectors.counts[1] += 1.0
     is_next, is_begin = phase * period > period - NEAR, phase * period < NEAR
     for b in range(N_BANDS):
         if is_next:
@@ -99,14 +99,14 @@ def take_frame(rises: Float32, phase: float, period: float, vectors: BeatVectors
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def begin_beat(period: float, vectors: BeatVectors) -> None:
     """A beat begins: that before it is complete but for its harmony."""
-    if vectors.count[1] < 0.5 * period:
+    if vectors.counts[1] < 0.5 * period:
         return
     vectors.begun[:N_BANDS] = vectors.accent
     vectors.begun[N_BANDS:] = vectors.between
     vectors.accent[:] = vectors.next_accent
     vectors.next_accent[:] = 0.0
     vectors.between[:] = 0.0
-    vectors.count[1], vectors.count[2] = 0.0, 1.0
+    vectors.counts[1], vectors.counts[2] = 0.0, 1.0
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -137,18 +137,18 @@ def take_notes(notes: Float32, vectors: BeatVectors) -> None:
     if lowest >= 0:
         growing[LOWEST] = max(growing[LOWEST], 1.0 - lowest / N_KEYS)
         growing[HIGHEST] = max(growing[HIGHEST], highest / N_KEYS)
-    vectors.count[0] += 1.0
+    vectors.counts[0] += 1.0
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def complete(vectors: BeatVectors) -> bool:
     """Where the harmony of a beat has just become known, its vector enters the ring."""
-    if vectors.count[2] == 0.0 or vectors.count[1] < HARMONY_DELAY:
+    if vectors.counts[2] == 0.0 or vectors.counts[1] < HARMONY_DELAY:
         return False
     ring, growing = vectors.ring, vectors.growing
     for i in range(N_RING - 1):
         ring[i] = ring[i + 1]
-    vector, n = ring[N_RING - 1], max(vectors.count[0], np.float32(1.0))
+    vector, n = ring[N_RING - 1], max(vectors.counts[0], np.float32(1.0))
     for i in range(ACCENT):
         vector[i] = growing[i] / n
     for view in range(2):
@@ -166,7 +166,7 @@ def complete(vectors: BeatVectors) -> bool:
     vector[MASS] = math.log(1.0 + growing[MASS] / n)
     vector[LOWEST], vector[HIGHEST] = growing[LOWEST], growing[HIGHEST]
     growing[:] = 0.0
-    vectors.count[0] = vectors.count[2] = 0.0
+    vectors.counts[0] = vectors.counts[2] = 0.0
     return True
 
 

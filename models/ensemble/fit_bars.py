@@ -107,7 +107,7 @@ def practice_rows() -> list[Row]:
         tonic, chord_bars = int(rng.integers(12)), int(rng.choice((1, 1, 2)))
         played = accompanied(beats_s, n_beats, parts, swing, tonic, chord_bars)
         begin_s, length_s, pitch, gain = np.array(played).T
-        notes = Notes(begin_s, begin_s + length_s, pitch.astype(np.int64), np.int64(64 * gain))
+        notes = Notes(begin_s, begin_s + length_s, pitch.astype(np.int64), (64 * gain).astype(np.int64))
         beats = simulate(notes, beats_s, seconds, rng)
         rows.append((beats, beats.number % n_beats + FIRST_CELL[n_beats], 1.0 - halves_share(bpm)))
     return rows
