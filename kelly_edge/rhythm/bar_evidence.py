@@ -39,7 +39,7 @@ N_PLAIN: Final = N_VECTOR - ACCENT
 LAGS: Final = (1, 2, 3, 4, 6, 8)
 """Beats back. Chosen: the halves and wholes of bars of two to eight."""
 N_COMPARED: Final = 2 * (2 + len(LAGS)) + N_PLAIN + 1
-"""By definition."""
+"""Numbers of a beat's comparisons, by definition of them."""
 GATE: Final = 0.15
 """Activation, and share of the strongest, from which a key counts as the lowest or the highest. Chosen by
 hand."""
