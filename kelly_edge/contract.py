@@ -111,6 +111,30 @@ HEARD_DTYPE: Final = np.dtype(
 )
 """What the instrument hears, once per hop group: the ``heard`` ring and cell."""
 
+ATTENDED_DTYPE: Final = np.dtype(
+    [
+        ("valence", "<f2"),
+        ("arousal", "<f2"),
+        ("confidence", "<f2"),
+        ("tonic", "<i1"),
+        ("mode", "<i1"),
+        ("chroma", "<f2", (N_PITCH_CLASSES,)),
+        ("tempo_bpm", "<f2"),
+        ("density_hz", "<f2"),
+        ("level_db", "<f2"),
+        ("presence", "<f2"),
+        ("highest", "<f2"),
+        ("chord_belief", "<f2", (N_CHORDS + 1,)),
+        ("beat_phase", "<f4"),
+        ("beat_s", "<f4"),
+        ("beat_confidence", "<f2"),
+        ("bar_phase", "<f4"),
+        ("n_beats", "<i1"),
+    ]
+)
+"""What the composer attends to of ``HEARD_DTYPE``, as precisely as the session log keeps it
+(``kelly_edge.music.attention``)."""
+
 KNOBS_DTYPE: Final = np.dtype(
     [
         ("valence", "<f4"),  # -1..1, added to the target

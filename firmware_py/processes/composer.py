@@ -12,6 +12,7 @@ same notes, as long as the ladder is not needed.
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -20,8 +21,10 @@ from firmware_py.board.map import ALIVE_DTYPE, BAR_DTYPE, COMPOSING_DTYPE, TARGE
 from firmware_py.board.telemetry import new_counters
 from firmware_py.ports import Clock
 from firmware_py.processes.composing import Composing, fill_record, read_composing
+from firmware_py.processes.turns import Turns
 from kelly_edge.config import Settings
 from kelly_edge.contract import (
+    ATTENDED_DTYPE,
     EMOTION_RATE_HZ,
     GROUP_S,
     HEARD_DTYPE,
@@ -31,14 +34,15 @@ from kelly_edge.contract import (
     RUNGS,
     Rung,
 )
-from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_music, tempo_to_play
+from kelly_edge.emotion.leading import Wish, lead, mode_to_play, sets_music, tempo_to_play
 from kelly_edge.emotion.steering import first_state, lead_of, new_session, steer, target_emotion
 from kelly_edge.latency import unevenness_s
 from kelly_edge.music.accompanying import Accompanying
+from kelly_edge.music.attention import attend, recall
 from kelly_edge.music.compound_word import N_BEATS
 from kelly_edge.music.envelope import Envelope, TimedNote
 from kelly_edge.music.fitting import EVERY_CLASS, Fitting
-from kelly_edge.music.following import Following, fold_tempo, follow
+from kelly_edge.music.following import fold_tempo, follow
 from kelly_edge.music.generator import USUAL_TEMPO_BPM, Generator, SamplingSettings, Target
 from kelly_edge.music.players_beat import BELIEVED, HOLD_S, NEAR_TEMPO, PlayersBeat, players_beat
 from kelly_edge.music.presence import Silence
@@ -70,6 +74,15 @@ DEAF_S = 0.3
 """After this time with nothing heard (dsp is away) the music goes on by the clock."""
 
 
+BOUND = {
+    "n_bound_register": "register",
+    "n_bound_velocity": "velocity",
+    "n_refused_density": "density",
+    "n_refused_polyphony": "polyphony",
+}
+"""Counters of what the envelope bound, and its own names for them."""
+
+
 class ComposerStage:
     """One ``step()`` takes a turn for every hop group that waits: follow, replan if the target moved, commit,
     compose at most one bar.
@@ -81,6 +94,7 @@ class ComposerStage:
     Attributes
     ----------
     ends_s: when the music shall have come to its end, in seconds of the stream.
+    choose_rung: the ladder: the rung for a bar that must be composed within some seconds.
     """
 
     def __init__(
@@ -105,34 +119,9 @@ class ComposerStage:
         self._clock = clock
         self._composing_cell = ends.cell_to_write("composing")
         self._composing = np.zeros((), COMPOSING_DTYPE)
-        before = read_composing(ends.cell_to_read("composing"))
-        self._steering = before.steering
-        self._following = before.following
-        self._leading = before.leading
-        self._n_sessions = before.n_sessions
-        self._fitting = Fitting()
-        self._accompanying = Accompanying()
-        self._space = Space()
-        self._waiting: deque[tuple[TimedNote, CommittedBeat]] = deque()
-        self._presence = before.presence
-        self._resting = before.is_resting
-        self._cost_s: dict[int, float] = {Rung.FULL: 0.0, Rung.SHORT_CONTEXT: 0.0}
-        self._plan = Plan(
-            settings.envelope,
-            commit_s=COMMIT_S + settings.midi.latency_ms / 1_000.0,
-            tempo_bpm=before.played_tempo_bpm,
-            keeps_tempo=settings.midi.clock,
-        )
-        self._beat: PlayersBeat | None = None
-        # Notes written on the beat are struck a little after it.
-        self._unevenness_s = unevenness_s(SamplingSettings().unevenness)
-        self._silence = Silence()
-        self._waited_s = 0.0
-        self._entry_s = -math.inf
-        self._n_bars_since_rest = 0
-        self._envelope = Envelope(settings.envelope)
+        self._turns = Turns(ends)
         self._heard = np.zeros((), HEARD_DTYPE)
-        self._group_time = GroupTime()
+        self._attended = np.zeros((), ATTENDED_DTYPE)
         self._turned_s = math.inf
         self._knobs = np.zeros((), KNOBS_DTYPE)
         self._knobs["programme"] = PROGRAMMES.index(settings.emotion.programme)
@@ -141,9 +130,63 @@ class ComposerStage:
         self._alive_cell = ends.cell_to_write("alive")
         self._alive = np.zeros((), ALIVE_DTYPE)
         self._alive["born_s"] = clock.now_s()
+        self._cost_s: dict[int, float] = {Rung.FULL: 0.0, Rung.SHORT_CONTEXT: 0.0}
+        # Notes written on the beat are struck a little after it.
+        self._unevenness_s = unevenness_s(SamplingSettings().unevenness)
+        self.choose_rung: Callable[[float], int] = self._rung
         self.ends_s = math.inf
         self.counters = new_counters("composer")
+        self.begin(read_composing(ends.cell_to_read("composing")))
         self.beat()
+
+    def begin(self, before: Composing, start_s: float = -math.inf) -> None:
+        """Begin anew from ``before``, with a bar at ``start_s``: what was earlier matters no more.
+
+        So a session can be replayed from its own log, whenever it began.
+        """
+        settings = self._settings
+        self._turns.begin(before, start_s)
+        self._n_replanned = int(self.counters["n_replanned"])
+        self._bound = {name: int(self.counters[name]) for name in BOUND}
+        self._generator.begin()
+        self._steering = before.steering
+        self._following = before.following
+        self._leading = before.leading
+        self._n_sessions = before.n_sessions
+        self._presence = before.presence
+        self._resting = before.is_resting
+        self._fitting = Fitting()
+        self._accompanying = Accompanying()
+        self._space = Space()
+        self._waiting: deque[tuple[TimedNote, CommittedBeat]] = deque()
+        self._plan = Plan(
+            settings.envelope,
+            start_s,
+            commit_s=COMMIT_S + settings.midi.latency_ms / 1_000.0,
+            tempo_bpm=before.played_tempo_bpm,
+            keeps_tempo=settings.midi.clock,
+        )
+        self._beat: PlayersBeat | None = None
+        self._silence = Silence()
+        self._waited_s = 0.0
+        self._entry_s = -math.inf
+        self._n_bars_since_rest = 0
+        self._envelope = Envelope(settings.envelope)
+        self._group_time = GroupTime()
+
+    def _begin_session(self) -> None:
+        """Where the knobs' count of sessions says so: with what was committed played, everything anew."""
+        n_sessions = int(self._knobs["n_sessions"])
+        if self._n_sessions in (None, n_sessions):
+            return
+        self._send(math.inf)
+        before = Composing(
+            new_session(self._steering),
+            presence=self._presence,
+            n_sessions=n_sessions,
+            played_tempo_bpm=self._plan.tempo_bpm,
+        )
+        self.begin(before, self._plan.committed_end_s)
 
     def beat(self) -> None:
         """A sign of life, for ``midi``; to be given now and then during long work within a step."""
@@ -153,15 +196,22 @@ class ComposerStage:
     def step(self) -> None:
         """Take the hop groups that wait; without any for long, take a turn by the clock."""
         self.beat()
-        heard = self._heard
+        heard, attended = self._heard, self._attended
         while self._heard_ring.read(heard):
+            attend(heard, attended)
+            recall(attended, heard)
             self._knobs_cell.read(self._knobs)
-            group_s = self._group_time.date(int(heard["group"]), float(heard["time_s"]))
+            self._begin_session()
+            group, time_s = int(heard["group"]), float(heard["time_s"])
+            self._turns.open(group, time_s, attended, self._knobs)
+            group_s = self._group_time.date(group, time_s)
             self._listen(group_s)
             now_s = self._clock.now_s()
             self._turn(group_s if abs(now_s - group_s) < BEHIND_S else now_s)
         if self._clock.now_s() > self._turned_s + DEAF_S:
             self._knobs_cell.read(self._knobs)
+            self._begin_session()
+            self._turns.open(0, 0.0, None, self._knobs)
             # A programme or a hand is obeyed by the clock too.
             self._steer(0.0, 0.0, 0.0)
             self._turn(self._clock.now_s())
@@ -170,6 +220,7 @@ class ComposerStage:
         """Keep the music planned up to ``now_s`` plus the look-ahead."""
         self.beat()
         self._turned_s = now_s
+        self._turns.time(now_s, self.ends_s)
         target = self._target()
         self._publish(target, now_s)
         reopened = self._plan.take_back(target, self._resting)
@@ -190,7 +241,8 @@ class ComposerStage:
             self.counters["n_late_bars"] += 1
         if self._plan.end_s < now_s + self._settings.composer.look_ahead_s + self._plan.commit_s:
             self._compose(target, now_s)
-        self.counters["n_replanned"] = self._plan.n_replanned
+        self.counters["n_replanned"] = self._n_replanned + self._plan.n_replanned
+        self._turns.close(self._generator.draws)
         self._ends.count_drops(self.counters)
         self._telemetry.write(self.counters)
         self._keep()
@@ -285,11 +337,6 @@ class ComposerStage:
         n_sessions = int(self._knobs["n_sessions"])
         if self._n_sessions is None:
             self._steering = first_state(self._settings.emotion, programme)
-        elif self._n_sessions != n_sessions:
-            self._steering = new_session(self._steering)
-            self._following, self._leading = Following(), Leading()
-            self._fitting.forget()
-            self._accompanying.forget()
         self._n_sessions = n_sessions
         self._steering = steer(self._steering, self._settings.emotion, programme, valence, arousal, trust)
         following = self._following
@@ -365,7 +412,8 @@ class ComposerStage:
 
     def _compose(self, target: Target, now_s: float) -> None:
         begin_s = self._clock.now_s()
-        rung = Rung.REST if self._resting else self._rung(self._plan.end_s - max(begin_s, now_s))
+        rung = Rung.REST if self._resting else self.choose_rung(self._plan.end_s - max(begin_s, now_s))
+        self._turns.compose(rung)
         if self._follows_harmony() and not self._resting:
             beat_s = 60.0 / (target.tempo_bpm or self._plan.tempo_bpm or USUAL_TEMPO_BPM)
             chords = self._accompanying.harmonies(self._plan.end_s, beat_s)
@@ -387,7 +435,10 @@ class ComposerStage:
         bar["start_s"], bar["beat_s"] = beat.start_s, beat.beat_s
         bar["n_beats"], bar["number"], bar["beat"] = beat.n_beats, beat.bar.number, beat.index
         bar["tonic"], bar["mode"] = beat.bar.tonic, beat.bar.mode
-        self._bars.write(bar)
+        if beat.index == 0:
+            self._turns.add_bar(bar, beat.bar.rung)
+        if self._tells_bars:
+            self._bars.write(bar)
 
     def _follows_harmony(self) -> bool:
         """Whether the chords heard are played; music that leads to the other mode has its own."""
@@ -400,8 +451,7 @@ class ComposerStage:
 
     def _put(self, beat: CommittedBeat) -> None:
         """A beat is committed: its notes wait until they must leave."""
-        if self._tells_bars:
-            self._tell_beat(beat)
+        self._tell_beat(beat)
         if beat.index == 0:
             self._n_bars_since_rest = 0 if beat.bar.rung == Rung.REST else self._n_bars_since_rest + 1
         softness = (*SOFTLY, 1.0)[min(max(self._n_bars_since_rest - 1, 0), len(SOFTLY))]
@@ -436,9 +486,7 @@ class ComposerStage:
             note["channel"] = channel
             note["rung"] = beat.bar.rung
             note["bar"] = beat.bar.number
+            self._turns.add_note(note)
             self.counters["n_notes"] += self._notes.write(note)
-        counts = self._envelope.counts
-        self.counters["n_bound_register"] = counts.register
-        self.counters["n_bound_velocity"] = counts.velocity
-        self.counters["n_refused_density"] = counts.density
-        self.counters["n_refused_polyphony"] = counts.polyphony
+        for name, rule in BOUND.items():
+            self.counters[name] = self._bound[name] + getattr(self._envelope.counts, rule)

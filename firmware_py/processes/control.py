@@ -10,6 +10,7 @@ from firmware_py.board.map import PANIC_DTYPE, TARGET_DTYPE, Ends
 from firmware_py.board.telemetry import COUNTERS, as_dict, new_counters
 from firmware_py.ports import Journal
 from firmware_py.processes.player_sound import PlayerSound
+from firmware_py.processes.turn_log import TurnLog
 from kelly_edge.config import Settings
 from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, PROGRAMMES, RUNGS
 
@@ -61,6 +62,7 @@ class ControlStage:
         self._note = np.zeros((), NOTE_DTYPE)
         self._heard_s = -1.0
         self._sound = PlayerSound()
+        self._turns = TurnLog(ends, journal)
         self._plan: dict[str, Any] = {}
         self._panic = np.zeros((), PANIC_DTYPE)
         self._was_panic = False
@@ -104,8 +106,9 @@ class ControlStage:
         self._ends.cell_to_write("telemetry_control").write(self.counters)
 
     def step(self) -> None:
-        """Log the newest hop group, a panic, and the notes played since the last step."""
+        """Log the newest hop group, a panic, and the turns made and notes played since the last step."""
         heard, target = self._heard, self._target
+        self._turns.step()
         if self.is_panic != self._was_panic:
             self._was_panic = not self._was_panic
             since_s = round(float(self._panic["since_s"]), DIGITS)
@@ -145,6 +148,7 @@ class ControlStage:
     def close(self) -> None:
         """Log what is left and the counters of every process."""
         self.step()
+        self._turns.close()
         for process in COUNTERS:
             counters = new_counters(process)
             self._ends.cell_to_read(f"telemetry_{process}").read(counters)

@@ -53,6 +53,7 @@ from kelly_edge.music.compound_word import (
     tempo_of,
     tempo_token,
 )
+from kelly_edge.music.draws import Draws
 from kelly_edge.music.fitting import N_TO_OPEN, classes_above
 from kelly_edge.music.form import (
     FINAL,
@@ -208,7 +209,13 @@ class Generator:
         self._loudness = NormalDist().inv_cdf(clamp(threshold(seed, 5), 0.01, 0.99))
         self._height = NormalDist().inv_cdf(clamp(threshold(seed, 6), 0.01, 0.99))
         self._windows = [self._new_window() for _ in range(N_WINDOWS)]
-        self._now = Moment(0, self._windows[0], 0, network.tables.start.copy())
+        self.draws = Draws()
+        """What is drawn."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was composed: bar 0 comes next, as at first."""
+        self._now = Moment(0, self._windows[0], 0, self._network.tables.start.copy())
         self._snapshots: deque[Moment] = deque([self._now], maxlen=N_SNAPSHOTS)
 
     @property
@@ -357,7 +364,8 @@ class Generator:
         n_kept = SHORT_CONTEXT_ROWS if rung == SHORT else self._network.context // 2
         window, n_rows, contexts = self._room(max_rows + 1, n_kept)
         rng = np.random.default_rng([self._seed, 1, now.number])
-        sampler = Sampler(self._network.tables, settings, rng)
+        settle = self.draws.settle
+        sampler = Sampler(self._network.tables, settings, rng, settle=settle)
         place = score.place
         locked = target.tonic >= 0
         mode = mode_of(target, self._dither[2])
@@ -377,7 +385,9 @@ class Generator:
         chords = chords if believed is None else believed
         returning = self._returning(score, condition, target.tempo_bpm or tempo_of(int(row[TEMPO])))
         if returning is not None:
-            sampler = Recital(sampler.tables, settings, rng, deque(returning.notes), returning.chord)
+            sampler = Recital(
+                sampler.tables, settings, rng, deque(returning.notes), returning.chord, settle=settle
+            )
         wanted = expression.harmony(target, mode) + cadence_bias(place.cadence, mode)
         sampler.decide(contexts, row, CHORD, chords, wanted)
         n_rows = self._read(row, window, n_rows, contexts)
