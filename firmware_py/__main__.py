@@ -75,6 +75,7 @@ EXAMPLES: Final = {
     "learn": "kelly-edge learn valence --seconds 20",
     "gadget": "kelly-edge gadget status",
     "report": "kelly-edge report answer --out session.html",
+    "replay": "kelly-edge replay answer",
 }
 """The commands that people type, each with one way to."""
 
@@ -186,6 +187,14 @@ def parser_of_commands() -> argparse.ArgumentParser:
         type=path_argument,
         help="a page to write, NAME.html or NAME.pdf; else the folder of a picture (default: that of play; "
         "of a live session, the current one)",
+    )
+    _add_common(sub)
+    sub = command("replay", "Compose a session again from its log, and say whether it is the same music.")
+    sub.add_argument(
+        "session",
+        type=path_argument,
+        nargs="?",
+        help="as for report, or a live session's name (default: the newest live session)",
     )
     _add_common(sub)
     return parser

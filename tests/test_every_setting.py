@@ -46,6 +46,7 @@ from kelly_edge.contract import (
 )
 from kelly_edge.music.envelope import Envelope, TimedNote, bound_tempo
 from kelly_edge.music.following import fold_tempo
+from kelly_edge.music.draws import Draws
 from kelly_edge.music.generator import Bar, BarNote
 from kelly_edge.music.sampling import draw
 from kelly_edge.music.scheduler import COMMIT_S
@@ -79,6 +80,10 @@ class PlainGenerator:
     """Bars of one note on each beat at 120 beats a minute, in no time."""
 
     next_bar = 0
+    draws = Draws()
+
+    def begin(self) -> None:
+        self.next_bar = 0
 
     def rewind(self, bar_number: int) -> None:
         self.next_bar = bar_number
@@ -215,7 +220,8 @@ def share_kept(settings: Settings) -> float:
 
 def seed_of(settings: Settings) -> float:
     """The seed whose music this is: the settings' own, or that of another."""
-    from kelly_edge.music.generator import Generator, SamplingSettings, Target
+    from kelly_edge.music.draws import Draws
+from kelly_edge.music.generator import Generator, SamplingSettings, Target
 
     asked = new_generator(settings, MODELS[0].composer).compose_bar(Target(0.5, 0.5))
     seed = settings.composer.seed

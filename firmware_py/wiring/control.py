@@ -25,6 +25,7 @@ from firmware_py.processes.feedback import FeedbackGuard
 from firmware_py.processes.quiet_input import QuietInput
 from firmware_py.processes.reports import ReportStage
 from firmware_py.processes.watch import WatchStage
+from firmware_py.wiring.about import about_session
 from firmware_py.wiring.pacing import every
 from firmware_py.wiring.panel import PanelParts, every_or_moved, open_panel
 from kelly_edge.config import SessionSettings, Settings
@@ -54,7 +55,8 @@ def open_log(settings: Settings) -> SessionLog:
     """The session log the settings ask for, within their bounds."""
     kept = settings.session
     folder = sessions_folder(os.environ, settings.runtime.state_dir) if kept.log else None
-    return SessionLog(folder, bounds_of(kept))
+    about = about_session(settings) if kept.log else {}
+    return SessionLog(folder, bounds_of(kept), about=about)
 
 
 @dataclass

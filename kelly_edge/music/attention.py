@@ -6,6 +6,7 @@ replay reads the very numbers that it read. Half precision is finer than what is
 
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from kelly_edge.contract import ATTENDED_DTYPE
@@ -19,7 +20,8 @@ NAMES: Final = ATTENDED_DTYPE.names or ()
 
 def attend(heard: Any, attended: NDArray[Any]) -> None:
     """Round a record of ``HEARD_DTYPE`` into ``attended``, a 0-d ATTENDED_DTYPE array."""
-    if float(heard["presence"]) < NOBODY:
+    # As rounded, so that what is read from a log is attended to alike.
+    if float(np.float16(heard["presence"])) < NOBODY:
         attended.fill(0)
         attended["tonic"] = attended["mode"] = -1
         attended["n_beats"] = heard["n_beats"]

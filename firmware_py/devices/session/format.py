@@ -2,7 +2,7 @@
 
 A live session is written in parts, ``DATE-TIME-PROCESS-PART.jsonl``. Each part begins with the header and the
 last known state (knobs, emotion), so it can be read without the parts before it. ``kelly-edge play`` writes
-the same format as one file, ``session.jsonl``, with an entry for every hop group.
+the same as one file, ``session.jsonl``.
 """
 
 import re
@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from firmware_py.board.telemetry import ROUTINE_COUNTERS
+from firmware_py.ports import Journal
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 """Version of the format. 1, without a header, was written before there were versions; 3 added ``sound``, a
-second of the player's sound, and ``plan``, what the box plays: both for the report."""
+second of the player's sound, and ``plan``, what the box plays: both for the report; 4 added what a replay
+needs (``composer``, ``turns``, more in the header), bar lines (``bar``) and marks (``marker``)."""
 PART_NAME: Final = re.compile(r"(?P<session>\d{8}-\d{6}-\d+)(?:-(?P<part>\d{4,9}))?\.jsonl")
 """File name of a live session's part; logs of schema 1 have no part number."""
 STATE_KINDS: Final = ("knobs", "emotion", "plan")
@@ -26,7 +28,7 @@ SILENT_BELOW: Final = 0.05
 """Presence below which nobody plays."""
 
 
-def header(**about: str | int) -> dict[str, str | int]:
+def header(**about: Any) -> dict[str, Any]:
     """The first entry of a session log; ``about`` adds what the writer knows of the session."""
     return {"kind": "session", "schema": SCHEMA, **about}
 
@@ -96,6 +98,19 @@ class Changes:
             self._last[key] = entry
             return True
         return False
+
+
+class OnlyNews:
+    """A ``Journal`` that passes on what is news."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._changes = Changes()
+
+    def record(self, entry: dict[str, Any]) -> None:
+        """See ``Journal``."""
+        if self._changes.is_news(entry):
+            self._journal.record(entry)
 
 
 def _differs(resolution: Resolution, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +34,9 @@ MAX_WAITING: Final = 4_096
 """Entries that wait for the card, about 1 MB; later ones are lost and counted."""
 CLOSE_WITHIN_S: Final = 2.0
 """A card that takes nothing must not hold up the end of the process."""
+
+
+NOTHING: Final[Mapping[str, Any]] = {}
 
 
 def warn(text: str) -> None:
@@ -93,10 +96,15 @@ class SessionLog:
     Parameters
     ----------
     now: seconds since 1970, for the name and the age of files.
+    about: what each part's header says besides.
     """
 
     def __init__(
-        self, folder: Path | None, bounds: Bounds = DEFAULT_BOUNDS, now: Callable[[], float] = time.time
+        self,
+        folder: Path | None,
+        bounds: Bounds = DEFAULT_BOUNDS,
+        now: Callable[[], float] = time.time,
+        about: Mapping[str, Any] = NOTHING,
     ) -> None:
         self.folder = folder
         self._changes = Changes()
@@ -105,7 +113,7 @@ class SessionLog:
         self._thread: threading.Thread | None = None
         self._waiting: queue.Queue[dict[str, Any] | threading.Event] = queue.Queue(MAX_WAITING)
         if folder is not None:
-            self._writer = _Writer(folder, bounds, now)
+            self._writer = _Writer(folder, bounds, now, about)
             self._thread = threading.Thread(target=self._write, name="session log", daemon=True)
             self._thread.start()
 
@@ -169,11 +177,14 @@ class SessionLog:
 class _Writer:
     """The thread's side: parts, bounds, and what the disk refused."""
 
-    def __init__(self, folder: Path, bounds: Bounds, now: Callable[[], float]) -> None:
+    def __init__(
+        self, folder: Path, bounds: Bounds, now: Callable[[], float], about: Mapping[str, Any]
+    ) -> None:
         self.n_lost = 0
         self.is_closing = False
         self._folder = folder
         self._bounds = bounds
+        self._about = about
         self._now = now
         started_s = now()
         self._session = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(started_s))}-{os.getpid()}"
@@ -242,11 +253,8 @@ class _Writer:
         remove_old(self._folder, self._bounds, self._now(), self._bounds.part_bytes)
         part = self._open_part()
         try:
-            about: dict[str, str | int] = {
-                "part": self._number,
-                "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            }
-            part.write(_as_line(header(**about)))
+            written = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+            part.write(_as_line(header(part=self._number, written=written, **self._about)))
             for line in self._state.values():
                 part.write(line)
         except OSError:
