@@ -44,9 +44,9 @@ from kelly_edge.contract import (
     PROGRAMMES,
     SAMPLE_RATE_HZ,
 )
+from kelly_edge.music.draws import Draws
 from kelly_edge.music.envelope import Envelope, TimedNote, bound_tempo
 from kelly_edge.music.following import fold_tempo
-from kelly_edge.music.draws import Draws
 from kelly_edge.music.generator import Bar, BarNote
 from kelly_edge.music.sampling import draw
 from kelly_edge.music.scheduler import COMMIT_S
@@ -220,8 +220,7 @@ def share_kept(settings: Settings) -> float:
 
 def seed_of(settings: Settings) -> float:
     """The seed whose music this is: the settings' own, or that of another."""
-    from kelly_edge.music.draws import Draws
-from kelly_edge.music.generator import Generator, SamplingSettings, Target
+    from kelly_edge.music.generator import Generator, SamplingSettings, Target
 
     asked = new_generator(settings, MODELS[0].composer).compose_bar(Target(0.5, 0.5))
     seed = settings.composer.seed

@@ -6,7 +6,6 @@ Exit codes: 0 every note is the same, 1 some are not or the log ends early for t
 import argparse
 import math
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -57,8 +56,9 @@ def run(args: argparse.Namespace) -> int:
     notices += [f"setting {name} of the log is unknown here" for name in unknown]
     if result.ended:
         notices.append(f"the replay ends early: {result.ended}")
-    if reader.n_damaged:
-        notices.append(f"{reader.n_damaged} lines are damaged and left out, first {reader.first_damaged}")
+    if n_damaged := reader.n_damaged + played.n_damaged:
+        place = f", first {reader.first_damaged}" if reader.n_damaged else ""
+        notices.append(f"{n_damaged} lines are damaged and left out{place}")
     summary = {
         "session": files.name,
         "seconds": round(result.n_turns * 256 * 16 / 48_000, 1),
@@ -119,8 +119,8 @@ def settings_of_log(about: Mapping[str, Any], here: Settings, path: str) -> tupl
         if name not in known:
             unknown.append(printed(str(name), 40))
             continue
-        value = tuple(map(str, value)) if isinstance(value, list) else value
-        overrides.append(f"{name}={setting_text(value)}")
+        as_read = tuple(map(str, value)) if isinstance(value, list) else value
+        overrides.append(f"{name}={setting_text(as_read)}")
     for name in ("models_dir", "state_dir"):
         overrides.append(f"runtime.{name}={setting_text(getattr(here.runtime, name))}")
     try:
@@ -135,6 +135,7 @@ class Played:
 
     def __init__(self) -> None:
         self._notes: list[tuple[float, int, int, int]] = []
+        self.n_damaged = 0
 
     def noting(self, entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Pass ``entries`` on."""
@@ -150,9 +151,7 @@ class Played:
                         )
                     )
                 except (KeyError, TypeError, ValueError, OverflowError):
-                    print(
-                        f"kelly-edge: a damaged note is left out: {printed(str(entry), 80)}", file=sys.stderr
-                    )
+                    self.n_damaged += 1
             yield entry
 
     def found_in(self, result: Replayed) -> tuple[int, int]:

@@ -35,7 +35,7 @@ def settings_in_force(settings: Settings) -> dict[str, Any]:
 
 
 def about_session(settings: Settings) -> dict[str, Any]:
-    """The header's fields: release, code, model, machine, libraries, settings and their hash, and the seed."""
+    """The header's fields: release, code, model, machine, libraries, seed, settings and their hash."""
     in_force = settings_in_force(settings)
     return {
         "release": version_of("kelly-edge"),
@@ -67,7 +67,7 @@ def model_hash(models_dir: str) -> str:
 
 @functools.cache
 def code_hash() -> str:
-    """Of the instrument's source and the composer's process: a release that was changed by hand is another."""
+    """Of the instrument's source and the composer's process: a release changed by hand is another one."""
     package = Path(kelly_edge.__file__).parent
     process = Path(__file__).parents[1] / "processes"
     files = [*package.rglob("*.py"), *(process / f"{name}.py" for name in ("composer", "composing"))]

@@ -128,9 +128,7 @@ def turns_of(entries: Iterable[dict[str, Any]], result: Replayed) -> Iterator[Tu
             result.ended = f"an entry of kind {entry['kind'][:20]!r} after turn {expected} is damaged ({why})"
             return
     if expected < 0:
-        result.ended = (
-            "the log does not hold where the music began (an older format, or its beginning is gone)"
-        )
+        result.ended = "the log does not hold where the music began (its beginning was removed?)"
 
 
 class Replay:

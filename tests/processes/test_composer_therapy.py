@@ -19,8 +19,8 @@ from kelly_edge.contract import GROUP_S, HEARD_DTYPE, KNOBS_DTYPE, PROGRAMMES
 from kelly_edge.emotion.leading import tempo_at
 from kelly_edge.emotion.steering import SteeringState
 from kelly_edge.errors import OutputError
-from kelly_edge.music.following import Following
 from kelly_edge.music.draws import Draws
+from kelly_edge.music.following import Following
 from kelly_edge.music.generator import Bar, Target
 
 MINOR, MAJOR, A = 0, 1, 9
