@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from firmware_py.commands.common import become_owner
 from firmware_py.commands.examples import example_names
+from firmware_py.commands.session_words import add_session_words
 from firmware_py.devices.files.release import use_compiled
 from kelly_edge.errors import KellyError
 from kelly_edge.panel import LEARNABLE
@@ -153,9 +154,10 @@ def parser_of_commands() -> argparse.ArgumentParser:
     _add_common(command("silence", "Release the notes that a midi process left when it died.", as_owner=True))
     _add_common(command("panic", "Silence the running box until somebody resumes."))
     _add_common(command("resume", "End the silence of a panic.", "panic"))
-    sub = command("session", "Begin a new session on the running box: its programme starts again.")
-    sub.add_argument("what", choices=("start",))
-    _add_common(sub)
+    sub = command("session", "Begin a session, mark a moment; list, export or delete those kept.")
+    words = sub.add_subparsers(dest="what", required=True, metavar="WHAT", title="what to do")
+    _add_common(words.add_parser("start", description="Begin a new session: its programme starts again."))
+    add_session_words(words, _add_common)
     sub = command("bench", "Measure what every stage costs on this machine.", as_owner=True)
     sub.add_argument("--seconds", type=seconds_argument, default=1.0, help="to spend on each stage")
     sub.add_argument("--store", action="store_true", help="keep the faster runtime for this board")

@@ -148,6 +148,7 @@ KNOBS_DTYPE: Final = np.dtype(
         ("n_panics", "<u4"),  # a count: a change is a panic, asked for at a controller
         ("n_sessions", "<u4"),  # a count: a change begins a new session
         ("n_resumes", "<u4"),  # a count: a change ends the silence of a panic
+        ("n_marks", "<u4"),  # a count: a change is a moment marked in the session log
     ]
 )
 """What a person set by hand: the ``knobs`` cell."""

@@ -24,7 +24,7 @@ KNOB_RANGES: Final[Mapping[str, tuple[float, float]]] = {
 """What a knob may drive, and its limits. Voices end where the settings' names end."""
 WHOLE: Final = ("octave", "voice")
 """These move by whole numbers."""
-LEARNABLE: Final = (*KNOB_RANGES, "programme", "panic", "resume", "session")
+LEARNABLE: Final = (*KNOB_RANGES, "programme", "panic", "resume", "session", "mark")
 """What a MIDI controller may be taught to turn or press."""
 LAST_PIN: Final = 27
 N_CHANNELS: Final = 8

@@ -444,6 +444,9 @@ class Finger:
     def begin_session(self, time_s: float) -> None:
         """Sessions are tested elsewhere."""
 
+    def mark(self, time_s: float, text: str = "") -> None:
+        """Marks are tested elsewhere."""
+
     def step(self, *edges: Edge) -> None:
         self.edges += edges
         for _ in range(5):

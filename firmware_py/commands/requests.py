@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from firmware_py.board.map import CELLS, COMMANDS, RINGS
+from firmware_py.board.map import CELLS, COMMANDS, LONGEST_MARK, MARK_DTYPE, RINGS
 from firmware_py.board.pipes import CellView, PipeRing
 from firmware_py.devices.files.config_file import load_settings
 from firmware_py.devices.files.run_dir import run_dir_of
-from kelly_edge.errors import DeviceError
+from kelly_edge.errors import DeviceError, SessionError
 
 ANSWER_WITHIN_S: Final = 1.0
 LOOK_EVERY_S: Final = 0.005
@@ -76,6 +76,37 @@ def begin_session(config: Path | None, overrides: Sequence[str]) -> dict[str, An
     say(run_dir, "session")
     _answered(run_dir, lambda: cell.read(record) and int(record["n_sessions"]) != before, "control")
     return {"session": f"number {int(record['n_sessions']) + 1} begins"}
+
+
+def mark(config: Path | None, overrides: Sequence[str], text: str) -> dict[str, Any]:
+    """Mark this moment in the session log of the running box.
+
+    Raises
+    ------
+    DeviceError: no box is there, it keeps no log, or it does not answer.
+    SessionError: the text is too long, or holds what is no text.
+    """
+    settings = load_settings(config, overrides)
+    content = text.strip().encode(errors="surrogateescape")
+    if len(content) > LONGEST_MARK:
+        raise SessionError(f"a mark of {len(content)} bytes is too long; say it in {LONGEST_MARK}")
+    if not text.isprintable():
+        raise SessionError("a mark holds a control character or what is no text; leave it out")
+    run_dir = run_dir_of(settings.runtime.run_dir)
+    if not settings.session.log:
+        raise DeviceError("nothing is logged (session.log: false), so nothing can be marked; set it to true")
+    spec, record = RINGS["marks"], np.zeros((), MARK_DTYPE)
+    record["text"] = content
+    try:
+        ring = PipeRing(run_dir / "marks.ring", spec.dtype, (), spec.capacity, is_ours=False)
+    except FileNotFoundError:
+        raise _nothing_runs(run_dir) from None
+    try:
+        ring.write(record)
+        _answered(run_dir, lambda: ring.n_waiting() == 0, "control")
+    finally:
+        ring.close()
+    return {"marked": text.strip() or "this moment"}
 
 
 def _nothing_runs(run_dir: Path) -> DeviceError:

@@ -94,3 +94,6 @@ class Knobs(Protocol):
 
     def begin_session(self, time_s: float) -> None:
         """Begin a new session: the programme's clock starts again."""
+
+    def mark(self, time_s: float, text: str = "") -> None:
+        """Mark this moment in the session log."""

@@ -4,8 +4,9 @@ from typing import Final
 
 import numpy as np
 
-from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, Ends
+from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, LONGEST_MARK, MARK_DTYPE, Ends
 from firmware_py.ports import Clock, Knobs
+from kelly_edge.shared.printed import printed
 
 SESSION: Final = COMMANDS.index("session")
 
@@ -15,6 +16,8 @@ class CommandStage:
 
     def __init__(self, ends: Ends, knobs: Knobs, clock: Clock) -> None:
         self._ring = ends.ring_to_read("commands")
+        self._marks = ends.ring_to_read("marks")
+        self._mark = np.zeros((), MARK_DTYPE)
         self._knobs = knobs
         self._clock = clock
         self._command = np.zeros((), COMMAND_DTYPE)
@@ -24,3 +27,6 @@ class CommandStage:
         while self._ring.read(self._command):
             if self._command["what"] == SESSION:
                 self._knobs.begin_session(self._clock.now_s())
+        while self._marks.read(self._mark):
+            text = bytes(self._mark["text"]).decode(errors="replace")
+            self._knobs.mark(self._clock.now_s(), printed(text, LONGEST_MARK))

@@ -95,6 +95,11 @@ class ControlStage:
         """Begin a new session: the programme's clock starts again."""
         self._count("n_sessions", time_s)
 
+    def mark(self, time_s: float, text: str = "") -> None:
+        """Mark this moment in the session log."""
+        self._journal.record({"kind": "marker", "time_s": round(time_s, DIGITS), "text": text})
+        self._count("n_marks", time_s)
+
     @property
     def is_panic(self) -> bool:
         """Whether the box is silent until somebody resumes."""

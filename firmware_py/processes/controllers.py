@@ -49,6 +49,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
     "panic": Control("n_panics", "button", both_edges=True),
     "resume": Control("n_resumes", "button"),
     "session": Control("n_sessions", "button"),
+    "mark": Control("n_marks", "button"),
 }
 
 
@@ -136,7 +137,12 @@ class ControllerStage:
         self._clock = clock
         self._receivers = Receivers()
         self._edges = Edges()
-        self._presses = {"panic": knobs.press_panic, "resume": knobs.resume, "session": knobs.begin_session}
+        self._presses = {
+            "panic": knobs.press_panic,
+            "resume": knobs.resume,
+            "session": knobs.begin_session,
+            "mark": knobs.mark,
+        }
         self._warned_of: set[str] = set()
         self._scan_s = clock.now_s()
         self.n_taken = 0

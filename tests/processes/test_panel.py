@@ -325,6 +325,7 @@ def test_knobs_and_midi_controllers_agree_on_every_range() -> None:
         "n_panics",
         "n_resumes",
         "n_sessions",
+        "n_marks",
     }
 
 

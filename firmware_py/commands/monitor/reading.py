@@ -26,7 +26,7 @@ HEARD: Final = (
 )  # fmt: skip
 TARGET: Final = ("time_s", "valence", "arousal", "density", "tempo_bpm")
 KNOBS: Final = ("valence", "arousal", "density", "dry_wet", "brightness", "octave", "voice", "n_panics",
-    "n_sessions", "n_resumes",
+    "n_sessions", "n_resumes", "n_marks",
 )  # fmt: skip
 DIGITS: Final = 4
 

@@ -6,14 +6,17 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from firmware_py.devices.session.format import PART_NAME
-from firmware_py.devices.session.reader import SessionFiles, find_session
+from firmware_py.devices.session.reader import SessionFiles, entry_of, find_session
 from kelly_edge.errors import SessionError
 from kelly_edge.shared.printed import printed
 
 REMEDY: Final = "kelly-edge session list names those that are kept"
+GLANCED_BYTES: Final = 1 << 16
+TIMED: Final = ("emotion", "turns", "counters", "marker")
+"""Kinds of entry whose time is when they were written; knobs are first written at 0, before anything."""
 
 
 @dataclass(frozen=True)
@@ -125,3 +128,54 @@ def delete_session(name: str, folder: Path) -> int:
 def _refused(folder: Path, error: OSError) -> SessionError:
     where = printed(str(folder), 300)
     return SessionError(f"cannot use {where} ({error.strerror}); be its owner, or root")
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What is told of a session without reading all of it; ``begin`` as ``YYYY-MM-DD HH:MM``."""
+
+    name: str
+    begin: str
+    seconds: float
+    n_bytes: int
+    programme: str
+
+
+def glances(folder: Path) -> list[Glance]:
+    """A glance at each session in ``folder``, oldest first.
+
+    Raises
+    ------
+    SessionError: the folder cannot be read.
+    """
+    return [_glance(folder, kept) for kept in kept_sessions(folder)]
+
+
+def _glance(folder: Path, kept: Kept) -> Glance:
+    """From the first and the last bytes: a log at its bound has hundreds of megabytes."""
+    head = _entries_in(folder / kept.parts[0], 0)
+    tail = _entries_in(folder / kept.parts[-1], -GLANCED_BYTES)
+    times = [t for e in head + tail if e["kind"] in TIMED and isinstance(t := e.get("time_s"), int | float)]
+    programme = next((str(e["programme"]) for e in head if e["kind"] == "knobs" and "programme" in e), "")
+    day, clock = kept.name[:8], kept.name[9:13]
+    return Glance(
+        kept.name,
+        f"{day[:4]}-{day[4:6]}-{day[6:]} {clock[:2]}:{clock[2:]}",
+        round(max(times) - min(times), 1) if times else 0.0,
+        kept.n_bytes,
+        programme,
+    )
+
+
+def _entries_in(path: Path, begin: int) -> list[dict[str, Any]]:
+    """The whole entries within ``GLANCED_BYTES`` from ``begin``, counted from the end where negative."""
+    found = []
+    with contextlib.suppress(OSError):
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with open(os.open(path, flags), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size + begin) if begin < 0 else begin)
+            for line in file.read(GLANCED_BYTES).split(b"\n"):
+                if (entry := entry_of(line)) is not None:
+                    found.append(entry)
+    return found
