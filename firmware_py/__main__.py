@@ -156,7 +156,8 @@ def parser_of_commands() -> argparse.ArgumentParser:
     _add_common(command("resume", "End the silence of a panic.", "panic"))
     sub = command("session", "Begin a session, mark a moment; list, export or delete those kept.")
     words = sub.add_subparsers(dest="what", required=True, metavar="WHAT", title="what to do")
-    _add_common(words.add_parser("start", description="Begin a new session: its programme starts again."))
+    text = "Begin a new session on the running box: its programme starts again."
+    _add_common(words.add_parser("start", description=text, help=text))
     add_session_words(words, _add_common)
     sub = command("bench", "Measure what every stage costs on this machine.", as_owner=True)
     sub.add_argument("--seconds", type=seconds_argument, default=1.0, help="to spend on each stage")

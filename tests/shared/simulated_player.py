@@ -1,4 +1,4 @@
-"""Somebody who plays busily for as long as one likes, hop group by hop group, and a box on a virtual clock."""
+"""Somebody who plays busily as long as one likes, hop group by hop group, and a box on a virtual clock."""
 
 from collections.abc import Callable
 from typing import Any
@@ -58,8 +58,7 @@ class Player:
         belief[chord] += 0.7
         heard["chord_belief"] = belief
         chroma = rng.dirichlet([0.5] * 12) * 0.3
-        for pitch_class in classes_of(chord):
-            chroma[pitch_class] += 0.23
+        chroma[[p for p in range(12) if classes_of(chord) >> p & 1]] += 0.23
         heard["chroma"] = chroma
         heard["tempo_bpm"] = 60.0 / BEAT_S + rng.normal(0.0, 0.5)
         heard["density_hz"], heard["highest"] = rng.uniform(3.0, 7.0), rng.uniform(66.0, 78.0)
