@@ -135,6 +135,8 @@ def unpack_turns(entry: Mapping[str, Any]) -> list[TurnRow]:
             raise ValueError("draws are cut short")
         found.append(TurnRow(turn, tuple(draws[:n_draws])))
         draws = draws[n_draws:]
+    if draws:
+        raise ValueError("more draws than turns")
     return found
 
 

@@ -17,6 +17,8 @@ from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, PROGRAMMES
 HEARD_LOGGED = ("valence", "arousal", "confidence", "tempo_bpm", "density_hz", "level_db", "presence")
 TARGET_LOGGED = ("valence", "arousal", "density", "tempo_bpm")
 DIGITS = 6
+HEARD_DIGITS = 3
+"""Of what is heard and asked, which is written up to twelve times a second; turns hold all digits."""
 
 
 def initial_knobs(settings: Settings) -> NDArray[Any]:
@@ -30,8 +32,8 @@ def initial_knobs(settings: Settings) -> NDArray[Any]:
     return knobs
 
 
-def _rounded(record: NDArray[Any], names: tuple[str, ...]) -> dict[str, float]:
-    return {name: round(float(record[name]), DIGITS) for name in names}
+def _rounded(record: NDArray[Any], names: tuple[str, ...], n_digits: int = DIGITS) -> dict[str, float]:
+    return {name: round(float(record[name]), n_digits) for name in names}
 
 
 def _nobody_listens(channel: int, pitch: int, time_s: float) -> None:
@@ -124,12 +126,12 @@ class ControlStage:
             self._journal.record(
                 {
                     "kind": "emotion",
-                    "time_s": round(self._heard_s, DIGITS),
-                    **_rounded(heard, HEARD_LOGGED),
-                    "posterior": [round(float(p), DIGITS) for p in heard["posterior"]],
+                    "time_s": round(self._heard_s, HEARD_DIGITS),
+                    **_rounded(heard, HEARD_LOGGED, HEARD_DIGITS),
+                    "posterior": [round(float(p), HEARD_DIGITS) for p in heard["posterior"]],
                     "tonic": int(heard["tonic"]),
                     "mode": int(heard["mode"]),
-                    "target": _rounded(target, TARGET_LOGGED),
+                    "target": _rounded(target, TARGET_LOGGED, HEARD_DIGITS),
                 }
             )
             if has_target:

@@ -14,8 +14,8 @@ PER_ENTRY: Final = 12
 """Turns an entry holds where something happens in them: one second, which is what a power cut may cost."""
 MOST_PER_ENTRY: Final = 120
 """Where nothing does: ten seconds."""
-ROUTINE: Final = ("heard", "rung", "n_draws", "n_notes", "knobs")
-"""Turns that are the same in these tell nothing new."""
+NEWS: Final = ("heard", "is_heard", "n_draws", "n_notes")
+"""Turns that are the same in these tell nothing new: bars of rest are composed on and on."""
 DIGITS: Final = 6
 
 
@@ -56,7 +56,7 @@ class TurnLog:
         if turn["begins"]:
             self._knobs = b""
             self._journal.record(beginning(turn))
-        self._is_news = self._is_news or last is None or any(turn[name] != last[name] for name in ROUTINE)
+        self._is_news = self._is_news or last is None or any(turn[name] != last[name] for name in NEWS)
         self._waiting.append(turn)
         if len(self._waiting) >= (PER_ENTRY if self._is_news else MOST_PER_ENTRY):
             self._flush()

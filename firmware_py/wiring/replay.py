@@ -27,6 +27,8 @@ from kelly_edge.music.sampling import ComposerNetwork
 
 DAMAGE: Final = (KeyError, TypeError, ValueError, OverflowError, IndexError, ArithmeticError, AttributeError)
 """What a damaged entry raises where it is read or followed."""
+BEGINNING: Final = ("begins", "before", "has_sessions", "start_s")
+"""Fields of a turn with which the music begins anew."""
 DIGITS: Final = 6
 """Of the times of notes in a log."""
 MOST_SHOWN: Final = 5
@@ -117,7 +119,7 @@ def turns_of(entries: Iterable[dict[str, Any]], result: Replayed) -> Iterator[Tu
                     return
                 for row in rows:
                     if waiting is not None:
-                        for name in ("begins", "before", "has_sessions", "start_s"):
+                        for name in BEGINNING:
                             row.turn[name] = waiting[name]
                         waiting = None
                     row.turn["knobs"] = knobs
@@ -147,8 +149,10 @@ class Replay:
         self._settles_draws = settles_draws
         generator.draws = self._draws
         self._stage = ComposerStage(self._board.ends("composer"), settings, generator, self._clock)
-        self._stage.choose_rung = lambda margin_s: self._rung
+        # Where then none was composed and here a bar is, the music has parted already.
+        self._stage.choose_rung = lambda margin_s: max(self._rung, 0)
         self._rung = 0
+        self._next = -1
         self._heard = np.zeros((), HEARD_DTYPE)
         self._made = np.zeros((), TURN_DTYPE)
         self._note = np.zeros((), NOTE_DTYPE)
@@ -159,8 +163,14 @@ class Replay:
             try:
                 made = self._take(row)
             except DAMAGE as error:
-                why = " ".join(str(error).split())[:80]
-                result.ended = f"turn {int(row.turn['number'])} cannot be followed ({why})"
+                # Not the log's damage alone: what was drawn then may be impossible with other settings.
+                why = " ".join(str(error).split())[:80] or type(error).__name__
+                number = int(row.turn["number"])
+                result.ended = f"turn {number} cannot be followed ({why})"
+                if result.first is None:
+                    time_s = round(float(row.turn["now_s"]), DIGITS)
+                    result.first = Difference(time_s, number, "what was composed then is impossible here")
+                result.n_turns += 1
                 return
             if made is None:
                 result.ended = f"turn {int(row.turn['number'])} was not to be taken at its time"
@@ -169,8 +179,10 @@ class Replay:
 
     def _take(self, row: TurnRow) -> NDArray[Any] | None:
         turn, stage = row.turn, self._stage
-        if turn["begins"]:
+        # Within one process the stage itself begins anew, as the knobs say.
+        if turn["begins"] and int(turn["number"]) != self._next:
             self._begin(turn)
+        self._next = int(turn["number"]) + 1
         self._rung = int(turn["rung"])
         self._draws.given = deque(row.draws if self._settles_draws else ())
         stage.ends_s = float(turn["ends_s"])
@@ -229,6 +241,8 @@ class _Unwritten:
 def _difference(row: TurnRow, made: NDArray[Any], notes: list[NDArray[Any]]) -> str:
     """How a turn made here differs from the log's; empty where it does not."""
     turn = row.turn
+    if bool(turn["begins"]) and any(turn[name] != made[name] for name in BEGINNING):
+        return "the music begins anew from another state"
     if (then := int(turn["rung"])) != (here := int(made["rung"])):
         return f"the log composed {_bar(then)}, here it is {_bar(here)}"
     if row.draws != (drawn := tuple(made["draws"][: int(made["n_draws"])].tolist())):

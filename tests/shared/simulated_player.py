@@ -100,7 +100,7 @@ class Box:
         for _ in range(round(seconds / GROUP_S)):
             self.clock.time_s = max(self.clock.time_s, (self.n_groups + 1) * GROUP_S)
             heard = self.player.group(self.n_groups)
-            heard["group"] -= self.n_before
+            heard["group"] = self.n_groups - self.n_before
             self.n_groups += 1
             if not self.is_deaf:
                 self.board.rings["heard"].write(heard)

@@ -24,6 +24,11 @@ STATE_KINDS: Final = ("knobs", "emotion", "plan")
 REPEAT_EVERY_S: Final = 600.0
 """An unchanged state is logged again after this time: the log of a box that died is at most this old."""
 
+LEAST_S: Final[Mapping[str, float]] = {"emotion": 0.2}
+"""Kinds of entry that are news this often at most, over a few seconds: an hour in which every number moves in
+every hop group is bounded too. What is held back is written as soon as it may."""
+MOST_AT_ONCE: Final = 10.0
+
 SILENT_BELOW: Final = 0.05
 """Presence below which nobody plays."""
 
@@ -80,6 +85,7 @@ class Changes:
 
     def __init__(self) -> None:
         self._last: dict[tuple[object, ...], dict[str, Any]] = {}
+        self._allowed: dict[str, tuple[float, float]] = {}
 
     def is_news(self, entry: dict[str, Any]) -> bool:
         """Whether to log ``entry``. Entries of other kinds, and those without a time, always are."""
@@ -95,9 +101,21 @@ class Changes:
             or not 0.0 <= entry["time_s"] - last["time_s"] < REPEAT_EVERY_S
             or _differs(resolution, last, entry)
         ):
+            if not self._is_allowed(entry):
+                return False
             self._last[key] = entry
             return True
         return False
+
+    def _is_allowed(self, entry: dict[str, Any]) -> bool:
+        """Whether an entry that is news is not one too many of its kind."""
+        kind, time_s = entry["kind"], entry.get("time_s")
+        if kind not in LEAST_S or time_s is None:
+            return True
+        n_left, before_s = self._allowed.get(kind, (MOST_AT_ONCE, time_s))
+        n_left = min(MOST_AT_ONCE, n_left + abs(time_s - before_s) / LEAST_S[kind])
+        self._allowed[kind] = (max(0.0, n_left - 1.0) if n_left >= 1.0 else n_left, time_s)
+        return n_left >= 1.0
 
 
 class OnlyNews:
