@@ -183,7 +183,7 @@ def parser_of_commands() -> argparse.ArgumentParser:
         "session",
         type=path_argument,
         nargs="?",
-        help="a folder written by play, or a live session's log (default: the newest live session)",
+        help="a folder written by play, a live session's name or log (default: the newest live session)",
     )
     sub.add_argument(
         "--out",
