@@ -28,5 +28,5 @@ class CommandStage:
             if self._command["what"] == SESSION:
                 self._knobs.begin_session(self._clock.now_s())
         while self._marks.read(self._mark):
-            text = bytes(self._mark["text"]).decode(errors="replace")
+            text = self._mark["text"].item().decode(errors="replace")
             self._knobs.mark(self._clock.now_s(), printed(text, LONGEST_MARK))

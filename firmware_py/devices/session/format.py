@@ -112,8 +112,9 @@ class Changes:
         kind, time_s = entry["kind"], entry.get("time_s")
         if kind not in LEAST_S or time_s is None:
             return True
-        n_left, before_s = self._allowed.get(kind, (MOST_AT_ONCE, time_s))
-        n_left = min(MOST_AT_ONCE, n_left + abs(time_s - before_s) / LEAST_S[kind])
+        before: tuple[float, float] = self._allowed.get(kind, (MOST_AT_ONCE, time_s))
+        n_left, before_s = before
+        n_left = min(MOST_AT_ONCE, n_left + abs(float(time_s) - before_s) / LEAST_S[kind])
         self._allowed[kind] = (max(0.0, n_left - 1.0) if n_left >= 1.0 else n_left, time_s)
         return n_left >= 1.0
 
