@@ -47,12 +47,19 @@ class SettledDraws(Draws):
         self.given: deque[int] = deque()
         self.n = self.n_otherwise = 0
 
-    def settle(self, drawn: int) -> int:
-        """See ``Draws``."""
+    def settle(self, drawn: int, legal: NDArray[np.bool_]) -> int:
+        """See ``Draws``.
+
+        Raises
+        ------
+        ValueError: what was drawn then is not legal here.
+        """
         self.n += 1
         token = self.given.popleft() if self.given else drawn
+        if not (token < len(legal) and legal[token]):
+            raise ValueError("a token that is not legal")
         self.n_otherwise += token != drawn
-        return super().settle(token)
+        return super().settle(token, legal)
 
 
 @dataclass(frozen=True)

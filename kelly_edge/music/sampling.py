@@ -261,7 +261,7 @@ def piano_range(shift: int) -> Mask:
     return legal
 
 
-def _as_drawn(token: int) -> int:
+def _as_drawn(token: int, legal: Mask) -> int:
     return token
 
 
@@ -271,13 +271,14 @@ class Sampler:
 
     Parameters
     ----------
-    settle: gets each token drawn and gives the one that counts (``draws``).
+    settle: gets each token drawn, with the mask of those that are legal, and gives the one that counts
+        (``draws``).
     """
 
     tables: HeadTables
     settings: SamplingSettings
     rng: np.random.Generator
-    settle: Callable[[int], int] = field(default=_as_drawn, kw_only=True)
+    settle: Callable[[int, Mask], int] = field(default=_as_drawn, kw_only=True)
 
     def decide(
         self,
@@ -297,4 +298,4 @@ class Sampler:
             logits += bias
         temperature = 1.0 if column == TYPE else self.settings.temperature
         top_p = 1.0 if column == TYPE else min(self.settings.top_p, NUCLEUS[column])
-        row[column] = self.settle(draw(logits, legal, temperature, top_p, self.rng))
+        row[column] = self.settle(draw(logits, legal, temperature, top_p, self.rng), legal)
