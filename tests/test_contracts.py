@@ -123,6 +123,8 @@ def test_every_contract_has_a_wrong_import() -> None:
 def test_the_contract_about_what_is_shared_holds_the_whole_instrument() -> None:
     [contract] = [c for c in LINTER["contracts"] if c["name"] == SHARED_BY_THE_INSTRUMENT]
     found = {
-        f"kelly_edge.{path.stem}" for path in (ROOT / "kelly_edge").iterdir() if not path.stem.startswith("_")
+        f"kelly_edge.{path.stem}"
+        for path in (ROOT / "kelly_edge").iterdir()
+        if not path.stem.startswith("_") and (path.suffix == ".py" or (path / "__init__.py").exists())
     }
     assert set(contract["source_modules"]) == found - {"kelly_edge.shared"}

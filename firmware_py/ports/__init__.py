@@ -101,3 +101,6 @@ class Knobs(Protocol):
 
     def end_session(self, time_s: float) -> None:
         """End the session that is on."""
+
+    def mark(self, time_s: float, text: str = "") -> None:
+        """Mark this moment in the session log."""
