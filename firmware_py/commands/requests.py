@@ -168,7 +168,7 @@ def mark(config: Path | None, overrides: Sequence[str], text: str) -> dict[str, 
 
     Raises
     ------
-    DeviceError: no box is there, it keeps no log, or it does not answer.
+    DeviceError: no box is there, it keeps no log, no session is on, or it does not answer.
     SessionError: the text is too long, or holds what is no text.
     """
     settings = load_settings(config, overrides)
@@ -180,6 +180,9 @@ def mark(config: Path | None, overrides: Sequence[str], text: str) -> dict[str, 
     run_dir = run_dir_of(settings.runtime.run_dir)
     if not settings.session.log:
         raise DeviceError("nothing is logged (session.log: false), so nothing can be marked; set it to true")
+    session, _ = _session_cell(run_dir)
+    if not session["is_on"]:
+        raise DeviceError("no session is on, so nothing can be marked; begin one: kelly-edge session start")
     spec, record = RINGS["marks"], np.zeros((), MARK_DTYPE)
     record["text"] = content
     try:

@@ -1,6 +1,7 @@
 """``kelly-edge replay``: the summary of a session composed again, and a line for whatever is wrong."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from firmware_py.devices.session.format import header
 from firmware_py.settings import Settings
 from firmware_py.wiring.about import about_session, settings_in_force
 from firmware_py.wiring.offline import Models
+from kelly_edge.emotion.programme import Phase, Programme, built_in
 
 SECONDS = 6.0
 
@@ -119,6 +121,27 @@ def test_settings_that_cannot_be_are_one_line(
     assert main(["replay", str(path)]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and says in err
+
+
+def test_a_programme_of_a_folder_that_is_not_here_is_replayed(
+    models: Models, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = Programme("own", "w", "s", (Phase("hold", -0.9, 0.9),))
+    emotion = replace(settings.emotion, programmes=("own",), programme="own", programmes_dir="/gone")
+    programmes = (*built_in(settings.emotion), own)
+    theirs = replace(settings, emotion=emotion)
+    box = Box(theirs, lambda clock: models.composer, ListJournal(), programmes)
+    box.run(SECONDS)
+    box.close()
+    assert isinstance(box.journal, ListJournal)
+    lines = [header(part=1, **about_session(theirs, programmes)), *box.journal.entries]
+    found = summary_of(written(tmp_path / "session.jsonl", lines), capsys, 0)
+    assert found["is_identical"] and found["notices"] == []
+    # Without it nothing is guessed.
+    path = written(tmp_path / "session.jsonl", [{**lines[0], "programmes": []}, *lines[1:]])
+    assert main(["replay", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "programme own" in err
 
 
 def test_a_setting_of_another_release_is_passed_over_and_said(

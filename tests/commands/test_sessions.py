@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from firmware_py.__main__ import main
-from firmware_py.board.map import LONGEST_MARK, MARK_DTYPE, RINGS, memory_board
-from firmware_py.board.pipes import PipeRing
+from firmware_py.board.map import LONGEST_MARK, MARK_DTYPE, RINGS, SESSION_DTYPE, memory_board
+from firmware_py.board.pipes import FileCell, PipeRing
 from firmware_py.devices.offline import ListJournal, VirtualClock
 from firmware_py.devices.session.format import header
 from firmware_py.devices.session.log import SessionLog
@@ -198,6 +198,14 @@ def test_a_mark_reaches_the_log_from_the_command_line(
     run_dir = tmp_path / "run"
     run_dir.mkdir(mode=0o700)
     ring = PipeRing(run_dir / "marks.ring", MARK_DTYPE, (), RINGS["marks"].capacity)
+    state = FileCell(run_dir / "session.cell", SESSION_DTYPE)
+    session_on = np.zeros((), SESSION_DTYPE)
+    state.write(session_on)
+    words = ["session", "mark", "she smiles – ja", "--set", f"runtime.run_dir={run_dir}"]
+    assert main(words) != 0
+    assert "no session is on" in capsys.readouterr().err
+    session_on["is_on"] = True
+    state.write(session_on)
     board, clock, journal = memory_board(), VirtualClock(12.5), ListJournal()
     control = ControlStage(board.ends("control"), Settings(), journal)
     stage = CommandStage(board.ends("control"), control, clock)
@@ -209,7 +217,6 @@ def test_a_mark_reaches_the_log_from_the_command_line(
             board.rings["marks"].write(record)
 
     monkeypatch.setattr("firmware_py.commands.requests.time.sleep", take)
-    words = ["session", "mark", "she smiles – ja", "--set", f"runtime.run_dir={run_dir}"]
     assert main(words) == 0
     assert "she smiles" in capsys.readouterr().out
     stage.step()

@@ -1,6 +1,6 @@
 """Somebody who plays busily as long as one likes, hop group by hop group, and a box on a virtual clock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,11 @@ from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.midi import MidiStage
 from firmware_py.processes.panic import PanicStage
+from firmware_py.processes.sessions import SessionStage
 from firmware_py.settings import Settings
 from firmware_py.wiring.composer_models import new_generator
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE, N_CHORDS
+from kelly_edge.emotion.programme import Programme, built_in
 from kelly_edge.harmony.chords import MAJOR, MINOR, chord_of, classes_of
 from kelly_edge.music.sampling import ComposerNetwork
 
@@ -73,17 +75,30 @@ class Box:
 
     Parameters
     ----------
-    network: of the composer; ``beat`` is called before each hop group with its number.
+    network: of the composer.
+    programmes: as the knob counts them; without, the built-in ones.
+
+    Attributes
+    ----------
+    sessions: begins and ends them, where a test gives one.
     """
 
     def __init__(
-        self, settings: Settings, network: Callable[[VirtualClock], ComposerNetwork], journal: Journal
+        self,
+        settings: Settings,
+        network: Callable[[VirtualClock], ComposerNetwork],
+        journal: Journal,
+        programmes: Sequence[Programme] = (),
     ) -> None:
+        self.programmes = tuple(programmes) or built_in(settings.emotion)
+        self.sessions: SessionStage | None = None
         self.settings, self.journal = settings, journal
         self.board, self.clock, self.out = memory_board(), VirtualClock(), RecordingMidi()
         self._network = network
         self.player = Player()
-        self.control = ControlStage(self.board.ends("control"), settings, journal)
+        self.control = ControlStage(
+            self.board.ends("control"), settings, journal, programmes=[p.name for p in self.programmes]
+        )
         self.panic = PanicStage(self.board.ends("guardian"), self.clock)
         self.midi = MidiStage(self.board.ends("midi"), self.out, self.clock)
         self.n_groups = self.n_before = 0
@@ -93,7 +108,9 @@ class Box:
     def start_composer(self) -> None:
         """A new one, as after the death of the one before."""
         generator = new_generator(self.settings, self._network(self.clock))
-        self.composer = ComposerStage(self.board.ends("composer"), self.settings, generator, self.clock)
+        self.composer = ComposerStage(
+            self.board.ends("composer"), self.settings, generator, self.clock, programmes=self.programmes
+        )
 
     def run(self, seconds: float) -> None:
         """Play on."""
@@ -105,8 +122,9 @@ class Box:
             if not self.is_deaf:
                 self.board.rings["heard"].write(heard)
                 self.board.cells["heard"].write(heard)
-            for stage in (self.panic, self.composer, self.midi, self.control):
-                stage.step()
+            for stage in (self.panic, self.composer, self.midi, self.sessions, self.control):
+                if stage is not None:
+                    stage.step()
             if self.n_groups % 100 == 0:
                 # Kept for no test, and an hour has many.
                 self.out.messages.clear()

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,16 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from simulated_player import Box, Player
 
-from firmware_py.board.map import CELLS
+from firmware_py.board.map import CELLS, CLOCK_DTYPE
 from firmware_py.board.turns import unpack_turns
+from firmware_py.devices.files.programmes import open_programmes
 from firmware_py.devices.offline import ListJournal, VirtualClock
 from firmware_py.devices.session.format import header
 from firmware_py.devices.session.log import SessionLog
+from firmware_py.devices.session.programmes import kept_programmes
 from firmware_py.devices.session.reader import SessionReader, find_session
-from firmware_py.settings import Settings
+from firmware_py.processes.sessions import SessionStage
+from firmware_py.settings import SessionSettings, Settings
 from firmware_py.wiring.about import about_session
 from firmware_py.wiring.offline import Models
 from firmware_py.wiring.replay import Replay, Replayed, turns_of
@@ -70,7 +73,8 @@ def entries_of(box: Box) -> Entries:
 def replayed(entries: Entries, models: Models, settings: Settings, **otherwise: Any) -> Replayed:
     result = Replayed()
     network = otherwise.get("network", models.composer)
-    replay = Replay(settings, network, otherwise.get("settles_draws", True))
+    programmes = otherwise.get("programmes", ())
+    replay = Replay(settings, network, otherwise.get("settles_draws", True), programmes)
     replay.run(turns_of(entries, result), result)
     return result
 
@@ -145,6 +149,108 @@ def test_a_session_replays_from_a_log_that_begins_with_it(models: Models, settin
     result = replayed(entries[second:], models, settings)
     assert result.is_identical and not result.ended and result.n_notes > 5
     assert np.isfinite(result.start_s)
+
+
+class Sessions:
+    """A journal that keeps the sessions apart, as the session log does."""
+
+    path = ""
+
+    def __init__(self) -> None:
+        self.logs: list[Entries] = []
+        self._is_on = False
+
+    def begin(self, about: Mapping[str, Any]) -> None:
+        self.logs.append([])
+        self._is_on = True
+
+    def end(self) -> None:
+        self._is_on = False
+
+    def record(self, entry: dict[str, Any]) -> None:
+        if self._is_on:
+            self.logs[-1].append(json.loads(json.dumps(entry)))
+
+
+@pytest.mark.parametrize("begin", ["itself", "start", "hand"])
+def test_the_log_of_each_session_holds_it_from_its_first_turn_on(
+    models: Models, settings: Settings, begin: str
+) -> None:
+    log = Sessions()
+    box = Box(settings, lambda clock: models.composer, log)
+    ends, kept = box.board.ends("control"), SessionSettings(begin=begin)
+    box.sessions = SessionStage(ends, kept, box.control, log, box.programmes, settings.voice.names, box.clock)
+    box.run(6.0)
+    # While another one is on; then after its end, and one that a composer was replaced in.
+    box.control.begin_session(box.clock.time_s)
+    box.run(6.0)
+    box.control.begin_session(box.clock.time_s)
+    box.run(6.0)
+    box.control.end_session(box.clock.time_s)
+    box.run(14.0)
+    box.control.begin_session(box.clock.time_s)
+    box.run(4.0)
+    box.start_composer()
+    box.run(4.0)
+    box.close()
+    assert len(log.logs) == (3 if begin == "hand" else 4)
+    n_turns = 0
+    for number, entries in enumerate(log.logs):
+        result = replayed(entries, models, settings)
+        assert result.is_identical and not result.ended and result.n_notes > 5
+        played = [(e["onset_s"], e["pitch"]) for e in entries if e["kind"] == "note"]
+        made = {(round(float(n["onset_s"]), 6), int(n["pitch"])) for n in result.notes}
+        # The last notes of the session before are played in this one.
+        assert {note for note in played if note[0] >= result.start_s} <= made
+        if begin != "itself" or number > 0:
+            first = next(e for e in entries if e["kind"] in ("turns", "composer"))
+            assert first["kind"] == "composer"
+        n_turns += result.n_turns
+    # Between two sessions that follow each other no turn is lost.
+    assert n_turns >= 12.0 / GROUP_S
+
+
+def clocked(box: Box, beat_s: float) -> None:
+    """A sequencer's clock runs, for another five seconds."""
+    clock = np.zeros((), CLOCK_DTYPE)
+    for number in range(60):
+        clock["is_running"], clock["beat_s"], clock["n_beats"] = True, beat_s, 4
+        clock["line_s"] = 4.0 * beat_s * np.floor(box.clock.time_s / (4.0 * beat_s))
+        clock["pulse_s"] = box.clock.time_s - 0.011 * (number % 3)
+        box.board.cells["clock"].write(clock)
+        box.run(GROUP_S)
+
+
+def test_midi_clock_heard_is_replayed(models: Models, settings: Settings) -> None:
+    followed = replace(settings, midi=replace(settings.midi, follow_clock=True))
+    box = box_of(models, followed)
+    box.run(6.0)
+    clocked(box, 0.47)
+    # Its cable is pulled.
+    box.run(5.0)
+    entries = entries_of(box)
+    result = replayed(entries, models, followed)
+    assert result.is_identical and not result.ended and result.n_notes > 20
+    # It is the clock that the log holds: without it there would be other music.
+    assert not replayed(entries, models, settings).is_identical
+
+
+def test_a_programme_is_replayed_from_the_header_alone(models: Models, settings: Settings) -> None:
+    programmes = open_programmes(settings)
+    assert len(programmes) > len(PROGRAMMES)
+    box = Box(settings, lambda clock: models.composer, ListJournal(), programmes)
+    box.control.turn(0.0, programme=len(programmes) - 1)
+    box.run(8.0)
+    box.control.turn(box.clock.time_s, programme=len(PROGRAMMES), volume_db=-9.0, loudest=60)
+    box.run(6.0)
+    box.control.turn(box.clock.time_s, mute=1)
+    box.run(3.0)
+    entries = entries_of(box)
+    about = json.loads(json.dumps(about_session(settings)))
+    result = replayed(entries, models, settings, programmes=kept_programmes(about, settings))
+    assert result.is_identical and not result.ended and result.n_notes > 10
+    # With the built-in programmes alone it is other music.
+    assert not replayed(entries, models, settings).is_identical
 
 
 def test_another_seed_is_said_to_be_other_music_from_its_first_draw_on(
