@@ -10,9 +10,11 @@ from deploy.push import send_program
 from kelly_edge.shared.printed import printed
 
 DOCTOR_WITHIN_S: Final = 300
+"""Chosen by hand: a Pi 3 loads the instrument in half a minute."""
 LONGEST_FINDING: Final = 200
+"""Characters. Chosen by hand."""
 SHOWN: Final = 4
-"""Findings in a row; all of them are in ``--json``."""
+"""Findings in a row; all of them are in ``--json``. Chosen by hand."""
 
 
 def doctor(remote: Remote) -> Outcome:

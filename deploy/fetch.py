@@ -31,11 +31,13 @@ from kelly_edge.shared.printed import printed
 
 KINDS: Final = ("sessions", "journal")
 FETCH_WITHIN_S: Final = 900
+"""Chosen: longer than a box may take to pack."""
 AT_ONCE_BYTES: Final = 1 << 20
-"""What one answer brings: as text, for an answer of a box is one."""
+"""What one answer brings: as text, for an answer of a box is one. Chosen by hand."""
 PRIVATE: Final = 0o600
+"""POSIX mode: the owner reads and writes."""
 PRIVATE_FOLDER: Final = 0o700
-"""What a session log tells is nobody else's business."""
+"""What a session log tells is nobody else's business. POSIX mode."""
 
 
 def folders_of(hosts: Sequence[Host], out: Path) -> dict[str, Path]:

@@ -21,8 +21,9 @@ from kelly_edge.shared.printed import printed
 
 CONFIG: Final = "/etc/kelly-edge/config.yaml"
 LONGEST_LINE: Final = 300
+"""Characters. Chosen by hand."""
 MOST_LINES: Final = 400
-"""Of a difference, each at most ``LONGEST_LINE`` characters, that are shown."""
+"""Of a difference, each at most ``LONGEST_LINE`` characters, that are shown. Chosen by hand."""
 
 Show = Callable[[str], None]
 """Called with the difference, if there is one."""

@@ -60,6 +60,7 @@ EXAMPLES: Final = {
     "resume": "kelly-edge resume",
     "session": "kelly-edge session start --programme calm-in-15 --name M7",
     "programme": "kelly-edge programme show calm-in-15",
+    "place": "kelly-edge place reset",
     "bench": "kelly-edge bench --seconds 2 --store",
     "doctor": "kelly-edge doctor --config /etc/kelly-edge/config.yaml",
     "monitor": "kelly-edge monitor --once --json",
@@ -159,6 +160,9 @@ def parser_of_commands() -> argparse.ArgumentParser:
             name, kind = ("name", str) if what == "show" else ("file", path_argument)
             of_what.add_argument(name, type=kind)
         _add_common(of_what)
+    sub = command("place", "Forget what the running box learned of the place it stands in.")
+    sub.add_argument("what", choices=("reset",))
+    _add_common(sub)
     sub = command("bench", "Measure what every stage costs on this machine.", as_owner=True)
     sub.add_argument("--seconds", type=seconds_argument, default=1.0, help="to spend on each stage")
     sub.add_argument("--store", action="store_true", help="keep the faster runtime for this board")

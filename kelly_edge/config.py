@@ -13,6 +13,7 @@ from kelly_edge.config_rules import name_fault, printable_fault, setting, shown
 from kelly_edge.contract import PERIOD_SIZES, SAMPLE_RATE_HZ, BuiltIn
 
 UNIT_RANGE: Final = (-1.0, 1.0)
+"""Limits of valence, arousal and knobs, by definition."""
 
 
 def _identifiers(names: tuple[str, ...]) -> str:
@@ -49,6 +50,7 @@ SHIPPED_PROGRAMMES: Final = (
 """The programmes that come with the box as files, besides those of ``contract.BuiltIn``."""
 PROGRAMME_NAME: Final = "[a-z][a-z0-9_-]{0,39}"
 MAX_PROGRAMMES: Final = 100
+"""Chosen by hand: more than anybody chooses among; the knob has room for 127."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class EmotionSettings:
     )
     hold_valence: float = setting(0.4, "hold: valence", limits=UNIT_RANGE)
     hold_arousal: float = setting(-0.2, "hold: arousal", limits=UNIT_RANGE)
+    learn_place: bool = setting(True, "learn over minutes how far this place shifts arousal")
 
 
 @dataclass(frozen=True)

@@ -127,11 +127,18 @@ HEARD_DTYPE: Final = np.dtype(
         ("beat_confidence", "<f4"),  # 0..1
         ("bar_phase", "<f4"),  # 0..1 within the bar at time_s, 0 at the downbeat
         ("n_beats", "<i1"),  # beats of the bar
+        ("room_drr_db", "<f4"),  # direct-to-reverberant ratio, about 12 in a dry place
+        ("room_rt60_s", "<f4"),  # seconds until reverberation has fallen by 60 dB
+        ("room_snr_db", "<f4"),  # music over noise
+        ("room_arousal", "<f4"),  # half log odds added to arousal for that room
+        ("place_offset", "<f4"),  # half log odds added to arousal for what was learned here
+        ("place_arousal", "<f4"),  # half log odds, mean over the music heard here
+        ("place_minutes", "<f4"),  # of music heard here, as far as it is remembered
     ]
 )
 """What the instrument hears, once per hop group: the ``heard`` ring and cell."""
 PRESENT: Final = 0.5
-"""Presence from which somebody plays."""
+"""Presence from which somebody plays. Chosen by hand: half."""
 
 ATTENDED_DTYPE: Final = np.dtype(
     [
@@ -175,6 +182,7 @@ KNOBS_DTYPE: Final = np.dtype(
         ("volume_db", "<f4"),  # -40..0, of notes and voice
         ("mute", "<i1"),  # 1: neither notes nor voice
         ("loudest", "<u1"),  # 1..127, no note has a higher velocity; 0 before it is set
+        ("n_places", "<u4"),  # a count: a change forgets what was learned of the place
     ]
 )
 """What a person set by hand: the ``knobs`` cell."""
@@ -190,7 +198,8 @@ KNOB_RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "mute": (0.0, 1.0),
     "loudest": (1.0, 127.0),
 }
-"""What a hand may turn of them, and its limits. Voices end where the settings' names end."""
+"""What a hand may turn of them, and its limits. Voices end where the settings' names end. Definition of the
+knobs."""
 WHOLE_KNOBS: Final = ("octave", "voice", "mute", "loudest")
 """These move by whole numbers."""
 GRID_DIGITS: Final = 6

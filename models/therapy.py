@@ -48,14 +48,19 @@ from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion.data import render
 
 TICKS: Final = 480
+"""Per quarter note of a MIDI file. Chosen: divisible by all note values."""
 BEATS_PER_BAR: Final = 4
+"""By definition of the pieces."""
 HELD_S: Final = 30.0
-"""Time at the first emotion, before it leads."""
+"""Time at the first emotion, before it leads. Chosen by hand."""
 WINDOW_S: Final = 20.0
+"""Chosen: a mood is heard in it, and ten minutes have thirty."""
 ENOUGH: Final = 0.8
-"""Spearman's correlation from which the music moves with its programme."""
+"""Spearman's correlation from which the music moves with its programme. Chosen as the goal of the
+instrument."""
 
 NOWHERE: Final = {"valence": 0.0, "arousal": 0.0}
+"""The middle of the plane, by definition."""
 
 Event = tuple[float, int, int]
 """(seconds, MIDI note, velocity or 0 for off)."""

@@ -20,8 +20,10 @@ from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline, Performance, open_models
 
-# A machine that does other work too makes any single example slow now and then.
-hypothesis.settings.register_profile("kelly_edge", deadline=None)
+# A machine that does other work too makes any single example slow now and then, and its making too.
+hypothesis.settings.register_profile(
+    "kelly_edge", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("kelly_edge")
 
 

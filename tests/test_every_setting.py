@@ -458,6 +458,9 @@ class Finger:
     def mark(self, time_s: float, text: str = "") -> None:
         """Marks are tested elsewhere."""
 
+    def forget_place(self, time_s: float) -> None:
+        """Places are tested elsewhere."""
+
     def step(self, *edges: Edge) -> None:
         self.edges += edges
         for _ in range(5):

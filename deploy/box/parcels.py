@@ -22,16 +22,22 @@ from deploy.box.faults import ReleaseError, printed
 from deploy.box.layout import Layout
 
 MAX_PARCEL_BYTES: Final = 512 << 20
+"""Chosen: more than twice the logs that the settings keep by default."""
 MAX_FILE_BYTES: Final = 64 << 20
+"""Chosen: eight times a part of a log."""
 MAX_FILES: Final = 10_000
+"""Files of a parcel. Chosen by hand: a log per day would take 27 years."""
 FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 PIECE_BYTES: Final = 64 << 10
+"""Chosen: the usual size of a pipe."""
 SESSIONS: Final = "var/lib/kelly-edge/sessions"
 JOURNAL: Final = ("journalctl", "--quiet", "--no-pager", "--output=short-iso", "--unit=kelly-edge*")
 MAX_JOURNAL_BYTES: Final = 16 << 20
+"""Chosen by hand: some 100,000 lines."""
 PACK_WITHIN_S: Final = 600.0
+"""Chosen by hand: a slow card takes minutes."""
 XZ_PRESET: Final = 0
-"""The quickest: a box may be playing."""
+"""The quickest: a box may be playing. Chosen for that reason."""
 
 
 def pack(folder: Path, out: IO[bytes], most_bytes: int = MAX_PARCEL_BYTES) -> None:

@@ -23,12 +23,13 @@ from deploy.box.programs import Programs
 
 STATE: Final = "settings.json"
 MAX_STATE_BYTES: Final = 64 << 10
+"""Chosen by hand: a hundred times what is written."""
 MAX_BYTES: Final = 1_000_000
-"""The longest settings file that a release reads."""
+"""The longest settings file that a release reads. Chosen there."""
 CANDIDATE: Final = "settings"
 """A folder of root's own: what is checked here is what is put in place, wherever it came from."""
 SHOWN: Final = 12
-"""Characters of a digest that name settings to a person."""
+"""Characters of a digest that name settings to a person. Chosen by hand."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 
 

@@ -94,12 +94,13 @@ PANIC_DTYPE: Final = np.dtype(
 )
 """Whether the box must be silent: the ``panic`` cell. It outlives every process."""
 
-COMMANDS: Final = ("panic", "resume", "session", "stop")
+COMMANDS: Final = ("panic", "resume", "session", "stop", "place")
 """What the command line may ask of a running box."""
 PRESS_DTYPE: Final = np.dtype([("what", "<u4")])
 """Panic or resume, an index into ``COMMANDS``: the ``panic`` ring."""
 NAME_BYTES, NOTE_BYTES, LOG_BYTES = 120, 800, 400
-"""UTF-8 bytes of a session's name or code, of what is noted of it, and of its log's path."""
+"""UTF-8 bytes of a session's name or code, of what is noted of it, and of its log's path. Chosen by hand: a
+line, a paragraph, and the longest path there is likely to be."""
 COMMAND_DTYPE: Final = np.dtype(
     [
         ("what", "<u4"),

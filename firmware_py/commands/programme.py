@@ -22,6 +22,7 @@ from kelly_edge.emotion.programme import (
 from kelly_edge.errors import ConfigError
 
 WIDTH: Final = 100
+"""Columns of a sentence. Chosen by hand."""
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``kelly-edge panic``, ``resume`` and ``session``: words to a running box, through its run directory.
+"""``kelly-edge panic``, ``resume``, ``session``, ``place``: words to a running box in its run directory.
 
 Only the box's own user, and root, may write there. A word is a record of the ``panic`` or ``commands`` ring;
 whether it was obeyed is read from the cells.
@@ -23,9 +23,12 @@ from kelly_edge.contract import SessionState
 from kelly_edge.errors import ConfigError, DeviceError, SessionError
 from kelly_edge.shared.printed import printed
 
-# Chosen: ``control`` answers at its next step, 0.1 s; a look costs microseconds.
 ANSWER_WITHIN_S: Final = 1.0
+"""Chosen: a process answers at its next step, within 0.1 s."""
+SESSION_WITHIN_S: Final = 10.0
+"""``control`` answers, which is not real-time; nobody is in danger meanwhile. Chosen by hand."""
 LOOK_EVERY_S: Final = 0.005
+"""A look costs microseconds. Chosen by hand."""
 
 
 def say(run_dir: Path, word: str, **more: int | bytes) -> None:
@@ -88,11 +91,9 @@ def begin_session(
     if programme:
         names = numbered(settings)
         if programme not in names:
-            known = f"{', '.join(names)}{did_you_mean(programme, names)}"
-            raise ConfigError(
-                f"programme: {printed(programme)} is not one of {known}; name it in emotion.programmes "
-                "and start the box again"
-            )
+            hint = did_you_mean(programme, names)
+            known = f"{', '.join(names)} (emotion.programmes)"
+            raise ConfigError(f"programme: {printed(programme)} is not one of {known}{hint}")
         number = names.index(programme)
     for what, text, longest in (("name", name, NAME_BYTES), ("note", note, NOTE_BYTES)):
         if len(text.encode("utf-8", "replace")) > longest or not text.isprintable():
@@ -102,7 +103,9 @@ def begin_session(
     before = int(record["number"])
     texts = {"name": name.encode("utf-8", "replace"), "note": note.encode("utf-8", "replace")}
     say(run_dir, "session", programme=number, **texts)
-    _answered(run_dir, lambda: cell.read(record) and int(record["number"]) != before, "control")
+    _answered(
+        run_dir, lambda: cell.read(record) and int(record["number"]) != before, "control", SESSION_WITHIN_S
+    )
     return {"session": f"number {int(record['number'])} begins", **_names(record)}
 
 
@@ -128,7 +131,7 @@ def end_session(config: Path | None, overrides: Sequence[str]) -> dict[str, Any]
             and int(knobs["session"]) == SessionState.ENDED
         )
 
-    _answered(run_dir, is_ended, "control")
+    _answered(run_dir, is_ended, "control", SESSION_WITHIN_S)
     ended = f"number {number} ends" if was_on else "none was on"
     return {"session": f"{ended}; the box is silent until one begins"}
 
@@ -145,6 +148,26 @@ def session_status(config: Path | None, overrides: Sequence[str]) -> dict[str, A
     _session_cell(run_dir)
     cells = {n: CellView(run_dir / f"{n}.cell", CELLS[n].dtype) for n in ("session", "knobs", "target")}
     return read_session(cells, open_programmes(settings))
+
+
+def forget_place(config: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """Forget what was learned of the place; returns what follows.
+
+    Raises
+    ------
+    DeviceError: no box is there, or it does not answer.
+    """
+    run_dir = run_dir_of(load_settings(config, overrides).runtime.run_dir)
+    record = np.zeros((), CELLS["knobs"].dtype)
+    try:
+        cell = CellView(run_dir / "knobs.cell", record.dtype)
+    except FileNotFoundError:
+        raise _nothing_runs(run_dir) from None
+    cell.read(record)
+    before = int(record["n_places"])
+    say(run_dir, "place")
+    _answered(run_dir, lambda: cell.read(record) and int(record["n_places"]) != before, "control")
+    return {"place": "forgotten: it is learned anew"}
 
 
 def _session_cell(run_dir: Path) -> tuple[NDArray[Any], CellView]:
@@ -210,8 +233,10 @@ def _wait(is_so: Callable[[], bool], within_s: float) -> bool:
     return True
 
 
-def _answered(run_dir: Path, is_so: Callable[[], bool], process: str) -> None:
-    if not _wait(is_so, ANSWER_WITHIN_S):
+def _answered(
+    run_dir: Path, is_so: Callable[[], bool], process: str, within_s: float = ANSWER_WITHIN_S
+) -> None:
+    if not _wait(is_so, within_s):
         raise DeviceError(
             f"the box in {run_dir} does not answer: {process} is gone or stands still; start the box again"
         )

@@ -44,7 +44,7 @@ STEADY_S: Final = 10.0
 """A process that ran for at least this time is started again at once. Chosen by hand."""
 LIVE_MODULES: Final = ("rtmidi", "alsaaudio")
 """Packages of the extra ``box`` that every live box needs."""
-KEPT: Final = ("knobs", "panic")
+KEPT: Final = ("knobs", "panic", "session")
 """Cells that are carried over into a new run directory."""
 
 

@@ -104,3 +104,6 @@ class Knobs(Protocol):
 
     def mark(self, time_s: float, text: str = "") -> None:
         """Mark this moment in the session log."""
+
+    def forget_place(self, time_s: float) -> None:
+        """Forget what was learned of the place: it is another one."""

@@ -25,7 +25,8 @@ MESSAGE_BYTES, HIGHEST_DATA = 3, 127
 """Of a note or control change. MIDI 1.0."""
 
 STALE_S: Final = 0.1
-"""A note-on or a pulse of the clock that is later than this is not sent."""
+"""A note-on or a pulse of the clock that is later than this is not sent. Chosen: a tenth of a second is heard
+as a wrong beat."""
 SCAN_EVERY_S: Final = 1.0
 """Ports that came or went are looked for this often. Chosen: a look takes milliseconds."""
 SCAN_SOON_S: Final = 0.5

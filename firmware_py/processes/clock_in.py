@@ -15,6 +15,7 @@ from firmware_py.ports.midi import CONTINUE, SONG_POSITION, START, STOP, TIMING_
 from kelly_edge.rhythm.midi_clock import N_BEATS, ClockFollower
 
 POSITION_BYTES: Final = 3
+"""MIDI 1.0: a status and two data bytes."""
 
 
 class Ticks(Protocol):

@@ -9,7 +9,7 @@ from firmware_py.ports import Clock, Knobs
 from kelly_edge.contract import PROGRAMMES
 from kelly_edge.shared.printed import printed
 
-SESSION, STOP = COMMANDS.index("session"), COMMANDS.index("stop")
+SESSION, STOP, PLACE = (COMMANDS.index(word) for word in ("session", "stop", "place"))
 
 
 def _nobody_named(name: str, note: str) -> None:
@@ -49,6 +49,8 @@ class CommandStage:
                 self._begin(self._clock.now_s())
             elif self._command["what"] == STOP:
                 self._knobs.end_session(self._clock.now_s())
+            elif self._command["what"] == PLACE:
+                self._knobs.forget_place(self._clock.now_s())
         while self._marks.read(self._mark):
             text = self._mark["text"].item().decode(errors="replace")
             self._knobs.mark(self._clock.now_s(), printed(text, LONGEST_MARK))

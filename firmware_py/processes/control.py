@@ -122,6 +122,10 @@ class ControlStage:
         self._journal.record({"kind": "marker", "time_s": round(time_s, DIGITS), "text": text})
         self._count("n_marks", time_s)
 
+    def forget_place(self, time_s: float) -> None:
+        """Forget what was learned of the place: it is another one."""
+        self._count("n_places", time_s)
+
     @property
     def is_panic(self) -> bool:
         """Whether the box is silent until somebody resumes."""

@@ -6,10 +6,10 @@ from firmware_py.board.map import Ends
 from firmware_py.board.telemetry import new_counters
 from firmware_py.ports import Clock
 from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, KNOBS_DTYPE
-from kelly_edge.emotion.circumplex import Circumplex
 from kelly_edge.emotion.features import FeatureExtractor
-from kelly_edge.emotion.music_gate import MusicGate
+from kelly_edge.emotion.mood import Mood
 from kelly_edge.emotion.network import EmotionNetwork
+from kelly_edge.emotion.place import Place, PlaceMemory
 from kelly_edge.harmony.hearing import ChordTracker
 from kelly_edge.rhythm.beat import BeatTracker
 from kelly_edge.signal.loudness import LoudnessMeter
@@ -18,7 +18,8 @@ from kelly_edge.timbre.voice import Voice
 from kelly_edge.units import clamp, db_to_gain
 
 GAIN_STEP = 0.125
-"""Most that the volume moves in a hop: 43 ms from one end to the other, so that a knob does not click."""
+"""Most that the volume moves in a hop: 43 ms from one end to the other, so that a knob does not click. Chosen
+by hand."""
 RAMP = np.arange(1, HOP_SIZE + 1, dtype=np.float32) / HOP_SIZE
 
 
@@ -35,11 +36,13 @@ class DspStage:
         voice: Voice,
         period: int,
         clock: Clock,
+        place: Place | None = None,
     ) -> None:
         self._ends = ends
         self._capture = ends.ring_to_read("capture")
         self._playback = ends.ring_to_write("playback")
         self._heard_cell = ends.cell_to_write("heard")
+        self._heard_cell_before = ends.cell_to_read("heard")
         self._heard_ring = ends.ring_to_write("heard")
         self._knobs_cell = ends.cell_to_read("knobs")
         self._telemetry = ends.cell_to_write("telemetry_dsp")
@@ -52,8 +55,7 @@ class DspStage:
         self.meter = LoudnessMeter()
         self.beat = BeatTracker()
         self.voice = voice
-        self._music = MusicGate()
-        self._circumplex = Circumplex()
+        self.mood = Mood(place)
         self._hop = np.zeros(HOP_SIZE, np.float32)
         self._out = np.zeros(HOP_SIZE, np.float32)
         self._periods_in = list(self._hop.reshape(-1, period))
@@ -61,8 +63,10 @@ class DspStage:
         self._n_filled = 0
         self._knobs = np.zeros((), KNOBS_DTYPE)
         self._gain = self._gain_asked = 1.0
+        self._n_places: int | None = None
         self.heard = np.zeros((), HEARD_DTYPE)
         self.counters = new_counters("dsp")
+        self._remember()
 
     def step(self) -> None:
         """Take the periods that wait; never waits itself."""
@@ -88,8 +92,9 @@ class DspStage:
     def _answer_group(self) -> None:
         extractor, heard = self.extractor, self.heard
         emotion = self._network.step(extractor.features)
-        presence = self._music.update(emotion, extractor.presence)
-        estimate = self._circumplex.update(emotion, presence)
+        mood = self.mood
+        estimate = mood.update(emotion, extractor.frames, extractor.presence)
+        presence = mood.presence
         self.beat.push(extractor.frames, extractor.notes)
         heard["group"] = self.counters["n_emotion_steps"]
         self.counters["n_emotion_steps"] += 1
@@ -114,6 +119,7 @@ class DspStage:
         heard["f0_hz"] = self.tracker.f0_hz
         heard["f0_confidence"] = self.tracker.confidence
         self.beat.fill(heard)
+        self._fill_place()
         self._heard_cell.write(heard)
         self._heard_ring.write(heard)
         if self._knobs_cell.read(self._knobs):
@@ -127,8 +133,29 @@ class DspStage:
         self._gain += clamp(self._gain_asked - before, -GAIN_STEP, GAIN_STEP)
         self._out *= before + (self._gain - before) * RAMP
 
+    def _fill_place(self) -> None:
+        """The room and the place, as they are heard now."""
+        heard, room, place = self.heard, self.mood.room, self.mood.place
+        heard["room_drr_db"], heard["room_rt60_s"] = room.drr_db, room.rt60_s
+        heard["room_snr_db"], heard["room_arousal"] = room.snr_db, room.arousal
+        heard["place_offset"] = place.offset
+        heard["place_arousal"], heard["place_minutes"] = place.memory.arousal, place.memory.minutes
+
+    def _remember(self) -> None:
+        """Go on from the place that the dsp before this one knew, where the box did not start anew."""
+        heard = np.zeros((), HEARD_DTYPE)
+        if self._heard_cell_before.read(heard):
+            memory = PlaceMemory(float(heard["place_minutes"]), float(heard["place_arousal"]))
+            if memory.is_sane:
+                self.mood.place.memory = memory
+
     def _turn_knobs(self) -> None:
         knobs, voice = self._knobs, self.voice
+        n_places = int(knobs["n_places"])
+        # The first count seen is no change: a dsp that starts again finds what was obeyed.
+        if self._n_places is not None and n_places != self._n_places:
+            self.mood.place.reset()
+        self._n_places = n_places
         self._gain_asked = 0.0 if knobs["mute"] else db_to_gain(float(knobs["volume_db"]))
         voice.voice_index = int(knobs["voice"])
         voice.octave = int(knobs["octave"])

@@ -6,6 +6,7 @@ from kelly_edge.contract import Rung
 from kelly_edge.music.scheduler import CommittedBeat
 
 ENDING_BARS: Final = 2
+"""Chosen: the dominant and the tonic."""
 
 
 class Farewell:

@@ -9,11 +9,13 @@ from typing import Final
 from kelly_edge.contract import Rung
 
 MARGIN: Final = 1.5
-"""A rung is taken when this many times its recent cost fits into the time left."""
+"""A rung is taken when this many times its recent cost fits into the time left. Chosen by hand; the cost of a
+bar varies."""
 FORGET: Final = 0.85
-"""With each bar a cost is believed less, so that a better rung is tried again."""
+"""With each bar a cost is believed less, so that a better rung is tried again. Chosen: half after four
+bars."""
 LATE_CONTINUATION_S: Final = 0.05
-"""With less time left than this nothing is composed: a rest."""
+"""With less time left than this nothing is composed: a rest. Chosen by hand."""
 
 
 class Ladder:

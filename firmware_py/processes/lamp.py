@@ -43,7 +43,9 @@ BLINK_EVERY_S: Final = 5.0
 BLINK_S: Final = 0.4
 """A flash or a blink, half of it as long as a page's."""
 MOST_BLINKS: Final = 9
+"""Phases that blinks can tell apart. Chosen by hand: more are not counted by eye."""
 STANDS_STILL_S: Final = 5.0
+"""A process without a step for this long stands still. Chosen by hand."""
 WATCHED: Final = tuple(process for process in COUNTERS if process != "control")
 
 

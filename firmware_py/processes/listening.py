@@ -20,11 +20,13 @@ from kelly_edge.music.space import Space
 from kelly_edge.music.target import Target
 
 PRESENCE_S: Final = 1.0
-"""Time constant over which silence thins the music."""
+"""Time constant over which silence thins the music. Chosen by hand."""
 SILENT, PLAYING = 0.15, 0.35
-"""Smoothed presence below which bars are rests, and above which music begins again."""
+"""Smoothed presence below which bars are rests, and above which music begins again. Chosen apart, so that
+soft playing does not flap."""
 BEAT_WAIT_S: Final = 1.5
-"""How long the music waits for a beat to begin on, from when it knows what to play."""
+"""How long the music waits for a beat to begin on, from when it knows what to play. Chosen: about the time a
+tracker takes (docs/decisions/0021)."""
 
 CLOCK_LOST_S: Final = 0.7
 """Without a pulse of MIDI clock for this long the beat is the player's again. Chosen by hand: the slowest

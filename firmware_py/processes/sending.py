@@ -17,7 +17,7 @@ from kelly_edge.music.notes import TimedNote
 from kelly_edge.music.scheduler import CommittedBeat
 
 SOFTLY: Final = (0.7, 0.8, 0.9)
-"""Velocity of the first bars after a rest, as a share: the music does not burst in."""
+"""Velocity of the first bars after a rest, as a share: the music does not burst in. Chosen by hand."""
 
 BOUND: Final[Mapping[str, str]] = {
     "n_bound_register": "register",

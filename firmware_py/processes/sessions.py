@@ -20,11 +20,13 @@ from kelly_edge.contract import HEARD_DTYPE, SessionState
 from kelly_edge.emotion.programme import REST, Programme
 
 PLAYS: Final = 0.35
-"""Presence from which somebody plays, as for the composer."""
+"""Presence from which somebody plays, as for the composer. Chosen there."""
 BEGINS_S: Final = 1.0
-"""So long somebody must play until a session begins itself: neither a cough nor a chair begins one."""
+"""So long somebody must play until a session begins itself: neither a cough nor a chair begins one. Chosen by
+hand."""
 LAST_CHORD_S: Final = 4.0
-"""The log goes on for so long after a hand ended the session, and after the last note began."""
+"""The log goes on for so long after a hand ended the session, and after the last note began. Chosen: longer
+than the last chord."""
 
 
 class SessionJournal(Protocol):
@@ -109,7 +111,9 @@ class SessionStage:
         self._phase = (-1, -1)
         self._is_logging = False
         if ends.cell_to_read("session").read(self._record) and self._record["number"]:
-            # One that was on when this process ended goes on, in another file.
+            # One that was on when this process ended goes on, in another file; in a new run directory the
+            # stream has begun anew.
+            self._record["begun_s"] = min(self._begun_s, clock.now_s())
             if self._record["is_on"]:
                 self._open_log()
         else:

@@ -6,12 +6,14 @@ Everything here may wait for a disk or a daemon; nothing real-time does. Part of
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from firmware_py.board.map import Ends
 from firmware_py.devices.files.clock import StreamClock
 from firmware_py.devices.files.learned_controls import ControlsFile, controls_path
+from firmware_py.devices.files.place_file import kept_place, place_path, store_place
 from firmware_py.devices.files.programmes import numbered, open_programmes
 from firmware_py.devices.files.prometheus import PrometheusFile
 from firmware_py.devices.files.run_dir import make_run_dir
@@ -24,6 +26,7 @@ from firmware_py.processes.commands import CommandStage
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.controllers import ControllerStage
 from firmware_py.processes.feedback import FeedbackGuard
+from firmware_py.processes.place_keeper import PlaceKeeper
 from firmware_py.processes.quiet_input import QuietInput
 from firmware_py.processes.reports import ReportStage
 from firmware_py.processes.sessions import SessionStage
@@ -71,6 +74,7 @@ class ControlParts:
     commands: CommandStage
     watch: WatchStage
     quiet_input: QuietInput
+    place: PlaceKeeper
     reports: ReportStage
     log: SessionLog
     sessions: SessionStage
@@ -85,6 +89,7 @@ class ControlParts:
         self.control.step()
         self.watch.step()
         self.quiet_input.step()
+        self.place.step()
         if self.controllers is not None:
             self.controllers.step()
         if self.clock_in is not None:
@@ -100,6 +105,7 @@ class ControlParts:
         if self.panel is not None:
             self.panel.close()
         self.control.close()
+        self.place.close()
         self.watch.close()
         self.reports.close()
         self.log.close()
@@ -130,7 +136,10 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
     reports = ReportStage(ends, clock, open_outlets(settings, log))
     commands = CommandStage(ends, control, clock, sessions.name_next, len(names))
     watch, quiet_input = WatchStage(ends, log, warn, clock), QuietInput(ends, warn, clock)
-    parts = ControlParts(control, commands, watch, quiet_input, reports, log, sessions)
+    path = place_path(settings.runtime.state_dir, os.environ)
+    place = PlaceKeeper(ends, partial(store_place, path), kept_place(path), warn, clock)
+    parts = ControlParts(control, commands, watch, quiet_input, place, reports, log, sessions)
+    clock_cell = ends.cell_to_write("clock")
     if settings.midi.inputs:
         from firmware_py.devices.midi.inputs import MidiInputs
 
@@ -147,7 +156,7 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
             len(names),
         )
         if settings.midi.follow_clock:
-            parts.clock_in = ClockInStage(inputs, ends.cell_to_write("clock"), clock)
+            parts.clock_in = ClockInStage(inputs, clock_cell, clock)
     if settings.panel.chip != "none":
         parts.panel = open_panel(settings, make_run_dir(settings.runtime.run_dir), ends, control, warn, clock)
     return parts

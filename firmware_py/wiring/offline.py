@@ -34,6 +34,7 @@ from firmware_py.wiring.dsp_models import new_voice, open_decoders, open_emotion
 from firmware_py.wiring.loop import Turn, run_offline
 from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP
 from kelly_edge.emotion.network import EmotionNetwork
+from kelly_edge.emotion.place import Place
 from kelly_edge.signal.limiter import Limiter
 from kelly_edge.timbre.voice import Decoder
 
@@ -124,6 +125,7 @@ class Offline:
             new_voice(settings, models.decoders),
             self.period,
             self.clock,
+            Place(learns=settings.emotion.learn_place),
         )
         self.midi = MidiStage(self.board.ends("midi"), self.midi_out, self.clock)
         self.turns = [Turn(self.audio, self.period), Turn(self.dsp, HOP_SIZE)]

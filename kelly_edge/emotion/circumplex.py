@@ -59,6 +59,11 @@ def joint_log_odds(emotion: NDArray[np.float32]) -> NDArray[np.float64]:
     return odds
 
 
+def arousal_of(log_odds: NDArray[np.float64]) -> float:
+    """Arousal in log odds ``[4]`` of the quadrants, in half log odds: what an offset is added to."""
+    return float(log_odds @ SIGNS[:, 1]) / 4.0
+
+
 def posterior_of(log_odds: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np.float64]:
     """Softmax over the last axis."""
     scaled = log_odds / temperature
@@ -98,8 +103,11 @@ class Circumplex:
         self._sum[:] = self._fast_sum[:] = 0.0
         self._weight = self._fast_weight = self._heard = 0.0
 
-    def update(self, emotion: Float32, presence: float) -> EmotionEstimate:
-        """Take one emotion vector ``[64]`` and the presence 0 .. 1 it was heard with."""
+    def update(self, emotion: Float32, presence: float, offset: float = 0.0) -> EmotionEstimate:
+        """Take one emotion vector ``[64]`` and the presence 0 .. 1 it was heard with.
+
+        ``offset`` is added to the mean's arousal, in half log odds: what ``room`` and ``place`` know.
+        """
         w = min(max(presence, 0.0), 1.0) if math.isfinite(presence) else 0.0
         # Absence keeps the mean as it was: only newly heard music replaces music heard before.
         odds = joint_log_odds(emotion)
@@ -110,7 +118,7 @@ class Circumplex:
         self._sum += share * (odds - self._sum)
         self._weight += share * (1.0 - self._weight)
         self._heard = max(w, self._forget * self._heard + (1.0 - self._forget) * w)
-        mean = self._sum / max(self._weight, 1e-6)
+        mean = self._sum / max(self._weight, 1e-6) + offset * SIGNS[:, 1]
         trust = min(self._heard, 1.0) * min(2.0 * self._weight, 1.0)
         return estimate_of(mean, trust)
 
@@ -145,15 +153,17 @@ def clip_log_odds(
 
 
 def clip_decision(
-    emotions: NDArray[np.float32], presence: NDArray[np.float32] | None = None
+    emotions: NDArray[np.float32], presence: NDArray[np.float32] | None = None, offset: float = 0.0
 ) -> EmotionEstimate:
     """One decision for a whole clip from its emotion vectors ``[n, 64]``.
 
     ``presence`` ``[n]`` weighs the steps (all alike when None); the first ``WARM_UP_S`` count only as far
-    as a short clip leaves nothing else. An empty clip gives the flat posterior and confidence 0.
+    as a short clip leaves nothing else. ``offset`` is added to arousal, in half log odds: see
+    ``room.room_of_clip``. An empty clip gives the flat posterior and confidence 0.
     """
     if len(emotions) == 0:
         return estimate_of(np.zeros(4), 0.0)
     trust = float(_clip_weights(len(emotions), presence).mean())
+    log_odds = clip_log_odds(emotions, presence) + offset * SIGNS[:, 1]
     # Chosen: rests of a third of a clip cost no trust.
-    return estimate_of(clip_log_odds(emotions, presence), min(1.5 * trust, 1.0))
+    return estimate_of(log_odds, min(1.5 * trust, 1.0))

@@ -24,9 +24,11 @@ from kelly_edge.shared.printed import printed
 MATCH, LEAD, HOLD, REST = "match", "lead", "hold", "rest"
 ACCOMPANY: Final = "accompany"
 LOUDEST_VELOCITY: Final = 127
+"""The highest velocity there is, by MIDI 1.0."""
 NAME: Final = re.compile(PROGRAMME_NAME)
 """Names of programmes, and of their files without ``.yaml``."""
 MAX_PHASES: Final = 20
+"""Chosen by hand: more than any programme of the literature has."""
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,9 @@ from kelly_edge.music.target import Target, sane
 SHORT_CONTEXT_ROWS: Final = 64
 """Rows read again on the rung ``short_context``. Chosen: a quarter of the context."""
 SHORT_MAX_ROWS: Final = 24
+"""Rows of a bar on that rung. Chosen: a bar of medium density."""
 FIRST_TEMPO_BPM: Final = 90.0
-"""Of bars that are not composed where no tempo is known."""
+"""Of bars that are not composed where no tempo is known. Chosen by hand."""
 
 
 class Generator:

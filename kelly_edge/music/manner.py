@@ -16,7 +16,7 @@ from kelly_edge.music.target import Target, graded_level, mode_of
 from kelly_edge.units import clamp
 
 ALWAYS, ROWS, DELAYS, BAR_DENSITY, FORM, SEQUENCE, PHRASE_DENSITY = 0, 1, 3, 4, 5, 6, 7
-"""What random numbers are drawn for; each purpose has a stream of its own."""
+"""What random numbers are drawn for; each purpose has a stream of its own. Numbers of our own definition."""
 ONCE: Final = range(7)
 """What a performance draws once, 0..1 each, as the purpose ``ALWAYS``:"""
 VALENCE_DITHER, AROUSAL_DITHER, MODE_DITHER, TONIC_DITHER, TEXTURE, LOUDNESS, HEIGHT = ONCE
@@ -25,18 +25,21 @@ MEAN_DENSITY: Final = (3.96, 4.89, 5.48, 5.83, 7.09, 7.43)
 USUAL_TEMPO_BPM: Final = 118.0
 """Mean of EMOPIA's training clips, the same at every level of arousal."""
 LEVELS_PER_OCTAVE: Final = 2.0
-"""Density levels from so many notes a bar to twice as many (``DENSITY_EDGES``)."""
+"""Density levels from so many notes a bar to twice as many (``DENSITY_EDGES``). They follow from them by
+definition."""
 CLIP_DENSITY_SD, PHRASE_DENSITY_SD, BAR_DENSITY_SD = 1.0, 0.7, 0.4
-"""How far clips lie from that mean, phrases from that of their clip, and bars from that of their phrase."""
+"""How far clips lie from that mean, phrases from that of their clip, and bars from that of their phrase.
+Levels; chosen by hand."""
 CADENCE_DENSITY: Final = 0.7
-"""Density levels fewer where a phrase comes to rest."""
+"""Density levels fewer where a phrase comes to rest. Chosen by hand."""
 LEADING_DENSITY_SD: Final = 0.3
-"""How far bars lie from that mean where the music leads: enough that it breathes."""
+"""How far bars lie from that mean where the music leads: enough that it breathes. Chosen by hand."""
 LEADING_THINNER: Final = 0.7
 """Density levels fewer where the music leads: the emotion model hears more energy in what the network plays
-than in people's clips of that arousal (goal -.2, three seeds: .73 without, -.08 with it)."""
+than in people's clips of that arousal (goal -.2, three seeds: .73 without, -.08 with it). Measured so, and
+chosen on these seeds."""
 DENSITY_REACH: Final = 3
-"""Density levels that ``Target.density`` = 1 adds."""
+"""Density levels that ``Target.density`` = 1 adds. Chosen: half of the eight levels, nearly."""
 
 
 class Manner:

@@ -22,9 +22,10 @@ from kelly_edge.music.sampling import ComposerNetwork, Floats, KvCache
 
 N_SNAPSHOTS: Final = 64
 """Bar lines one may rewind to, at most: the longest look-ahead with the longest latency (8.75 s), of rests of
-one beat at the fastest tempo (300 bpm), has 44."""
+one beat at the fastest tempo (300 bpm), has 44. Chosen: half as many again."""
 N_WINDOWS: Final = 8
-"""Each serves at least one bar of the most notes, so that a look-ahead of such bars may be rewound."""
+"""Each serves at least one bar of the most notes, so that a look-ahead of such bars may be rewound. Chosen
+for that reason."""
 
 
 @dataclass

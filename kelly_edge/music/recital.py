@@ -39,11 +39,12 @@ from kelly_edge.music.form import FINAL, Score, Written, tonic_chord
 from kelly_edge.music.sampling import SCALES, Floats, Mask, Sampler, chord_classes
 
 LAST_CHORD_S: Final = 2.5
-"""How long the last chord sounds, at least where a note may be as long."""
+"""How long the last chord sounds, at least where a note may be as long. Chosen by hand."""
 SHIFTS_OF_SEQUENCES: Final = (-2, -1, 1, 2)
-"""Degrees by which a bar is moved along the scale."""
+"""Degrees by which a bar is moved along the scale. Chosen: seconds and thirds, as sequences mostly move
+(Caplin 1998)."""
 DENSER: Final = 1
-"""A bar comes back at most so many density levels below what is asked."""
+"""A bar comes back at most so many density levels below what is asked. Chosen by hand."""
 BASS, TENOR = 40, 55
 HIGHEST_TOP, LAST_VELOCITY = 96, 64
 """About where the last chord has its bass and its middle voices, in C; its highest top

@@ -9,7 +9,7 @@ from kelly_edge.music.notes import BarNote
 from kelly_edge.music.sampling import PIANO_HIGH, PIANO_LOW, Floats
 
 LATEST_BEATS: Final = 0.2
-"""Within the step of 0.25, however fast."""
+"""Within the step of 0.25, however fast. Chosen for that reason."""
 TOGETHER_DELAY_S, NOTE_DELAY_S, LATEST_S = 0.0065, 0.004, 0.025
 """How unevenly people play: mean delays of a chord and of each note in it, measured around the grid of
 EMOPIA's training clips. Pianists let the melody lead (Goebl, JASA 110, 2001)."""

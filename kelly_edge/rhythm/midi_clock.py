@@ -16,19 +16,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 PULSES_PER_BEAT: Final = 24
+"""MIDI 1.0: timing clock, pulses per quarter note."""
 PULSES_PER_POSITION: Final = 6
-"""A song position counts sixteenths."""
+"""A song position counts sixteenths. MIDI 1.0, song position pointer."""
 N_BEATS: Final = 4
+"""Of a bar: MIDI clock says no metre. Chosen: four quarters."""
 WINDOW: Final = 2 * PULSES_PER_BEAT
+"""Pulses that the line is fitted to. Chosen: two beats."""
 LEAST: Final = PULSES_PER_BEAT // 2
-"""Pulses from which a line is believed."""
+"""Pulses from which a line is believed; after a jump the newest are enough. Chosen: half a beat."""
 N_NEWEST: Final = 6
-JUMPED_S: Final = 0.004
-"""The newest pulses all lie this far from the line, on one side: another tempo."""
+"""Pulses. Chosen: a quarter of a beat."""
+JUMPED_S: Final = 0.008
+"""The newest pulses all lie this far from the line, on one side: another tempo. Chosen: JACK brings pulses a
+period of its own late, now and then two (5 ms at 256 frames)."""
 LONGEST_PULSE_S: Final = 0.15
-"""At 17 bpm. A longer gap is a break."""
+"""At 17 bpm. A longer gap is a break. Chosen below the slowest tempo that sequencers send."""
+USUAL: Final = 0.3
+"""An interval within this share of the usual one is usual. Chosen by hand."""
+N_SURE: Final = 4
+"""Pulses at usual intervals after a long one that tell a loss from a pulse held up. Chosen by hand."""
 LOST_S: Final = 0.5
-"""Without a pulse for this long the clock is gone."""
+"""Without a pulse for this long the clock is gone. Chosen: three of the longest gaps."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +61,36 @@ class ClockFollower:
         self._position = 0
         """Pulses from the song's beginning at which the next start goes on."""
         self._is_running = False
+        self._is_known = False
 
     def pulse(self, time_s: float) -> None:
         """A pulse was heard."""
-        if self._times_s and not 0.0 < time_s - self._times_s[-1] < LONGEST_PULSE_S:
+        if self._times_s and not 0.0 <= time_s - self._times_s[-1] < LONGEST_PULSE_S:
             self._times_s.clear()
+            self._is_known = False
         self._times_s.append(time_s)
+        self._is_known |= len(self._times_s) >= LEAST
         self._n += 1
+        self._fill_gap()
+
+    def _fill_gap(self) -> None:
+        """Count pulses that were lost on the way: one long interval between usual ones is no slower tempo."""
+        times_s = self._times_s
+        if len(times_s) < LEAST + N_SURE:
+            return
+        *older, before_s = list(times_s)[:-N_SURE]
+        newest = list(times_s)[-N_SURE:]
+        pulse_s = (before_s - older[0]) / len(older)
+        # After a pulse that was held up the next ones come sooner.
+        is_usual = (np.abs(np.diff(newest) - pulse_s) < USUAL * pulse_s).all()
+        n_lost = round((newest[0] - before_s) / pulse_s) - 1
+        if n_lost < 1 or not is_usual:
+            return
+        for _ in newest:
+            times_s.pop()
+        times_s.extend(np.linspace(before_s, newest[0], n_lost + 2)[1:-1].tolist())
+        times_s.extend(newest)
+        self._n += n_lost
 
     def start(self) -> None:
         """The next pulse is the song's first."""
@@ -84,7 +116,7 @@ class ClockFollower:
 
     def beat(self, now_s: float) -> ClockBeat | None:
         """The beat at ``now_s``; None where the clock stands, is gone, or was not heard for long enough."""
-        if not self._is_running or self._first is None or len(self._times_s) < LEAST:
+        if not self._is_running or self._first is None or not self._is_known:
             return None
         if now_s - self._times_s[-1] > LOST_S:
             return None

@@ -52,6 +52,8 @@ def path_argument(text: str) -> Path:
     """An argument that is a path; ``~`` is the home folder, which no shell expands in ``--out=~/x``."""
     if not text:
         raise argparse.ArgumentTypeError("is empty, not a path")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"holds a null byte: {one_line(text)}")
     try:
         return Path(text).expanduser()
     except RuntimeError:

@@ -3,7 +3,7 @@
 from typing import Final
 
 LONGEST_LINE: Final = 1_000
-"""Characters of a message that are shown."""
+"""Characters of a message that are shown. Chosen: longer ones hide what follows in a journal."""
 
 
 def printed(text: str, longest: int = 60) -> str:

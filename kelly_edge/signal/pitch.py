@@ -6,7 +6,8 @@ and a long one (85 ms) for low notes and for noise. The first peak that comes ne
 near the last f0 sooner, the more so the more noise there is; its lag is refined on its multiples, so that
 high notes are as fine as low ones. The confidence is the height of the peak: the share of the power that is
 periodic, which noise of any level leaves low. What is periodic outside of the range would be found at a
-multiple or a part of its period: a peak as high before the range, or a higher one behind it, tells.
+multiple or a part of its period: a peak as high before the range, or a higher one behind it, tells; so does a
+partial below the range, of which what was found is a harmonic.
 """
 
 import math
@@ -72,8 +73,21 @@ LOWEST_HZ: Final = 27.0
 """Down to here (A0, a piano's lowest) the period of what is too low is looked for: the long window holds
 two. Further down noise makes peaks of its own. Pitch of equal temperament, a little below A0's 27.5 Hz."""
 BELOW: Final = 0.4
-"""A peak below this share of the highest one behind the range is a part of a longer period. No more is
-asked: the notes of a chord have a long period together too, and a voice goes on following its lowest.
+"""A peak below this share of the highest one behind the range is a part of a longer period. No more is asked:
+the notes of a chord have a long period together too, and a voice goes on following its lowest.
+Chosen by hand."""
+TWICE: Final = 1.05
+"""What a peak below the range must have above the one found, to be asked for its fundamental. Chosen by
+hand."""
+FUNDAMENTAL: Final = 0.01
+"""Power of a partial below the range, as a share of that of the note found, from which the note is a harmonic
+of it. Chosen between two figures: the window leaks a thousandth that far, and a chord with a long period has
+less there."""
+HARMONICS: Final = (2, 3, 4)
+"""What may be taken for a note below the range. Chosen: higher harmonics are
+rarely the strongest."""
+FADED: Final = 0.1
+"""Share of the power of the long window below which the quick one holds what is left between two pulses.
 Chosen by hand."""
 IN_BAND: Final = 1e-4
 """Share of the power that must lie in the band: filters and windows let through less of a tone above.
@@ -175,6 +189,8 @@ def _sine_height(r: NDArray[np.float64], at: int) -> float:
 def _choose(r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: float) -> tuple[float, float]:
     """Lag (samples, refined) and height of the period's peak; (0, 0) without one.
 
+    (0, height) where the period is too long for the range: no shorter window knows better.
+
     Candidates are the highest points between an upward and a downward zero crossing (McLeod & Wyvill 2005).
     The lags of ``r`` behind ``lag_max`` are those of periods too long: what is higher there is the period.
     """
@@ -217,7 +233,7 @@ def _choose(r: NDArray[np.float64], lag_min: int, lag_max: int, previous_lag: fl
         near = max(r[best], height) if best <= lag_min + 1 else r[best]
         if near + favour >= NEAR_HIGHEST * highest:
             if r[best] < BELOW * min(beyond, 1.0):
-                return 0.0, 0.0
+                return 0.0, min(beyond, 1.0)
             refined = _refine(r, position, r[best], lag_max)
             return (refined, height) if refined >= SHORTEST else (0.0, 0.0)
     return 0.0, 0.0
@@ -262,7 +278,8 @@ class _Window:
         self.lag_max = min(math.ceil(RATE_HZ / min_hz) + 1, size // 2)
         # A peak's slopes lie beyond it; what is padded by as much is not folded back.
         n_lags = min(self.lag_max + self.lag_max // 8, size // 2) + 2
-        if below_hz:
+        self.looks_below = below_hz > 0.0
+        if self.looks_below:
             n_lags = min(math.ceil(RATE_HZ / below_hz), size // 2) + 2
         self.n_fft = _fast_size(size + n_lags)
         own = np.fft.irfft(np.abs(np.fft.rfft(self.taper, self.n_fft)) ** 2, self.n_fft)[:n_lags]
@@ -271,7 +288,10 @@ class _Window:
         self.weights = np.interp(hz, BAND_HZ, (1.0, 0.0))
 
     def period(self, line: NDArray[np.float64], power: float, previous_lag: float) -> tuple[float, float]:
-        """Lag and height of the peak in the newest ``size`` samples, whose mean square was ``power``."""
+        """Lag and height of the peak in the newest ``size`` samples, whose mean square was ``power``.
+
+        See ``_choose`` where there is none, or none in the range.
+        """
         part = line[-self.size :]
         tapered = (part - part.mean()) * self.taper
         spectrum = np.fft.rfft(tapered, self.n_fft)
@@ -280,7 +300,20 @@ class _Window:
             return 0.0, 0.0
         r /= r[0] * self.own
         lag, height = _choose(r, LAG_MIN, self.lag_max, previous_lag)
+        if lag > 0.0 and self.looks_below and self._is_harmonic(lag, r, spectrum):
+            return 0.0, 1.0
         return lag, height
+
+    def _is_harmonic(self, lag: float, r: NDArray[np.float64], spectrum: NDArray[np.complex128]) -> bool:
+        """Whether the note of period ``lag`` is one of a note below the range."""
+        for k in HARMONICS:
+            at = round(k * lag)
+            if at <= self.lag_max or at >= len(r) or r[at] < TWICE * r[round(lag)]:
+                continue
+            whole, part = (spectrum[round(self.n_fft / n)] for n in (lag, k * lag))
+            if abs(part) ** 2 > FUNDAMENTAL * abs(whole) ** 2:
+                return True
+        return False
 
 
 QUICK_FROM_HZ: Final = 2.0 * QUICK_MIN_HZ
@@ -333,13 +366,15 @@ class PitchTracker:
         quick, short, long = _decimate(hop, self._taps, self._tail, self._line, self._power)
         high_pass(self._newest, self._sections, self._high_pass_state)
         previous = RATE_HZ / self.f0_hz if self.f0_hz > 0.0 and self.confidence > 0.0 else 0.0
-        lag, height = self._quick.period(self._line, quick, previous)
+        lag, height = 0.0, 0.0
+        if quick > FADED * long:
+            lag, height = self._quick.period(self._line, quick, previous)
         believed = QUICK_ENOUGH if self.age_samples == self.quick_delay_samples else QUICK_CLARITY
         self.age_samples = self.quick_delay_samples
-        if 2.0 * lag > self._quick.lag_max or height < believed:
+        if lag == 0.0 or 2.0 * lag > self._quick.lag_max or height < believed:
             lag, height = self._short.period(self._line, short, previous)
             self.age_samples = self.delay_samples
-            if height < (SHORT_CLARITY if 2.0 * lag <= self._short.lag_max else SHORT_SURE):
+            if lag == 0.0 or height < (SHORT_CLARITY if 2.0 * lag <= self._short.lag_max else SHORT_SURE):
                 long_lag, long_height = self._long.period(self._line, long, previous)
                 if long_height > height or lag == 0.0:
                     lag, height = long_lag, long_height

@@ -21,6 +21,8 @@ from kelly_edge.errors import DataError
 
 Float32 = NDArray[np.float32]
 Treatment = Callable[[Float32, np.random.Generator], Float32]
+Truth = dict[str, float]
+"""What was drawn: ``drr_db``, ``rt60_s``, ``snr_db``, as far as there is such a thing."""
 N_EQUALISER: Final = 512
 """Taps of the equaliser's FIR at the box's rate. Chosen: 94 Hz between its points."""
 
@@ -79,9 +81,13 @@ def reverberant(
     drr_db: tuple[float, float],
     rt60_s: tuple[float, float],
     rng: np.random.Generator,
+    told: Truth | None = None,
 ) -> Float32:
-    """``audio`` in a room drawn from the ranges, at the power it had."""
-    wet = oaconvolve(audio, response(rate_hz, rng.uniform(*drr_db), rng.uniform(*rt60_s), rng))[: audio.size]
+    """``audio`` in a room drawn from the ranges, at the power it had; ``told`` which room that is."""
+    drawn = {"drr_db": rng.uniform(*drr_db), "rt60_s": rng.uniform(*rt60_s)}
+    if told is not None:
+        told.update(drawn)
+    wet = oaconvolve(audio, response(rate_hz, drawn["drr_db"], drawn["rt60_s"], rng))[: audio.size]
     gain = np.sqrt(np.mean(audio**2) / (np.mean(wet**2) + 1e-20))
     return np.asarray(gain * wet, np.float32)
 
@@ -139,22 +145,30 @@ def microphone(audio: Float32, rng: np.random.Generator) -> Float32:
     return add_noise(heard, coloured(heard.size, rng), rng.uniform(18.0, 40.0))
 
 
-def quiet_place(audio: Float32, rng: np.random.Generator) -> Float32:
+def quiet_place(audio: Float32, rng: np.random.Generator, told: Truth | None = None) -> Float32:
     """``place`` at night: ambience at 30 to 60 dB. Noise lifts what a room smears, here nothing does."""
-    return place(audio, rng, (30.0, 60.0))
+    return place(audio, rng, told, (30.0, 60.0))
 
 
-def place(audio: Float32, rng: np.random.Generator, snr_db: tuple[float, float] = (5.0, 30.0)) -> Float32:
+def place(
+    audio: Float32,
+    rng: np.random.Generator,
+    told: Truth | None = None,
+    snr_db: tuple[float, float] = (5.0, 30.0),
+) -> Float32:
     """A random real room: wet or dry, often without bass, with ambience at 5 to 30 dB."""
-    heard = reverberant(audio, SAMPLE_RATE_HZ, (-8.0, 8.0), (0.2, 1.2), rng)
+    heard = reverberant(audio, SAMPLE_RATE_HZ, (-8.0, 8.0), (0.2, 1.2), rng, told)
     if rng.random() < 0.5:
         heard = bass_cut(heard, SAMPLE_RATE_HZ, rng)
     heard = equaliser(heard, SAMPLE_RATE_HZ, 6.0, rng)
     heard *= np.float32(10.0 ** (rng.uniform(-18.0, 6.0) / 20.0))
-    return add_noise(heard, ambience(heard.size, SAMPLE_RATE_HZ, rng), rng.uniform(*snr_db))
+    noise, drawn_db = ambience(heard.size, SAMPLE_RATE_HZ, rng), rng.uniform(*snr_db)
+    if told is not None:
+        told["snr_db"] = drawn_db
+    return add_noise(heard, noise, drawn_db)
 
 
-def wet(audio: Float32, rng: np.random.Generator) -> Float32:
+def wet(audio: Float32, rng: np.random.Generator, told: Truth | None = None) -> Float32:
     """A room whose reverberation outweighs the direct sound, a few metres from the microphone; no noise."""
-    heard = reverberant(audio, SAMPLE_RATE_HZ, (-6.0, 0.0), (0.4, 1.0), rng)
+    heard = reverberant(audio, SAMPLE_RATE_HZ, (-6.0, 0.0), (0.4, 1.0), rng, told)
     return bass_cut(heard, SAMPLE_RATE_HZ, rng) if rng.random() < 0.5 else heard

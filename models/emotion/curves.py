@@ -107,7 +107,12 @@ def main(argv: list[str] | None = None) -> int:
     clips = data.vgmidi_phrases()
     people = human_means(clips)
     condition, network = data.parse_condition(args.condition), open_network(args.model, args.runtime)
-    heard = [decide(network, *data.load(args.cache, condition, clip)) for clip in clips]
+    heard = [
+        decide(
+            network, *data.load(args.cache, condition, clip), data.load_frames(args.cache, condition, clip)[0]
+        )
+        for clip in clips
+    ]
     model = {
         "valence": np.array([e.valence for e in heard]),
         "arousal": np.array([e.arousal for e in heard]),

@@ -1,8 +1,9 @@
 """Renderings of labelled MIDI and their features, cached: ``python -m models.emotion.data prepare``.
 
 A *condition* is a sound font, a General MIDI programme or an arrangement for other players, and a treatment
-(what happens between instrument and microphone). Every clip of a condition gives one ``.npz`` (features in
-their units, presence), so an interrupted run goes on where it stopped. Fonts TimGM6mb, OPL-3 and Freepats are
+(what happens between instrument and microphone). Every clip of a condition gives two ``.npz`` (features in
+their units, presence; log mel frames, by which ``kelly_edge.emotion.room`` hears the room, and what room it
+is), so an interrupted run goes on where it stopped. Fonts TimGM6mb, OPL-3 and Freepats are
 for evaluation only: no training condition names them.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import mido
 import numpy as np
@@ -27,7 +28,16 @@ from kelly_edge.emotion.features import FeatureExtractor, standardise
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion import melodies, not_music, strings, wild
-from models.emotion.acoustics import Treatment, add_noise, microphone, place, quiet_place, read_audio, wet
+from models.emotion.acoustics import (
+    Treatment,
+    Truth,
+    add_noise,
+    microphone,
+    place,
+    quiet_place,
+    read_audio,
+    wet,
+)
 from models.emotion.arrange import ARRANGEMENTS, arrange
 
 Float32 = NDArray[np.float32]
@@ -261,6 +271,12 @@ TREATMENTS: Final[dict[str, Treatment]] = {
 }
 
 
+ROOMS: Final[dict[str, Callable[[Float32, np.random.Generator, Truth], Float32]]] = {
+    "place": place,
+    "quiet_place": quiet_place,
+    "wet": wet,
+}
+"""Treatments that tell which room they drew."""
 AFTER_S: Final = 12.0
 """``after``: this much of another clip is heard first; what is learned is to forget it. Chosen: most of
 the longest mean, 15 s."""
@@ -283,26 +299,47 @@ def _after(audio: Float32, other: Float32, pause_s: float, rng: np.random.Genera
 
 def extract(audio: Float32, extractor: FeatureExtractor | None = None) -> tuple[Float32, Float32]:
     """Features ``[n, 128]`` and presence ``[n]`` of mono 48 kHz audio, streaming; n may be 0."""
-    physical, presence = _physical(audio, extractor or FeatureExtractor())
+    physical, presence, _ = _physical(audio, extractor or FeatureExtractor())
     return standardise(physical), presence
 
 
-def _physical(audio: Float32, extractor: FeatureExtractor) -> tuple[Float32, Float32]:
-    """As ``extract``, in the features' units: what is cached outlives another centre or scale."""
+class Sound(NamedTuple):
+    """What the box hears of a recording of n hop groups."""
+
+    features: Float32  # [n, 128]
+    presence: Float32  # [n]
+    frames: Float32  # [n, 8, 27] log mel
+
+
+def hear(audio: Float32, extractor: FeatureExtractor | None = None) -> Sound:
+    """Everything that a decision is made of, from mono 48 kHz audio, streaming; n may be 0."""
+    physical, presence, frames = _physical(audio, extractor or FeatureExtractor())
+    return Sound(standardise(physical), presence, frames)
+
+
+def _physical(audio: Float32, extractor: FeatureExtractor) -> tuple[Float32, Float32, Float32]:
+    """As ``hear``, in the features' units: what is cached outlives another centre or scale."""
     extractor.reset()
     hops = audio[: audio.size // HOP_SIZE * HOP_SIZE].astype(np.float32).reshape(-1, HOP_SIZE)
-    features, presence = [], []
+    features, presence, frames = [], [], []
     for hop in hops:
         if extractor.push(hop):
             features.append(extractor.physical.copy())
             presence.append(extractor.presence)
+            frames.append(extractor.frames.copy())
     stacked = np.stack(features) if features else np.zeros((0, N_FEATURES), np.float32)
-    return stacked, np.array(presence, np.float32)
+    mel = np.stack(frames) if frames else np.zeros((0, *extractor.frames.shape), np.float32)
+    return stacked, np.array(presence, np.float32), mel
 
 
 def feature_path(cache: Path, condition: Condition, clip: Clip) -> Path:
     """Where a clip's features are cached."""
     return cache / "features" / condition.name / f"{clip.name}.npz"
+
+
+def frames_path(cache: Path, condition: Condition, clip: Clip) -> Path:
+    """Where a clip's log mel frames, and the room it is in, are cached."""
+    return cache / "frames" / condition.name / f"{clip.name}.npz"
 
 
 def _rendered(clip: Clip, i: int, condition: Condition, scratch: Path) -> NDArray[np.int16]:
@@ -345,22 +382,30 @@ def prepare(
     for i, clip in enumerate(clips):
         if (begin + i) % every:
             continue
-        target = feature_path(cache, condition, clip)
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            rng = np.random.default_rng([i, *condition.name.encode()])
-            audio = TREATMENTS[condition.treatment](sound(i), rng)
+        target, frames_target = (path(cache, condition, clip) for path in (feature_path, frames_path))
+        if not (target.exists() and frames_target.exists()):
+            rng, told = np.random.default_rng([i, *condition.name.encode()]), Truth()
+            if condition.treatment in ROOMS:
+                audio = ROOMS[condition.treatment](sound(i), rng, told)
+            else:
+                audio = TREATMENTS[condition.treatment](sound(i), rng)
             before_s = 0.0
             if condition.treatment in ("after", "pause"):
                 pause_s = rng.uniform(*PAUSE_S) if condition.treatment == "pause" else 0.0
                 audio = _after(audio, sound(int(rng.integers(len(clips)))), pause_s, rng)
                 before_s = AFTER_S + pause_s + GRACE_S
-            physical, presence = _physical(audio, extractor)
+            physical, presence, frames = _physical(audio, extractor)
             presence[: round(before_s * EMOTION_RATE_HZ)] = 0.0
-            part = target.with_suffix(".part.npz")
-            np.savez(part, physical=physical, presence=presence)
-            part.rename(target)
+            _save(target, physical=physical, presence=presence)
+            _save(frames_target, frames=frames.astype(np.float16), presence=presence, **told)
         yield i + 1
+
+
+def _save(target: Path, **arrays: Any) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_suffix(".part.npz")
+    np.savez(part, **arrays)
+    part.rename(target)
 
 
 def load(cache: Path, condition: Condition, clip: Clip) -> tuple[Float32, Float32]:
@@ -371,6 +416,17 @@ def load(cache: Path, condition: Condition, clip: Clip) -> tuple[Float32, Float3
             return standardise(arrays["physical"]), arrays["presence"]
     except (OSError, ValueError, KeyError):
         raise DataError(f"no features in {path}; run python -m models.emotion.data prepare") from None
+
+
+def load_frames(cache: Path, condition: Condition, clip: Clip) -> tuple[Float32, Float32, Truth]:
+    """Cached log mel frames [n, 8, 27], presence [n], and the room where one was drawn. Raises DataError."""
+    path = frames_path(cache, condition, clip)
+    try:
+        with np.load(path) as arrays:
+            told = {key: float(arrays[key]) for key in ("drr_db", "rt60_s", "snr_db") if key in arrays}
+            return arrays["frames"].astype(np.float32), arrays["presence"], told
+    except (OSError, ValueError, KeyError):
+        raise DataError(f"no frames in {path}; run python -m models.emotion.data prepare") from None
 
 
 OTHERS: Final = ("not_music", "melodies", "wild")
@@ -400,14 +456,11 @@ def other_sounds(kind: str, scratch: Path) -> Iterator[tuple[str, Callable[[], F
 def prepare_others(cache: Path, kind: str) -> Iterator[int]:
     """Features of ``other_sounds`` into one folder each; yields the number done."""
     folder, extractor = cache / "features" / kind, FeatureExtractor()
-    folder.mkdir(parents=True, exist_ok=True)
     for n, (name, make) in enumerate(other_sounds(kind, cache)):
         target = folder / f"{name}.npz"
         if not target.exists():
-            physical, presence = _physical(make(), extractor)
-            part = target.with_suffix(".part.npz")
-            np.savez(part, physical=physical, presence=presence)
-            part.rename(target)
+            physical, presence, _ = _physical(make(), extractor)
+            _save(target, physical=physical, presence=presence)
         yield n + 1
 
 

@@ -28,6 +28,7 @@ from kelly_edge.contract import N_EMOTION, QUADRANTS
 from kelly_edge.emotion.circumplex import EmotionEstimate, clip_decision
 from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.emotion.network import EmotionNetwork
+from kelly_edge.emotion.room import room_of_clip
 from kelly_edge.errors import ArtefactError, DataError, KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion import data
@@ -92,9 +93,12 @@ class Prediction:
         return int(self.estimate.posterior.argmax())
 
 
-def decide(network: EmotionNetwork, features: Float32, presence: Float32) -> EmotionEstimate:
-    """The whole-clip decision of cached features."""
-    return clip_decision(stream(network, features), presence)
+def decide(
+    network: EmotionNetwork, features: Float32, presence: Float32, frames: Float32 | None = None
+) -> EmotionEstimate:
+    """The whole-clip decision, corrected for the room where the log mel ``frames`` [n, 8, 27] are known."""
+    offset = 0.0 if frames is None else room_of_clip(frames, presence).arousal
+    return clip_decision(stream(network, features), presence, offset)
 
 
 def scores(predictions: list[Prediction], quadrants: NDArray[np.int64]) -> dict[str, Any]:
@@ -177,13 +181,15 @@ def read_labels(path: Path) -> dict[str, int]:
         ) from None
 
 
-def _clips(args: argparse.Namespace) -> Iterator[tuple[str, Float32, Float32]]:
-    """(path, features, presence) of every input."""
+def _clips(args: argparse.Namespace) -> Iterator[tuple[str, data.Sound]]:
+    """Every input: its path, and what is heard of it."""
     extractor = FeatureExtractor()
     if args.condition:
         clips = data.vgmidi_phrases() if args.split == "vgmidi" else data.emopia(args.split)
         for clip in clips:
-            yield str(clip.path), *data.load(args.cache, data.parse_condition(args.condition), clip)
+            condition = data.parse_condition(args.condition)
+            frames, *_ = data.load_frames(args.cache, condition, clip)
+            yield str(clip.path), data.Sound(*data.load(args.cache, condition, clip), frames)
         return
     folder = args.audio_dir or args.midi_dir
     suffixes = AUDIO_SUFFIXES if args.audio_dir else {".mid", ".midi"}
@@ -195,7 +201,7 @@ def _clips(args: argparse.Namespace) -> Iterator[tuple[str, Float32, Float32]]:
             audio = read_audio(path)
         else:
             audio = data.render(path, args.font).astype(np.float32) / 32_768.0
-        yield str(path), *data.extract(audio, extractor)
+        yield str(path), data.hear(audio, extractor)
 
 
 def write_predictions(path: Path, predictions: list[Prediction]) -> None:
@@ -235,7 +241,7 @@ def main(argv: list[str] | None = None) -> int:
         heard = sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []
         refuse_to_overwrite([args.out], [*heard, *(p for p in (args.labels, args.model) if p)])
     network = open_network(args.model, args.runtime)
-    predictions = [Prediction(path, decide(network, x, p)) for path, x, p in _clips(args)]
+    predictions = [Prediction(path, decide(network, *sound)) for path, sound in _clips(args)]
     if args.out:
         write_predictions(args.out, predictions)
     labels = read_labels(args.labels) if args.labels else {}

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from kelly_edge.emotion.circumplex import clip_decision
 from kelly_edge.emotion.network import EmotionNetwork
+from kelly_edge.emotion.room import room_of_clip
 from kelly_edge.errors import KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion import data, streaming
@@ -51,7 +52,14 @@ AFTER: Final = "timgm-0-after"
 
 def _ready(cache: Path, condition: str, clips: list[data.Clip]) -> bool:
     parsed = data.parse_condition(condition)
-    return all(data.feature_path(cache, parsed, clip).exists() for clip in clips)
+    paths = (data.feature_path, data.frames_path)
+    return all(path(cache, parsed, clip).exists() for path in paths for clip in clips)
+
+
+def room_offset(cache: Path, condition: data.Condition, clip: data.Clip) -> float:
+    """What the room of a cached clip adds to its arousal. Raises DataError."""
+    frames, presence, _ = data.load_frames(cache, condition, clip)
+    return room_of_clip(frames, presence).arousal
 
 
 Read = Callable[[list[Float32]], list[Float32]]
@@ -72,7 +80,9 @@ def by_rendering(read: Read, cache: Path) -> dict[str, Any]:
         if _ready(cache, condition, clips):
             parsed = data.parse_condition(condition)
             features, presence = zip(*(data.load(cache, parsed, clip) for clip in clips), strict=True)
-            heard = [clip_decision(*pair) for pair in zip(read(list(features)), presence, strict=True)]
+            offsets = [room_offset(cache, parsed, clip) for clip in clips]
+            read_clips = zip(read(list(features)), presence, offsets, strict=True)
+            heard = [clip_decision(*clip) for clip in read_clips]
             result[name] = scores([Prediction("", estimate) for estimate in heard], quadrants)
     return result
 
@@ -97,7 +107,10 @@ def curves(network: EmotionNetwork, cache: Path) -> dict[str, Any]:
     for font in ("timgm", data.PATCHES):
         if _ready(cache, f"{font}-0", clips):
             parsed = data.parse_condition(f"{font}-0")
-            heard = [decide(network, *data.load(cache, parsed, clip)) for clip in clips]
+            heard = [
+                decide(network, *data.load(cache, parsed, clip), data.load_frames(cache, parsed, clip)[0])
+                for clip in clips
+            ]
             result[font] = {
                 name: correlate(np.array([getattr(e, name) for e in heard]), people[name])
                 for name in DIMENSIONS

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from firmware_py.settings import Settings
 from kelly_edge.contract import EMOTION_RATE_HZ, SAMPLE_RATE_HZ, BuiltIn
-from kelly_edge.emotion.circumplex import Circumplex, EmotionEstimate
-from kelly_edge.emotion.music_gate import MusicGate
+from kelly_edge.emotion.circumplex import EmotionEstimate
+from kelly_edge.emotion.mood import Mood
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.emotion.programme import built_in
 from kelly_edge.emotion.steering import SteeringState, steer
@@ -43,20 +43,20 @@ SETTLED: Final = 0.4
 """Share of the second clip, its end, over which the estimate has settled. Chosen by hand."""
 
 
-def listen(emotions: Float32, presence: Float32) -> Float64:
+def listen(emotions: Float32, presence: Float32, frames: Float32 | None = None) -> Float64:
     """The box's readings of emotion vectors [n, 64] and the sound's presence [n]: ``[n, 6]``.
 
-    Columns: valence and arousal heard, valence and arousal aimed at, trust, presence of music.
+    Columns: valence and arousal heard, valence and arousal aimed at, trust, presence of music. Without
+    ``frames`` [n, 8, 27] no room is heard.
     """
-    circumplex, gate, settings, state = Circumplex(), MusicGate(), Settings().emotion, SteeringState()
+    mood, settings, state = Mood(), Settings().emotion, SteeringState()
     mirror = built_in(settings)[BuiltIn.MIRROR]
     rows = np.zeros((len(emotions), 6))
     for i, emotion in enumerate(emotions):
-        music = gate.update(emotion, float(presence[i]))
-        heard = circumplex.update(emotion, music)
-        trust = heard.confidence * music
+        heard = mood.update(emotion, None if frames is None else frames[i], float(presence[i]))
+        trust = heard.confidence * mood.presence
         state = steer(state, mirror, settings.slew_per_s, heard.valence, heard.arousal, trust)
-        rows[i] = heard.valence, heard.arousal, state.valence, state.arousal, trust, music
+        rows[i] = heard.valence, heard.arousal, state.valence, state.arousal, trust, mood.presence
     return rows
 
 
@@ -103,8 +103,8 @@ def trusts(network: EmotionNetwork, paths: list[Path]) -> dict[str, Any]:
     """``trust`` of each recording, by file name."""
     result = {}
     for path in paths:
-        features, presence = data.extract(read_audio(path))
-        rows = listen(stream(network, features), presence)
+        sound = data.hear(read_audio(path))
+        rows = listen(stream(network, sound.features), sound.presence, sound.frames)
         result[path.name] = {
             "trust_mean": round(float(rows[:, 4].mean()), 3),
             "trust_max": round(float(rows[:, 4].max()), 3),
@@ -121,8 +121,7 @@ def unheard(network: EmotionNetwork) -> dict[str, float]:
 
     def decided(sound: Float64) -> EmotionEstimate:
         audio = soxr.resample(0.1 * sound / np.abs(made).max(), melodies.RATE_HZ, SAMPLE_RATE_HZ)
-        features, presence = data.extract(audio.astype(np.float32))
-        return decide(network, features, presence)
+        return decide(network, *data.hear(audio.astype(np.float32)))
 
     plain = decided(made)
     for cents in (-50, -32, 32, 50):

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from firmware_py.__main__ import EXAMPLES, main, parser_of_commands
+from firmware_py.__main__ import main
 from firmware_py.commands.completion import script
 from firmware_py.commands.examples import example_names
+from firmware_py.parser import EXAMPLES, parser_of_commands
 from firmware_py.settings import rules
 
 bash = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")

@@ -149,20 +149,20 @@ def test_keys_are_rotated_and_one_is_revoked_while_the_box_plays_on(
     code, text = with_hosts(new, "provision", "box2")
     assert (code, "nothing to do" in text) == (0, True), text
     assert active_since() == since, "it plays on"
-    machine = machine_of(base_tree())
-    bad = build_standin(tmp_path, new, "crash", 9_000, machine, "new-bad")
+    machine, python = machine_of(base_tree()), python_of(base_tree())
+    bad = build_standin(tmp_path, new, "crash", 9_000, machine, "new-bad", python)
     code, text = with_hosts(new, "push", "box2", "--bundle", str(bad.folder))
     assert code == 1
     assert f"back on {before.manifest.release}" in text
     wait_for_switch(box)
-    good = build_standin(tmp_path, new, "good", 9_001, machine, "new-good")
+    good = build_standin(tmp_path, new, "good", 9_001, machine, "new-good", python)
     assert with_hosts(new, "push", "box2", "--bundle", str(good.folder))[0] == 0
     since = active_since()
     assert deploy(new, "keys", "--revoke", f"{old}.pub")[0] == 0
     code, text = with_hosts(new, "trust", "box2")
     assert (code, "1 revoked" in text) == (0, True), text
     assert active_since() == since, "it plays on"
-    late = build_standin(tmp_path, old, "good", 9_002, machine, "late")
+    late = build_standin(tmp_path, old, "good", 9_002, machine, "late", python)
     code, text = with_hosts(new, "push", "box2", "--bundle", str(late.folder))
     assert code == 1
     assert "by a revoked key" in text

@@ -49,6 +49,13 @@ def test_formats_rates_and_channels(tmp_path: Path, name: str, rate_hz: int, n_c
     assert np.max(np.abs(recording.samples[5_000:15_000])) == pytest.approx(0.5, abs=0.03)
 
 
+def test_a_name_need_not_be_utf_8(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.full(4_800, 0.5, np.float32), SAMPLE_RATE_HZ)
+    path = Path(os.fsdecode(bytes(tmp_path) + b"/Gro\xdfe Fuge.wav"))
+    (tmp_path / "a.wav").rename(path)
+    np.testing.assert_allclose(read_audio(path).samples, 0.5, atol=1e-4)
+
+
 def test_channels_are_averaged(tmp_path: Path) -> None:
     left = tone(SAMPLE_RATE_HZ)
     soundfile.write(tmp_path / "a.wav", np.stack([left, -0.4 * left], axis=1), SAMPLE_RATE_HZ, "FLOAT")

@@ -51,6 +51,13 @@ def test_whatever_fails_the_old_file_stands(
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "metrics")
+    with pytest.raises(OSError, match="pipe is in its place"):
+        replace_file(tmp_path / "metrics", b"content")
+    assert [path.is_fifo() for path in tmp_path.iterdir()] == [True]
+
+
 @pytest.mark.parametrize(
     ("setting", "environment", "wanted"),
     [

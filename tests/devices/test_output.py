@@ -103,6 +103,24 @@ def test_a_folder_where_a_file_should_be(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.mid"]
 
 
+@pytest.mark.parametrize("is_announced", [True, False])
+@pytest.mark.parametrize("kind", ["pipe", "link to a device"])
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, kind: str, is_announced: bool) -> None:
+    """As root, ``--out /dev/null`` would put a file in the place of the device."""
+    place = tmp_path / "a.mid"
+    os.mkfifo(place) if kind == "pipe" else place.symlink_to("/dev/null")
+    before = place.lstat()
+    names = ["a.mid"] if is_announced else []
+    with (
+        pytest.raises(OutputError, match=r"a\.mid is a device or a pipe") as caught,
+        OutputFolder(tmp_path, names) as output,
+    ):
+        write_all(output)
+    assert "\n" not in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mid"]
+    assert (place.lstat().st_ino, place.lstat().st_mode) == (before.st_ino, before.st_mode)
+
+
 def test_a_full_disk(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -62,15 +62,18 @@ def fresh(python: str, folder: Path) -> tuple[Path, str]:
 def run(words: Sequence[str | Path], scratch: Path, within_s: float) -> tuple[Done, float, float]:
     """How a program ended, and the seconds it took by the clock and of the processor."""
     began_s, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        words,
-        env=environment(scratch),
-        cwd=scratch,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=within_s,
-    )
+    try:
+        done = subprocess.run(
+            words,
+            env=environment(scratch),
+            cwd=scratch,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=within_s,
+        )
+    except subprocess.TimeoutExpired:
+        done = Done(words, 124, "", f"error: not done within {within_s:.0f} s")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return done, round(time.monotonic() - began_s, 1), round(cpu_s, 1)

@@ -166,6 +166,7 @@ def settings_for(run_dir: str, midi_output: str, *overrides: str) -> Settings:
             given.midi,
             outputs=tuple(midi_output.split(",")),
             inputs=tuple(os.environ.get("KELLY_TEST_INPUTS", "*").split(",")),
+            follow_clock="KELLY_TEST_CLOCK" in os.environ,
         ),
         runtime=replace(given.runtime, run_dir=run_dir),
         # Nobody is heard here who would begin one.

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,29 +27,40 @@ EVERY_S = 0.1
 """As ``control`` looks."""
 
 
-def send(seconds: float, after_s: float = 3.0) -> tuple["subprocess.Popen[str]", float]:
-    """A sender whose port is there, and when its first pulse is due."""
-    begin_s = time.monotonic() + after_s
-    words = [sys.executable, str(SENDER), str(BPM), str(seconds), str(begin_s)]
-    popen = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    assert popen.stdout is not None and popen.stdout.readline() == "ready\n"
-    return popen, begin_s
+@contextmanager
+def sender(seconds: float) -> "Iterator[subprocess.Popen[str]]":
+    """A sender whose port is there, and which waits for its time."""
+    words = [sys.executable, str(SENDER), str(BPM), str(seconds)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as popen:
+        try:
+            assert popen.stdout is not None and popen.stdout.readline() == "ready\n"
+            yield popen
+        finally:
+            popen.kill()
+
+
+def begin(popen: "subprocess.Popen[str]") -> float:
+    """Let it send; when its first pulse is due."""
+    begin_s = time.monotonic() + 1.0
+    assert popen.stdin is not None
+    popen.stdin.write(f"{begin_s}\n")
+    popen.stdin.flush()
+    return begin_s
 
 
 def test_tempo_and_phase_are_within_5_ms_after_10_s(server: DummyServer) -> None:
-    popen, begin_s = send(HEARD_S + 8.0)
-    inputs = MidiInputs(("jack:*kelly_test_clock*",), lambda text: None, hears_clock=True)
-    board, clock = memory_board(), StreamClock(0.0)
-    stage = ClockInStage(inputs, board.ends("control").cell_to_write("clock"), clock)
-    record, off_s, bpm = np.zeros((), CLOCK_DTYPE), [], []
-    try:
-        wait_until(lambda: inputs.scan() or bool(inputs.names), PATIENCE_S)
+    with sender(HEARD_S + 8.0) as popen:
+        inputs = MidiInputs(("jack:*kelly_test_clock*",), lambda text: None, hears_clock=True)
+        board, clock = memory_board(), StreamClock(0.0)
+        stage = ClockInStage(inputs, board.ends("control").cell_to_write("clock"), clock)
+        record, off_s, bpm = np.zeros((), CLOCK_DTYPE), [], []
+        wait_until(lambda: bool(inputs.scan() or inputs.names), PATIENCE_S)
+        begin_s, bar_s = begin(popen), 240.0 / BPM
         while (now_s := time.monotonic()) < begin_s + HEARD_S + 4.0:
             stage.step()
             if now_s > begin_s + HEARD_S:
                 assert board.ends("composer").cell_to_read("clock").read(record)
                 assert record["is_running"]
-                bar_s = 240.0 / BPM
                 off_s.append((float(record["line_s"]) - begin_s + bar_s / 2) % bar_s - bar_s / 2)
                 bpm.append(60.0 / float(record["beat_s"]))
             time.sleep(EVERY_S)
@@ -57,40 +70,31 @@ def test_tempo_and_phase_are_within_5_ms_after_10_s(server: DummyServer) -> None
         assert max(abs(60.0 / b - 60.0 / BPM) for b in bpm) < EXACT_S
         assert np.abs(off_s).max() < EXACT_S
         popen.kill()
-        popen.wait()
         killed_s = time.monotonic()
         while time.monotonic() < killed_s + 1.0:
             stage.step()
             time.sleep(EVERY_S)
         assert board.ends("composer").cell_to_read("clock").read(record) and not record["is_running"]
-    finally:
-        popen.kill()
-        popen.wait()
         inputs.close()
 
 
 def test_no_note_is_stuck_when_the_other_end_is_killed(server: DummyServer, tmp_path: Path) -> None:
-    popen, _ = send(120.0)
-    box = Box(
-        tmp_path, server.env, settings=["midi.follow_clock=true", "midi.inputs=jack:*kelly_test_clock*"]
-    )
-    try:
-        box.plays()
-        wait_until(lambda: "kelly_test_clock" in box.errors.read_text(), PATIENCE_S)
-        time.sleep(3.0)
-        popen.kill()
-        popen.wait()
-        box.plays()
-        time.sleep(2.0)
-        struck_before_s = time.monotonic() - 1.5
-        time.sleep(1.5)
-        assert not box.receiver.struck_before(struck_before_s), "every note of then was released"
-        assert box.stop() == 0
-        assert not box.receiver.sounding
-    finally:
-        popen.kill()
-        popen.wait()
-        box.close()
+    inputs = {"KELLY_TEST_INPUTS": "jack:*kelly_test_clock*", "KELLY_TEST_CLOCK": "yes"}
+    with sender(300.0) as popen:
+        box = Box(tmp_path, {**server.env, **inputs})
+        try:
+            box.plays()
+            wait_until(lambda: "kelly_test_clock" in box.errors.read_text(), PATIENCE_S)
+            begin(popen)
+            time.sleep(3.0)
+            popen.kill()
+            killed_s = time.monotonic()
+            box.plays()
+            wait_until(lambda: not box.receiver.struck_before(killed_s), PATIENCE_S)
+            assert box.stop() == 0
+            wait_until(lambda: not box.receiver.sounding, 1.0)
+        finally:
+            box.close()
 
 
 @pytest.mark.parametrize("late_s", [0.0, 0.05])

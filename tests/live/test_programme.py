@@ -23,8 +23,6 @@ EMOTION = EmotionSettings(iso_match_s=8.0, iso_rate_per_min=2.0, goal_valence=0.
 STEP = EMOTION.slew_per_s / EMOTION_RATE_HZ
 LED_STEP = EMOTION.iso_rate_per_min / 60.0 / EMOTION_RATE_HZ
 LOOK_EVERY_S = 0.02
-WAITS_S = 2 * PATIENCE_S
-"""The shipped composer loads a model."""
 
 SETTINGS = (
     "emotion.programme=iso",
@@ -58,7 +56,7 @@ class Watched:
 
     def until(self, is_so: Callable[[dict[str, float]], bool]) -> dict[str, float]:
         """What stands there as soon as ``is_so``."""
-        end_s = time.monotonic() + WAITS_S
+        end_s = time.monotonic() + PATIENCE_S
         while not (self.now and is_so(self.now)):
             assert time.monotonic() < end_s, self.now
             self.look()
@@ -78,7 +76,7 @@ def box(server: DummyServer, tmp_path: Path) -> Iterator[Box]:
 
 
 def test_the_clock_of_iso_goes_on_and_no_target_jumps_when_the_composer_is_killed(box: Box) -> None:
-    box.plays(WAITS_S)
+    box.plays(PATIENCE_S)
     programme = Watched(box.run_dir)
     # Once while it matches the player, once while it leads.
     for is_there in (
@@ -93,7 +91,7 @@ def test_the_clock_of_iso_goes_on_and_no_target_jumps_when_the_composer_is_kille
             time.sleep(LOOK_EVERY_S)
         # The next one takes turns: what follows is its own.
         programme.until(lambda now: now["heard_s"] + now["led"] > stood + LED_STEP)  # noqa: B023
-        box.plays(WAITS_S)
+        box.plays(PATIENCE_S)
         programme.look()
     assert programme.now["valence"] > -0.6 + 0.05
     assert box.stop() == 0

@@ -186,6 +186,21 @@ def test_hold_plays_in_the_mode_and_at_the_tempo_of_what_it_holds() -> None:
     assert target["tempo_bpm"] == pytest.approx(tempo_at(therapy.settings.emotion.hold_arousal), abs=0.1)
 
 
+def test_a_major_piece_is_held_and_turned_to_minor_as_a_minor_one_to_major() -> None:
+    therapy = Therapy(programme="mirror", hold_valence=-0.5, hold_arousal=-0.3)
+    therapy.mood, therapy.heard["mode"] = (0.6, 0.3), MAJOR
+    assert therapy.run(10.0)["mode"] == MAJOR
+    therapy.turn(valence=-1.0)
+    target = therapy.group()
+    assert (target["tonic"], target["mode"]) == (A, MINOR)
+    therapy.turn(valence=0.0)
+    assert therapy.group()["mode"] == MAJOR
+    therapy.choose("hold")
+    target = therapy.run(5.0)
+    assert (target["tonic"], target["mode"]) == (A, MINOR)
+    assert target["tempo_bpm"] == pytest.approx(tempo_at(-0.3), abs=0.1)
+
+
 def test_a_box_that_starts_with_hold_starts_there() -> None:
     therapy = Therapy(programme="hold")
     target = therapy.group()

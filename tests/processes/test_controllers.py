@@ -74,7 +74,8 @@ class Rig:
 
 
 def test_every_control_is_a_knob_of_the_box() -> None:
-    assert {control.knob for control in CONTROLS.values()} == set(KNOBS_DTYPE.names or ())
+    # A place is forgotten by command alone: nobody shall do it with a button by accident.
+    assert {control.knob for control in CONTROLS.values()} == set(KNOBS_DTYPE.names or ()) - {"n_places"}
 
 
 @pytest.mark.parametrize("name", [name for name, control in CONTROLS.items() if control.kind != "button"])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from firmware_py.board.map import COMMANDS, PANIC_DTYPE, PRESS_DTYPE, Board, memory_board
+from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, PANIC_DTYPE, PRESS_DTYPE, Board, memory_board
 from firmware_py.devices.offline import ListJournal, RecordingCard, VirtualClock
 from firmware_py.ports.learned import Learned
 from firmware_py.processes.audio import AudioStage
@@ -154,7 +154,7 @@ def test_each_edge_of_a_button_that_latches_asks_once_and_another_button_never(
 def test_a_session_is_begun_by_command_and_by_no_other_word() -> None:
     rig = Rig()
     stage = CommandStage(rig.board.ends("control"), rig.control, rig.clock)
-    record = np.zeros((), PRESS_DTYPE)
+    record = np.zeros((), COMMAND_DTYPE)
     for what in (COMMANDS.index("session"), COMMANDS.index("panic"), 99):
         record["what"] = what
         rig.board.rings["commands"].write(record)

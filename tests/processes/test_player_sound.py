@@ -84,7 +84,7 @@ def test_what_the_box_plays_is_logged_when_it_changes() -> None:
     (plan,) = step(2)
     assert plan == {
         "kind": "plan", "time_s": round(2 * GROUP_S, 6), "tonic": 9, "mode": 0, "tempo_bpm": 80.0,
-        "leads": False,
+        "leads": False, "phase": 0,
     }  # fmt: skip
     assert step(3) == []
     target["leads"] = True

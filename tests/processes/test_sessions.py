@@ -240,6 +240,25 @@ def test_a_control_that_starts_again_goes_on_with_the_session_in_another_file() 
     assert not rig.sessions.is_on and rig.state == SessionState.ENDED
 
 
+def test_in_a_new_run_directory_a_session_goes_on_and_one_that_a_hand_ended_stays_ended() -> None:
+    rig = Rig(end_after_min=1.0)
+    rig.say("session")
+    rig.run(500.0, presence=0.9)
+    # What the supervisor carries over; the stream begins anew.
+    rig.clock.time_s = 0.0
+    rig.start()
+    rig.run(5.0, presence=0.9)
+    assert rig.sessions.is_on
+    rig.run(62.0)
+    assert not rig.sessions.is_on
+    rig.say("stop")
+    rig.run(10.0)
+    rig.clock.time_s = 0.0
+    rig.start()
+    rig.run(10.0, presence=0.9)
+    assert not rig.sessions.is_on and rig.state == SessionState.ENDED
+
+
 def test_a_phase_changes_the_voice_once_and_a_hand_may_change_it_again() -> None:
     rig = Rig()
     rig.say("session", programme=3)

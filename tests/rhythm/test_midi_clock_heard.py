@@ -1,4 +1,4 @@
-"""MIDI clock heard: tempo, phase and bar, where pulses come late, and what Start, Stop and position do."""
+"""MIDI clock heard: tempo, phase and bar, also where pulses come late; Start, Stop and song position."""
 
 import numpy as np
 import pytest
@@ -80,6 +80,39 @@ def test_another_tempo_is_followed_within_a_beat(before: float, after: float) ->
     assert beat is not None
     assert 60.0 / beat.beat_s == pytest.approx(after, rel=0.005)
     assert off_s(beat.line_s, 240.0 / after, line_s) < 0.005
+
+
+@pytest.mark.parametrize("n_lost", [1, 2, 4])
+def test_pulses_that_are_lost_on_the_way_move_no_bar_line(n_lost: int) -> None:
+    follower = ClockFollower()
+    follower.start()
+    pulse_s, rng = 60.0 / 113.0 / 24, np.random.default_rng(n_lost)
+    for number in range(480):
+        if not 200 <= number % 240 < 200 + n_lost:
+            follower.pulse(10.0 + number * pulse_s + 0.003 * rng.random())
+    beat = follower.beat(10.0 + 480 * pulse_s)
+    assert beat is not None and off_s(beat.line_s, 240.0 / 113.0, 10.0) < 0.004
+
+
+@pytest.mark.parametrize("n_held", [1, 2, 3])
+def test_pulses_that_are_held_up_and_come_at_once_move_no_bar_line(n_held: int) -> None:
+    follower = ClockFollower()
+    follower.start()
+    pulse_s = 60.0 / 113.0 / 24
+    for number in range(480):
+        held = max(0, 200 + n_held - number) if number >= 200 else 0
+        follower.pulse(10.0 + (number + held) * pulse_s)
+    beat = follower.beat(10.0 + 480 * pulse_s)
+    assert beat is not None and off_s(beat.line_s, 240.0 / 113.0, 10.0) < 0.001
+
+
+def test_a_tempo_that_jumps_is_no_gap_in_the_beat() -> None:
+    follower = ClockFollower()
+    follower.start()
+    due_s = play(follower, 120.0, 24 * 8)
+    for number in range(48):
+        follower.pulse(due_s + number * 60.0 / 80.0 / 24)
+        assert follower.beat(due_s + number * 60.0 / 80.0 / 24) is not None
 
 
 def test_a_clock_that_is_gone_is_gone_and_a_break_is_no_tempo() -> None:

@@ -26,7 +26,8 @@ RECENT_S: Final = 10.0
 """Time over which "recent" counts are taken. Chosen: long enough to be read."""
 HEARD: Final = (
     "time_s", "valence", "arousal", "confidence", "presence", "level_db", "f0_hz", "f0_confidence",
-    "tempo_bpm", "density_hz",
+    "tempo_bpm", "density_hz", "room_drr_db", "room_rt60_s", "room_snr_db", "room_arousal", "place_offset",
+    "place_minutes",
 )  # fmt: skip
 TARGET: Final = ("time_s", "valence", "arousal", "density", "tempo_bpm")
 KNOBS: Final = tuple(name for name in KNOBS_DTYPE.names or () if name != "programme")

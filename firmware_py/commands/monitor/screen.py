@@ -51,6 +51,16 @@ def bar(value: float, low: float, high: float, aim: float | None = None) -> Text
     return Text("".join(cells))
 
 
+def _room(heard: Mapping[str, Any]) -> str:
+    """The room as it sounds, and what it and the minutes heard in it add to arousal (half log odds)."""
+    drr_db, rt60_s, snr_db = heard["room_drr_db"], heard["room_rt60_s"], heard["room_snr_db"]
+    learned = f"{heard['place_offset']:+.2f} in {heard['place_minutes']:.0f} min"
+    return (
+        f"DRR {drr_db:+.0f} dB, RT60 {rt60_s:.1f} s, SNR {snr_db:.0f} dB; "
+        f"arousal {heard['room_arousal']:+.2f}, learned {learned}"
+    )
+
+
 def _emotion(reading: Mapping[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
     heard, target = reading["heard"], reading["target"]
@@ -61,6 +71,7 @@ def _emotion(reading: Mapping[str, Any]) -> Table:
         aim = None if target is None else target[name]
         shown = "" if aim is None else f"◇ {aim:+.2f}"
         table.add_row(name, bar(heard[name], -1.0, 1.0, aim), f"● {heard[name]:+.2f}", shown)
+    table.add_row("room", _room(heard), "", "")
     table.add_row("level", bar(heard["level_db"], *LEVEL_DB), f"● {heard['level_db']:.0f} dB")
     voiced = heard["f0_confidence"] >= 0.5 and heard["f0_hz"] > 0
     table.add_row(

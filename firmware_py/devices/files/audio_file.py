@@ -214,7 +214,8 @@ def _account(path: Path, name: str) -> tuple[int, Account]:
 @contextmanager
 def _opened(path: Path, account: Account) -> Iterator[soundfile.SoundFile]:
     if not account.needs_repair:
-        with soundfile.SoundFile(path) as file:
+        # As bytes: a name need not be UTF-8.
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             yield file
         return
     with (

@@ -49,13 +49,18 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600, is_lasting: bool
 
     Raises
     ------
-    OSError: it cannot be written; the old content stands and nothing is left beside it. Root is refused
-        (EPERM) in another user's folder: see ``devices.files.owner``.
+    OSError: it cannot be written; the old content stands and nothing is left beside it. What is no file is
+        not replaced: root could put the content in the place of a device. Root is refused (EPERM) in another
+        user's folder: see ``devices.files.owner``.
     """
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if os.geteuid() == 0 and os.fstat(folder).st_uid != 0:
             raise OSError(errno.EPERM, "root does not write into another user's folder")
+        with contextlib.suppress(FileNotFoundError):
+            kind = os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode
+            if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
+                raise OSError(errno.EEXIST, "a folder, a device or a pipe is in its place")
         beside = f".{path.name}.{secrets.token_hex(8)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(beside, flags, mode, dir_fd=folder)

@@ -1,6 +1,7 @@
 """Write results beside their place and rename when all are complete: nothing half-written, ever."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -81,10 +82,8 @@ class OutputFolder:
 
     def __enter__(self) -> "OutputFolder":
         refuse_to_overwrite((self.folder / name for name in self._names), self._sources)
-        blocked = [name for name in self._names if (self.folder / name).is_dir()]
-        if blocked:
-            raise self._error(IsADirectoryError(21, f"{blocked[0]} is a folder"))
         try:
+            self._refuse_what_is_no_file(self._names)
             for missing in reversed([p for p in (self.folder, *self.folder.parents) if not p.exists()]):
                 missing.mkdir()
                 self._made.append(missing)
@@ -120,9 +119,7 @@ class OutputFolder:
     def _rename(self) -> None:
         assert self._beside is not None
         files = sorted(self._beside.iterdir())
-        blocked = [f.name for f in files if (self.folder / f.name).is_dir()]
-        if blocked:
-            raise IsADirectoryError(21, f"{blocked[0]} is a folder")
+        self._refuse_what_is_no_file(file.name for file in files)
         refuse_to_overwrite((self.folder / file.name for file in files), self._sources)
         for file in files:
             with file.open("rb") as written:
@@ -141,6 +138,15 @@ class OutputFolder:
             for place in undoable:
                 self._put_back(kept / place.name, place)
             raise
+
+    def _refuse_what_is_no_file(self, names: Iterable[str]) -> None:
+        """A device, which root could replace, is lost to the whole machine: ``--out /dev/null``."""
+        for name in names:
+            place = self.folder / name
+            if place.is_dir():
+                raise IsADirectoryError(errno.EISDIR, f"{name} is a folder")
+            if place.exists() and not place.is_file():
+                raise FileExistsError(errno.EEXIST, f"{name} is a device or a pipe, not a file")
 
     @staticmethod
     def _put_back(old: Path, place: Path) -> None:

@@ -61,7 +61,7 @@ def open_programme(name: str, settings: Settings) -> Programme:
             return read_programme(folder / f"{name}{SUFFIX}")
     known = programme_names(own)
     said = f"{printed(name)} is not one of {', '.join(known)}{did_you_mean(name, known)}"
-    raise ConfigError(f"programme: {said}; name one of these")
+    raise ConfigError(f"programme: {said}")
 
 
 def open_programmes(settings: Settings) -> tuple[Programme, ...]:

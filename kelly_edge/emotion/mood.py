@@ -1,0 +1,45 @@
+"""From the emotion network's words to the mood heard: music or not, room, place and circumplex, as one stage.
+
+Live, offline and in evaluation the same four parts take a hop group in the same order.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kelly_edge.emotion.circumplex import Circumplex, EmotionEstimate, arousal_of, joint_log_odds
+from kelly_edge.emotion.music_gate import MusicGate
+from kelly_edge.emotion.place import Place
+from kelly_edge.emotion.room import Room, RoomReading
+
+
+class Mood:
+    """Streaming; ``update`` gives the estimate of a hop group.
+
+    Attributes
+    ----------
+    presence: of music, 0 .. 1. place: what was learned here.
+    """
+
+    def __init__(self, place: Place | None = None) -> None:
+        self._music = MusicGate()
+        self._room = Room()
+        self._circumplex = Circumplex()
+        self.place = Place() if place is None else place
+        self.presence = 0.0
+
+    @property
+    def room(self) -> RoomReading:
+        """What the room is like."""
+        return self._room.reading
+
+    def update(
+        self, emotion: NDArray[np.float32], frames: NDArray[np.float32] | None, presence: float
+    ) -> EmotionEstimate:
+        """Take the emotion vector [64], the group's log mel frames [8, 27] (None: no room is heard) and the
+        presence 0 .. 1 of sound."""
+        self.presence = music = self._music.update(emotion, presence)
+        if frames is not None:
+            self._room.push(frames, music)
+        correction = self._room.reading.arousal
+        self.place.push(arousal_of(joint_log_odds(emotion)) + correction, music)
+        return self._circumplex.update(emotion, music, correction + self.place.offset)
