@@ -68,7 +68,7 @@ EXAMPLES: Final = {
     "gadget": "kelly-edge gadget status",
     "report": "kelly-edge report answer --out session.html",
     "replay": "kelly-edge replay answer",
-    "completion": "kelly-edge completion bash > ~/.local/share/bash-completion/completions/kelly-edge",
+    "completion": "kelly-edge completion bash",
 }
 """The commands that people type, each with one way to."""
 

@@ -13,7 +13,14 @@ from kelly_edge.latency import unevenness_s
 from kelly_edge.music.accompanying import Accompanying
 from kelly_edge.music.fitting import Fitting
 from kelly_edge.music.following import Following, follow
-from kelly_edge.music.players_beat import BELIEVED, HOLD_S, NEAR_TEMPO, PlayersBeat, players_beat
+from kelly_edge.music.players_beat import (
+    BELIEVED,
+    HOLD_S,
+    NEAR_TEMPO,
+    OCTAVE_STAYS_S,
+    PlayersBeat,
+    players_beat,
+)
 from kelly_edge.music.presence import Silence
 from kelly_edge.music.sampling import SamplingSettings
 from kelly_edge.music.space import Space
@@ -70,6 +77,7 @@ class Listening:
         self._clock_cell = clock
         self.clock = np.zeros((), CLOCK_DTYPE)
         self._is_clocked = False
+        self._octave_s = 0.0
         # Notes written on the beat are struck a little after it.
         self._unevenness_s = unevenness_s(SamplingSettings().unevenness)
         self._waited_s = 0.0
@@ -125,16 +133,24 @@ class Listening:
         self._is_clocked = self._hears_clock(now_s)
         if self._is_clocked:
             line_s, beat_s, n_beats = (self.clock[name].item() for name in ("line_s", "beat_s", "n_beats"))
-            beat = self._players_beat(line_s, 0.0, beat_s, n_beats, played_tempo_bpm)
+            played_bpm = 0.0 if self.is_resting else played_tempo_bpm
+            beat = self._players_beat(line_s, 0.0, beat_s, n_beats, played_bpm)
             self._beat = replace(beat, heard_s=now_s)
         elif float(heard["beat_s"]) > 0.0 and float(heard["beat_confidence"]) >= BELIEVED:
             phase, beat_s, n_beats = (heard[name].item() for name in ("bar_phase", "beat_s", "n_beats"))
-            self._beat = self._players_beat(now_s, phase, beat_s, n_beats, played_tempo_bpm)
+            played_bpm = 0.0 if self.is_resting else played_tempo_bpm
+            felt = self._players_beat(now_s, phase, beat_s, n_beats, 0.0)
+            is_octave = felt.is_octave_of(played_bpm) and not self._settings.midi.clock
+            self._octave_s = self._octave_s + GROUP_S if is_octave else 0.0
+            if self._octave_s > OCTAVE_STAYS_S:
+                self._beat = felt
+            else:
+                self._beat = self._players_beat(now_s, phase, beat_s, n_beats, played_bpm)
         elif self._beat is not None and now_s > self._beat.heard_s + HOLD_S:
             self._beat = None
 
     def _players_beat(
-        self, time_s: float, bar_phase: float, beat_s: float, n_beats: int, played_tempo_bpm: float
+        self, time_s: float, bar_phase: float, beat_s: float, n_beats: int, played_bpm: float
     ) -> PlayersBeat:
         limits = self._settings.envelope
         return players_beat(
@@ -142,7 +158,7 @@ class Listening:
             bar_phase,
             beat_s,
             n_beats,
-            0.0 if self.is_resting else played_tempo_bpm,
+            played_bpm,
             (limits.tempo_min_bpm, limits.tempo_max_bpm),
         )
 

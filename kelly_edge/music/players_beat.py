@@ -5,7 +5,7 @@ and Wing 1996; Repp 2005). Here the ears predict the player's beats (``rhythm``)
 as long as theirs, less a share of its expected lateness, within a change of tempo that nobody minds."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from kelly_edge.music.compound_word import N_BEATS
@@ -22,6 +22,10 @@ people, .3 to .8 (Repp 2005)."""
 SAME_PULSE: Final = 0.2
 """In octaves: a tempo heard within this of the one played, or of its double or half, is the same pulse.
 Chosen: 15 % of the tempo."""
+OCTAVE_STAYS_S: Final = 6.0
+"""Another octave is played when the bars heard have asked for it for this long. Chosen by hand."""
+HALVED: Final = (6, 8)
+"""Beats of bars that are played in half as many. By definition of the metres."""
 NEAR_TEMPO: Final = 0.04
 """Music that leads stays on the player's beat while its tempo is within this share of theirs. Chosen by
 hand (docs/decisions/0021)."""
@@ -41,6 +45,17 @@ class PlayersBeat:
     def tempo_bpm(self) -> float:
         """Beats per minute."""
         return 60.0 / self.beat_s
+
+    def in_octave_of(self, played_bpm: float) -> "PlayersBeat":
+        """The same beat, doubled or halved where that is nearer to the tempo played."""
+        octaves = (1.0, 2.0, 0.5) if self.n_beats % 2 == 0 else (1.0, 2.0)
+        ratio = min(octaves, key=lambda r: abs(math.log2(self.tempo_bpm * r / played_bpm)))
+        return replace(self, beat_s=self.beat_s / ratio, n_beats=max(1, round(self.n_beats * ratio)))
+
+    def is_octave_of(self, played_bpm: float) -> bool:
+        """Whether it is the pulse played, but counted twice or half as fast."""
+        octaves = abs(math.log2(self.tempo_bpm / played_bpm)) if played_bpm > 0.0 else 0.0
+        return abs(octaves - 1.0) < SAME_PULSE
 
     def nearest_s(self, time_s: float) -> float:
         """The beat nearest to a time."""
@@ -77,18 +92,21 @@ def players_beat(
     ----------
     bar_phase, beat_s, n_beats: as in ``contract.HEARD_DTYPE``; ``beat_s`` above 0.
     """
-    low_bpm, high_bpm = limits_bpm
     line_s = time_s - bar_phase * n_beats * beat_s
-    tempo, ratio = 60.0 / beat_s, 1.0
-    octaves = (1.0, 2.0, 0.5) if n_beats % 2 == 0 else (1.0, 2.0)
+    heard = PlayersBeat(line_s, beat_s, n_beats, time_s)
     if played_bpm > 0.0:
-        ratio = min(octaves, key=lambda r: abs(math.log2(tempo * r / played_bpm)))
-        if abs(math.log2(tempo * ratio / played_bpm)) > SAME_PULSE:
-            ratio = 1.0
-    if not low_bpm <= tempo * ratio <= high_bpm:
-        fitting = [r for r in octaves if low_bpm <= tempo * r <= high_bpm]
-        ratio = fitting[0] if fitting else 1.0
-    return PlayersBeat(line_s, beat_s / ratio, max(1, round(n_beats * ratio)), time_s)
+        beat = heard.in_octave_of(played_bpm)
+        if abs(math.log2(beat.tempo_bpm / played_bpm)) <= SAME_PULSE and _fits(beat, limits_bpm):
+            return beat
+    # A bar of eight beats or of six is one of four or three whose halves were tapped.
+    felt = 0.5 if n_beats in HALVED else 1.0
+    octaves = (felt, 1.0, 2.0, 0.5) if n_beats % 2 == 0 else (1.0, 2.0)
+    beats = [heard.in_octave_of(heard.tempo_bpm * ratio) for ratio in octaves]
+    return next((beat for beat in beats if _fits(beat, limits_bpm)), heard)
+
+
+def _fits(beat: PlayersBeat, limits_bpm: tuple[float, float]) -> bool:
+    return limits_bpm[0] <= beat.tempo_bpm <= limits_bpm[1]
 
 
 def beats_to_play(start_s: float, beat: PlayersBeat | None) -> int:

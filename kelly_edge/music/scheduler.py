@@ -207,6 +207,9 @@ class Plan:
         elif self._committed_end_s > now_s + self.commit_s:
             return None
         start_s = self._committed_end_s
+        if beat is not None and begun.n_done:
+            # Another octave of the tempo begins with a bar.
+            beat = beat.in_octave_of(60.0 * begun.n_done / (start_s - begun.start_s))
         beat_s = beat_to_play_s(start_s, beat, begun.bar.tempo_bpm, self._limits_bpm(begun, beat))
         committed = CommittedBeat(begun.bar, begun.n_done, begun.n_beats, start_s, beat_s, self._finish_s)
         self._committed_end_s = committed.end_s
@@ -240,6 +243,8 @@ class Plan:
         limits, last_bpm = self._envelope, self._committed_tempo_bpm
         if last_bpm <= 0.0 or (self._committed_rest and beat is not None and not self._keeps_tempo):
             return limits.tempo_min_bpm, limits.tempo_max_bpm
+        if beat is not None and beat.is_octave_of(last_bpm) and not self._keeps_tempo:
+            last_bpm = beat.tempo_bpm
         return (
             bound_tempo(limits, limits.tempo_min_bpm, last_bpm),
             bound_tempo(limits, limits.tempo_max_bpm, last_bpm),

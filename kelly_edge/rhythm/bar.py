@@ -1,8 +1,10 @@
-"""Where in the bar the beats lie: a filter over the beats of a bar of four and of a bar of three.
+"""Where in the bar the beats lie: a filter over the beats of bars of four, three, eight and six.
 
-The pulse is given. Each frame scores by its accents, and each hop group by its harmony, how well it suits a
-downbeat, the middle beat of a bar of four, or any other beat. A cell is one beat of a metre; at every beat
-all cells move on by one."""
+The pulse is taken as known. A cell is a beat of a metre; at every beat all cells move on by one, and once per
+beat what the last beats sounded like (``bar_evidence``) weighs them. A bar of eight is one of four that is
+tapped in halves, a bar of six one of three, or six eighths. Bars are cut short now and then, so a
+little of the belief begins a bar at every beat.
+"""
 
 import math
 from typing import Final
@@ -15,15 +17,26 @@ from kelly_edge.rhythm.evidence import DOWN, MIDDLE, OTHER
 from kelly_edge.rhythm.pulse import N_BINS
 
 Float32 = NDArray[np.float32]
-# Definition: four beats of one metre and three of the other; cells of three follow those of four.
-N_CELLS: Final = 7
-ROLES: Final = (DOWN, OTHER, MIDDLE, OTHER, DOWN, OTHER, OTHER)
-"""Roles of the beats in a bar of four, then in a bar of three."""
-FIRST_OF_THREE: Final = 4
-"""Definition: index of the first cell of a bar of three."""
-PRIOR: Final = (0.2425, 0.2425, 0.2425, 0.2425, 0.01, 0.01, 0.01)
-"""Probabilities of the cells: bars of three are rare. Chosen by hand: three in a hundred pieces, not
-counted anywhere."""
+METRES: Final = (4, 3, 8, 6)
+"""Beats of a bar, by definition of the cells."""
+FIRST: Final = (0, 4, 7, 15)
+"""The downbeat's cell, by metre. By definition."""
+N_CELLS: Final = 21
+"""Of all metres, by definition."""
+USUAL: Final = (0.6, 0.04, 0.3, 0.06)
+"""Of the metres, before anything is heard. Chosen by hand."""
+PRIOR: Final = tuple(share / n for share, n in zip(USUAL, METRES, strict=True) for _ in range(n))
+METRE: Final = tuple(m for m, n in enumerate(METRES) for _ in range(n))
+"""Index of a cell's metre."""
+ROLES: Final = (
+    *(DOWN, OTHER, MIDDLE, OTHER),
+    *(DOWN, OTHER, OTHER),
+    *(DOWN, OTHER, OTHER, OTHER, MIDDLE, OTHER, OTHER, OTHER),
+    *(DOWN, OTHER, OTHER, OTHER, OTHER, OTHER),
+)
+"""Of the cells, as ``evidence`` tells beats apart."""
+CUT_SHORT: Final = 0.01
+"""Probability that a bar ends before its last beat, at each of its beats. Chosen by hand."""
 RENEWED: Final = 1e-3
 """Share of the belief that begins anew at every beat. Chosen by hand."""
 
@@ -36,9 +49,9 @@ def bar_weights() -> Float32:
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def moved(cell: int, n_beats: int) -> int:
     """The cell ``n_beats`` later (or earlier) in its own metre."""
-    if cell < FIRST_OF_THREE:
-        return (cell + n_beats) % FIRST_OF_THREE
-    return FIRST_OF_THREE + (cell - FIRST_OF_THREE + n_beats) % (N_CELLS - FIRST_OF_THREE)
+    metre = METRE[cell]
+    first = FIRST[metre]
+    return first + (cell - first + n_beats) % METRES[metre]
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -50,7 +63,16 @@ def next_beat(weights: Float32, scratch: Float32, n_beats: int) -> None:
     for c in range(N_CELLS):
         total += scratch[c]
     for c in range(N_CELLS):
-        weights[c] = math.log((1.0 - RENEWED) * scratch[c] / total + RENEWED * PRIOR[c])
+        scratch[c] /= total
+    for m in range(len(METRES)):
+        first, end = FIRST[m], FIRST[m] + METRES[m]
+        mass = 0.0
+        for c in range(first, end):
+            mass += scratch[c]
+        for c in range(first, end):
+            arriving = (1.0 - CUT_SHORT - RENEWED) * scratch[c] + RENEWED * PRIOR[c]
+            arriving += CUT_SHORT * mass * (1.0 if c == first else 0.0)
+            weights[c] = math.log(arriving + 1e-9)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

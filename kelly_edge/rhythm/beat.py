@@ -1,8 +1,9 @@
 """The beat heard, per hop group, causal: phase, period, confidence, place in the bar and beats of the bar.
 
-Evidence (``evidence``) weighs the states of the pulse (``pulse``) and, given the pulse, the beats of the
-bar (``bar``). The reading is held: the octave of the tempo and the downbeat change only after another has
-been the better one for a while, as a person who taps along does not change feet at every doubt.
+Evidence (``evidence``) weighs the states of the pulse (``pulse``) and, given the pulse, what each beat sounds
+like (``bar_evidence``) weighs the beats of the bar (``bar``). What is reported is kept: the octave of the
+tempo and the downbeat change only after another has been the better one for a while, as a person who taps
+along does not change feet at every doubt.
 
 The phase is that of the newest sample given: the delay of the analysis (``DELAY_S``) is compensated.
 """
@@ -16,12 +17,25 @@ from numpy.typing import NDArray
 
 from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.emotion.rhythm import FRAME, FRAME_RATE_HZ, N_FRAMES
-from kelly_edge.rhythm.bar import FIRST_OF_THREE, N_CELLS, bar_weights, moved, next_beat, weigh
+from kelly_edge.rhythm.bar import FIRST, METRE, METRES, N_CELLS, PRIOR, bar_weights, moved, next_beat, weigh
+from kelly_edge.rhythm.bar_evidence import (
+    BarNetwork,
+    BeatVectors,
+    beat_vectors,
+    begin_beat,
+    complete,
+    infer_bar,
+    take_frame,
+    take_notes,
+)
+from kelly_edge.rhythm.bar_weights import BAR
 from kelly_edge.rhythm.evidence import (
     AHEAD,
     N_ACCENT,
+    N_BANDS,
     N_CLASSES,
     N_HARMONY,
+    N_SEEN,
     STILL,
     EvidenceState,
     Network,
@@ -60,19 +74,24 @@ ACCENT_TRUST, HARMONY_TRUST = 0.8, 0.3
 """Exponents of the likelihoods of the pulse, from accents and from harmony: below 1, since frames and
 groups overlap and are not independent. Chosen by hand."""
 BAR_ACCENT_TRUST, BAR_HARMONY_TRUST = 0.2, 0.4
-"""The same for the place in the bar, of which accents tell less. Chosen by hand."""
+"""The same on the bar, which accents tell less of. Chosen by hand."""
+BAR_TRUST: Final = 0.5
+"""Of a beat's evidence on the bar, which looks at the same beats as that of the beats before it. Chosen on
+development songs."""
 SAME_TEMPO: Final = 0.06
 """Relative difference within which periods are the same tempo. Chosen: a tempo token."""
 # Chosen by hand.
 BETTER: Final = 2.0
 STAYS_S: Final = 1.5
 """Another tempo is taken when it was this many times likelier for this long."""
+OTHER_TEMPO: Final = 1.3
+"""A period that changes by this factor between groups is another tempo. Chosen by hand."""
 OCTAVE_BETTER, OCTAVE_STAYS_S = 5.0, 4.0
 """The same of its double and its half, which are the same pulse felt otherwise. Chosen larger: nothing is
 wrong meanwhile."""
-BAR_BETTER, BAR_STAYS_S, BAR_YOUNG_BEATS = 3.0, 0.6, 12
-"""The same of the downbeat: times likelier, seconds, and beats from the beginning during which it changes
-at once. Chosen by hand."""
+BAR_BETTER, BAR_STAYS_BEATS, BAR_YOUNG_BEATS = 3.0, 3, 16
+"""Another beat of the bar is taken when it was this many times likelier for more than so many beats; at once
+while the bar is young. Chosen on development songs."""
 # Time constant of the mean evidence. Chosen: a bar or two.
 EVIDENCE_S: Final = 3.0
 LEAST_EVIDENCE, CLEAR_EVIDENCE = 0.13, 0.25
@@ -84,9 +103,10 @@ LEAST_MASS, CLEAR_MASS = 0.25, 0.6
 """Probability of the tempo kept, its double and its half. Chosen by hand."""
 PERIOD, PHASE, CONFIDENCE, BAR_PHASE, BEATS = range(5)
 """Slots of ``reading``."""
-TEMPO_AGE, CELL, CELL_AGE, N_SINCE, EVIDENCE, LAST_PHASE, BAR_CONFIDENCE = range(7)
-"""Slots of ``kept``: groups for which another tempo was better; the beat of the bar; groups for which another
-was better; beats since it was chosen; running evidence; phase of the last frame; probability of the beat."""
+TEMPO_AGE, CELL, CELL_AGE, N_SINCE, EVIDENCE, LAST_PHASE, BAR_CONFIDENCE, LAST_PERIOD = range(8)
+"""Slots of ``kept``: groups for which another tempo was better; the beat of the bar; beats for which another
+was better; beats since the bar began anew; running evidence; phase of the last frame; probability of the
+beat; period of the last group."""
 
 
 class BeatState(NamedTuple):
@@ -95,6 +115,9 @@ class BeatState(NamedTuple):
     evidence: EvidenceState
     pulse: PulseState
     bar: Float32  # [N_CELLS] log weights
+    vectors: BeatVectors
+    features: Float32  # [N_WINDOW * n_features] of the last beats, oldest first
+    rises: Float32  # [N_FRAMES, N_BANDS] of the group
     kept: NDArray[np.float64]  # see TEMPO_AGE
     reading: NDArray[np.float64]  # see PERIOD; the phases before ``DELAY_S`` is made up for
     accents: Float32  # [N_FRAMES, N_CLASSES] of the group
@@ -114,7 +137,10 @@ def beat_state() -> BeatState:
         evidence_state(),
         pulse_state(pulse_tables()),
         bar_weights(),
-        np.zeros(7),
+        beat_vectors(),
+        zeros(BAR.first.shape[1]),
+        zeros(N_FRAMES, N_BANDS),
+        np.zeros(8),
         np.array([0.0, 0.0, 0.0, 0.0, 4.0]),
         zeros(N_FRAMES, N_CLASSES),
         zeros(N_CLASSES),
@@ -174,10 +200,23 @@ def _keep_tempo(state: BeatState) -> None:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _keep_bar(state: BeatState) -> None:
+def _begin_anew(state: BeatState) -> None:
+    """Another tempo is kept, so the beats remembered are no beats any more."""
+    state.vectors.ring[:] = 0.0
+    state.features[:] = 0.0
+    for c in range(N_CELLS):
+        state.bar[c] = math.log(PRIOR[c])
+    state.kept[CELL_AGE] = state.kept[N_SINCE] = 0.0
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _keep_bar(network: BarNetwork, notes: Float32, is_still: bool, state: BeatState) -> None:
     """The group's evidence on the bar, and the beat of the bar that is kept."""
     kept, reading, bar = state.kept, state.reading, state.bar
     period = reading[PERIOD]
+    if kept[LAST_PERIOD] > 0.0 and abs(math.log(period / kept[LAST_PERIOD])) > math.log(OTHER_TEMPO):
+        _begin_anew(state)
+    kept[LAST_PERIOD] = period
     for i in range(N_FRAMES):
         phase = (reading[PHASE] - (N_FRAMES - 1 - i) / period) % 1.0
         step = 0
@@ -189,9 +228,27 @@ def _keep_bar(state: BeatState) -> None:
             next_beat(bar, state.cells, step)
             kept[CELL] = moved(int(kept[CELL]), step)
             kept[N_SINCE] += step
+        if step == 1:
+            begin_beat(period, state.vectors)
         kept[LAST_PHASE] = phase
+        take_frame(state.rises[i], phase, period, state.vectors)
         weigh(bar, state.accents[i], phase, BAR_ACCENT_TRUST)
     weigh(bar, state.harmony, reading[PHASE] - HARMONY_LAG / period, BAR_HARMONY_TRUST)
+    if complete(state.vectors) and not is_still:
+        infer_bar(network, state.vectors.ring, period, state.features, state.evidence.hidden, state.cells)
+        for c in range(N_CELLS):
+            bar[c] += BAR_TRUST * state.cells[c]
+        _choose_cell(state)
+    take_notes(notes, state.vectors)
+    metre = METRE[int(kept[CELL])]
+    reading[BEATS] = METRES[metre]
+    reading[BAR_PHASE] = (int(kept[CELL]) - FIRST[metre] + reading[PHASE]) / reading[BEATS]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _choose_cell(state: BeatState) -> None:
+    """The beat of the bar that is kept, or another that has been better."""
+    kept, bar = state.kept, state.bar
     highest, total = bar.max(), 0.0
     for c in range(N_CELLS):
         bar[c] -= highest
@@ -199,14 +256,11 @@ def _keep_bar(state: BeatState) -> None:
     best, cell = int(np.argmax(bar)), int(kept[CELL])
     is_better = best != cell and bar[best] > bar[cell] + math.log(BAR_BETTER)
     kept[CELL_AGE] = kept[CELL_AGE] + 1.0 if is_better else 0.0
-    stays_s = BAR_STAYS_S if kept[N_SINCE] > BAR_YOUNG_BEATS else 0.0
-    if kept[CELL_AGE] > stays_s * EMOTION_RATE_HZ:
+    stays = BAR_STAYS_BEATS if kept[N_SINCE] > BAR_YOUNG_BEATS else 0
+    if kept[CELL_AGE] > stays:
         cell = best
         kept[CELL], kept[CELL_AGE] = cell, 0.0
     kept[BAR_CONFIDENCE] = math.exp(bar[cell]) / total
-    reading[BEATS] = 4.0 if cell < FIRST_OF_THREE else 3.0
-    place = cell if cell < FIRST_OF_THREE else cell - FIRST_OF_THREE
-    reading[BAR_PHASE] = (place + reading[PHASE]) / reading[BEATS]
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -215,6 +269,7 @@ def beat_group(
     notes: Float32,
     accents: Network,
     harmony: Network,
+    bar: BarNetwork,
     tables: PulseTables,
     state: BeatState,
 ) -> None:
@@ -222,6 +277,7 @@ def beat_group(
     evidence, expected, mean = state.evidence, 0.0, 0.0
     for i in range(N_FRAMES):
         mean = accent_inputs(frames[i], evidence, state.inputs)
+        state.rises[i] = evidence.rises[N_SEEN - 1 - AHEAD]
         infer(accents, state.inputs, evidence.hidden, state.accents[i])
         if mean < STILL:
             state.accents[i] = 0.0
@@ -237,7 +293,7 @@ def beat_group(
     keep = math.exp(-1.0 / (EVIDENCE_S * EMOTION_RATE_HZ))
     state.kept[EVIDENCE] = keep * state.kept[EVIDENCE] + (1.0 - keep) * gain
     _keep_tempo(state)
-    _keep_bar(state)
+    _keep_bar(bar, notes, mean < STILL, state)
 
 
 class BeatTracker:
@@ -246,7 +302,7 @@ class BeatTracker:
     Attributes
     ----------
     phase: 0..1 within the beat, at the newest sample given. period_s: of the beat. confidence: 0..1.
-    bar_phase: 0..1 within the bar, 0 at the downbeat. n_beats: beats of the bar, 3 or 4.
+    bar_phase: 0..1 within the bar, 0 at the downbeat. n_beats: beats of the bar, one of ``bar.METRES``.
     """
 
     def __init__(self) -> None:
@@ -271,7 +327,7 @@ class BeatTracker:
     def push(self, frames: Float32, notes: Float32) -> None:
         """Log mel of the group's frames, float32 [8, 27], and activations of the notes, [88]."""
         state = self._state
-        beat_group(frames, notes, ACCENTS, HARMONY, self._tables, state)
+        beat_group(frames, notes, ACCENTS, HARMONY, BAR, self._tables, state)
         reading = state.reading
         self.period_s = float(reading[PERIOD]) / FRAME_RATE_HZ
         self.n_beats = int(reading[BEATS])

@@ -112,6 +112,6 @@ def test_a_file_is_replaced_and_what_was_there_by_link_is_not(tmp_path: Path) ->
 
 def test_nothing_is_left_beside_what_cannot_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "controls.json").mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(OSError, match="a folder"):
         replace_file(tmp_path / "controls.json", b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["controls.json"]

@@ -9,7 +9,6 @@ from kelly_edge.contract import EMOTION_RATE_HZ, NOTE_DTYPE
 pytest.importorskip("scipy", reason="scipy is not installed; pip install -e '.[test]'")
 
 from models.therapy import (
-    BPM,
     HELD_S,
     LAMENT,
     WINDOW_S,
@@ -66,7 +65,7 @@ def test_quick_loud_major_is_told_above_slow_soft_minor() -> None:
 
 def test_the_lament_lasts_as_long_as_asked_and_every_note_ends() -> None:
     events = played(LAMENT, 30.0)
-    assert 30.0 <= max(time_s for time_s, _, _ in events) < 30.0 + 2 * 4 * 60.0 / BPM
+    assert 30.0 <= max(time_s for time_s, _, _ in events) < 30.0 + 2 * 4 * 60.0 / LAMENT.bpm
     assert sum(velocity > 0 for _, _, velocity in events) == sum(velocity == 0 for _, _, velocity in events)
     note = np.zeros(1, NOTE_DTYPE)
     note["onset_s"], note["duration_s"], note["pitch"], note["velocity"] = 1.0, 0.5, 60, 80

@@ -30,6 +30,19 @@ def test_a_tempo_is_taken_in_the_octave_that_is_played_or_can_be(
 
 
 @pytest.mark.parametrize(
+    ("heard_bpm", "n_beats", "played_bpm", "wanted_bpm", "wanted_beats"),
+    [(120.0, 8, 0.0, 60.0, 4), (120.0, 6, 0.0, 60.0, 3), (120.0, 8, 118.0, 120.0, 8),
+     (120.0, 4, 61.0, 60.0, 2), (70.0, 8, 0.0, 70.0, 8), (120.0, 3, 0.0, 120.0, 3)],
+)  # fmt: skip
+def test_a_bar_of_eight_or_six_is_played_in_half_as_many_beats(
+    heard_bpm: float, n_beats: int, played_bpm: float, wanted_bpm: float, wanted_beats: int
+) -> None:
+    beat = players_beat(0.0, 0.0, 60.0 / heard_bpm, n_beats, played_bpm, LIMITS)
+    assert beat.tempo_bpm == pytest.approx(wanted_bpm)
+    assert beat.n_beats == wanted_beats
+
+
+@pytest.mark.parametrize(
     ("n_beats", "first", "wanted"),
     [(4, 0, 4), (4, 1, 3), (4, 3, 1), (3, 0, 3), (3, 2, 1), (2, 0, 4), (2, 1, 1), (8, 4, 4), (8, 3, 1),
      (6, 0, 3), (1, 5, 4)],

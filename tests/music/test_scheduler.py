@@ -144,6 +144,21 @@ def test_a_bar_is_cut_where_the_player_s_next_one_begins() -> None:
     assert [b.index for b in waltz] == [0, 1, 2] * 3
 
 
+@pytest.mark.parametrize(("before_s", "after_s"), [(0.5, 1.0), (1.0, 0.5)])
+def test_another_octave_of_the_tempo_begins_with_a_bar(before_s: float, after_s: float) -> None:
+    plan, theirs = plan_of(4), PlayersBeat(1.0, before_s, 4, 0.0)
+    before = [plan.commit(10.0, theirs) for _ in range(2)]
+    after = played(plan, 60.0, PlayersBeat(1.0, after_s, 4, 0.0))
+    assert [b.beat_s for b in before if b is not None] == pytest.approx([before_s] * 2)
+    assert [b.beat_s for b in after[:6]] == pytest.approx([before_s] * 2 + [after_s] * 4)
+
+
+def test_a_sequencer_on_our_clock_is_not_taken_to_another_octave() -> None:
+    plan = Plan(EnvelopeSettings(), 1.0, tempo_bpm=120.0, keeps_tempo=True)
+    plan.add(bar(0), SAD)
+    assert all(b.beat_s < 0.6 for b in played(plan, 30.0, PlayersBeat(1.0, 1.0, 4, 0.0)))
+
+
 def test_music_after_a_rest_enters_on_the_line_it_is_told() -> None:
     plan = Plan(EnvelopeSettings(), 1.0)
     plan.add(replace(bar(0, rung=3), n_beats=1), SAD)
