@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from firmware_py.commands.examples import example_names
+from firmware_py.commands.session_words import add_session_words
 from firmware_py.processes.controllers import CONTROLS
 from kelly_edge.shared.command_line import Parser, path_argument, seconds_argument
 
@@ -66,6 +67,7 @@ EXAMPLES: Final = {
     "learn": "kelly-edge learn valence --seconds 20",
     "gadget": "kelly-edge gadget status",
     "report": "kelly-edge report answer --out session.html",
+    "replay": "kelly-edge replay answer",
     "completion": "kelly-edge completion bash",
 }
 """The commands that people type, each with one way to."""
@@ -137,7 +139,7 @@ def parser_of_commands() -> argparse.ArgumentParser:
     _add_common(command("silence", "Release the notes that a midi process left when it died.", as_owner=True))
     _add_common(command("panic", "Silence the running box until somebody resumes."))
     _add_common(command("resume", "End the silence of a panic.", "panic"))
-    sub = command("session", "Begin or end a session on the running box, or see where it stands.")
+    sub = command("session", "Begin, end or mark a session; list, export or delete those kept.")
     words = sub.add_subparsers(dest="what", required=True, metavar="WHAT", title="what to do")
     text = "Begin a session: its programme starts from its beginning, and its log."
     start = words.add_parser("start", description=text, help=text)
@@ -149,6 +151,7 @@ def parser_of_commands() -> argparse.ArgumentParser:
     _add_common(words.add_parser("stop", description=text, help=text))
     text = "Say which session is on, its programme, phase, time left and log."
     _add_common(words.add_parser("status", description=text, help=text))
+    add_session_words(words, _add_common)
     sub = command("programme", "List the programmes, show one, or check a file of your own.")
     whats = sub.add_subparsers(dest="what", required=True, metavar="WHAT")
     for what, text in (("list", "all of them"), ("show", "one, by name"), ("check", "a file")):
@@ -184,13 +187,21 @@ def parser_of_commands() -> argparse.ArgumentParser:
         "session",
         type=path_argument,
         nargs="?",
-        help="a folder written by play, or a live session's log (default: the newest live session)",
+        help="a folder written by play, a live session's name or log (default: the newest live session)",
     )
     sub.add_argument(
         "--out",
         type=path_argument,
         help="a page to write, NAME.html or NAME.pdf; else the folder of a picture (default: that of play; "
         "of a live session, the current one)",
+    )
+    _add_common(sub)
+    sub = command("replay", "Compose a session again from its log, and say whether it is the same music.")
+    sub.add_argument(
+        "session",
+        type=path_argument,
+        nargs="?",
+        help="as for report, or a live session's name (default: the newest live session)",
     )
     _add_common(sub)
     sub = command("completion", "Print a script that lets a shell complete commands, options and files.")

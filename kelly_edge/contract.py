@@ -140,6 +140,30 @@ HEARD_DTYPE: Final = np.dtype(
 PRESENT: Final = 0.5
 """Presence from which somebody plays. Chosen by hand: half."""
 
+ATTENDED_DTYPE: Final = np.dtype(
+    [
+        ("valence", "<f2"),
+        ("arousal", "<f2"),
+        ("confidence", "<f2"),
+        ("tonic", "<i1"),
+        ("mode", "<i1"),
+        ("chroma", "<f2", (N_PITCH_CLASSES,)),
+        ("tempo_bpm", "<f2"),
+        ("density_hz", "<f2"),
+        ("level_db", "<f2"),
+        ("presence", "<f2"),
+        ("highest", "<f2"),
+        ("chord_belief", "<f2", (N_CHORDS + 1,)),
+        ("beat_phase", "<f4"),
+        ("beat_s", "<f4"),
+        ("beat_confidence", "<f2"),
+        ("bar_phase", "<f4"),
+        ("n_beats", "<i1"),
+    ]
+)
+"""What the composer attends to of ``HEARD_DTYPE``, as precisely as the session log keeps it
+(``kelly_edge.music.attention``)."""
+
 KNOBS_DTYPE: Final = np.dtype(
     [
         ("valence", "<f4"),  # -1..1, added to the target
@@ -153,6 +177,7 @@ KNOBS_DTYPE: Final = np.dtype(
         ("n_panics", "<u4"),  # a count: a change is a panic, asked for at a controller
         ("n_sessions", "<u4"),  # a count: a change begins a new session
         ("n_resumes", "<u4"),  # a count: a change ends the silence of a panic
+        ("n_marks", "<u4"),  # a count: a change is a moment marked in the session log
         ("session", "<i1"),  # SessionState
         ("volume_db", "<f4"),  # -40..0, of notes and voice
         ("mute", "<i1"),  # 1: neither notes nor voice
@@ -181,7 +206,7 @@ GRID_DIGITS: Final = 6
 """Decimals to which a knob moved by steps is rounded, so that as many steps back lead to the same value.
 Chosen by hand."""
 BUTTONS: Final[Mapping[str, str]] = {
-    "panic": "n_panics", "resume": "n_resumes", "session": "n_sessions", "stop": "session",
+    "panic": "n_panics", "resume": "n_resumes", "session": "n_sessions", "stop": "session", "mark": "n_marks",
 }  # fmt: skip
 """What a hand may press, and the knob that tells of it."""
 

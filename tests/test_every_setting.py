@@ -48,6 +48,7 @@ from kelly_edge.contract import (
     SAMPLE_RATE_HZ,
 )
 from kelly_edge.emotion.programme import built_in
+from kelly_edge.music.draws import Draws
 from kelly_edge.music.envelope import Envelope, bound_tempo
 from kelly_edge.music.following import fold_tempo
 from kelly_edge.music.notes import Bar, BarNote, TimedNote
@@ -83,6 +84,10 @@ class PlainGenerator:
     """Bars of one note on each beat at 120 beats per minute, in no time."""
 
     next_bar = 0
+    draws = Draws()
+
+    def begin(self) -> None:
+        self.next_bar = 0
 
     def rewind(self, bar_number: int) -> None:
         self.next_bar = bar_number
@@ -449,6 +454,9 @@ class Finger:
 
     def end_session(self, time_s: float) -> None:
         """Nor are they ended here."""
+
+    def mark(self, time_s: float, text: str = "") -> None:
+        """Marks are tested elsewhere."""
 
     def forget_place(self, time_s: float) -> None:
         """Places are tested elsewhere."""

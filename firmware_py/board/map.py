@@ -10,8 +10,9 @@ every process ──telemetry_<process>, times_<process>──▶ control
 midi ──send_error──▶ control                      midi ──sounding, telemetry──▶ guardian, should midi die
 guardian ──panic──▶ audio, midi, control          control ──knobs──▶ guardian: panics and resumes
                                                         control ──clock──▶ composer: MIDI clock heard
-command line ══panic══▶ guardian, ══commands══▶ control
+command line ══panic══▶ guardian, ══commands, marks══▶ control
 control ──session──▶ control, should it start again; command line and monitor look at it
+composer ══turns══▶ control: what each turn of it read and made
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ from firmware_py.board.channels import (
 )
 from firmware_py.board.pipes import FileCell, PipeRing
 from firmware_py.board.telemetry import COUNTERS, TELEMETRY_DTYPES, TIMES_DTYPE
-from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE
+from kelly_edge.contract import ATTENDED_DTYPE, HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE
 
 TARGET_DTYPE: Final = np.dtype(
     [
@@ -160,6 +161,43 @@ COMPOSING_DTYPE: Final = np.dtype(
 )
 """What the next composer goes on from, should this one end: the ``composing`` cell."""
 
+MAX_DRAWS: Final = 400
+"""A bar of the most notes takes 245 draws: two of its head, five a note, and the end.
+Chosen: more than that."""
+TURN_DTYPE: Final = np.dtype(
+    [
+        ("number", "<u4"),  # since the process began, from 0
+        # The music begins anew with this turn, from ``before``, as after the process's start.
+        ("begins", "?"),
+        ("before", COMPOSING_DTYPE),
+        ("has_sessions", "?"),  # ``before`` knows a count of sessions
+        ("start_s", "<f8"),  # where its first bar begins, -infinity for as soon as it can
+        # what was read
+        ("is_heard", "?"),  # a hop group was heard; otherwise the turn goes by the clock
+        ("group", "<u4"),
+        ("time_s", "<f8"),
+        ("heard", ATTENDED_DTYPE),
+        ("clock", CLOCK_DTYPE),  # zeros where it is not followed
+        ("knobs", KNOBS_DTYPE),
+        ("now_s", "<f8"),  # the time of the turn
+        ("ends_s", "<f8"),  # when the music shall have ended
+        # what was made
+        ("rung", "<i1"),  # Rung of the bar composed, -1 for none
+        ("n_draws", "<u2"),
+        ("draws", "<u1", (MAX_DRAWS,)),  # tokens drawn for that bar
+        ("n_notes", "<u2"),
+        ("notes_crc", "<u4"),  # CRC-32 of their records
+        ("has_bar", "?"),  # a bar line was committed
+        ("bar", BAR_DTYPE),  # the first beat of the last of them
+        ("bar_rung", "<i1"),  # Rung: how it was made
+    ]
+)
+"""A turn of the composer, whole: what it read, and what it made of that (the ``turns`` ring)."""
+LONGEST_MARK: Final = 400
+"""Bytes of a mark's text. Chosen by hand: a few sentences."""
+MARK_DTYPE: Final = np.dtype([("text", f"S{LONGEST_MARK}")])
+"""A therapist's mark, UTF-8: the ``marks`` ring."""
+
 SAMPLE_DTYPE: Final = np.dtype("<f4")
 
 
@@ -199,6 +237,9 @@ RINGS: Final[Mapping[str, RingSpec]] = {
     "bars": RingSpec(
         "BAR_DTYPE, where they are asked for", BAR_DTYPE, 64, "composer", "midi", "n_bars_dropped"
     ),
+    # As long as a full log's card may hold control up.
+    "turns": RingSpec("TURN_DTYPE", TURN_DTYPE, 512, "composer", "control", "n_turns_dropped"),
+    "marks": RingSpec("MARK_DTYPE", MARK_DTYPE, 16, "command line", "control"),
     # A ring each, so that a panic is heard though control stands still. A full one holds more of the same
     # words than will ever be obeyed.
     "panic": RingSpec("PRESS_DTYPE", PRESS_DTYPE, 64, "command line", "guardian"),

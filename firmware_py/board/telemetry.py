@@ -39,6 +39,7 @@ COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "n_refused_polyphony",
         "n_notes_dropped",
         "n_bars_dropped",
+        "n_turns_dropped",  # of the session log's replay
     ),
     "midi": (
         "n_note_ons",
@@ -69,6 +70,7 @@ FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
         "n_late_bars",
         "n_notes_dropped",
         "n_bars_dropped",
+        "n_turns_dropped",  # of the session log's replay
     ),
     "midi": ("n_late", "n_stale", "n_panics", "n_guardian_stalls", "n_played_dropped"),
 }

@@ -15,8 +15,9 @@ from firmware_py.commands.heard import DIGITS, Heard
 from firmware_py.commands.picture import can_draw, draw_session
 from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.devices.files.output import JsonLines, OutputFolder, WavWriter, write_midi
-from firmware_py.devices.session.format import header
+from firmware_py.devices.session.format import OnlyNews, header
 from firmware_py.settings import Settings
+from firmware_py.wiring.about import about_session
 from firmware_py.wiring.offline import Offline, Progress, open_models
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.signal.limiter import Limiter
@@ -64,8 +65,8 @@ def play(
         Offline.warm_up(settings, models)
         started_s = time.perf_counter()
         with WavWriter(output, "voice.wav", SAMPLE_RATE_HZ) as wav, JsonLines(output, "session.jsonl") as log:
-            log.record(header())
-            heard = Heard(log)
+            log.record(header(**about_session(settings)))
+            heard = Heard(OnlyNews(log))
             offline = Offline(settings, models, recording, play=wav.write, journal=heard)
             # The music ends with the recording.
             offline.composer.ends_s = offline.n_samples / SAMPLE_RATE_HZ

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board.map import CELLS, COMMANDS, NAME_BYTES, NOTE_BYTES, RINGS
+from firmware_py.board.map import CELLS, COMMANDS, LONGEST_MARK, MARK_DTYPE, NAME_BYTES, NOTE_BYTES, RINGS
 from firmware_py.board.pipes import CellView, PipeRing
 from firmware_py.commands.status import read_session
 from firmware_py.devices.files.config_file import load_settings
@@ -20,7 +20,7 @@ from firmware_py.devices.files.programmes import numbered, open_programmes
 from firmware_py.devices.files.run_dir import run_dir_of
 from kelly_edge.config_values import did_you_mean
 from kelly_edge.contract import SessionState
-from kelly_edge.errors import ConfigError, DeviceError
+from kelly_edge.errors import ConfigError, DeviceError, SessionError
 from kelly_edge.shared.printed import printed
 
 ANSWER_WITHIN_S: Final = 1.0
@@ -184,6 +184,40 @@ def _names(record: NDArray[Any]) -> dict[str, str]:
     """Name and note, where they were given."""
     texts = {name: record[name].item().decode("utf-8", "replace") for name in ("name", "note")}
     return {name: text for name, text in texts.items() if text}
+
+
+def mark(config: Path | None, overrides: Sequence[str], text: str) -> dict[str, Any]:
+    """Mark this moment in the session log of the running box.
+
+    Raises
+    ------
+    DeviceError: no box is there, it keeps no log, no session is on, or it does not answer.
+    SessionError: the text is too long, or holds what is no text.
+    """
+    settings = load_settings(config, overrides)
+    content = text.strip().encode(errors="surrogateescape")
+    if len(content) > LONGEST_MARK:
+        raise SessionError(f"a mark of {len(content)} bytes is too long; say it in {LONGEST_MARK}")
+    if not text.isprintable():
+        raise SessionError("a mark holds a control character or what is no text; leave it out")
+    run_dir = run_dir_of(settings.runtime.run_dir)
+    if not settings.session.log:
+        raise DeviceError("nothing is logged (session.log: false), so nothing can be marked; set it to true")
+    session, _ = _session_cell(run_dir)
+    if not session["is_on"]:
+        raise DeviceError("no session is on, so nothing can be marked; begin one: kelly-edge session start")
+    spec, record = RINGS["marks"], np.zeros((), MARK_DTYPE)
+    record["text"] = content
+    try:
+        ring = PipeRing(run_dir / "marks.ring", spec.dtype, (), spec.capacity, is_ours=False)
+    except FileNotFoundError:
+        raise _nothing_runs(run_dir) from None
+    try:
+        ring.write(record)
+        _answered(run_dir, lambda: ring.n_waiting() == 0, "control")
+    finally:
+        ring.close()
+    return {"marked": text.strip() or "this moment"}
 
 
 def _nothing_runs(run_dir: Path) -> DeviceError:

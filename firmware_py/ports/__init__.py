@@ -102,5 +102,8 @@ class Knobs(Protocol):
     def end_session(self, time_s: float) -> None:
         """End the session that is on."""
 
+    def mark(self, time_s: float, text: str = "") -> None:
+        """Mark this moment in the session log."""
+
     def forget_place(self, time_s: float) -> None:
         """Forget what was learned of the place: it is another one."""

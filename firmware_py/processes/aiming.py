@@ -11,9 +11,9 @@ from firmware_py.processes.listening import PLAYING, Listening
 from firmware_py.processes.sending import Manner
 from firmware_py.settings import Settings
 from kelly_edge.contract import KNOBS_DTYPE, SessionState
-from kelly_edge.emotion.leading import Leading, Wish, lead, mode_to_play, sets_music, tempo_to_play
+from kelly_edge.emotion.leading import Wish, lead, mode_to_play, sets_music, tempo_to_play
 from kelly_edge.emotion.programme import LOUDEST_VELOCITY, REST, Programme
-from kelly_edge.emotion.steering import first_state, lead_of, new_session, phase_of, steer, target_emotion
+from kelly_edge.emotion.steering import first_state, lead_of, phase_of, steer, target_emotion
 from kelly_edge.music.fitting import EVERY_CLASS
 from kelly_edge.music.following import fold_tempo
 from kelly_edge.music.space import DENSITY_STEP
@@ -27,10 +27,10 @@ class Aiming:
     Parameters
     ----------
     programmes: as the knob counts them.
-    before: what the composer before left.
 
     Attributes
     ----------
+    knobs: as ``read_knobs`` found them, a 0-d KNOBS_DTYPE array.
     n_sessions: the knobs' count that was obeyed; None before any.
     """
 
@@ -43,11 +43,15 @@ class Aiming:
         before: Composing,
     ) -> None:
         self._knobs_cell = knobs
-        self._knobs = np.zeros((), KNOBS_DTYPE)
+        self.knobs = np.zeros((), KNOBS_DTYPE)
         self._programmes = programmes
         names = [programme.name for programme in programmes]
-        self._knobs["programme"] = names.index(settings.emotion.programme)
+        self.knobs["programme"] = names.index(settings.emotion.programme)
         self._settings = settings
+        self.begin(listening, before)
+
+    def begin(self, listening: Listening, before: Composing) -> None:
+        """Begin anew from ``before``, what the composer before left; the knobs stay."""
         self._listening = listening
         self.steering = before.steering
         self.leading = before.leading
@@ -55,7 +59,7 @@ class Aiming:
 
     def read_knobs(self) -> None:
         """The knobs as they are now."""
-        self._knobs_cell.read(self._knobs)
+        self._knobs_cell.read(self.knobs)
 
     def hear(self, heard: Any) -> None:
         """One record of ``HEARD_DTYPE``; an emotion counts as far as it is trusted."""
@@ -66,13 +70,9 @@ class Aiming:
         """One hop group of the programme, with the knobs as they are; without trust nothing was heard."""
         composer, limits = self._settings.composer, self._settings.envelope
         programme = self.programme
-        n_sessions, session = int(self._knobs["n_sessions"]), int(self._knobs["session"])
+        n_sessions, session = int(self.knobs["n_sessions"]), int(self.knobs["session"])
         if self.n_sessions is None:
             self.steering = first_state(programme)
-        elif self.n_sessions != n_sessions:
-            self.steering = new_session(self.steering)
-            self.leading = Leading()
-            self._listening.forget()
         self.n_sessions = n_sessions
         if session == SessionState.ENDED:
             return
@@ -85,7 +85,7 @@ class Aiming:
 
     def target(self, ending: int) -> Target:
         """What the next bar shall be like; ``ending`` as in ``Target``."""
-        knobs, limits = self._knobs, self._settings.envelope
+        knobs, limits = self.knobs, self._settings.envelope
         valence, arousal = target_emotion(self.steering, float(knobs["valence"]), float(knobs["arousal"]))
         is_thin = 1.0 - min(1.0, self._listening.presence / PLAYING)
         thinning = round(is_thin / DENSITY_STEP) * DENSITY_STEP
@@ -108,19 +108,19 @@ class Aiming:
 
     def manner(self) -> Manner:
         """How notes leave now."""
-        allowed = int(self._knobs["loudest"]) or LOUDEST_VELOCITY
+        allowed = int(self.knobs["loudest"]) or LOUDEST_VELOCITY
         return Manner(
             self.follows_harmony,
             self.makes_room,
             min(allowed, phase_of(self.steering, self.programme).velocity_max),
-            velocity_gain(float(self._knobs["volume_db"])),
-            bool(self._knobs["mute"]),
+            velocity_gain(float(self.knobs["volume_db"])),
+            bool(self.knobs["mute"]),
         )
 
     @property
     def chosen(self) -> int:
         """Which programme is chosen, as the knob counts them."""
-        return min(int(self._knobs["programme"]), len(self._programmes) - 1)
+        return min(int(self.knobs["programme"]), len(self._programmes) - 1)
 
     @property
     def programme(self) -> Programme:
@@ -131,7 +131,7 @@ class Aiming:
     def is_to_be_silent(self) -> bool:
         """Whether a hand has ended the session, or the programme rests."""
         phase = phase_of(self.steering, self.programme)
-        return int(self._knobs["session"]) == SessionState.ENDED or phase.mode == REST
+        return int(self.knobs["session"]) == SessionState.ENDED or phase.mode == REST
 
     @property
     def is_led(self) -> bool:
@@ -150,7 +150,7 @@ class Aiming:
         return self._settings.composer.make_room and not sets_music(self.leading, self._wish())
 
     def _wish(self) -> Wish:
-        knobs = self._knobs
+        knobs = self.knobs
         return Wish(
             self.steering.valence,
             self.steering.arousal,

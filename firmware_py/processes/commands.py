@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, Ends
+from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, LONGEST_MARK, MARK_DTYPE, Ends
 from firmware_py.ports import Clock, Knobs
 from kelly_edge.contract import PROGRAMMES
+from kelly_edge.shared.printed import printed
 
 SESSION, STOP, PLACE = (COMMANDS.index(word) for word in ("session", "stop", "place"))
 
@@ -35,6 +36,8 @@ class CommandStage:
         self._name_next = name_next
         self._n_programmes = n_programmes
         self._ring = ends.ring_to_read("commands")
+        self._marks = ends.ring_to_read("marks")
+        self._mark = np.zeros((), MARK_DTYPE)
         self._knobs = knobs
         self._clock = clock
         self._command = np.zeros((), COMMAND_DTYPE)
@@ -48,6 +51,9 @@ class CommandStage:
                 self._knobs.end_session(self._clock.now_s())
             elif self._command["what"] == PLACE:
                 self._knobs.forget_place(self._clock.now_s())
+        while self._marks.read(self._mark):
+            text = self._mark["text"].item().decode(errors="replace")
+            self._knobs.mark(self._clock.now_s(), printed(text, LONGEST_MARK))
 
     def _begin(self, now_s: float) -> None:
         command, programme = self._command, int(self._command["programme"])

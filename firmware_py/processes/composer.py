@@ -11,7 +11,7 @@ same notes, as long as the ladder is not needed.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -26,10 +26,12 @@ from firmware_py.processes.farewell import ENDING_BARS, Farewell
 from firmware_py.processes.ladder import Ladder
 from firmware_py.processes.listening import Listening
 from firmware_py.processes.sending import Sending
+from firmware_py.processes.turns import Turns
 from firmware_py.settings import Settings
-from kelly_edge.contract import GROUP_S, HEARD_DTYPE, RUNGS, Rung
+from kelly_edge.contract import ATTENDED_DTYPE, GROUP_S, HEARD_DTYPE, RUNGS, Rung
 from kelly_edge.emotion.programme import Programme, built_in
-from kelly_edge.emotion.steering import left_s
+from kelly_edge.emotion.steering import left_s, new_session
+from kelly_edge.music.attention import attend, attend_time, recall
 from kelly_edge.music.compound_word import N_BEATS
 from kelly_edge.music.generator import Generator
 from kelly_edge.music.manner import USUAL_TEMPO_BPM
@@ -59,6 +61,7 @@ class ComposerStage:
     Attributes
     ----------
     ends_s: when the music shall have come to its end, in seconds of the stream.
+    choose_rung: the ladder: the rung for a bar that must be composed within some seconds.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class ComposerStage:
         self._ends = ends
         self._heard_ring = ends.ring_to_read("heard")
         self._heard = np.zeros((), HEARD_DTYPE)
+        self._attended = np.zeros((), ATTENDED_DTYPE)
         self._target_cell = ends.cell_to_write("target")
         self._target_record = np.zeros((), TARGET_DTYPE)
         self._telemetry = ends.cell_to_write("telemetry_composer")
@@ -84,10 +88,17 @@ class ComposerStage:
         self._clock = clock
         self._composing_cell = ends.cell_to_write("composing")
         self._composing = np.zeros((), COMPOSING_DTYPE)
+        self._ladder = Ladder()
+        self.choose_rung: Callable[[float], int] = self._ladder.rung
+        self._turns = Turns(ends)
+        self._turned_s = math.inf
+        self._alive_cell = ends.cell_to_write("alive")
+        self._alive = np.zeros((), ALIVE_DTYPE)
+        self._alive["born_s"] = clock.now_s()
+        self.ends_s = math.inf
+        self.counters = new_counters("composer")
         before = read_composing(ends.cell_to_read("composing"))
-        self._listening = Listening(
-            settings, ends.cell_to_read("clock"), before.following, before.presence, before.is_resting
-        )
+        self._listening = self._new_listening(before)
         self._aiming = Aiming(
             ends.cell_to_read("knobs"),
             settings,
@@ -95,24 +106,51 @@ class ComposerStage:
             self._listening,
             before,
         )
-        self._sending = Sending(ends.ring_to_write("notes"), settings, self._listening)
+        self.begin(before)
+        self.beat()
+
+    def begin(self, before: Composing, start_s: float = -math.inf) -> None:
+        """Begin anew from ``before``, with a bar at ``start_s``: what was earlier matters no more.
+
+        So a session can be replayed from its own log, whenever it began.
+        """
+        settings = self._settings
+        self._turns.begin(before, start_s)
+        self._n_replanned = int(self.counters["n_replanned"])
+        self._generator.begin()
+        self._listening = self._new_listening(before)
+        self._aiming.begin(self._listening, before)
+        self._sending = Sending(
+            self._ends.ring_to_write("notes"), settings, self._listening, self.counters, self._turns.add_note
+        )
         self._farewell = Farewell()
-        self._ladder = Ladder()
         self._plan = Plan(
             settings.envelope,
+            start_s,
             commit_s=COMMIT_S + settings.midi.latency_ms / 1_000.0,
             tempo_bpm=before.played_tempo_bpm,
             keeps_tempo=settings.midi.clock,
         )
         self._entry_s = -math.inf
         self._group_time = GroupTime()
-        self._turned_s = math.inf
-        self._alive_cell = ends.cell_to_write("alive")
-        self._alive = np.zeros((), ALIVE_DTYPE)
-        self._alive["born_s"] = clock.now_s()
-        self.ends_s = math.inf
-        self.counters = new_counters("composer")
-        self.beat()
+
+    def _new_listening(self, before: Composing) -> Listening:
+        clock = self._ends.cell_to_read("clock")
+        return Listening(self._settings, clock, before.following, before.presence, before.is_resting)
+
+    def _begin_session(self) -> None:
+        """Where the knobs' count of sessions says so: with what was committed played, everything anew."""
+        aiming, n_sessions = self._aiming, int(self._aiming.knobs["n_sessions"])
+        if aiming.n_sessions in (None, n_sessions):
+            return
+        self._sending.send(math.inf, aiming.manner())
+        before = Composing(
+            new_session(aiming.steering),
+            presence=self._listening.presence,
+            n_sessions=n_sessions,
+            played_tempo_bpm=self._plan.tempo_bpm,
+        )
+        self.begin(before, self._plan.committed_end_s)
 
     def beat(self) -> None:
         """A sign of life, for ``midi``; to be given now and then during long work within a step."""
@@ -122,16 +160,24 @@ class ComposerStage:
     def step(self) -> None:
         """Take the hop groups that wait; without any for long, take a turn by the clock."""
         self.beat()
-        heard = self._heard
+        heard, attended = self._heard, self._attended
         while self._heard_ring.read(heard):
+            attend(heard, attended)
+            recall(attended, heard)
             self._aiming.read_knobs()
-            group_s = self._group_time.date(int(heard["group"]), float(heard["time_s"]))
+            self._begin_session()
+            self._listening.read_clock()
+            group, time_s = int(heard["group"]), attend_time(float(heard["time_s"]))
+            self._turns.open(group, time_s, attended, self._aiming.knobs, self._listening.clock)
+            group_s = self._group_time.date(group, time_s)
             self._listening.hear(heard, group_s, self._plan.tempo_bpm)
             self._aiming.hear(heard)
             now_s = self._clock.now_s()
             self._turn(group_s if abs(now_s - group_s) < BEHIND_S else now_s)
         if self._clock.now_s() > self._turned_s + DEAF_S:
             self._aiming.read_knobs()
+            self._begin_session()
+            self._turns.open(0, 0.0, None, self._aiming.knobs)
             # A programme or a hand is obeyed by the clock too.
             self._aiming.steer()
             self._turn(self._clock.now_s())
@@ -140,6 +186,7 @@ class ComposerStage:
         """Keep the music planned up to ``now_s`` plus the look-ahead."""
         self.beat()
         self._turned_s = now_s
+        self._turns.time(now_s, self.ends_s)
         listening, plan = self._listening, self._plan
         listening.is_resting = self._farewell.ask(self._aiming.is_to_be_silent, listening.is_resting)
         target = self._aiming.target(self._ending())
@@ -156,17 +203,17 @@ class ComposerStage:
         # Notes that begin in a silence end in time should it be the end; only an end cuts the bar.
         plan.finish(listening.silence.finish_s, cuts=listening.is_resting)
         while (committed := plan.commit(now_s, beat)) is not None:
-            if self._tells_bars:
-                self._tell_beat(committed)
+            self._tell_beat(committed)
             self._farewell.committed(committed)
             self._sending.put(committed)
-        self._sending.send(now_s + plan.commit_s, self._aiming.manner(), self.counters)
+        self._sending.send(now_s + plan.commit_s, self._aiming.manner())
         # After a rest taken back the music begins as soon as it can: that is not late.
         if plan.begin_at_the_earliest(now_s + plan.commit_s) and reopened is None:
             self.counters["n_late_bars"] += 1
         if plan.end_s < now_s + self._settings.composer.look_ahead_s + plan.commit_s:
             self._compose(target, now_s)
-        self.counters["n_replanned"] = plan.n_replanned
+        self.counters["n_replanned"] = self._n_replanned + plan.n_replanned
+        self._turns.close(self._generator.draws)
         self._ends.count_drops(self.counters)
         self._telemetry.write(self.counters)
         self._keep()
@@ -200,7 +247,8 @@ class ComposerStage:
 
     def _compose(self, target: Target, now_s: float) -> None:
         begin_s, is_resting = self._clock.now_s(), self._listening.is_resting
-        rung = Rung.REST if is_resting else self._ladder.rung(self._plan.end_s - max(begin_s, now_s))
+        rung = Rung.REST if is_resting else self.choose_rung(self._plan.end_s - max(begin_s, now_s))
+        self._turns.compose(rung)
         if self._aiming.follows_harmony and not is_resting:
             beat_s = 60.0 / (target.tempo_bpm or self._plan.tempo_bpm or USUAL_TEMPO_BPM)
             chords = self._listening.accompanying.harmonies(self._plan.end_s, beat_s)
@@ -233,7 +281,10 @@ class ComposerStage:
         bar["start_s"], bar["beat_s"] = beat.start_s, beat.beat_s
         bar["n_beats"], bar["number"], bar["beat"] = beat.n_beats, beat.bar.number, beat.index
         bar["tonic"], bar["mode"] = beat.bar.tonic, beat.bar.mode
-        self._bars.write(bar)
+        if beat.index == 0:
+            self._turns.add_bar(bar, beat.bar.rung)
+        if self._tells_bars:
+            self._bars.write(bar)
 
     def _keep(self) -> None:
         """Leave on the board what the next composer goes on from."""

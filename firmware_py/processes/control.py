@@ -11,6 +11,7 @@ from firmware_py.board.map import PANIC_DTYPE, TARGET_DTYPE, Ends
 from firmware_py.board.telemetry import COUNTERS, as_dict, new_counters
 from firmware_py.ports import Journal
 from firmware_py.processes.player_sound import PlayerSound
+from firmware_py.processes.turn_log import TurnLog
 from firmware_py.settings import Settings
 from kelly_edge.contract import HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, PROGRAMMES, RUNGS, SessionState
 from kelly_edge.emotion.programme import LOUDEST_VELOCITY
@@ -19,6 +20,9 @@ HEARD_LOGGED = ("valence", "arousal", "confidence", "tempo_bpm", "density_hz", "
 TARGET_LOGGED = ("valence", "arousal", "density", "tempo_bpm")
 DIGITS = 6
 """Of the numbers in the log, after the point. Chosen: microseconds."""
+HEARD_DIGITS = 3
+"""Of what is heard and asked, which is written up to twelve times a second; turns hold all digits. Chosen:
+finer than any of it is certain."""
 
 
 def initial_knobs(settings: Settings, programmes: Sequence[str] = PROGRAMMES) -> NDArray[Any]:
@@ -33,8 +37,8 @@ def initial_knobs(settings: Settings, programmes: Sequence[str] = PROGRAMMES) ->
     return knobs
 
 
-def _rounded(record: NDArray[Any], names: tuple[str, ...]) -> dict[str, float]:
-    return {name: round(float(record[name]), DIGITS) for name in names}
+def _rounded(record: NDArray[Any], names: tuple[str, ...], n_digits: int = DIGITS) -> dict[str, float]:
+    return {name: round(float(record[name]), n_digits) for name in names}
 
 
 def _nobody_listens(channel: int, pitch: int, time_s: float) -> None:
@@ -68,6 +72,7 @@ class ControlStage:
         self._note = np.zeros((), NOTE_DTYPE)
         self._heard_s = -1.0
         self._sound = PlayerSound()
+        self._turns = TurnLog(ends, journal)
         self._plan: dict[str, Any] = {}
         self._panic = np.zeros((), PANIC_DTYPE)
         self._was_panic = False
@@ -112,6 +117,11 @@ class ControlStage:
         """Whether a session is on."""
         return int(self.knobs["session"]) == SessionState.ON
 
+    def mark(self, time_s: float, text: str = "") -> None:
+        """Mark this moment in the session log."""
+        self._journal.record({"kind": "marker", "time_s": round(time_s, DIGITS), "text": text})
+        self._count("n_marks", time_s)
+
     def forget_place(self, time_s: float) -> None:
         """Forget what was learned of the place: it is another one."""
         self._count("n_places", time_s)
@@ -127,8 +137,9 @@ class ControlStage:
         self._ends.cell_to_write("telemetry_control").write(self.counters)
 
     def step(self) -> None:
-        """Log the newest hop group, a panic, and the notes played since the last step."""
+        """Log the newest hop group, a panic, and the turns made and notes played since the last step."""
         heard, target = self._heard, self._target
+        self._turns.step()
         if self.is_panic != self._was_panic:
             self._was_panic = not self._was_panic
             since_s = round(float(self._panic["since_s"]), DIGITS)
@@ -139,12 +150,12 @@ class ControlStage:
             self._journal.record(
                 {
                     "kind": "emotion",
-                    "time_s": round(self._heard_s, DIGITS),
-                    **_rounded(heard, HEARD_LOGGED),
-                    "posterior": [round(float(p), DIGITS) for p in heard["posterior"]],
+                    "time_s": round(self._heard_s, HEARD_DIGITS),
+                    **_rounded(heard, HEARD_LOGGED, HEARD_DIGITS),
+                    "posterior": [round(float(p), HEARD_DIGITS) for p in heard["posterior"]],
                     "tonic": int(heard["tonic"]),
                     "mode": int(heard["mode"]),
-                    "target": _rounded(target, TARGET_LOGGED),
+                    "target": _rounded(target, TARGET_LOGGED, HEARD_DIGITS),
                 }
             )
             if has_target:
@@ -169,7 +180,16 @@ class ControlStage:
     def close(self) -> None:
         """Log the records left and the counters of every process."""
         self.step()
+        self._turns.close()
         self.log_counters()
+
+    def begin_turns(self) -> None:
+        """A log begins: the turns that the composer takes from now on are its own."""
+        self._turns.begin()
+
+    def end_turns(self) -> None:
+        """The log ends: put the turns into it that the composer took before the music began anew."""
+        self._turns.end()
 
     def log_counters(self, is_base: bool = False) -> None:
         """Log what every process counted since it began; ``is_base``: before this session."""

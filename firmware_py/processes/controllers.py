@@ -138,8 +138,13 @@ class ControllerStage:
         self._clock = clock
         self._receivers = Receivers()
         self._edges = Edges()
-        self._presses = {"panic": knobs.press_panic, "resume": knobs.resume, "session": knobs.begin_session}
-        self._presses["stop"] = knobs.end_session
+        self._presses = {
+            "panic": knobs.press_panic,
+            "resume": knobs.resume,
+            "session": knobs.begin_session,
+            "stop": knobs.end_session,
+            "mark": knobs.mark,
+        }
         self._warned_of: set[str] = set()
         self._scan_s = clock.now_s()
         self.n_taken = 0

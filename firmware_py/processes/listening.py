@@ -54,6 +54,7 @@ class Listening:
     following: the key and tempo adopted.
     silence: how long nothing has been played.
     fitting, accompanying, space: the pitch classes, chords and room that what is played leaves.
+    clock: MIDI clock as ``read_clock`` found it, a 0-d CLOCK_DTYPE array; zeros where it is not followed.
     """
 
     def __init__(
@@ -74,12 +75,17 @@ class Listening:
         self.space = Space()
         self._beat: PlayersBeat | None = None
         self._clock_cell = clock
-        self._clock = np.zeros((), CLOCK_DTYPE)
+        self.clock = np.zeros((), CLOCK_DTYPE)
         self._is_clocked = False
         self._octave_s = 0.0
         # Notes written on the beat are struck a little after it.
         self._unevenness_s = unevenness_s(SamplingSettings().unevenness)
         self._waited_s = 0.0
+
+    def read_clock(self) -> None:
+        """MIDI clock as it is now."""
+        if self._settings.midi.follow_clock and not self._clock_cell.read(self.clock):
+            self.clock.fill(0)
 
     def hear(self, heard: Any, now_s: float, played_tempo_bpm: float) -> None:
         """One record of ``HEARD_DTYPE``, of the hop group that ends at ``now_s``.
@@ -111,12 +117,6 @@ class Listening:
             tempo_bpm = self._beat.tempo_bpm if self._beat is not None else float(heard["tempo_bpm"])
             self.following = follow(self.following, int(heard["tonic"]), int(heard["mode"]), tempo_bpm)
 
-    def forget(self) -> None:
-        """Another person plays: a new session."""
-        self.following = Following()
-        self.fitting.forget()
-        self.accompanying.forget()
-
     def beat_to_follow(self, target: Target, now_s: float) -> PlayersBeat | None:
         """The player's beat where the music is on it: not where it leads to another tempo."""
         beat = self._beat
@@ -132,7 +132,7 @@ class Listening:
         """The player's beat: as heard now, as last believed, or none."""
         self._is_clocked = self._hears_clock(now_s)
         if self._is_clocked:
-            line_s, beat_s, n_beats = (self._clock[name].item() for name in ("line_s", "beat_s", "n_beats"))
+            line_s, beat_s, n_beats = (self.clock[name].item() for name in ("line_s", "beat_s", "n_beats"))
             played_bpm = 0.0 if self.is_resting else played_tempo_bpm
             beat = self._players_beat(line_s, 0.0, beat_s, n_beats, played_bpm)
             self._beat = replace(beat, heard_s=now_s)
@@ -164,6 +164,4 @@ class Listening:
 
     def _hears_clock(self, now_s: float) -> bool:
         """Whether MIDI clock says where the beats are."""
-        if not (self._settings.midi.follow_clock and self._clock_cell.read(self._clock)):
-            return False
-        return bool(self._clock["is_running"]) and now_s - float(self._clock["pulse_s"]) < CLOCK_LOST_S
+        return bool(self.clock["is_running"]) and now_s - float(self.clock["pulse_s"]) < CLOCK_LOST_S

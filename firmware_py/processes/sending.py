@@ -1,10 +1,12 @@
 """Notes of committed beats wait here until they must leave, and are corrected and bounded as they do."""
 
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from firmware_py.board.channels import RingWriter
 from firmware_py.processes.listening import Listening
@@ -16,6 +18,14 @@ from kelly_edge.music.scheduler import CommittedBeat
 
 SOFTLY: Final = (0.7, 0.8, 0.9)
 """Velocity of the first bars after a rest, as a share: the music does not burst in. Chosen by hand."""
+
+BOUND: Final[Mapping[str, str]] = {
+    "n_bound_register": "register",
+    "n_bound_velocity": "velocity",
+    "n_refused_density": "density",
+    "n_refused_polyphony": "polyphony",
+}
+"""Counters of what the envelope bound, and its own names for them."""
 
 
 class Manner(NamedTuple):
@@ -33,13 +43,28 @@ class Manner(NamedTuple):
 class Sending:
     """The notes on their way to ``midi``.
 
+    Parameters
+    ----------
+    counters: of the process; those of ``BOUND`` go on from where they stand.
+    tell: gets each note that leaves, a 0-d NOTE_DTYPE array.
+
     Attributes
     ----------
     n_bars_since_rest: bars of music begun since the last rest.
     """
 
-    def __init__(self, notes: RingWriter, settings: Settings, listening: Listening) -> None:
+    def __init__(
+        self,
+        notes: RingWriter,
+        settings: Settings,
+        listening: Listening,
+        counters: Any,
+        tell: Callable[[NDArray[Any]], None],
+    ) -> None:
         self._ring = notes
+        self._counters = counters
+        self._before = {name: int(counters[name]) for name in BOUND}
+        self._tell = tell
         self._settings = settings
         self._listening = listening
         self._envelope = Envelope(settings.envelope)
@@ -55,7 +80,7 @@ class Sending:
         for note in beat.notes():
             self._waiting.append((replace(note, velocity=max(1, round(note.velocity * softness))), beat))
 
-    def send(self, until_s: float, manner: Manner, counters: Any) -> None:
+    def send(self, until_s: float, manner: Manner) -> None:
         """Notes that begin by ``until_s`` leave one by one, so that each knows the chord heard last."""
         while self._waiting and self._waiting[0][0].onset_s <= until_s:
             wanted, beat = self._waiting.popleft()
@@ -66,12 +91,9 @@ class Sending:
                 replace(fitted, velocity=min(fitted.velocity, manner.velocity_max))
             )
             if admitted is not None and not manner.is_mute:
-                counters["n_notes"] += self._write(admitted, beat, manner.gain)
-        counts = self._envelope.counts
-        counters["n_bound_register"] = counts.register
-        counters["n_bound_velocity"] = counts.velocity
-        counters["n_refused_density"] = counts.density
-        counters["n_refused_polyphony"] = counts.polyphony
+                self._counters["n_notes"] += self._write(admitted, beat, manner.gain)
+        for name, rule in BOUND.items():
+            self._counters[name] = self._before[name] + getattr(self._envelope.counts, rule)
 
     def _fitted(self, note: TimedNote, on_beat: bool, manner: Manner) -> TimedNote | None:
         """The note as it fits what is heard by now; None where no room is left for it."""
@@ -95,4 +117,5 @@ class Sending:
         record["channel"] = self._settings.composer.channel
         record["rung"] = beat.bar.rung
         record["bar"] = beat.bar.number
+        self._tell(record)
         return self._ring.write(record)

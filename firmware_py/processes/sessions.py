@@ -52,6 +52,12 @@ class Logged(Knobs, Protocol):
     def log_counters(self, is_base: bool = False) -> None:
         """What every process counted; ``is_base``: before this session."""
 
+    def begin_turns(self) -> None:
+        """The composer's turns from now on."""
+
+    def end_turns(self) -> None:
+        """The composer's turns until now."""
+
     @property
     def last_note_s(self) -> float:
         """When the last note was due that was played."""
@@ -197,6 +203,7 @@ class SessionStage:
         about |= {name: text for name in ("name", "note") if (text := as_text(record, name))}
         self._log.begin(about)
         self._is_logging = True
+        self._knobs.begin_turns()
         self._knobs.log_knobs(self._clock.now_s())
         self._knobs.log_counters(is_base=True)
 
@@ -205,6 +212,7 @@ class SessionStage:
             self._close_log()
 
     def _close_log(self) -> None:
+        self._knobs.end_turns()
         self._knobs.log_counters()
         self._log.end()
         self._is_logging = False

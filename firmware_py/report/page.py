@@ -20,7 +20,10 @@ from firmware_py.report.together import all_together
 from firmware_py.report.words import clock
 
 MOST_LABELS: Final = 9
-"""Events that are marked in the charts, the first ones. Chosen: they do not overlap at 360 px."""
+"""Events that are marked in the charts: marks first, then the others in order. Chosen: they do not overlap at
+360 px."""
+MOST_MARKS: Final = 30
+"""Marks that are, where there are more than ``MOST_LABELS``. Chosen by hand."""
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 """Whatever a log might smuggle in, nothing is loaded and nothing runs."""
 NOT_KEPT: Final = "No sound is kept. This page is computed from the session log alone and needs no network."
@@ -85,8 +88,15 @@ def _frame(
     edges = np.flatnonzero(np.diff(np.r_[0, is_led.astype(np.int8), 0]))
     step_s = end_s / len(time_s)
     led = [(a * step_s, b * step_s) for a, b in edges.reshape(-1, 2).tolist()]
-    labels = [(e.time_s, str(n)) for n, e in enumerate(events, 1) if n <= MOST_LABELS and e.time_s > 0.0]
-    return Frame(time_s, end_s, led, labels)
+    return Frame(time_s, end_s, led, _labels(events))
+
+
+def _labels(events: Sequence[Event]) -> list[tuple[float, str]]:
+    """Time and number of the events that are marked in the charts."""
+    numbered = [(n, e) for n, e in enumerate(events, 1) if e.time_s > 0.0]
+    chosen = [n for n, e in numbered if e.kind == "marker"][:MOST_MARKS]
+    chosen += [n for n, e in numbered if e.kind != "marker"][: max(0, MOST_LABELS - len(chosen))]
+    return [(e.time_s, str(n)) for n, e in numbered if n in chosen]
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

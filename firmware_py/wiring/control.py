@@ -32,6 +32,7 @@ from firmware_py.processes.reports import ReportStage
 from firmware_py.processes.sessions import SessionStage
 from firmware_py.processes.watch import WatchStage
 from firmware_py.settings import SessionSettings, Settings
+from firmware_py.wiring.about import about_session
 from firmware_py.wiring.pacing import every
 from firmware_py.wiring.panel import PanelParts, every_or_moved, open_panel
 
@@ -61,7 +62,8 @@ def open_log(settings: Settings) -> SessionLog:
     """The session log the settings ask for, within their bounds."""
     kept = settings.session
     folder = sessions_folder(os.environ, settings.runtime.state_dir) if kept.log else None
-    return SessionLog(folder, bounds_of(kept), is_on=False)
+    about = about_session(settings) if kept.log else {}
+    return SessionLog(folder, bounds_of(kept), is_on=False, about=about)
 
 
 @dataclass

@@ -6,7 +6,7 @@ A bar that returns (``recital``) is read in the same way, its notes decided in p
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -65,7 +65,10 @@ VELOCITIES: Final = every_token(VELOCITY)
 
 
 class Drawing:
-    """One bar of ``score`` for ``target``, after the moment ``now``, which ``reading`` begins at."""
+    """One bar of ``score`` for ``target``, after the moment ``now``, which ``reading`` begins at.
+
+    ``settle``: see ``Sampler``.
+    """
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class Drawing:
         reading: Reading,
         target: Target,
         score: Score,
+        settle: Callable[[int, Mask], int],
     ) -> None:
         self._known_runs = network.known_runs
         self._settings = settings
@@ -84,7 +88,7 @@ class Drawing:
         self._reading = reading
         self._target = target
         self._score = score
-        self._sampler = Sampler(network.tables, settings, manner.rng(ROWS, now.number))
+        self._sampler = Sampler(network.tables, settings, manner.rng(ROWS, now.number), settle=settle)
         self._mode = manner.mode(target)
         self._shift = manner.shift(target)
         self._condition = manner.condition(target, score, now.number)
@@ -123,7 +127,9 @@ class Drawing:
         )
         if again is not None:
             drawn = self._sampler
-            self._sampler = Recital(drawn.tables, drawn.settings, drawn.rng, deque(again.notes), again.chord)
+            self._sampler = Recital(
+                drawn.tables, drawn.settings, drawn.rng, deque(again.notes), again.chord, settle=drawn.settle
+            )
         wanted = expression.harmony(target, mode) + cadence_bias(self._score.place.cadence, mode)
         self._sampler.decide(contexts, row, CHORD, self._legal_chords(), wanted)
         self._reading.read(row)

@@ -25,6 +25,7 @@ from kelly_edge.music.compound_word import (
     tempo_token,
 )
 from kelly_edge.music.drawing import Drawing
+from kelly_edge.music.draws import Draws
 from kelly_edge.music.form import FINAL, Score, Written, draw_places, ending_places
 from kelly_edge.music.manner import DELAYS, FORM, Manner
 from kelly_edge.music.moments import Moment, Moments, a_bar_later
@@ -43,13 +44,23 @@ FIRST_TEMPO_BPM: Final = 90.0
 
 
 class Generator:
-    """Composes bar after bar; see the module's text."""
+    """Composes bar after bar; see the module's text.
+
+    Attributes
+    ----------
+    draws: the tokens drawn.
+    """
 
     def __init__(self, network: ComposerNetwork, settings: SamplingSettings, seed: int) -> None:
         self._network = network
         self._settings = settings
         self._manner = Manner(seed)
         self._moments = Moments(network)
+        self.draws = Draws()
+
+    def begin(self) -> None:
+        """Forget what was composed: bar 0 comes next, as at first."""
+        self._moments.begin()
 
     @property
     def next_bar(self) -> int:
@@ -135,7 +146,9 @@ class Generator:
         now = self._moments.now
         # The bar's own row, too.
         reading = self._moments.room(max_notes + 1, SHORT_CONTEXT_ROWS if is_short else context // 2)
-        drawing = Drawing(self._network, self._settings, self._manner, now, reading, target, score)
+        drawing = Drawing(
+            self._network, self._settings, self._manner, now, reading, target, score, self.draws.settle
+        )
         return drawing.draw(max_notes)
 
 

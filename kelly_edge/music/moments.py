@@ -95,7 +95,11 @@ class Moments:
     def __init__(self, network: ComposerNetwork) -> None:
         self._network = network
         self._windows = [self._new_window() for _ in range(N_WINDOWS)]
-        self.now = Moment(0, self._windows[0], 0, network.tables.start.copy())
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget every bar line: bar 0 comes next, as at first."""
+        self.now = Moment(0, self._windows[0], 0, self._network.tables.start.copy())
         self._snapshots: deque[Moment] = deque([self.now], maxlen=N_SNAPSHOTS)
 
     def append(self, after: Moment) -> None:

@@ -6,7 +6,8 @@ row are drawn one after another, each knowing those before it, at the cost of on
 Randomness comes from the generator passed in; nothing here keeps state.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import numpy as np
@@ -264,13 +265,24 @@ def piano_range(shift: int) -> Mask:
     return legal
 
 
+def _as_drawn(token: int, legal: Mask) -> int:
+    return token
+
+
 @dataclass(frozen=True)
 class Sampler:
-    """Decides the families of rows with one network's heads and one source of randomness."""
+    """Decides the families of rows with one network's heads and one source of randomness.
+
+    Parameters
+    ----------
+    settle: gets each token drawn, with the mask of those that are legal, and gives the one that counts
+        (``draws``).
+    """
 
     tables: HeadTables
     settings: SamplingSettings
     rng: np.random.Generator
+    settle: Callable[[int, Mask], int] = field(default=_as_drawn, kw_only=True)
 
     def decide(
         self,
@@ -290,4 +302,4 @@ class Sampler:
             logits += bias
         temperature = 1.0 if column == TYPE else self.settings.temperature
         top_p = 1.0 if column == TYPE else min(self.settings.top_p, NUCLEUS[column])
-        row[column] = draw(logits, legal, temperature, top_p, self.rng)
+        row[column] = self.settle(draw(logits, legal, temperature, top_p, self.rng), legal)

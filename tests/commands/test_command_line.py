@@ -83,7 +83,8 @@ def test_play_writes_performance_voice_and_log_the_same_every_time(clip: Path, t
     kinds = {
         json.loads(line)["kind"] for line in (tmp_path / "one" / "session.jsonl").read_text().splitlines()
     }
-    assert kinds == {"session", "emotion", "note", "knobs", "sound", "plan", "counters"}
+    told = {"session", "emotion", "note", "knobs", "sound", "plan", "counters", "bar"}
+    assert kinds == told | {"composer", "turns"}
 
 
 def test_analyse_writes_the_documented_arrays(clip: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_commands_are_offered_and_no_internal_one(bash_script: Path, tmp_path: P
     offered = completed(bash_script, tmp_path, "")
     assert set(EXAMPLES) <= set(offered)
     assert not {"audio", "dsp", "guardian", "safe", "compile", "silence"} & set(offered)
-    assert completed(bash_script, tmp_path, "re") == ["rehearse", "resume", "report"]
+    assert completed(bash_script, tmp_path, "re") == ["rehearse", "resume", "report", "replay"]
 
 
 @bash

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from firmware_py.devices.session import log as session_log
@@ -84,6 +85,20 @@ def test_a_slow_drift_is_logged_although_no_step_of_it_is_news() -> None:
     changes = Changes()
     logged = [n for n in range(1_000) if changes.is_news(emotion(n * GROUP_S, valence=n / 1_000))]
     assert len(logged) == pytest.approx(100, abs=10)
+
+
+def test_an_emotion_that_moves_in_every_hop_group_is_logged_five_times_a_second_and_the_last_not_lost() -> (
+    None
+):
+    changes = Changes()
+    n_groups = round(60 / GROUP_S)
+    entries = [emotion(n * GROUP_S, valence=(-1.0) ** n) for n in range(n_groups)]
+    logged = [n for n, entry in enumerate(entries) if changes.is_news(entry)]
+    assert len(logged) == pytest.approx(60 * 5, abs=12)
+    assert np.diff(logged).max() <= 3
+    # It stands still: where it came to is written.
+    still = [n for n in range(5) if changes.is_news(emotion((n_groups + n) * GROUP_S, valence=0.5))]
+    assert still[0] <= 2 and len(still) == 1
 
 
 def test_while_somebody_plays_the_level_is_news() -> None:

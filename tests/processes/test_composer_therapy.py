@@ -30,6 +30,7 @@ from kelly_edge.emotion.leading import tempo_at
 from kelly_edge.emotion.programme import Phase, Programme, built_in
 from kelly_edge.emotion.steering import SteeringState
 from kelly_edge.errors import OutputError
+from kelly_edge.music.draws import Draws
 from kelly_edge.music.following import Following
 from kelly_edge.music.notes import Bar, BarNote
 from kelly_edge.music.target import Target
@@ -42,6 +43,10 @@ class Quiet:
     """A generator of empty bars at the tempo asked for."""
 
     def __init__(self) -> None:
+        self.draws = Draws()
+        self.begin()
+
+    def begin(self) -> None:
         self.number = 0
 
     def compose_bar(self, target: Target, rung: int) -> Bar:

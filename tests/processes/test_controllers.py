@@ -128,7 +128,9 @@ def test_a_button_that_was_down_already_asks_for_a_panic_as_it_comes_up() -> Non
     assert rig.knob("n_panics") == 1
 
 
-@pytest.mark.parametrize(("name", "knob"), [("resume", "n_resumes"), ("session", "n_sessions")])
+@pytest.mark.parametrize(
+    ("name", "knob"), [("resume", "n_resumes"), ("session", "n_sessions"), ("mark", "n_marks")]
+)
 def test_a_press_counts_once_however_long_it_is_held_and_its_release_never(name: str, knob: str) -> None:
     rig = Rig(Learned(name, PORT, 0, 50))
     rig.hand.turn(cc(50, 0), cc(50, 127), cc(50, 127), cc(50, 100))

@@ -353,6 +353,7 @@ def test_knobs_and_midi_controllers_agree_on_every_range() -> None:
         "n_resumes",
         "n_sessions",
         "session",
+        "n_marks",
         "n_places",
     }
 

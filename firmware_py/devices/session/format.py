@@ -3,7 +3,7 @@ entries are news.
 
 A live session is written in parts, ``DATE-TIME-PROCESS-PART.jsonl``. Each part begins with the header and the
 last known state (knobs, emotion), so it can be read without the parts before it. ``kelly-edge play`` writes
-the same format as one file, ``session.jsonl``, with an entry for every hop group.
+the same as one file, ``session.jsonl``.
 """
 
 import re
@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from firmware_py.board.telemetry import ROUTINE_COUNTERS
+from firmware_py.ports import Journal
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 """Version of the format. 1, without a header, was written before there were versions; 3 added ``sound``, a
-second of the player's sound, and ``plan``, what the box plays: both for the report. Number of our own
-format."""
+second of the player's sound, and ``plan``, what the box plays: both for the report; 4 added what a replay
+needs (``composer``, ``turns``, more in the header), bar lines (``bar``) and marks (``marker``). Number of our
+own format."""
 PART_NAME: Final = re.compile(r"(?P<session>\d{8}-\d{6}-\d+)(?:-(?P<part>\d{4,9}))?\.jsonl")
 """File name of a live session's part; logs of schema 1 have no part number."""
 STATE_KINDS: Final = ("knobs", "emotion", "plan")
@@ -24,6 +26,12 @@ STATE_KINDS: Final = ("knobs", "emotion", "plan")
 REPEAT_EVERY_S: Final = 600.0
 """An unchanged state is logged again after this time: the log of a box that died is at most this old.
 Chosen by hand."""
+
+LEAST_S: Final[Mapping[str, float]] = {"emotion": 0.2}
+"""Kinds of entry that are news this often at most, over a few seconds: an hour in which every number moves in
+every hop group is bounded too. What is held back is written as soon as it may. Chosen by hand."""
+MOST_AT_ONCE: Final = 10.0
+"""Entries of such a kind that may follow each other at once. Chosen by hand: two seconds of them."""
 
 SILENT_BELOW: Final = 0.05
 """Presence below which nobody plays. Chosen: below any playing."""
@@ -81,6 +89,7 @@ class Changes:
 
     def __init__(self) -> None:
         self._last: dict[tuple[object, ...], dict[str, Any]] = {}
+        self._allowed: dict[str, tuple[float, float]] = {}
 
     def is_news(self, entry: dict[str, Any]) -> bool:
         """Whether to log ``entry``. Entries of other kinds, and those without a time, always are."""
@@ -96,9 +105,35 @@ class Changes:
             or not 0.0 <= entry["time_s"] - last["time_s"] < REPEAT_EVERY_S
             or _differs(resolution, last, entry)
         ):
+            if not self._is_allowed(entry):
+                return False
             self._last[key] = entry
             return True
         return False
+
+    def _is_allowed(self, entry: dict[str, Any]) -> bool:
+        """Whether an entry that is news is not one too many of its kind."""
+        kind, time_s = entry["kind"], entry.get("time_s")
+        if kind not in LEAST_S or time_s is None:
+            return True
+        before: tuple[float, float] = self._allowed.get(kind, (MOST_AT_ONCE, time_s))
+        n_left, before_s = before
+        n_left = min(MOST_AT_ONCE, n_left + abs(float(time_s) - before_s) / LEAST_S[kind])
+        self._allowed[kind] = (max(0.0, n_left - 1.0) if n_left >= 1.0 else n_left, time_s)
+        return n_left >= 1.0
+
+
+class OnlyNews:
+    """A ``Journal`` that passes on what is news."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._changes = Changes()
+
+    def record(self, entry: dict[str, Any]) -> None:
+        """See ``Journal``."""
+        if self._changes.is_news(entry):
+            self._journal.record(entry)
 
 
 def _differs(resolution: Resolution, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

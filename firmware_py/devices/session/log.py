@@ -36,6 +36,9 @@ CLOSE_WITHIN_S: Final = 2.0
 """A card that takes nothing must not hold up the end of the process. Chosen: within ``run.STOP_WITHIN_S``."""
 
 
+NOTHING: Final[Mapping[str, Any]] = {}
+
+
 def warn(text: str) -> None:
     """One line for a person; names and messages from outside are made printable."""
     print(f"kelly-edge: {printed(text, LONGEST_LINE)}", file=sys.stderr, flush=True)
@@ -101,6 +104,7 @@ class SessionLog:
     ----------
     now: seconds since 1970, for the name and the age of files.
     is_on: whether what is recorded is kept before a session has begun.
+    about: what each part's header says besides, whatever the session.
     """
 
     def __init__(
@@ -109,6 +113,7 @@ class SessionLog:
         bounds: Bounds = DEFAULT_BOUNDS,
         now: Callable[[], float] = time.time,
         is_on: bool = True,
+        about: Mapping[str, Any] = NOTHING,
     ) -> None:
         self._is_on = is_on
         self._words: deque[_Word] = deque()
@@ -119,7 +124,7 @@ class SessionLog:
         self._thread: threading.Thread | None = None
         self._waiting: queue.Queue[dict[str, Any] | _Word | threading.Event] = queue.Queue(MAX_WAITING)
         if folder is not None:
-            self._writer = _Writer(folder, bounds, now)
+            self._writer = _Writer(folder, bounds, now, about)
             self._thread = threading.Thread(target=self._write, name="session log", daemon=True)
             self._thread.start()
 
@@ -212,11 +217,14 @@ class SessionLog:
 class _Writer:
     """The thread's side: parts, bounds, and what the disk refused."""
 
-    def __init__(self, folder: Path, bounds: Bounds, now: Callable[[], float]) -> None:
+    def __init__(
+        self, folder: Path, bounds: Bounds, now: Callable[[], float], about: Mapping[str, Any]
+    ) -> None:
         self.n_lost = 0
         self.is_closing = False
         self._folder = folder
         self._bounds = bounds
+        self._about = about
         self._now = now
         self._session = self._name()
         self.path = ""
@@ -303,12 +311,9 @@ class _Writer:
         remove_old(self._folder, self._bounds, self._now(), self._bounds.part_bytes)
         part = self._open_part()
         try:
-            about: dict[str, Any] = {
-                **self._told,
-                "part": self._number,
-                "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            }
-            part.write(_as_line(header(**about)))
+            written = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+            about = {**self._about, **self._told}
+            part.write(_as_line(header(part=self._number, written=written, **about)))
             for line in self._state.values():
                 part.write(line)
         except OSError:

@@ -100,7 +100,7 @@ class SessionReader:
         number, n_entries = 0, 0
         while line := file.readline(LONGEST_LINE):
             number += 1
-            entry = _entry(line)
+            entry = entry_of(line)
             if entry is None:
                 is_unfinished = not line.endswith(b"\n") and len(line) < LONGEST_LINE
                 if not is_unfinished or not _may_begin(line, n_entries):
@@ -119,7 +119,8 @@ def _may_begin(line: bytes, n_entries: int) -> bool:
     return n_entries > 0 or line.startswith(_BEGINNING[: len(line)])
 
 
-def _entry(line: bytes) -> dict[str, Any] | None:
+def entry_of(line: bytes) -> dict[str, Any] | None:
+    """The entry in a line; None where there is none."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
