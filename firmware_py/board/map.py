@@ -9,7 +9,7 @@ composer ──composing──▶ composer, should it start again
 every process ──telemetry_<process>, times_<process>──▶ control
 midi ──send_error──▶ control                      midi ──sounding, telemetry──▶ guardian, should midi die
 guardian ──panic──▶ audio, midi, control          control ──knobs──▶ guardian: panics and resumes
-                                                        control ──clock──▶ composer: MIDI clock heard
+control ──clock──▶ composer: MIDI clock heard
 command line ══panic══▶ guardian, ══commands, marks══▶ control
 control ──session──▶ control, should it start again; command line and monitor look at it
 composer ══turns══▶ control: what each turn of it read and made

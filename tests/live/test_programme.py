@@ -21,7 +21,6 @@ from kelly_edge.contract import EMOTION_RATE_HZ
 
 EMOTION = EmotionSettings(iso_match_s=8.0, iso_rate_per_min=2.0, goal_valence=0.6, goal_arousal=-0.2)
 STEP = EMOTION.slew_per_s / EMOTION_RATE_HZ
-LED_STEP = EMOTION.iso_rate_per_min / 60.0 / EMOTION_RATE_HZ
 LOOK_EVERY_S = 0.02
 
 SETTINGS = (
@@ -48,9 +47,12 @@ class Watched:
         before, self.now = self.now, {name: float(self._record[name]) for name in NAMES}
         if not before:
             return
-        heard, led = (self.now[name] - before[name] for name in ("heard_s", "led"))
-        assert heard >= 0.0 and led >= 0.0, (before, self.now)
-        n_turns = heard * EMOTION_RATE_HZ + led / LED_STEP
+        assert 0.0 <= self.now["phase"] - before["phase"] <= 1.0, (before, self.now)
+        gone_s = self.now["phase_s"] - before["phase_s"]
+        if self.now["phase"] != before["phase"]:
+            gone_s += EMOTION.iso_match_s
+        assert gone_s >= -1e-3, (before, self.now)
+        n_turns = gone_s * EMOTION_RATE_HZ + 1.0
         for name in ("valence", "arousal"):
             assert abs(self.now[name] - before[name]) <= STEP * n_turns + 1e-6, (before, self.now)
 
@@ -64,7 +66,7 @@ class Watched:
         return self.now
 
 
-NAMES = ("programme", "valence", "arousal", "heard_s", "led")
+NAMES = ("valence", "arousal", "phase", "phase_s", "led")
 
 
 @pytest.fixture
@@ -80,17 +82,17 @@ def test_the_clock_of_iso_goes_on_and_no_target_jumps_when_the_composer_is_kille
     programme = Watched(box.run_dir)
     # Once while it matches the player, once while it leads.
     for is_there in (
-        lambda now: now["heard_s"] > 2.0 and now["valence"] == pytest.approx(-0.6, abs=0.1),
+        lambda now: now["phase_s"] > 2.0 and now["valence"] == pytest.approx(-0.6, abs=0.1),
         lambda now: now["led"] > 0.1,
     ):
         programme.until(is_there)
         pid = box.pid("composer")
         os.kill(pid, signal.SIGKILL)
-        stood = programme.now["heard_s"] + programme.now["led"]
+        stood = (programme.now["phase"], programme.now["phase_s"] + 1.0 / EMOTION_RATE_HZ)
         while box.pid("composer") == pid:
             time.sleep(LOOK_EVERY_S)
         # The next one takes turns: what follows is its own.
-        programme.until(lambda now: now["heard_s"] + now["led"] > stood + LED_STEP)  # noqa: B023
+        programme.until(lambda now: (now["phase"], now["phase_s"]) > stood)  # noqa: B023
         box.plays(PATIENCE_S)
         programme.look()
     assert programme.now["valence"] > -0.6 + 0.05
