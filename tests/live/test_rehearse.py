@@ -72,7 +72,9 @@ def test_a_rehearsal_that_is_ended_leaves_no_process(
     # On a busy machine it is seen late, and must not have come to its own end by then.
     samples, rate = soundfile.read(clip, dtype="float32")
     soundfile.write(clip, np.tile(samples, round(PATIENCE_S / SECONDS)), rate)
-    command = [sys.executable, "-m", "firmware_py", "rehearse", str(clip), "--out", str(tmp_path / "out")]
+    # What a shell starts in the background ignores Ctrl-C, and so would its children.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "firmware_py", "rehearse", str(clip)]
+    command += ["--out", str(tmp_path / "out")]
     rehearsal = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
     name = f"kelly_rehearsal_{rehearsal.pid}"
     wait_until(lambda: any(" audio " in words for words in led_to(name)), PATIENCE_S)
