@@ -42,8 +42,9 @@ from kelly_edge.music.target import Target
 BEHIND_S: Final = 0.1
 """A turn for a group heard longer ago than this is taken at the clock's time: it has been late. Chosen: more
 than a hop group (docs/decisions/0007)."""
-LONGEST_ENTRY_S: Final = 1.25
-"""A bar line farther ahead is not waited for: any beat will do. Chosen by hand (docs/decisions/0021)."""
+LONGEST_ENTRY_S: Final = 1.0
+"""A bar line farther ahead is not waited for: any beat will do. Chosen so that the music begins within four
+seconds in each of 24 keys (``tests/processes/test_opening.py``; docs/decisions/0021)."""
 DEAF_S: Final = 0.3
 """After this time with nothing heard (dsp is away) the music goes on by the clock. Chosen: three or four hop
 groups (docs/decisions/0007)."""
