@@ -103,14 +103,17 @@ class Circumplex:
         self._sum[:] = self._fast_sum[:] = 0.0
         self._weight = self._fast_weight = self._heard = 0.0
 
-    def update(self, emotion: Float32, presence: float, offset: float = 0.0) -> EmotionEstimate:
-        """Take one emotion vector ``[64]`` and the presence 0 .. 1 it was heard with.
+    def update(self, emotion: Float32, presence: float) -> EmotionEstimate:
+        """Take one emotion vector ``[64]`` and the presence 0 .. 1 it was heard with."""
+        return self.push(joint_log_odds(emotion), presence)
+
+    def push(self, odds: NDArray[np.float64], presence: float, offset: float = 0.0) -> EmotionEstimate:
+        """Take the log odds ``[4]`` of an emotion vector; ``update`` does for one alone.
 
         ``offset`` is added to the mean's arousal, in half log odds: what ``room`` and ``place`` know.
         """
         w = min(max(presence, 0.0), 1.0) if math.isfinite(presence) else 0.0
         # Absence keeps the mean as it was: only newly heard music replaces music heard before.
-        odds = joint_log_odds(emotion)
         share = w * self._fast_share
         self._fast_sum += share * (odds - self._fast_sum)
         self._fast_weight += share * (1.0 - self._fast_weight)

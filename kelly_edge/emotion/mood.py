@@ -41,5 +41,6 @@ class Mood:
         if frames is not None:
             self._room.push(frames, music)
         correction = self._room.reading.arousal
-        self.place.push(arousal_of(joint_log_odds(emotion)) + correction, music)
-        return self._circumplex.update(emotion, music, correction + self.place.offset)
+        odds = joint_log_odds(emotion)
+        self.place.push(arousal_of(odds) + correction, music)
+        return self._circumplex.push(odds, music, correction + self.place.offset)
