@@ -22,7 +22,7 @@ from kelly_edge.units import clamp, velocity_gain
 
 
 class Aiming:
-    """Where the therapy stands: one ``steer`` per hop group.
+    """Where the therapy stands: one ``steer`` per hop group, from a ``begin`` on.
 
     Parameters
     ----------
@@ -34,21 +34,13 @@ class Aiming:
     n_sessions: the knobs' count that was obeyed; None before any.
     """
 
-    def __init__(
-        self,
-        knobs: CellReader,
-        settings: Settings,
-        programmes: Sequence[Programme],
-        listening: Listening,
-        before: Composing,
-    ) -> None:
+    def __init__(self, knobs: CellReader, settings: Settings, programmes: Sequence[Programme]) -> None:
         self._knobs_cell = knobs
         self.knobs = np.zeros((), KNOBS_DTYPE)
         self._programmes = programmes
         names = [programme.name for programme in programmes]
         self.knobs["programme"] = names.index(settings.emotion.programme)
         self._settings = settings
-        self.begin(listening, before)
 
     def begin(self, listening: Listening, before: Composing) -> None:
         """Begin anew from ``before``, what the composer before left; the knobs stay."""

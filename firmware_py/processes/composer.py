@@ -98,16 +98,9 @@ class ComposerStage:
         self._alive["born_s"] = clock.now_s()
         self.ends_s = math.inf
         self.counters = new_counters("composer")
-        before = read_composing(ends.cell_to_read("composing"))
-        self._listening = self._new_listening(before)
-        self._aiming = Aiming(
-            ends.cell_to_read("knobs"),
-            settings,
-            tuple(programmes) or built_in(settings.emotion),
-            self._listening,
-            before,
-        )
-        self.begin(before)
+        chosen_from = tuple(programmes) or built_in(settings.emotion)
+        self._aiming = Aiming(ends.cell_to_read("knobs"), settings, chosen_from)
+        self.begin(read_composing(ends.cell_to_read("composing")))
         self.beat()
 
     def begin(self, before: Composing, start_s: float = -math.inf) -> None:
@@ -119,7 +112,8 @@ class ComposerStage:
         self._turns.begin(before, start_s)
         self._n_replanned = int(self.counters["n_replanned"])
         self._generator.begin()
-        self._listening = self._new_listening(before)
+        clock = self._ends.cell_to_read("clock")
+        self._listening = Listening(settings, clock, before.following, before.presence, before.is_resting)
         self._aiming.begin(self._listening, before)
         self._sending = Sending(
             self._ends.ring_to_write("notes"), settings, self._listening, self.counters, self._turns.add_note
@@ -134,10 +128,6 @@ class ComposerStage:
         )
         self._entry_s = -math.inf
         self._group_time = GroupTime()
-
-    def _new_listening(self, before: Composing) -> Listening:
-        clock = self._ends.cell_to_read("clock")
-        return Listening(self._settings, clock, before.following, before.presence, before.is_resting)
 
     def _begin_session(self) -> None:
         """Where the knobs' count of sessions says so: with what was committed played, everything anew."""
