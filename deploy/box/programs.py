@@ -39,7 +39,8 @@ class Unit:
     """``is_ready``: up since this start, or deliberately left out of it (masked, or a condition of its own
     did not hold when systemd looked *in this start*).
 
-    A job that runs once and leaves nothing behind (the first boot's bench) is ready when it was begun.
+    A job that runs once and leaves nothing behind is ready when it was begun; earlier releases' targets
+    want one, the first boot's bench.
     """
 
     name: str

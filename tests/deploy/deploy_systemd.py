@@ -142,5 +142,4 @@ def box_units(ready_s: Sequence[float | None], has_gadget: bool = False) -> list
     """What the real target wants; ``ready_s`` of the six processes."""
     processes = [FakeUnit(name, ready) for name, ready in zip(PROCESSES, ready_s, strict=True)]
     gadget = FakeUnit("kelly-edge-gadget.service", 0.3, not has_gadget, "oneshot", "yes")
-    bench = FakeUnit("kelly-edge-bench.service", max(r or 0.0 for r in ready_s), False, "oneshot", "no")
-    return [*processes, gadget, bench]
+    return [*processes, gadget]

@@ -134,6 +134,16 @@ def test_every_unit_is_hardened_alike(unit: str) -> None:
     assert [line for line in SHARED if line not in lines and line not in differs] == []
 
 
+def test_the_target_waits_for_no_job_that_may_take_minutes() -> None:
+    """systemd calls a target active once each unit that it wants has started, and a job when it has ended."""
+    wanted = " ".join(re.findall(r"^Wants=(.*)$", text_of("kelly-edge.target"), re.M)).split()
+    assert set(INSTANCES) <= set(wanted)
+    jobs = [unit for unit in wanted if last(unit, "Type") == "oneshot"]
+    assert [unit for unit in jobs if last(unit, "RemainAfterExit") != "yes"] == []
+    assert [unit for unit in wanted if last(unit, "TimeoutStartSec") == "infinity"] == []
+    assert "kelly-edge-bench.service" in text_of("kelly-edge@dsp.service"), "it runs at the first boot"
+
+
 @pytest.mark.parametrize("unit", INSTANCES + OTHERS)
 def test_nothing_but_the_gadget_runs_as_root(unit: str) -> None:
     users = {COMPILE: "kelly-edge-tools", **dict.fromkeys(ROOTS, "")}
