@@ -22,7 +22,7 @@ an hour stays below half a megabyte."""
 WINDOW_S: Final = 6.0
 """Chosen: the Music Therapy Toolbox takes means over some seconds (Erkkilä 2007)."""
 KEY_WINDOW_S: Final = 15.0
-"""Time over which a key is told, as by the box's ears. Chosen: as ``emotion.tonality.KEY_S``."""
+"""Time over which a key is told, as by the box's ears. Chosen: as ``emotion.running_means.KEY_S``."""
 CHORD_S: Final = 0.035
 """Notes nearer than this are one onset. Chosen: above the unevenness of a chord, below a fast note."""
 LONGEST_WEIGHT_S: Final = 2.0

@@ -27,7 +27,7 @@ def best_keys(chroma: Float64, modes: tuple[int, ...] = (1, 0)) -> tuple[Float64
     modes: that are looked at, 1 major, 0 minor.
     """
     # Loads numba, which only who reports needs.
-    from kelly_edge.emotion.tonality import MAJOR, MINOR
+    from kelly_edge.emotion.key_profiles import MAJOR, MINOR
 
     profiles = np.array([np.roll(profile, tonic) for profile in (MAJOR, MINOR) for tonic in range(12)])
     profiles = profiles - profiles.mean(1, keepdims=True)

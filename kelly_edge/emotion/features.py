@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kelly_edge.contract import EMOTION_RATE_HZ, HOPS_PER_EMOTION_STEP, N_FEATURES, N_PITCH_CLASSES, Mode
+from kelly_edge.emotion.register import HIGHEST
 from kelly_edge.emotion.rhythm import BPM, ONSETS_4S, rhythm_state, rhythm_step, rhythm_tables
-from kelly_edge.emotion.tonality import (
+from kelly_edge.emotion.tonal_state import (
     BEST_KEY,
     CHANGE,
     FAST,
-    HIGHEST,
     SOUNDS,
     WINDOW,
     tonal_state,
-    tonal_step,
     tonal_tables,
 )
+from kelly_edge.emotion.tonality import tonal_step
 from kelly_edge.signal.framing import DELAY_SAMPLES, FACTOR, HopGroups
 from kelly_edge.signal.spectrum import LOWEST_KEY
 
@@ -250,7 +250,7 @@ class FeatureExtractor:
 
 
 def key_of(index: int) -> tuple[int, int]:
-    """Tonic and mode (``contract.Mode``) of a ``tonality.BEST_KEY``: major keys, then minor; -1 none."""
+    """Tonic and mode (``contract.Mode``) of a ``tonal_state.BEST_KEY``: major keys, then minor; -1 none."""
     if index < 0:
         return -1, Mode.UNKNOWN
     is_minor, tonic = divmod(index, N_PITCH_CLASSES)

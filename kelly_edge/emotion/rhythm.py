@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from kelly_edge.emotion.tonality import (
+from kelly_edge.emotion.running_means import (
     CHORD_S,
     FAST_S,
     KEY_S,

@@ -11,7 +11,7 @@ import mido
 import numpy as np
 from numpy.typing import NDArray
 
-from kelly_edge.emotion.tonality import MAJOR, MINOR
+from kelly_edge.emotion.key_profiles import MAJOR, MINOR
 from kelly_edge.errors import DataError
 
 TARGETS: Final = ("mode", "tempo", "density", "polyphony", "register", "velocity")

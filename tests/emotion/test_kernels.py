@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
-from kelly_edge.emotion import rhythm, tonality
+from kelly_edge.emotion import register, rhythm, tonality
 from kelly_edge.emotion.features import FEATURES, FeatureExtractor
+from kelly_edge.emotion.register import REGISTER
 from kelly_edge.emotion.rhythm import N_MEL, RHYTHM, SHAPE
-from kelly_edge.emotion.tonality import REGISTER, TONAL
+from kelly_edge.emotion.tonality import TONAL
 
 LENGTH_S = 6.0
 T = np.arange(round(LENGTH_S * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
@@ -24,7 +25,7 @@ SLOTS = {
         "PULSE_CLARITY",
     ),
     "register": (
-        tonality,
+        register,
         REGISTER,
         "PITCH_MEAN PITCH_SPREAD LOWEST HIGHEST POLYPHONY BASS_SHARE TREBLE_SHARE NOTE_RATE SWELL_RATE "
         "LEVEL_SPREAD LEVEL_STEP",
