@@ -145,7 +145,7 @@ $(STAMP): pyproject.toml $(LOCK) | $(SYSTEM_STAMP)
 	$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 	  && $(BIN)/pip install --quiet --require-hashes -r $(LOCK) \
 	  || $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] == (3, 11))'
-	PYPI=1 $(BIN)/pip install --quiet -e '.[box,test]'
+	PYPI=1 $(BIN)/pip install --quiet -e '.[box,page,test]'
 	@touch $@
 
 # Needs pip-tools; the lock is for Python 3.11, on any machine its wheels exist for. The second one is what a box with
@@ -153,12 +153,12 @@ $(STAMP): pyproject.toml $(LOCK) | $(SYSTEM_STAMP)
 # on a laptop, and nothing else: releases are signed there.
 lock:
 	$(BIN)/pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --extra box --extra test --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	$(BIN)/pip-compile --quiet --extra box --extra page --extra test --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 	  --no-annotate --strip-extras --allow-unsafe --no-emit-find-links --no-header --output-file $(LOCK) pyproject.toml
 	$(BIN)/pip install --quiet uv
 	echo 'backports-strenum<1.3' | $(BIN)/uv pip compile --quiet --python-version 3.13 \
 	  --python-platform aarch64-unknown-linux-gnu --constraints - --generate-hashes --no-annotate --no-header \
-	  --no-emit-index-url --no-emit-find-links --extra box --output-file requirements-3.13.lock pyproject.toml
+	  --no-emit-index-url --no-emit-find-links --extra box --extra page --output-file requirements-3.13.lock pyproject.toml
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["deploy"], sep="\n")' \
 	  | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --no-emit-find-links --output-file requirements-deploy.lock -

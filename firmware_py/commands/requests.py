@@ -1,4 +1,5 @@
-"""``kelly-edge panic``, ``resume``, ``session``, ``place``: words to a running box in its run directory.
+"""``kelly-edge panic``, ``resume``, ``session``, ``place``: words to a running box in its run directory. The page
+and OSC use the same.
 
 Only the box's own user, and root, may write there. A word is a record of the ``panic`` or ``commands`` ring;
 whether it was obeyed is read from the cells.
@@ -12,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board.map import CELLS, COMMANDS, LONGEST_MARK, MARK_DTYPE, NAME_BYTES, NOTE_BYTES, RINGS
+from firmware_py.board.map import CELLS, COMMANDS, LONGEST_MARK, MARK_DTYPE, NAME_BYTES, NOTE_BYTES, RINGS, TURNED
 from firmware_py.board.pipes import CellView, PipeRing
 from firmware_py.commands.status import read_session
 from firmware_py.devices.files.config_file import load_settings
@@ -31,8 +32,9 @@ LOOK_EVERY_S: Final = 0.005
 """A look costs microseconds. Chosen by hand."""
 
 
-def say(run_dir: Path, word: str, **more: int | bytes) -> None:
-    """Write ``word`` of ``COMMANDS`` into its ring, with ``more`` fields of its record (``COMMAND_DTYPE``).
+def say(run_dir: Path, word: str, waits: bool = True, **more: float | bytes) -> None:
+    """Write ``word`` of ``COMMANDS`` into its ring, with ``more`` fields of its record (``COMMAND_DTYPE``); ``waits``
+    until it is taken out, for a second at most.
 
     Raises
     ------
@@ -53,8 +55,19 @@ def say(run_dir: Path, word: str, **more: int | bytes) -> None:
         raise _nothing_runs(run_dir) from None
     # A full ring holds more of the same words than will ever be obeyed.
     ring.write(record)
-    _wait(lambda: ring.n_waiting() == 0, ANSWER_WITHIN_S)
+    if waits:
+        _wait(lambda: ring.n_waiting() == 0, ANSWER_WITHIN_S)
     ring.close()
+
+
+def turn_knob(run_dir: Path, name: str, value: float) -> None:
+    """Turn a knob of ``TURNED``, without waiting for it; beyond its range it stays where it is.
+
+    Raises
+    ------
+    DeviceError: no box is there.
+    """
+    say(run_dir, "turn", waits=False, knob=TURNED.index(name), value=value)
 
 
 def ask_for_panic(config: Path | None, overrides: Sequence[str], is_on: bool) -> dict[str, Any]:

@@ -36,9 +36,6 @@ from kelly_edge.signal.spectrum import (
 Float32 = NDArray[np.float32]
 WINDOW: Final = 4096
 """341 ms at 12 kHz: 2.9 Hz per bin. Chosen: tells semitones from A2 upwards."""
-# Key profiles of Albrecht & Shanahan (2013), shares by semitone above the tonic.
-MAJOR: Final = (0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081)
-MINOR: Final = (0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052)
 # Time constants. Chosen: a note, a chord or two, and the time a key takes to be heard.
 FAST_S: Final = 0.4
 CHORD_S: Final = 4.0
