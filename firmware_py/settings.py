@@ -185,7 +185,9 @@ class OscSettings:
         check=bind_fault,
     )
     send_to: str = setting(
-        "", "where OSC is sent: ADDRESS:PORT, of this machine or on the USB cable; empty: nowhere", check=send_fault
+        "",
+        "where OSC is sent: ADDRESS:PORT, of this machine or on the USB cable; empty: nowhere",
+        check=send_fault,
     )
 
 

@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from kelly_edge.contract import EMOTION_RATE_HZ, N_PITCH_CLASSES
+from kelly_edge.emotion.key_profiles import MAJOR, MINOR
 from kelly_edge.signal.framing import ANALYSIS_RATE_HZ
 from kelly_edge.signal.spectrum import (
     BINS_PER_SEMITONE,

@@ -1,7 +1,7 @@
 """Who may change something through the page: whoever typed the PIN that the box itself shows.
 
-A PIN is new with each start of the page. Five wrong ones, and it is not asked for a minute; each further wrong
-one doubles that, up to an hour. That counts for everybody together, since on a cable nobody is told apart.
+A PIN is new with each start of the page. After five wrong ones it is not asked for a minute; each further
+wrong one doubles that, up to an hour. Everybody's tries count together: on a cable nobody is told apart.
 """
 
 import hashlib

@@ -23,6 +23,7 @@ from firmware_py.report.played_mood import WINDOW_S, mood_of_notes
 from kelly_edge.errors import KellyError
 
 MOOD: Final = ("valence", "arousal")
+HEARD: Final = (*MOOD, "confidence", "presence", "level_db", "tempo_bpm")
 PRIVATE: Final = ("name", "note", "log")
 """Of a session: told only to a browser that typed the PIN."""
 MOST_READ: Final = 1 << 20
@@ -49,7 +50,7 @@ class PlayedNotes:
         self._follow(log)
         while self._notes and not now_s - WINDOW_S <= self._notes[0][0] <= now_s + WINDOW_S:
             self._notes.popleft()
-        since = [note for note in self._notes if now_s - WINDOW_S <= note[0] <= now_s]
+        since = sorted(note for note in self._notes if now_s - WINDOW_S <= note[0] <= now_s)
         if not since:
             return None
         notes = np.array(since)
@@ -115,11 +116,11 @@ class Watcher:
         if heard is None or target is None or knobs is None:
             return {"box": "starting", "knobs": knobs or {}, "session": session}
         played = self._played.mood(str(session.get("log", "")), float(heard["time_s"]))
-        return _plain(
+        seen: dict[str, Any] = _plain(
             {
                 "box": "on" if now_s - self._lived_s <= STEPS_WITHIN_S else "stopped",
                 "time_s": heard["time_s"],
-                "heard": {name: heard[name] for name in (*MOOD, "confidence", "presence", "level_db", "tempo_bpm")},
+                "heard": {name: heard[name] for name in HEARD},
                 "asked": {name: target[name] for name in (*MOOD, "density", "tempo_bpm")},
                 "played": played,
                 "knobs": knobs,
@@ -129,6 +130,7 @@ class Watcher:
                 "faults": _faults(reading),
             }
         )
+        return seen
 
     def _reading(self, now_s: float) -> dict[str, Any] | None:
         if self._reader is None or now_s - self._lived_s > STEPS_WITHIN_S:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from firmware_py.commands.common import settings_of
-from firmware_py.commands.requests import ask_for_panic, begin_session, end_session, mark, say, turn_knob
+from firmware_py.commands.requests import ask_for_panic, begin_session, end_session, mark, send, turn_knob
 from firmware_py.devices.files.programmes import numbered
 from firmware_py.devices.files.run_dir import run_dir_of
 from firmware_py.devices.session.store import sessions_folder
@@ -46,7 +46,7 @@ class Wires:
 
     def hush(self) -> None:
         """Panic, without waiting for what becomes of it."""
-        say(self.run_dir, "panic", waits=False)
+        send(self.run_dir, "panic")
 
     def panic(self) -> dict[str, Any]:
         """Silence until somebody resumes."""

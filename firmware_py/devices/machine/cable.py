@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +26,16 @@ def _asked(name: str, request: int) -> str:
     return socket.inet_ntoa(answer[20:24])
 
 
-def cable_networks(
-    net: Path = NET, asked: Callable[[str, int], str] = _asked
-) -> list[ipaddress.IPv4Interface]:
-    """The box's address and network on each cable; none where there is no cable, or none has an address."""
+@dataclass(frozen=True)
+class Cable:
+    """A network over a cable: the interface's name, and the box's address with its network."""
+
+    name: str
+    interface: ipaddress.IPv4Interface
+
+
+def cables(net: Path = NET, asked: Callable[[str, int], str] = _asked) -> list[Cable]:
+    """Each cable that has an address; none where there is no cable."""
     found = []
     for uevent in sorted(net.glob("*/uevent")):
         try:
@@ -36,7 +43,7 @@ def cable_networks(
                 continue
             name = uevent.parent.name
             address, mask = asked(name, SIOCGIFADDR), asked(name, SIOCGIFNETMASK)
-            found.append(ipaddress.IPv4Interface(f"{address}/{mask}"))
+            found.append(Cable(name, ipaddress.IPv4Interface(f"{address}/{mask}")))
         except (OSError, ValueError):
             continue
     return found
