@@ -51,7 +51,7 @@ class Page:
             "start": ({"programme": str, "name": str, "note": str}, wires.start),
             "stop": ({}, wires.stop),
             "mark": ({"text": str}, wires.mark),
-            "programme": ({"name": str}, wires.choose),
+            "programme": ({"programme": str}, wires.choose),
             "turn": ({"knob": str, "value": float}, self._turn),
         }
         routes = [

@@ -83,13 +83,39 @@ def messages(data: bytes) -> list[tuple[str, list[Any]]]:
         raise NotOurs(f"a packet of {len(data)} bytes")
     try:
         found = OscPacket(data).messages
+        is_whole = all(_is_whole(timed.message.dgram) for timed in found)
         told = [(str(timed.message.address), list(timed.message.params)) for timed in found]
     except Exception:
         # The library raises what it happens to meet in bytes of others.
         raise NotOurs("bytes that are no OSC") from None
+    if not told or not is_whole:
+        raise NotOurs("bytes that are no OSC, or a piece of it")
     if len(told) > MOST_MESSAGES:
         raise NotOurs(f"a bundle of {len(told)} messages")
     return told
+
+
+SIZES: Final[Mapping[str, int]] = {"i": 4, "f": 4, "h": 8, "d": 8, "T": 0, "F": 0}
+"""Bytes of an argument by its type tag; OSC 1.0's and 1.1's. Texts are as long as they are."""
+
+
+def _is_whole(message: bytes) -> bool:
+    """Whether a message has exactly the arguments that its type tags name.
+
+    The library passes over a tag that it does not know, and takes zeros for bytes that are missing.
+    """
+
+    def after_text(at: int) -> int:
+        return (message.index(b"\0", at) // 4 + 1) * 4
+
+    at = after_text(0)
+    if at == len(message):
+        # Older senders leave out the tags where there is no argument.
+        return True
+    tags, at = message[at : message.index(b"\0", at)].decode("ascii"), after_text(at)
+    for tag in tags[1:]:
+        at = after_text(at) if tag == "s" else at + SIZES[tag]
+    return tags.startswith(",") and at == len(message)
 
 
 class OscIn(asyncio.DatagramProtocol):

@@ -16,8 +16,8 @@ from firmware_py.commands.page.wires import Wires
 from firmware_py.devices.session.sessions import find_kept
 from kelly_edge.errors import OutputError
 
-NICENESS: Final = 15
-"""Chosen: below ``monitor``, so that it disturbs nothing."""
+NICENESS: Final = 5
+"""Added to the page's own. Chosen: it disturbs neither the page nor ``monitor``."""
 WITHIN_S: Final = 180.0
 """Chosen: a slow board tells an hour within a minute."""
 

@@ -174,6 +174,8 @@ async def serve(wires: Wires) -> int:
     # Waiting for a cable is no fault.
     manager.tell(READY)
     complaints = Complaints()
+    # Libraries' own words would fill the journal; what is refused is counted.
+    logging.getLogger().addHandler(logging.NullHandler())
     logger = logging.getLogger("uvicorn")
     logger.handlers, logger.propagate = [complaints], False
     closing: list[Callable[[], Any]] = []

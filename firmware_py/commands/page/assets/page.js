@@ -198,7 +198,7 @@ $("start").addEventListener("click", () =>
   press("start", { programme: $("programme").value, name: $("name").value.trim(), note: $("note").value.trim() }));
 $("stop").addEventListener("click", () => press("stop"));
 $("choose").addEventListener("click", () =>
-  press("programme", { name: $("programme").value }, `The programme is ${$("programme").value} now.`));
+  press("programme", { programme: $("programme").value }, `The programme is ${$("programme").value} now.`));
 $("mark").addEventListener("click", async () => {
   if (await press("mark", { text: $("mark-text").value.trim() }, "Marked.")) $("mark-text").value = "";
 });
