@@ -15,7 +15,7 @@ BUNDLE_PACKAGES := gcc-aarch64-linux-gnu pkg-config swig openssh-client ca-certi
 # For `make test-workshop` and `make faults` alone.
 WORKSHOP_PACKAGES := fluidsynth timgm6mb-soundfont espeak-ng
 FAULTS_PACKAGES := stress-ng strace gcc
-# For `make report-test` alone: the browser that shows and prints a session's report.
+# For `make report-test` and `make page-test` alone: the browser that shows and prints a report, and shows the page.
 REPORT_PACKAGES := chromium fonts-dejavu-core
 # $(call install,PACKAGES): installs those that are missing, as root; ends with the line to type where that cannot be.
 install = missing=""; for p in $(1); do \
@@ -30,7 +30,7 @@ SYSTEM_STAMP := $(VENV)/.system-packages
 STAMP := $(VENV)/.installed
 LOCK := requirements.lock
 
-.PHONY: demo lint quick test coverage docs release faults rehearse soak report-test test-workshop bench appliance bundle wheel wheel-test deploy-test fuzz lock clean
+.PHONY: demo lint quick test coverage docs release faults rehearse soak report-test page-test test-workshop bench appliance bundle wheel wheel-test deploy-test fuzz lock clean
 
 demo: $(STAMP)
 	$(BIN)/kelly-edge demo --out out/demo
@@ -80,6 +80,12 @@ test-workshop: $(STAMP)
 report-test: $(STAMP)
 	@$(call install,$(REPORT_PACKAGES))
 	$(MUST_RUN) $(BIN)/python -m pytest $(or $(T),tests/report) -rsP
+
+# The page in a browser against the live processes, 1,000 malformed requests to it, and what watching it costs the sound:
+# about five minutes. T: other tests.
+page-test: $(STAMP)
+	@$(call install,$(REPORT_PACKAGES))
+	$(MUST_RUN) $(BIN)/python -m pytest $(or $(T),tests/page) -m "browser or not faults" -rsP
 
 # What every stage costs here, beside float TensorFlow Lite, onnxruntime and numpy, in one run.
 bench: $(STAMP)

@@ -167,11 +167,10 @@ def test_what_the_box_does_is_sent_with_the_types_of_the_table(box: SmallBox) ->
     sounding["is_on"][2, 60] = True
     out, found = OscOut(box.wires, ("127.0.0.1", 9)), {}
     try:
-        out.look(0.0)
         box.board.cells["sounding"].write(sounding)
         box.until(lambda: float(box.read("heard")["time_s"]) > 0.05)
         for n in range(60):
-            for data in out.look(1.0 + 0.02 * n):
+            for data in out.look(0.02 * n):
                 (timed,) = OscPacket(data).messages
                 found.setdefault(timed.message.address, list(timed.message.params))
             time.sleep(0.002)

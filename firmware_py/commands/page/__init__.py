@@ -35,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
 
     from firmware_py.commands.page.server import serve
     from firmware_py.commands.page.wires import wires_of
+    from firmware_py.wiring.live import SUPERVISOR, die_with
 
+    die_with(os.environ.get(SUPERVISOR))
     if os.getpriority(os.PRIO_PROCESS, 0) < NICENESS:
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     return asyncio.run(serve(wires_of(args)))

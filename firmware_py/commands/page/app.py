@@ -123,6 +123,7 @@ class Page:
 
     async def _panic(self, request: Request) -> Response:
         """Without a PIN: silence is what anybody may ask for. To go on needs it."""
+        await asked(request, {})
         # Said before anything may have to wait.
         self._wires.hush()
         return JSONResponse(await run_in_threadpool(self._wires.panic))

@@ -82,8 +82,8 @@ def messages(data: bytes) -> list[tuple[str, list[Any]]]:
     if len(data) > LARGEST:
         raise NotOurs(f"a packet of {len(data)} bytes")
     try:
-        found = OscPacket(data).messages
-        is_whole = all(_is_whole(timed.message.dgram) for timed in found)
+        is_whole = _is_whole(data)
+        found = OscPacket(data).messages if is_whole else []
         told = [(str(timed.message.address), list(timed.message.params)) for timed in found]
     except Exception:
         # The library raises what it happens to meet in bytes of others.
@@ -99,11 +99,30 @@ SIZES: Final[Mapping[str, int]] = {"i": 4, "f": 4, "h": 8, "d": 8, "T": 0, "F": 
 """Bytes of an argument by its type tag; OSC 1.0's and 1.1's. Texts are as long as they are."""
 
 
-def _is_whole(message: bytes) -> bool:
-    """Whether a message has exactly the arguments that its type tags name.
+BUNDLE: Final = b"#bundle\0"
+DEEPEST: Final = 4
+"""Bundles within bundles. Chosen by hand: nobody sends any."""
 
-    The library passes over a tag that it does not know, and takes zeros for bytes that are missing.
+
+def _is_whole(data: bytes, depth: int = 0) -> bool:
+    """Whether every size in a packet is that of what follows, to its end.
+
+    The library passes over a type tag that it does not know, takes zeros for bytes that are missing, and a
+    piece for the whole.
     """
+    if not data.startswith(BUNDLE):
+        return _is_message(data)
+    at = len(BUNDLE) + 8
+    while at + 4 <= len(data):
+        begin = at + 4
+        at = begin + int.from_bytes(data[at:begin], "big")
+        if at > len(data) or depth >= DEEPEST or not _is_whole(data[begin:at], depth + 1):
+            return False
+    return at == len(data)
+
+
+def _is_message(message: bytes) -> bool:
+    """Whether a message has exactly the arguments that its type tags name."""
 
     def after_text(at: int) -> int:
         return (message.index(b"\0", at) // 4 + 1) * 4
