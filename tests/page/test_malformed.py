@@ -102,11 +102,11 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def malformed(rng: np.random.Generator, host: str) -> bytes:
     """A request with something wrong: its path, its body, its head, or all of them cut and spoilt."""
     body = BODIES[rng.integers(len(BODIES))]
-    method = ("POST", "POST", "GET", "PUT", "", "G\0T")[rng.integers(6)]
-    length = (str(len(body)), str(len(body)), "-1", "1e9", "9" * 40, "")[rng.integers(6)]
+    method = ("POST", "POST", "POST", "GET", "GET", "PUT", "", "G\0T")[rng.integers(8)]
+    length = (*[str(len(body))] * 12, "-1", "1e9", "9" * 40, "")[rng.integers(16)]
     head = [
         f"{method} {PATHS[rng.integers(len(PATHS))]} HTTP/1.1",
-        f"Host: {(host, host, host, 'evil.example')[rng.integers(4)]}",
+        f"Host: {(*[host] * 7, 'evil.example')[rng.integers(8)]}",
         f"Origin: http://{(host, host, 'evil.example')[rng.integers(3)]}",
         f"Content-Type: {('application/json', 'application/json', 'text/plain')[rng.integers(3)]}",
         f"Content-Length: {length}",
@@ -114,10 +114,10 @@ def malformed(rng: np.random.Generator, host: str) -> bytes:
         "Connection: close",
     ]
     request = bytearray("\r\n".join(head).encode("utf-8", "surrogatepass") + b"\r\n\r\n" + body)
-    for _ in range(int(rng.integers(0, 4))):
+    for _ in range(max(0, int(rng.integers(-3, 4)))):
         at = int(rng.integers(0, len(request)))
         request[at:at] = SPOILT[rng.integers(len(SPOILT))]
-    if rng.integers(4) == 0:
+    if rng.integers(8) == 0:
         del request[int(rng.integers(1, len(request))) :]
     return bytes(request)
 

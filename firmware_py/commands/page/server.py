@@ -86,6 +86,9 @@ def listen(place: Place, kind: int, what: str) -> socket.socket:
             # Linux answers for each of its addresses on every network; here only who is on the cable counts.
             line.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, place.interface.encode())
         line.bind((place.host, place.port))
+        if kind == socket.SOCK_STREAM:
+            # From now on a browser may knock.
+            line.listen(MOST_CONNECTIONS)
     except OSError as error:
         line.close()
         raise DeviceError(
