@@ -63,8 +63,12 @@ class Served:
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", "firmware_py", "page", *words], stderr=errors, cwd=ROOT
             )
-        self.box.until(lambda: "the page is at" in self.errors.read_text(), PATIENCE_S)
-        self.box.until((self.box.run_dir / "page.json").exists, PATIENCE_S)
+        try:
+            self.box.until((self.box.run_dir / "page.json").exists, PATIENCE_S)
+        except AssertionError:
+            self.popen.kill()
+            self.box.close()
+            raise
         self.pin = json.loads((self.box.run_dir / "page.json").read_text())["pin"]
 
     def asked(self, request: bytes, within_s: float = PATIENCE_S) -> bytes:

@@ -96,7 +96,7 @@ def messages(data: bytes) -> list[tuple[str, list[Any]]]:
 
 
 SIZES: Final[Mapping[str, int]] = {"i": 4, "f": 4, "h": 8, "d": 8, "T": 0, "F": 0}
-"""Bytes of an argument by its type tag; OSC 1.0's and 1.1's. Texts are as long as they are."""
+"""Bytes of an argument by its type tag, by definition (OSC 1.0); texts are as long as they are."""
 
 
 BUNDLE: Final = b"#bundle\0"

@@ -292,14 +292,15 @@ def _remember(wires: Wires, place: Place, pin: str) -> None:
     path = wires.run_dir / PAGE_FILE
     text = json.dumps({"url": f"http://{place.text}", "pin": pin, "pid": os.getpid()})
     with contextlib.suppress(OSError, ValueError):
-        if path.exists():
-            if path.read_text(encoding="utf-8") == text:
-                return
-            # Of one that was killed.
-            path.unlink()
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            return
+        # Whole or not at all, for who asks for the PIN meanwhile.
+        new = path.with_suffix(".json.new")
+        new.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+        with open(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
+        new.replace(path)
 
 
 def _forget(wires: Wires) -> None:
