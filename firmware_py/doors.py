@@ -90,6 +90,6 @@ def send_fault(text: str) -> str:
         return "is the box's own end; write the numeric address of the computer at the other one"
     address = ipaddress.ip_address(door.host)
     is_near = address.is_loopback or (address.version == 4 and address.is_private)
-    if not is_near or address.is_unspecified:
+    if not is_near or address.is_unspecified or (address.is_reserved and not address.is_loopback):
         return "is neither of this machine nor of a network on a cable; write its numeric address and a port"
     return ""

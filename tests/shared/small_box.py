@@ -38,7 +38,7 @@ class SmallBox:
         self._target = np.zeros((), CELLS["target"].dtype)
         self._times = Times(0.1)
         self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
