@@ -15,7 +15,7 @@ BUNDLE_PACKAGES := gcc-aarch64-linux-gnu pkg-config swig openssh-client ca-certi
 # For `make test-workshop` and `make faults` alone.
 WORKSHOP_PACKAGES := fluidsynth timgm6mb-soundfont espeak-ng
 FAULTS_PACKAGES := stress-ng strace gcc
-# For `make report-test` alone: the browser that shows and prints a session's report.
+# For `make report-test` and `make page-test` alone: the browser that shows and prints a report, and shows the page.
 REPORT_PACKAGES := chromium fonts-dejavu-core
 # $(call install,PACKAGES): installs those that are missing, as root; ends with the line to type where that cannot be.
 install = missing=""; for p in $(1); do \
@@ -30,7 +30,7 @@ SYSTEM_STAMP := $(VENV)/.system-packages
 STAMP := $(VENV)/.installed
 LOCK := requirements.lock
 
-.PHONY: demo lint quick test coverage docs release faults rehearse soak report-test test-workshop bench appliance bundle wheel wheel-test deploy-test fuzz lock clean
+.PHONY: demo lint quick test coverage docs release faults rehearse soak report-test page-test test-workshop bench appliance bundle wheel wheel-test deploy-test fuzz lock clean
 
 demo: $(STAMP)
 	$(BIN)/kelly-edge demo --out out/demo
@@ -80,6 +80,12 @@ test-workshop: $(STAMP)
 report-test: $(STAMP)
 	@$(call install,$(REPORT_PACKAGES))
 	$(MUST_RUN) $(BIN)/python -m pytest $(or $(T),tests/report) -rsP
+
+# The page in a browser against the live processes, 1,000 malformed requests to it, and what watching it costs the sound:
+# about five minutes. T: other tests.
+page-test: $(STAMP)
+	@$(call install,$(REPORT_PACKAGES))
+	$(MUST_RUN) $(BIN)/python -m pytest $(or $(T),tests/page) -m "browser or not faults" -rsP
 
 # What every stage costs here, beside float TensorFlow Lite, onnxruntime and numpy, in one run.
 bench: $(STAMP)
@@ -145,7 +151,7 @@ $(STAMP): pyproject.toml $(LOCK) | $(SYSTEM_STAMP)
 	$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 	  && $(BIN)/pip install --quiet --require-hashes -r $(LOCK) \
 	  || $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] == (3, 11))'
-	PYPI=1 $(BIN)/pip install --quiet -e '.[box,test]'
+	PYPI=1 $(BIN)/pip install --quiet -e '.[box,page,test]'
 	@touch $@
 
 # Needs pip-tools; the lock is for Python 3.11, on any machine its wheels exist for. The second one is what a box with
@@ -153,12 +159,12 @@ $(STAMP): pyproject.toml $(LOCK) | $(SYSTEM_STAMP)
 # on a laptop, and nothing else: releases are signed there.
 lock:
 	$(BIN)/pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --extra box --extra test --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	$(BIN)/pip-compile --quiet --extra box --extra page --extra test --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 	  --no-annotate --strip-extras --allow-unsafe --no-emit-find-links --no-header --output-file $(LOCK) pyproject.toml
 	$(BIN)/pip install --quiet uv
 	echo 'backports-strenum<1.3' | $(BIN)/uv pip compile --quiet --python-version 3.13 \
 	  --python-platform aarch64-unknown-linux-gnu --constraints - --generate-hashes --no-annotate --no-header \
-	  --no-emit-index-url --no-emit-find-links --extra box --output-file requirements-3.13.lock pyproject.toml
+	  --no-emit-index-url --no-emit-find-links --extra box --extra page --output-file requirements-3.13.lock pyproject.toml
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["deploy"], sep="\n")' \
 	  | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --no-emit-find-links --output-file requirements-deploy.lock -

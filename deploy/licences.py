@@ -32,6 +32,7 @@ READ_FROM_FILE: Final = {
     # The headers of NVIDIA's that its wheel holds are left out of a release (deploy/layers.py).
     "numba": "BSD-2-Clause AND MIT AND BSD-3-Clause AND Python-2.0 AND HPND AND 0BSD",
     "numpy": "BSD-3-Clause",
+    "python-osc": "Unlicense",
     "python-rtmidi": "MIT",
     "sympy": "BSD-3-Clause",
     "systemd-python": "LGPL-2.1-or-later",

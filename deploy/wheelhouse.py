@@ -34,8 +34,8 @@ from deploy.target import Target
 UNUSED: Final = {
     "setuptools": "colorzero names it; it only ran its setup.py",
 }
-BOX_EXTRA: Final = "box"
-"""The extra with the packages that drive a board's devices."""
+BOX_EXTRAS: Final = ("box", "page")
+"""The extras with the packages that drive a board's devices, and those of the page and OSC."""
 NETWORK: Final = "give this machine a network, or the downloads of another"
 BUILD_TOOLS: Final = (
     "setuptools==80.9.0 --hash=sha256:062d34222ad13e0cc312a4c02d73f059e86a4acbfbdea8f8f76b28c99f306922"
@@ -175,8 +175,8 @@ def wheelhouse(
     settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
     wheels: dict[str, Wheel] = {}
     project_table = settings["project"]
-    extra = project_table["optional-dependencies"][BOX_EXTRA]
-    todo = _wanted([*project_table["dependencies"], *extra], target)
+    extras = [line for extra in BOX_EXTRAS for line in project_table["optional-dependencies"][extra]]
+    todo = _wanted([*project_table["dependencies"], *extras], target)
     while todo := sorted({name for name in todo if name not in wheels}):
         if unlocked := [name for name in todo if name not in pins]:
             raise DeployError(f"{unlocked[0]} is not in {target.lock}; run `make lock`")

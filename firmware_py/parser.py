@@ -64,6 +64,7 @@ EXAMPLES: Final = {
     "bench": "kelly-edge bench --seconds 2 --store",
     "doctor": "kelly-edge doctor --config /etc/kelly-edge/config.yaml",
     "monitor": "kelly-edge monitor --once --json",
+    "page": "kelly-edge page pin",
     "learn": "kelly-edge learn valence --seconds 20",
     "gadget": "kelly-edge gadget status",
     "report": "kelly-edge report answer --out session.html",
@@ -176,6 +177,17 @@ def parser_of_commands() -> argparse.ArgumentParser:
     sub.add_argument("control", nargs="?", choices=tuple(CONTROLS), help="the knob to learn")
     sub.add_argument("--seconds", type=seconds_argument, default=30.0, help="to wait for the controller")
     sub.add_argument("--forget", action="store_true", help="forget the knob's controller")
+    _add_common(sub)
+    sub = command(
+        "page", "Show a page in a browser, and speak OSC, where settings ask for it.", as_owner=True
+    )
+    sub.add_argument(
+        "what",
+        nargs="?",
+        choices=("serve", "pin"),
+        default="serve",
+        help="serve: be that process (the box does it by itself); pin: print the page's address and PIN",
+    )
     _add_common(sub)
     sub = command("safe", "Play silence with a red lamp until a person tries again.", as_owner=True)
     _add_common(sub, has_summary=False)

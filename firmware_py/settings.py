@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, cast
 
+from firmware_py.doors import bind_fault, send_fault
 from firmware_py.panel_lines import LAST_PIN, SPI_PINS, pin_conflict, read_encoder, read_pot
 from kelly_edge.config import (
     AudioSettings,
@@ -164,6 +165,33 @@ class SessionSettings:
 
 
 @dataclass(frozen=True)
+class PageSettings:
+    """The page in a browser."""
+
+    bind: str = setting(
+        "",
+        "where the page is shown: 127.0.0.1:PORT, cable:PORT for the USB cable; empty: nowhere",
+        check=bind_fault,
+    )
+
+
+@dataclass(frozen=True)
+class OscSettings:
+    """Open Sound Control, without a PIN."""
+
+    bind: str = setting(
+        "",
+        "where OSC is heard: 127.0.0.1:PORT, cable:PORT for the USB cable; empty: nowhere",
+        check=bind_fault,
+    )
+    send_to: str = setting(
+        "",
+        "where OSC is sent: ADDRESS:PORT, of this machine or on the USB cable; empty: nowhere",
+        check=send_fault,
+    )
+
+
+@dataclass(frozen=True)
 class Settings:
     """All sections."""
 
@@ -178,6 +206,8 @@ class Settings:
     gadget: GadgetSettings = field(default=GadgetSettings())
     runtime: RuntimeSettings = field(default=RuntimeSettings())
     session: SessionSettings = field(default=SessionSettings())
+    page: PageSettings = field(default=PageSettings())
+    osc: OscSettings = field(default=OscSettings())
 
 
 def rules() -> Iterator[tuple[str, str, Rule, Value]]:

@@ -35,7 +35,7 @@ from firmware_py.board.channels import (
 )
 from firmware_py.board.pipes import FileCell, PipeRing
 from firmware_py.board.telemetry import COUNTERS, TELEMETRY_DTYPES, TIMES_DTYPE
-from kelly_edge.contract import ATTENDED_DTYPE, HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE
+from kelly_edge.contract import ATTENDED_DTYPE, HEARD_DTYPE, KNOB_RANGES, KNOBS_DTYPE, NOTE_DTYPE
 
 TARGET_DTYPE: Final = np.dtype(
     [
@@ -94,8 +94,10 @@ PANIC_DTYPE: Final = np.dtype(
 )
 """Whether the box must be silent: the ``panic`` cell. It outlives every process."""
 
-COMMANDS: Final = ("panic", "resume", "session", "stop", "place")
-"""What the command line may ask of a running box."""
+COMMANDS: Final = ("panic", "resume", "session", "stop", "place", "turn")
+"""What the command line, the page and OSC may ask of a running box."""
+TURNED: Final = (*KNOB_RANGES, "programme")
+"""The knobs that ``turn`` may turn."""
 PRESS_DTYPE: Final = np.dtype([("what", "<u4")])
 """Panic or resume, an index into ``COMMANDS``: the ``panic`` ring."""
 NAME_BYTES, NOTE_BYTES, LOG_BYTES = 120, 800, 400
@@ -105,6 +107,8 @@ COMMAND_DTYPE: Final = np.dtype(
     [
         ("what", "<u4"),
         ("programme", "<i1"),  # to begin a session with, as in KNOBS_DTYPE; -1: the one there is
+        ("knob", "<i1"),  # to turn, an index into TURNED
+        ("value", "<f4"),  # to turn it to
         ("name", f"S{NAME_BYTES}"),
         ("note", f"S{NOTE_BYTES}"),
     ]

@@ -1,18 +1,29 @@
 """``kelly-edge panic``, ``resume``, ``session``, ``place``: words to a running box in its run directory.
 
+The page and OSC use them too.
+
 Only the box's own user, and root, may write there. A word is a record of the ``panic`` or ``commands`` ring;
 whether it was obeyed is read from the cells.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board.map import CELLS, COMMANDS, LONGEST_MARK, MARK_DTYPE, NAME_BYTES, NOTE_BYTES, RINGS
+from firmware_py.board.map import (
+    CELLS,
+    COMMANDS,
+    LONGEST_MARK,
+    MARK_DTYPE,
+    NAME_BYTES,
+    NOTE_BYTES,
+    RINGS,
+    TURNED,
+)
 from firmware_py.board.pipes import CellView, PipeRing
 from firmware_py.commands.status import read_session
 from firmware_py.devices.files.config_file import load_settings
@@ -31,7 +42,7 @@ LOOK_EVERY_S: Final = 0.005
 """A look costs microseconds. Chosen by hand."""
 
 
-def say(run_dir: Path, word: str, **more: int | bytes) -> None:
+def send(run_dir: Path, word: str, **more: float | bytes) -> None:
     """Write ``word`` of ``COMMANDS`` into its ring, with ``more`` fields of its record (``COMMAND_DTYPE``).
 
     Raises
@@ -39,6 +50,17 @@ def say(run_dir: Path, word: str, **more: int | bytes) -> None:
     DeviceError: no box is there.
     OutputError: this user may not.
     """
+    _write(run_dir, word, more).close()
+
+
+def say(run_dir: Path, word: str, **more: float | bytes) -> None:
+    """The same, and wait until it is taken out, for a second at most."""
+    ring = _write(run_dir, word, more)
+    _wait(lambda: ring.n_waiting() == 0, ANSWER_WITHIN_S)
+    ring.close()
+
+
+def _write(run_dir: Path, word: str, more: Mapping[str, float | bytes]) -> PipeRing:
     name = "panic" if word in ("panic", "resume") else "commands"
     spec = RINGS[name]
     record = np.zeros((), spec.dtype)
@@ -53,8 +75,17 @@ def say(run_dir: Path, word: str, **more: int | bytes) -> None:
         raise _nothing_runs(run_dir) from None
     # A full ring holds more of the same words than will ever be obeyed.
     ring.write(record)
-    _wait(lambda: ring.n_waiting() == 0, ANSWER_WITHIN_S)
-    ring.close()
+    return ring
+
+
+def turn_knob(run_dir: Path, name: str, value: float) -> None:
+    """Turn a knob of ``TURNED``, without waiting for it; beyond its range it stays where it is.
+
+    Raises
+    ------
+    DeviceError: no box is there.
+    """
+    send(run_dir, "turn", knob=TURNED.index(name), value=value)
 
 
 def ask_for_panic(config: Path | None, overrides: Sequence[str], is_on: bool) -> dict[str, Any]:
@@ -195,11 +226,11 @@ def mark(config: Path | None, overrides: Sequence[str], text: str) -> dict[str, 
     SessionError: the text is too long, or holds what is no text.
     """
     settings = load_settings(config, overrides)
-    content = text.strip().encode(errors="surrogateescape")
-    if len(content) > LONGEST_MARK:
-        raise SessionError(f"a mark of {len(content)} bytes is too long; say it in {LONGEST_MARK}")
     if not text.isprintable():
         raise SessionError("a mark holds a control character or what is no text; leave it out")
+    content = text.strip().encode()
+    if len(content) > LONGEST_MARK:
+        raise SessionError(f"a mark of {len(content)} bytes is too long; say it in {LONGEST_MARK}")
     run_dir = run_dir_of(settings.runtime.run_dir)
     if not settings.session.log:
         raise DeviceError("nothing is logged (session.log: false), so nothing can be marked; set it to true")

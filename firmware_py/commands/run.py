@@ -22,6 +22,7 @@ from firmware_py.board.map import CELLS, Board, file_board
 from firmware_py.board.pipes import PipeRing
 from firmware_py.board.telemetry import TIMES_DTYPE
 from firmware_py.commands.common import settings_of
+from firmware_py.commands.page import is_wanted
 from firmware_py.devices.box_packages import need_packages
 from firmware_py.devices.files.clock import shared_clock
 from firmware_py.devices.files.run_dir import HeldRunDir, RunDirWatch
@@ -44,6 +45,8 @@ STEADY_S: Final = 10.0
 """A process that ran for at least this time is started again at once. Chosen by hand."""
 LIVE_MODULES: Final = ("rtmidi", "alsaaudio")
 """Packages of the extra ``box`` that every live box needs."""
+PAGE: Final = "page"
+"""The process of the page and of OSC, where the settings ask for it; the box plays on without it."""
 KEPT: Final = ("knobs", "panic", "session")
 """Cells that are carried over into a new run directory."""
 
@@ -71,7 +74,7 @@ class Supervisor:
         self._settings = settings
         self._command = command
         self._stop = Stop()
-        self._children = [Child(name) for name in BUILDERS]
+        self._children = [Child(name) for name in (*BUILDERS, *([PAGE] if is_wanted(settings) else []))]
         self._exit_code = 0
         self._kept = {name: np.zeros((), CELLS[name].dtype) for name in KEPT}
         self._is_lost = False
@@ -106,7 +109,7 @@ class Supervisor:
             raise
         try:
             while not self._stop.is_asked:
-                for child in self._children:
+                for child in list(self._children):
                     self._look_after(child)
                 if not is_ready and all_step(board.cells):
                     is_ready = True
@@ -164,16 +167,21 @@ class Supervisor:
             # Ctrl-C at a terminal is ours to hand on, in order.
             start_new_session=True,
         )
-        hurry(child.popen.pid)
+        if child.name != PAGE:
+            hurry(child.popen.pid)
 
     def _bury(self, child: Child, code: int, now_s: float) -> None:
         child.popen = None
+        if code == EXIT_FAULT and child.name == PAGE:
+            # It said why on stderr.
+            self._children.remove(child)
+            return
         if code == EXIT_FAULT:
             # It said why on stderr; trying again would say it again.
             self._exit_code = EXIT_FAULT
             self._stop.ask()
             return
-        if code == EXIT_LOST:
+        if code == EXIT_LOST and child.name != PAGE:
             self._is_lost = True
             return
         child.pause_s = (

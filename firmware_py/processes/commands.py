@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, LONGEST_MARK, MARK_DTYPE, Ends
+from firmware_py.board.map import COMMAND_DTYPE, COMMANDS, LONGEST_MARK, MARK_DTYPE, TURNED, Ends
 from firmware_py.ports import Clock, Knobs
-from kelly_edge.contract import PROGRAMMES
+from kelly_edge.contract import KNOB_RANGES, PROGRAMMES, WHOLE_KNOBS
 from kelly_edge.shared.printed import printed
 
-SESSION, STOP, PLACE = (COMMANDS.index(word) for word in ("session", "stop", "place"))
+SESSION, STOP, PLACE, TURN = (COMMANDS.index(word) for word in ("session", "stop", "place", "turn"))
 
 
 def _nobody_named(name: str, note: str) -> None:
@@ -22,7 +22,7 @@ class CommandStage:
     Parameters
     ----------
     name_next: told name and note of a session that is about to begin.
-    n_programmes: how many the knob chooses among.
+    n_programmes, n_voices: how many those knobs choose among.
     """
 
     def __init__(
@@ -32,9 +32,11 @@ class CommandStage:
         clock: Clock,
         name_next: Callable[[str, str], None] = _nobody_named,
         n_programmes: int = len(PROGRAMMES),
+        n_voices: int = 1,
     ) -> None:
         self._name_next = name_next
         self._n_programmes = n_programmes
+        self._highest = {"programme": n_programmes - 1, "voice": n_voices - 1}
         self._ring = ends.ring_to_read("commands")
         self._marks = ends.ring_to_read("marks")
         self._mark = np.zeros((), MARK_DTYPE)
@@ -51,6 +53,8 @@ class CommandStage:
                 self._knobs.end_session(self._clock.now_s())
             elif self._command["what"] == PLACE:
                 self._knobs.forget_place(self._clock.now_s())
+            elif self._command["what"] == TURN:
+                self._turn(self._clock.now_s())
         while self._marks.read(self._mark):
             text = self._mark["text"].item().decode(errors="replace")
             self._knobs.mark(self._clock.now_s(), printed(text, LONGEST_MARK))
@@ -61,3 +65,20 @@ class CommandStage:
         if 0 <= programme < self._n_programmes:
             self._knobs.turn(now_s, programme=programme)
         self._knobs.begin_session(now_s)
+
+    def _turn(self, now_s: float) -> None:
+        """A knob that there is, within its range; a value beyond it, or none, turns nothing."""
+        knob, value = int(self._command["knob"]), float(self._command["value"])
+        if not 0 <= knob < len(TURNED):
+            return
+        name = TURNED[knob]
+        low, high = KNOB_RANGES.get(name, (0.0, 0.0))
+        high = self._highest.get(name, high)
+        # Not a number is within no range.
+        if low <= value <= high:
+            self._knobs.turn(now_s, **{name: float(round(value)) if is_whole(name) else value})
+
+
+def is_whole(name: str) -> bool:
+    """Whether the knob ``name`` moves by whole numbers."""
+    return name == "programme" or name in WHOLE_KNOBS

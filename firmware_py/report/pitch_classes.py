@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kelly_edge.contract import N_PITCH_CLASSES
+from kelly_edge.emotion.key_profiles import MAJOR, MINOR
 from kelly_edge.units import PITCH_CLASS_NAMES
 
 Float64 = NDArray[np.float64]
@@ -26,9 +27,6 @@ def best_keys(chroma: Float64, modes: tuple[int, ...] = (1, 0)) -> tuple[Float64
     ----------
     modes: that are looked at, 1 major, 0 minor.
     """
-    # Loads numba, which only who reports needs.
-    from kelly_edge.emotion.key_profiles import MAJOR, MINOR
-
     profiles = np.array([np.roll(profile, tonic) for profile in (MAJOR, MINOR) for tonic in range(12)])
     profiles = profiles - profiles.mean(1, keepdims=True)
     profiles /= np.linalg.norm(profiles, axis=1, keepdims=True)

@@ -27,7 +27,16 @@ LEAST_NOTES: Final = 4.0
 
 def played_mood(parties: Parties) -> Float64:
     """Valence and arousal [n, 2] on the grid, -1..1; not numbers where the box hardly plays."""
-    notes, n, step_s = parties.notes, len(parties.time_s), parties.step_s
+    return mood_of_notes(parties.notes, len(parties.time_s), parties.step_s)
+
+
+def mood_of_notes(notes: Float64, n: int, step_s: float) -> Float64:
+    """Valence and arousal [n, 2] every ``step_s`` seconds from 0, as ``played_mood``.
+
+    Parameters
+    ----------
+    notes: onset (seconds), duration, pitch, velocity [n_notes, 4 or more], in order.
+    """
     n_window = max(1, round(WINDOW_S / step_s))
     onset, duration, pitch, velocity = notes[:, :4].T
     at = np.clip((onset / step_s).astype(int), 0, n - 1)

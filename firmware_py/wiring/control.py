@@ -134,7 +134,7 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
         ends, settings.session, control, log, open_programmes(settings), settings.voice.names, clock
     )
     reports = ReportStage(ends, clock, open_outlets(settings, log))
-    commands = CommandStage(ends, control, clock, sessions.name_next, len(names))
+    commands = CommandStage(ends, control, clock, sessions.name_next, len(names), len(settings.voice.names))
     watch, quiet_input = WatchStage(ends, log, warn, clock), QuietInput(ends, warn, clock)
     path = place_path(settings.runtime.state_dir, os.environ)
     place = PlaceKeeper(ends, partial(store_place, path), kept_place(path), warn, clock)

@@ -241,7 +241,7 @@ BUILDERS: Final[Mapping[str, Builder]] = {
 ``guardian`` ``midi``."""
 
 
-def _die_with(supervisor: str | None) -> None:
+def die_with(supervisor: str | None) -> None:
     """Be asked to stop when the process that started this one is gone, however it went."""
     if supervisor is None:
         return
@@ -316,7 +316,7 @@ def run_process(process: str, settings: Settings, builders: Mapping[str, Builder
     hurry(os.getpid())
     stop = Stop()
     with _leaving_at_once():
-        _die_with(os.environ.get(SUPERVISOR))
+        die_with(os.environ.get(SUPERVISOR))
         run_dir = make_run_dir(settings.runtime.run_dir)
         board, clock = file_board(run_dir, settings.audio.period), shared_clock(run_dir)
         watch = BoardWatch(board, run_dir)

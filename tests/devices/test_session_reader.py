@@ -1,6 +1,7 @@
 """A session log is read whatever became of it: live, old, cut at any byte, damaged, still being written."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from firmware_py.devices.session.reader import SessionReader, find_session
 from firmware_py.devices.session.store import Bounds
 from kelly_edge.errors import SessionError
 
+N_DAMAGED = int(os.environ.get("KELLY_DAMAGED_LOGS", "300"))
 MOOD = {"valence": 0.5, "arousal": -0.5}
 ENTRIES: list[dict[str, Any]] = [
     {"kind": "knobs", "time_s": 0.0, "programme": "mirror"},
@@ -64,7 +66,7 @@ def test_a_log_that_was_cut_is_drawn(
     assert ("nothing was heard" in err) == (n_bytes <= 20)
 
 
-@settings(max_examples=300)
+@settings(max_examples=N_DAMAGED)
 @given(data=st.data())
 def test_a_damaged_log_is_read_without_its_damage_or_refused(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

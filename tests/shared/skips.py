@@ -13,6 +13,10 @@ MUST_RUN: Final = bool(os.environ.get("KELLY_MUST_RUN"))
 """Set by the targets that install what their tests need: a test that skips for want of it is a failure."""
 
 
+MARKS: Final = {"faults": "make faults", "browser": "make page-test"}
+"""What a mark leaves out of ``make test``, and what runs it."""
+
+
 class Skip(NamedTuple):
     """A kind of skipped test: a pattern of its reasons, a name, what runs it, and whether that is no fault
     although the target was asked for by name."""
@@ -30,7 +34,8 @@ SKIPS: Final = (
         "booted trees",
         "make deploy-test",
     ),
-    Skip("Chromium", "a browser", "make report-test"),
+    Skip("Chromium", "a browser", "make report-test, make page-test"),
+    Skip("starlette|python-osc", "the page's packages", "pip install '.[page]'"),
     Skip("virtual box", "the emulated box", "make appliance"),
     Skip("recordings|KELLY_DATA", "recordings", "the data sets (docs/training.md)", is_allowed=True),
     Skip("wheel|litert|tflite|runtime", "a runtime for another Python", "Python 3.11", is_allowed=True),
@@ -78,7 +83,7 @@ class Left:
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Marked for a target of their own, which this run is not."""
         if "not faults" in items[0].config.option.markexpr:
-            self.deselected.update(m for item in items for m in ("faults",) if item.get_closest_marker(m))
+            self.deselected.update(m for item in items for m in MARKS if item.get_closest_marker(m))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A module that skips itself counts once."""
@@ -98,7 +103,7 @@ class Left:
     def lines(self) -> list[str]:
         """What to print."""
         lines = [f"{n} skipped: {skip.name}; {skip.remedy}" for skip, n in self.skipped.items()]
-        lines += [f"{n} left out: marked {mark}; make {mark}" for mark, n in self.deselected.items()]
+        lines += [f"{n} left out: marked {mark}; {MARKS[mark]}" for mark, n in self.deselected.items()]
         if self.is_whole and (n := not_collected()):
             lines.append(f"{n} left out: the emulated box; make appliance")
         return lines

@@ -24,11 +24,14 @@ PROGRAMS = (
     "/opt/kelly-edge/bin/kelly-edge-release",
 )
 INSTANCES = [f"kelly-edge@{process}.service" for process in BUILDERS]
-OTHERS = [f"kelly-edge-{name}.service" for name in ("safe", "board", "gadget", "bench", "compile")]
+OTHERS = [f"kelly-edge-{name}.service" for name in ("safe", "board", "gadget", "bench", "compile", "page")]
 COURIERS = sorted(Path(place).name for _, place in COPIED if place.startswith(f"{ETC}/kelly-edge-") and
                   place.endswith(".service"))  # fmt: skip
 """What provisioning installs beside a release's."""
 MOST_EXPOSED = 1.2
+PAGE = "kelly-edge-page.service"
+PAGE_EXPOSED = 1.8
+"""It alone opens the network: this machine's, and that of a cable."""
 ROOTS_EXPOSED = 3.0
 CHANGE_RELEASES = {"kelly-edge-boot.service", "kelly-edge-confirm.service"}
 """Root: they link units and give systemd orders."""
@@ -118,7 +121,7 @@ def test_systemd_has_no_complaint(installed: dict[str, str]) -> None:
 @needs_systemd
 @pytest.mark.parametrize("unit", INSTANCES + OTHERS + COURIERS)
 def test_a_unit_is_exposed_to_less_than_the_threshold(unit: str, installed: dict[str, str]) -> None:
-    most = ROOTS_EXPOSED if unit in CHANGE_RELEASES else MOST_EXPOSED
+    most = ROOTS_EXPOSED if unit in CHANGE_RELEASES else PAGE_EXPOSED if unit == PAGE else MOST_EXPOSED
     command = ["systemd-analyze", "security", "--offline=true", f"--threshold={10 * most:.0f}", unit]
     result = subprocess.run(command, env=installed, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout[-300:] + result.stderr
@@ -131,6 +134,7 @@ def test_every_unit_is_hardened_alike(unit: str) -> None:
     lines = text_of(unit).splitlines()
     # What the services read must be readable.
     differs = {"UMask=0077"} if unit == COMPILE else set()
+    differs |= {"PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX"} if unit == PAGE else set()
     assert [line for line in SHARED if line not in lines and line not in differs] == []
 
 
@@ -215,6 +219,17 @@ def test_the_target_wants_every_process_and_ends_with_safe_mode() -> None:
     assert set(INSTANCES) <= set(target.split("Wants=")[1].split("\n")[0].split())
     assert "Conflicts=kelly-edge-safe.service" in target
     assert "WantedBy=multi-user.target" in target
+
+
+def test_the_page_alone_may_open_the_network_and_no_further_than_a_cable() -> None:
+    opens = [path.name for path in UNITS.rglob("*") if path.is_file() and "AF_INET" in path.read_text()]
+    assert opens == [PAGE]
+    assert last(PAGE, "IPAddressDeny") == "any"
+    assert last(PAGE, "RestrictNetworkInterfaces").split() == ["lo", "usb0", "usb1"]
+    assert last(PAGE, "RestrictRealtime") == "yes" and int(last(PAGE, "Nice")) == 10
+    # What it does is nothing that the sound waits for, that safe mode is for, or that a release is judged by.
+    assert last(PAGE, "OnFailure") == ""
+    assert PAGE in text_of("kelly-edge@control.service") and PAGE not in text_of("kelly-edge.target")
 
 
 def test_no_password_no_shell_and_no_listening_socket_is_shipped() -> None:

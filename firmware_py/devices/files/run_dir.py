@@ -19,7 +19,9 @@ from firmware_py.devices.files.clock import CLOCK_FILE
 from kelly_edge.errors import OutputError
 
 LOCK_FILE: Final = "lock"
-OURS: Final = ("*.ring", "*.cell", CLOCK_FILE, f"{CLOCK_FILE}.*", LOCK_FILE)
+PAGE_FILE: Final = "page.json"
+"""Where the page is, and its PIN: written by its process, read by ``kelly-edge page pin``."""
+OURS: Final = ("*.ring", "*.cell", CLOCK_FILE, f"{CLOCK_FILE}.*", LOCK_FILE, f"{PAGE_FILE}*")
 IN_REMOVED: Final = 0x040 | 0x200 | 0x400 | 0x800
 """inotify: something in the folder was moved away or deleted, or the folder itself. Linux: flags of
 inotify(7)."""

@@ -1,0 +1,95 @@
+"""Addresses of the box's doors, the page and OSC: this machine alone, or the network of the USB cable.
+
+The doors have no encryption and, in OSC, no password; so no other network is ever listened to.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Final
+
+CABLE: Final = "cable"
+"""For an address: the one that the box has on the network over the USB cable (``gadget.ecm``)."""
+LAST_PORT: Final = 65_535
+"""By definition of TCP and UDP: 16 bits."""
+FIRST_PORT: Final = 1_024
+"""Linux: those below are root's alone."""
+REMEDY: Final = "write 127.0.0.1:PORT for this machine, or cable:PORT for the USB cable"
+
+
+@dataclass(frozen=True)
+class Door:
+    """A host, a numeric address or ``CABLE``, and a port."""
+
+    host: str
+    port: int
+
+    @property
+    def is_cable(self) -> bool:
+        """Whether the address is to be asked of the cable's network."""
+        return self.host == CABLE
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is of this machine alone."""
+        return not self.is_cable and ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def text(self) -> str:
+        """As in an address bar."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def read_door(text: str) -> Door:
+    """The door in ``ADDRESS:PORT``.
+
+    Raises
+    ------
+    ValueError: the fault, as the end of a message.
+    """
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""
+    digits = port if port.isascii() and port.isdigit() and len(port) <= len(str(LAST_PORT)) else ""
+    if not colon or not host or not digits:
+        raise ValueError(f"is not ADDRESS:PORT; {REMEDY}")
+    if not FIRST_PORT <= int(digits) <= LAST_PORT:
+        raise ValueError(f"has a port that is not within {FIRST_PORT}..{LAST_PORT}")
+    if host == CABLE:
+        return Door(CABLE, int(digits))
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        raise ValueError(f"names no numeric address; {REMEDY}") from None
+    return Door(str(address), int(digits))
+
+
+def bind_fault(text: str) -> str:
+    """The fault of an address to listen at, or nothing; empty listens nowhere."""
+    if not text:
+        return ""
+    try:
+        door = read_door(text)
+    except ValueError as error:
+        return str(error)
+    if not door.is_cable and not door.is_loopback:
+        return f"is neither of this machine alone nor of the USB cable; {REMEDY}"
+    return ""
+
+
+def send_fault(text: str) -> str:
+    """The fault of an address to send to, or nothing; empty sends nowhere."""
+    if not text:
+        return ""
+    try:
+        door = read_door(text)
+    except ValueError as error:
+        return str(error)
+    if door.is_cable:
+        return "is the box's own end; write the numeric address of the computer at the other one"
+    address = ipaddress.ip_address(door.host)
+    is_near = address.is_loopback or (address.version == 4 and address.is_private)
+    if not is_near or address.is_unspecified or (address.is_reserved and not address.is_loopback):
+        return "is neither of this machine nor of a network on a cable; write its numeric address and a port"
+    return ""
