@@ -30,6 +30,7 @@ SKIPS: Final = (
         "booted trees",
         "make deploy-test",
     ),
+    Skip("the site", "the documentation site", "make site-test"),
     Skip("Chromium", "a browser", "make report-test"),
     Skip("virtual box", "the emulated box", "make appliance"),
     Skip("recordings|KELLY_DATA", "recordings", "the data sets (docs/training.md)", is_allowed=True),
