@@ -14,13 +14,15 @@ from collections.abc import Iterable
 from kelly_edge.errors import DeviceError
 
 
-def missing_package(error: ImportError) -> DeviceError:
+def missing_package(error: ImportError, extra: str = "box") -> DeviceError:
     """The fault of a package that is not installed, or cannot be loaded, with the remedy."""
     why = f" ({error})" if not isinstance(error, ModuleNotFoundError) else ""
-    return DeviceError(f"{error.name or 'a package'} is not installed{why}; pip install 'kelly-edge[box]'")
+    return DeviceError(
+        f"{error.name or 'a package'} is not installed{why}; pip install 'kelly-edge[{extra}]'"
+    )
 
 
-def need_packages(modules: Iterable[str]) -> None:
+def need_packages(modules: Iterable[str], extra: str = "box") -> None:
     """Report at once the missing packages that would end each process after its start.
 
     Raises
@@ -33,4 +35,4 @@ def need_packages(modules: Iterable[str]) -> None:
         except ValueError:  # loaded by something that gave it no spec
             is_there = True
         if not is_there:
-            raise missing_package(ModuleNotFoundError(name=name))
+            raise missing_package(ModuleNotFoundError(name=name), extra)
