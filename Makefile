@@ -15,7 +15,9 @@ BUNDLE_PACKAGES := gcc-aarch64-linux-gnu pkg-config swig openssh-client ca-certi
 # For `make test-workshop` and `make faults` alone.
 WORKSHOP_PACKAGES := fluidsynth timgm6mb-soundfont espeak-ng
 FAULTS_PACKAGES := stress-ng strace gcc
-# For `make report-test` and `make page-test` alone: the browser that shows and prints a report, and shows the page.
+# For `make site` alone: what plays the examples' notes.
+SITE_PACKAGES := fluidsynth fluid-soundfont-gm
+# For `make report-test`, `make page-test` and `make site-test` alone: the browser.
 REPORT_PACKAGES := chromium fonts-dejavu-core
 # $(call install,PACKAGES): installs those that are missing, as root; ends with the line to type where that cannot be.
 install = missing=""; for p in $(1); do \
@@ -30,7 +32,7 @@ SYSTEM_STAMP := $(VENV)/.system-packages
 STAMP := $(VENV)/.installed
 LOCK := requirements.lock
 
-.PHONY: demo lint quick test coverage docs release faults rehearse soak report-test page-test test-workshop bench appliance bundle wheel wheel-test deploy-test fuzz lock clean
+.PHONY: demo lint quick test coverage docs site site-test release faults rehearse soak report-test page-test test-workshop bench appliance bundle wheel wheel-test deploy-test fuzz lock clean
 
 demo: $(STAMP)
 	$(BIN)/kelly-edge demo --out out/demo
@@ -60,6 +62,19 @@ coverage: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/pip install --quiet -e '.[docs]'
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs out/site
+
+# The same with five examples to hear, in minutes; sounds that these models and this code made before are kept.
+site: $(STAMP)
+	@$(call install,$(SITE_PACKAGES))
+	$(BIN)/pip install --quiet -e '.[docs,report]'
+	$(BIN)/python -m models.site.render
+	rm -rf out/site
+	$(BIN)/sphinx-build -q -W --keep-going -E -b html docs out/site
+
+# Its links, and each of its sounds in a browser.
+site-test: site
+	@$(call install,$(REPORT_PACKAGES))
+	$(MUST_RUN) $(BIN)/python -m pytest $(or $(T),tests/site) -rsP
 
 # VERSION: the next one. Sets it, dates the changelog's first section, commits and tags; nothing is pushed.
 release:

@@ -104,6 +104,12 @@ def parser_of_commands() -> argparse.ArgumentParser:
         default=True,
         help="also mix.wav, all that sounds together (where fluidsynth and a sound font are installed)",
     )
+    sub.add_argument(
+        "--picture",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also session.png, the emotion over the notes (where matplotlib is installed)",
+    )
     _add_common(sub)
     sub = command("demo", "Play to the recording that comes with Kelly Edge.")
     sub.add_argument("--out", type=path_argument, default=Path("out/demo"))

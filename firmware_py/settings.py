@@ -51,11 +51,23 @@ class MidiSettings:
     )
     clock: bool = setting(False, "send MIDI clock")
     follow_clock: bool = setting(False, "MIDI clock heard at inputs is the beat, where it runs")
+    follow_link: bool = setting(
+        False, "the beat of an Ableton Link session is the beat, where somebody else is in it"
+    )
+    pass_on: bool = setting(
+        False,
+        "sustain pedal and pitch bend at inputs go on to outputs; notes keep off MPE members' channels",
+    )
     inputs: tuple[str, ...] = setting(
         ("*",),
         "patterns of the MIDI ports controllers and clock are heard from; [] for none",
         check=_patterns,
     )
+
+    @property
+    def follows(self) -> bool:
+        """Whether a machine may say where the beats are."""
+        return self.follow_clock or self.follow_link
 
 
 @dataclass(frozen=True)

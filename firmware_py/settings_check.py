@@ -124,6 +124,9 @@ class _Checker:
         if envelope.tempo_max_bpm <= envelope.tempo_min_bpm:
             text = f"{envelope.tempo_max_bpm:g} is not above tempo_min_bpm {envelope.tempo_min_bpm:g}"
             self._fault_of("envelope.tempo_max_bpm", "envelope.tempo_min_bpm", text)
+        if settings.midi.follow_clock and settings.midi.follow_link:
+            text = "follows Link while midi.follow_clock follows MIDI clock; choose one"
+            self._fault_of("midi.follow_link", "midi.follow_clock", text)
         if conflict := settings.panel.conflict():
             given = [path for path in self._places if path.startswith("panel.")]
             self._fault_of("panel", given[-1] if given else "panel", conflict)

@@ -7,24 +7,18 @@ FluidR3 General MIDI sound font, so that the result may be redistributed.
     python -m models.demo_recording --font /usr/share/sounds/sf2/FluidR3_GM.sf2
 """
 
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import mido
-import soundfile
-import soxr
 
 from firmware_py.commands.demo import demo_recording
 from firmware_py.devices.files.output import refuse_to_overwrite
-from kelly_edge.errors import DataError, KellyError
+from kelly_edge.errors import KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
+from models.score import Event, midi_file, render, strike
 
-TICKS_PER_BEAT: Final = 480
-"""Chosen: what sequencers write in a Standard MIDI File."""
 Melody = Sequence[tuple[int, float]]
 """(MIDI note, or 0 for a rest; length in beats)."""
 
@@ -65,28 +59,18 @@ CHORDS: Final = {
 # Chosen by hand: a slow and a fast tempo, and how often the second tune is played.
 SAD_BPM, HAPPY_BPM = 80.0, 152.0
 N_ODE_TIMES = 2
-FILE_RATE_HZ: Final = 24_000
-"""Enough for a piano, and half the size. Chosen for that reason."""
-
-Event = tuple[float, int, int, int]
-"""(seconds, note, velocity or 0 for off, order)."""
-
-
-def _strike(events: list[Event], start_s: float, length_s: float, note: int, velocity: int) -> None:
-    events.append((start_s, note, velocity, 1))
-    events.append((start_s + 0.95 * length_s, note, 0, 0))
 
 
 def _sad(events: list[Event], start_s: float) -> float:
     beat_s = 60.0 / SAD_BPM
     time_s = start_s
     for note, beats in GREENSLEEVES:
-        _strike(events, time_s, beats * beat_s, note - 12, 62)
+        strike(events, time_s, beats * beat_s, note - 12, 62)
         time_s += beats * beat_s
     for bar, root in enumerate(GREENSLEEVES_BASS):
         bar_s = start_s + (1 + 3 * bar) * beat_s
-        _strike(events, bar_s, 3 * beat_s, root - 12, 50)
-        _strike(events, bar_s + beat_s, 2 * beat_s, root, 46)
+        strike(events, bar_s, 3 * beat_s, root - 12, 50)
+        strike(events, bar_s + beat_s, 2 * beat_s, root, 46)
     return time_s
 
 
@@ -97,16 +81,16 @@ def _happy(events: list[Event], start_s: float) -> float:
     for _ in range(N_ODE_TIMES):
         begin_s = time_s
         for note, beats in ODE_TO_JOY:
-            _strike(events, time_s, beats * beat_s, note, 100)
-            _strike(events, time_s, beats * beat_s, note - 12, 86)
+            strike(events, time_s, beats * beat_s, note, 100)
+            strike(events, time_s, beats * beat_s, note - 12, 86)
             time_s += beats * beat_s
         for bar, chord in enumerate(chords):
             bass, *upper = CHORDS[chord]
             for beat in range(4):
                 at_s = begin_s + (4 * bar + beat) * beat_s
-                _strike(events, at_s, 0.5 * beat_s, bass - 12 * (beat % 2 == 0), 88)
+                strike(events, at_s, 0.5 * beat_s, bass - 12 * (beat % 2 == 0), 88)
                 for note in upper:
-                    _strike(events, at_s + 0.5 * beat_s, 0.4 * beat_s, note - 12 * (note > 64), 80)
+                    strike(events, at_s + 0.5 * beat_s, 0.4 * beat_s, note - 12 * (note > 64), 80)
     return time_s
 
 
@@ -115,45 +99,7 @@ def arrangement() -> mido.MidiFile:
     events: list[Event] = []
     turn_s = _sad(events, 0.5)
     _happy(events, turn_s)
-    file = mido.MidiFile(ticks_per_beat=TICKS_PER_BEAT)
-    track = mido.MidiTrack()
-    file.tracks.append(track)
-    tempo = mido.bpm2tempo(120)
-    before_s = 0.0
-    for at_s, note, velocity, _ in sorted(events, key=lambda e: (e[0], e[3])):
-        ticks = round(mido.second2tick(at_s - before_s, TICKS_PER_BEAT, tempo))
-        track.append(mido.Message("note_on", note=note, velocity=velocity, time=ticks))
-        before_s += mido.tick2second(ticks, TICKS_PER_BEAT, tempo)
-    return file
-
-
-def render(font: Path, out: Path) -> None:
-    """Render the arrangement through ``font`` with fluidsynth into the mono FLAC file ``out``."""
-    if not font.is_file():
-        raise DataError(f"no sound font {font}; install the package fluid-soundfont-gm")
-    with tempfile.TemporaryDirectory() as folder:
-        midi, wav = Path(folder) / "demo.mid", Path(folder) / "demo.wav"
-        arrangement().save(midi)
-        command = [
-            "fluidsynth",
-            "-ni",
-            "-q",
-            "-r",
-            "48000",
-            "-g",
-            "1.0",
-            "-F",
-            str(wav),
-            str(font),
-            str(midi),
-        ]
-        try:
-            subprocess.run(command, check=True, capture_output=True)
-        except FileNotFoundError:
-            raise DataError("fluidsynth is missing; install the package fluidsynth") from None
-        samples, rate = soundfile.read(wav, dtype="float32")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(out, soxr.resample(samples.mean(axis=1), rate, FILE_RATE_HZ), FILE_RATE_HZ, "PCM_16")
+    return midi_file(events)
 
 
 @command("models.demo_recording", KellyError)
@@ -164,7 +110,7 @@ def main() -> int:
     parser.add_argument("--out", type=path_argument, default=demo_recording())
     args = parser.parse_args()
     refuse_to_overwrite([args.out], [args.font])
-    render(args.font, args.out)
+    render(arrangement(), args.font, args.out)
     return 0
 
 

@@ -52,7 +52,7 @@ def test_an_example_is_clean_and_each_line_of_it_changes_something(
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_plays_within_its_own_bounds(example: Path, recording: Path, tmp_path: Path) -> None:
-    command = ["play", str(recording), "--out", str(tmp_path), "--config", str(example)]
+    command = ["play", str(recording), "--out", str(tmp_path), "--config", str(example), "--no-picture"]
     assert main([*command, "--set", "session.prometheus="]) == 0
     settings = settings_of(example)
     entries = [json.loads(line) for line in (tmp_path / "session.jsonl").read_text().splitlines()]

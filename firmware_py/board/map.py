@@ -9,7 +9,7 @@ composer ──composing──▶ composer, should it start again
 every process ──telemetry_<process>, times_<process>──▶ control
 midi ──send_error──▶ control                      midi ──sounding, telemetry──▶ guardian, should midi die
 guardian ──panic──▶ audio, midi, control          control ──knobs──▶ guardian: panics and resumes
-control ──clock──▶ composer: MIDI clock heard
+control ──clock──▶ composer: MIDI clock or Link  control ──hand──▶ midi: pedal and bend to pass on
 command line ══panic══▶ guardian, ══commands, marks══▶ control
 control ──session──▶ control, should it start again; command line and monitor look at it
 composer ══turns══▶ control: what each turn of it read and made
@@ -76,9 +76,13 @@ CLOCK_DTYPE: Final = np.dtype(
         ("pulse_s", "<f8"),  # when its last pulse was heard
     ]
 )
-"""The beat of MIDI clock heard: the ``clock`` cell."""
-SOUNDING_DTYPE: Final = np.dtype([("is_on", "?", (16, 128))])
-"""Channel × note: notes struck and not yet released: the ``sounding`` cell."""
+"""The beat of MIDI clock heard, or of a Link session: the ``clock`` cell."""
+HAND_DTYPE: Final = np.dtype([("pedal", "u1"), ("bend", "<u2"), ("channel", "u1")])
+"""Where sustain pedal (0..127) and pitch bend (0..16383, 8192 at rest) at the inputs stand, and the channel
+(0..15) of the box's notes, as MPE leaves it free: the ``hand`` cell."""
+SOUNDING_DTYPE: Final = np.dtype([("is_on", "?", (16, 128)), ("is_held", "?", 16)])
+"""Channel × note: notes struck and not yet released; channels whose pedal is down or whose bend is not at
+rest: the ``sounding`` cell."""
 
 ALIVE_DTYPE: Final = np.dtype([("time_s", "<f8"), ("born_s", "<f8")])
 """When the composer gave its last sign of life, and when this one began: the ``alive`` cell."""
@@ -254,6 +258,7 @@ CELLS: Final[Mapping[str, CellSpec]] = {
     "knobs": CellSpec(KNOBS_DTYPE, "control", ("dsp", "composer", "midi", "guardian")),
     "session": CellSpec(SESSION_DTYPE, "control", ("control",)),
     "clock": CellSpec(CLOCK_DTYPE, "control", ("composer",)),
+    "hand": CellSpec(HAND_DTYPE, "control", ("midi",)),
     "panic": CellSpec(PANIC_DTYPE, "guardian", ("audio", "midi", "control")),
     "target": CellSpec(TARGET_DTYPE, "composer", ("control",)),
     **{f"telemetry_{p}": CellSpec(dtype, p, ("control",)) for p, dtype in TELEMETRY_DTYPES.items()},

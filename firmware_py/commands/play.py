@@ -32,7 +32,9 @@ def run(args: argparse.Namespace) -> int:
     given = {"composer.seed": args.seed, "emotion.programme": args.programme}
     settings = settings_of(args, [f"{name}={value}" for name, value in given.items() if value is not None])
     with Bar("playing") as bar:
-        summary = play(args.recording, args.out, settings, bar, with_mix=args.mix, config=args.config)
+        # Without a line where it cannot be drawn: `demo` says what would.
+        picture = args.picture and can_draw()
+        summary = play(args.recording, args.out, settings, bar, picture, args.mix, args.config)
     print_summary(summary, args.json)
     return 0
 

@@ -89,6 +89,8 @@ class Supervisor:
         DeviceError: a package that every live box needs is not installed.
         """
         need_packages(LIVE_MODULES)
+        if self._settings.midi.follow_link:
+            need_packages(("link",), "link")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop.ask)
         hurry(os.getpid())

@@ -83,8 +83,8 @@ class Listening:
         self._waited_s = 0.0
 
     def read_clock(self) -> None:
-        """MIDI clock as it is now."""
-        if self._settings.midi.follow_clock and not self._clock_cell.read(self.clock):
+        """The beat of MIDI clock or of Link, as it is now."""
+        if self._settings.midi.follows and not self._clock_cell.read(self.clock):
             self.clock.fill(0)
 
     def hear(self, heard: Any, now_s: float, played_tempo_bpm: float) -> None:

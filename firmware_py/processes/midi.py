@@ -3,7 +3,8 @@
 A note-on more than ``STALE_S`` late is dropped and counted with its note-off; the note-off of a
 sounding note is never dropped. A pitch struck again is released first. A composer that stands still or is
 gone mutes the music: what sounds is released, what falls due is dropped and counted, until it is back;
-one that was started again finds none of the other's notes waiting. A panic mutes it too, and is told to every
+one that was started again finds none of the other's notes waiting. Sustain pedal and pitch bend that are
+passed on are let go wherever the music is silenced. A panic mutes it too, and is told to every
 channel of every instrument; it lasts until somebody resumes. The knob ``mute`` is obeyed here too, at once.
 """
 
@@ -15,17 +16,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board.map import ALIVE_DTYPE, Ends
+from firmware_py.board.map import ALIVE_DTYPE, HAND_DTYPE, Ends
 from firmware_py.board.telemetry import new_counters
 from firmware_py.ports import Clock, MidiOut
 from firmware_py.ports.midi import (
     ALL_NOTES_OFF,
     ALL_SOUND_OFF,
+    BEND_CENTRE,
     CONTROL_CHANGE,
     N_CHANNELS,
     NOTE_OFF,
     NOTE_ON,
+    PITCH_BEND,
     STALE_S,
+    SUSTAIN,
 )
 from firmware_py.processes.panic_watch import PanicWatch
 from kelly_edge.contract import KNOBS_DTYPE, NOTE_DTYPE
@@ -49,6 +53,12 @@ class MidiStage:
         self._knobs_cell = ends.cell_to_read("knobs")
         self._knobs = np.zeros((), KNOBS_DTYPE)
         self._is_turned_off = False
+        self._hand_cell = ends.cell_to_read("hand")
+        self._hand = np.zeros((), HAND_DTYPE)
+        self._hand["bend"] = BEND_CENTRE
+        self._hands_on = False
+        self._sent = (0, 0, BEND_CENTRE)
+        """Channel, pedal and bend as the instruments have them."""
         self._telemetry = ends.cell_to_write("telemetry_midi")
         self._out = out
         self._clock = clock
@@ -71,6 +81,7 @@ class MidiStage:
         self._obey_mute()
         self._send_due()
         self._take_in()
+        self._pass_on()
         self._send_due()
         self._telemetry.write(self.counters)
 
@@ -112,6 +123,36 @@ class MidiStage:
             if self._is_turned_off:
                 self.release_all(self._clock.now_s())
 
+    def _pass_on(self) -> None:
+        """Send on what pedal and bend of the inputs changed; nothing is held where nothing may sound."""
+        self._hands_on = self._hand_cell.read(self._hand)
+        if not self._hands_on:
+            return
+        if self._is_muted or self._is_turned_off or self.is_silent:
+            self._let_go(self._clock.now_s())
+        else:
+            self._hold(*(int(self._hand[name]) for name in ("channel", "pedal", "bend")))
+
+    def _hold(self, channel: int, pedal: int, bend: int) -> None:
+        now_s = self._clock.now_s()
+        if channel != self._sent[0]:
+            self._let_go(now_s)
+            self._sent = (channel, 0, BEND_CENTRE)
+        if pedal != self._sent[1]:
+            self._out.send(now_s, CONTROL_CHANGE | channel, SUSTAIN, pedal)
+        if bend != self._sent[2]:
+            self._out.send(now_s, PITCH_BEND | channel, bend & 0x7F, bend >> 7)
+        self._sent = (channel, pedal, bend)
+
+    def _let_go(self, now_s: float) -> None:
+        """Pedal up, bend at rest."""
+        channel, pedal, bend = self._sent
+        self._sent = (channel, 0, BEND_CENTRE)
+        if pedal:
+            self._out.send(now_s, CONTROL_CHANGE | channel, SUSTAIN, 0)
+        if bend != BEND_CENTRE:
+            self._out.send(now_s, PITCH_BEND | channel, BEND_CENTRE & 0x7F, BEND_CENTRE >> 7)
+
     def next_due_s(self) -> float:
         """When something must be sent next, as far as is known; infinity when nothing waits."""
         due_s = self._due[0][0] if self._due else math.inf
@@ -119,6 +160,8 @@ class MidiStage:
 
     def release_all(self, now_s: float, also: Iterable[int] = ()) -> None:
         """Release exactly the sounding notes, then All Notes Off on their channels and ``also`` on those."""
+        # First: what the pedal holds sounds on after its note-off.
+        self._let_go(now_s)
         channels = sorted({channel for channel, _ in self._sounding}.union(also))
         for key in sorted(self._sounding):
             self._release(key, min(now_s, self._sounding[key]))
@@ -129,6 +172,7 @@ class MidiStage:
     def finish(self) -> None:
         """Strike nothing more; sounding notes are released where each ends, at once but dated then."""
         self._due.clear()
+        self._let_go(self._clock.now_s())
         self._release_until(math.inf)
         self._telemetry.write(self.counters)
 
@@ -146,7 +190,7 @@ class MidiStage:
         self._is_muted = stands_still
 
     def _strike(self, note: NDArray[Any], now_s: float) -> None:
-        due_s, key = float(note["due_s"]), (int(note["channel"]), int(note["pitch"]))
+        due_s, key = float(note["due_s"]), (self._channel_of(note), int(note["pitch"]))
         if now_s - due_s > STALE_S:
             self.counters["n_stale"] += 1
             return
@@ -160,6 +204,10 @@ class MidiStage:
         self._sounding[key] = due_s + float(note["duration_s"])
         self.counters["n_note_ons"] += 1
         self._played.write(note)
+
+    def _channel_of(self, note: NDArray[Any]) -> int:
+        """Its own, but where an MPE instrument at the inputs needs that."""
+        return int(self._hand["channel"] if self._hands_on else note["channel"])
 
     def _release_until(self, time_s: float) -> None:
         ended = sorted((end, key) for key, end in self._sounding.items() if end <= time_s)

@@ -26,6 +26,8 @@ from firmware_py.processes.commands import CommandStage
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.controllers import ControllerStage
 from firmware_py.processes.feedback import FeedbackGuard
+from firmware_py.processes.link_in import LinkStage
+from firmware_py.processes.pass_on import PassOn
 from firmware_py.processes.place_keeper import PlaceKeeper
 from firmware_py.processes.quiet_input import QuietInput
 from firmware_py.processes.reports import ReportStage
@@ -41,6 +43,8 @@ METRICS_EVERY_S: Final = 10.0
 # Chosen: a line per minute, and an entry of counters per minute, are enough for a look back.
 JOURNAL_EVERY_S: Final = 60.0
 LOG_EVERY_S: Final = 60.0
+LINK_BPM: Final = 120.0
+"""Of a Link session that the box begins, until it plays. Chosen: as Link's own examples do."""
 
 
 def open_outlets(settings: Settings, log: SessionLog) -> list[tuple[Outlet, float]]:
@@ -79,7 +83,7 @@ class ControlParts:
     log: SessionLog
     sessions: SessionStage
     controllers: ControllerStage | None = None
-    clock_in: ClockInStage | None = None
+    clock_in: ClockInStage | LinkStage | None = None
     panel: PanelParts | None = None
 
     def step(self) -> None:
@@ -143,7 +147,10 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
     if settings.midi.inputs:
         from firmware_py.devices.midi.inputs import MidiInputs
 
-        inputs = MidiInputs(settings.midi.inputs, warn, settings.midi.follow_clock)
+        hand = (
+            PassOn(ends.cell_to_write("hand"), settings.composer.channel) if settings.midi.pass_on else None
+        )
+        inputs = MidiInputs(settings.midi.inputs, warn, settings.midi.follow_clock, hand)
         learned = ControlsFile(controls_path(settings.runtime.state_dir, os.environ), warn)
         parts.controllers = ControllerStage(
             control,
@@ -157,6 +164,10 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
         )
         if settings.midi.follow_clock:
             parts.clock_in = ClockInStage(inputs, clock_cell, clock)
+    if settings.midi.follow_link:
+        from firmware_py.devices.link_session import LinkSession
+
+        parts.clock_in = LinkStage(LinkSession(LINK_BPM), ends, clock)
     if settings.panel.chip != "none":
         parts.panel = open_panel(settings, make_run_dir(settings.runtime.run_dir), ends, control, warn, clock)
     return parts

@@ -50,7 +50,9 @@ class StandbyPorts(MidiPorts):
 def silence_outputs(ends: Ends, outputs: Sequence[str], warn: Callable[[str], None]) -> int:
     """Release what the ``sounding`` cell holds on ``outputs``; returns how many notes."""
     sounding = np.zeros((), SOUNDING_DTYPE)
-    if not ends.cell_to_read("sounding").read(sounding) or not sounding["is_on"].any():
+    if not ends.cell_to_read("sounding").read(sounding) or not (
+        sounding["is_on"].any() or sounding["is_held"].any()
+    ):
         return 0
     ports = MidiPorts(outputs, warn)
     n_notes = silence(ports, sounding)

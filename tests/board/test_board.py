@@ -91,8 +91,9 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> set[End]:
             ends.cell_to_write(f"times_{process}")
     # Needs pins, or a board that has some.
     LampStage(AskedEnds(board, "control", found), lambda *_: None, clock).step()
-    # Where ``midi.follow_clock`` and inputs ask for it.
-    AskedEnds(board, "control", found).cell_to_write("clock")
+    # Where ``midi.follow_clock`` or ``midi.pass_on`` and inputs ask for them.
+    for name in ("clock", "hand"):
+        AskedEnds(board, "control", found).cell_to_write(name)
     return found
 
 

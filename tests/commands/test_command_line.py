@@ -66,7 +66,7 @@ def test_no_pool_of_threads_works_beside_the_command() -> None:
 def test_play_writes_performance_voice_and_log_the_same_every_time(clip: Path, tmp_path: Path) -> None:
     for folder in ("one", "two"):
         assert run("play", clip, "--out", tmp_path / folder, "--seed", "3", "--json") == 0
-    names = [*(["mix.wav"] if font() else []), "performance.mid", "session.jsonl", "voice.wav"]
+    names = [*(["mix.wav"] if font() else []), "performance.mid", "session.jsonl", "session.png", "voice.wav"]
     assert sorted(p.name for p in (tmp_path / "one").iterdir()) == names
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
@@ -123,7 +123,8 @@ def test_the_dry_sound_arrives_exactly_as_late_as_check_says(tmp_path: Path) -> 
 
 
 def test_report_draws_what_play_wrote(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run("play", clip, "--out", tmp_path)
+    run("play", clip, "--out", tmp_path, "--no-picture")
+    assert not (tmp_path / "session.png").exists()
     assert run("report", tmp_path) == 0
     assert (tmp_path / "session.png").stat().st_size > 10_000
 

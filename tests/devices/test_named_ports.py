@@ -1,5 +1,6 @@
 """ALSA MIDI ports that come and go, also when nobody looks."""
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
 
 from firmware_py.devices.midi import named_ports
 from firmware_py.devices.midi.named_ports import NamedPorts, connections
-from firmware_py.devices.midi.port_names import matching, stable_name
+from firmware_py.devices.midi.port_names import instruments, matching, stable_name
 from firmware_py.devices.session.log import warn
 
 PIANO = "Piano:Piano MIDI 1 24:0"
@@ -117,6 +118,13 @@ NAMES = st.text("ab[]*?!-^ \\", min_size=1, max_size=8).filter(str.strip)
 def test_any_name_matches_itself_alone(names: list[str], data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(names))
     assert matching(name, names) == [name]
+
+
+def test_the_ports_of_rtpmidid_are_found_by_the_pattern_of_the_guide() -> None:
+    names = ["rtpmidid:Network Export 128:0", "rtpmidid:DeepMind12D 128:1", "USB MIDI:USB MIDI MIDI 1 20:0"]
+    guide = (Path(__file__).parents[2] / "docs/hardware.md").read_text()
+    [pattern] = set(re.findall(r'"(rtpmidid:[^"]*)"', guide))
+    assert matching(pattern, instruments(names)) == names[:2]
 
 
 def test_a_pattern_is_read_with_plain_brackets_before_it_is_one_of_characters() -> None:

@@ -135,6 +135,53 @@ def test_a_jack_controller_is_heard_across_clients_goes_and_comes_back(jack: Any
     assert ["connected" in text for text in warnings] == [True, False, True, False]
 
 
+class Told:
+    """Keeps what it is told of pedal and bend."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, bytes]] = []
+        self.gone: list[str] = []
+
+    def hear(self, port: str, message: bytes) -> None:
+        self.heard.append((port, message))
+
+    def forget(self, port: str) -> None:
+        self.gone.append(port)
+
+
+def test_a_pedal_is_told_at_once_and_forgotten_when_its_keyboard_goes(jack: Any) -> None:
+    told = Told()
+    inputs = MidiInputs(("jack:*keys*",), lambda text: None, hand=told)
+    keyboard = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, "keys")
+    keyboard.open_virtual_port("out")
+    inputs.scan()
+    end_s = time.monotonic() + PATIENCE_S
+    # Nobody looks: rtmidi's own thread tells.
+    while not told.heard and time.monotonic() < end_s:
+        keyboard.send_message([0xB0, 64, 127])
+        time.sleep(0.05)
+    port, message = told.heard[0]
+    assert message == bytes((0xB0, 64, 127))
+    # Controllers hear it too, in their time.
+    assert bytes((0xB0, 64, 127)) in [message for _, message in inputs.receive()]
+    keyboard.close_port()
+    keyboard.delete()
+    inputs.scan()
+    assert told.gone == [port]
+    inputs.close()
+
+
+def test_a_raw_keyboard_s_pedal_is_told_when_it_is_read(pipe: Path) -> None:
+    told = Told()
+    inputs = MidiInputs((f"raw:{pipe}",), lambda text: None, hand=told)
+    fd = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    os.write(fd, bytes((0xB0, 64, 127, 0xE0, 0, 0x50)))
+    assert len(list(inputs.receive())) == 2
+    assert told.heard == [(str(pipe), bytes((0xB0, 64, 127))), (str(pipe), bytes((0xE0, 0, 0x50)))]
+    os.close(fd)
+    inputs.close()
+
+
 def test_the_box_does_not_hear_itself(jack: Any) -> None:
     instrument = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, "piano")
     instrument.open_virtual_port("keys")

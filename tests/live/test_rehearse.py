@@ -15,6 +15,7 @@ from rig import PATIENCE_S, wait_until
 from firmware_py.__main__ import main
 from firmware_py.commands import rehearse
 from firmware_py.commands.demo import demo_recording
+from firmware_py.commands.examples import example_names
 from firmware_py.rehearsal.server import DummyServer, absent
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import DeviceError
@@ -82,6 +83,21 @@ def test_a_rehearsal_that_is_ended_leaves_no_process(
     assert rehearsal.wait(PATIENCE_S) != 0
     wait_until(lambda: not led_to(name), PATIENCE_S)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(bool(absent()), reason=absent() or "-")
+@pytest.mark.parametrize("example", example_names())
+def test_every_example_rehearses(
+    example: str, clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", str(tmp_path / "mine"), "--example", example]) == 0
+    settings = [f"--config={tmp_path / 'mine/config.yaml'}", "--set=session.prometheus="]
+    capfd.readouterr()
+    assert main(["rehearse", str(clip), "--out", str(tmp_path / "out"), "--json", *settings]) == 0
+    summary = json.loads(capfd.readouterr().out)
+    print(example, summary["n_notes"], "notes", summary["n_xruns"], "xruns", summary["n_late_notes"], "late")
+    assert summary["n_notes"] > 0
 
 
 def test_without_a_sound_server_one_line_says_what_to_install(

@@ -34,6 +34,7 @@ SKIPS: Final = (
         "booted trees",
         "make deploy-test",
     ),
+    Skip("the site", "the documentation site", "make site-test"),
     Skip("Chromium", "a browser", "make report-test, make page-test"),
     Skip("starlette|python-osc", "the page's packages", "pip install '.[page]'"),
     Skip("virtual box", "the emulated box", "make appliance"),

@@ -5,6 +5,7 @@ sends must not turn its knobs. ``receive`` is called by ``control``, ten times p
 """
 
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from firmware_py.devices.box_packages import missing_package
 from firmware_py.devices.midi.named_ports import NamedPorts
-from firmware_py.devices.midi.port_names import stable_name
+from firmware_py.devices.midi.port_names import split_pattern, stable_name
 from firmware_py.ports.midi import (
     CHANNEL_PRESSURE,
     FIRST_REALTIME,
@@ -46,6 +47,16 @@ class InputPort(Protocol):
 
     def close(self) -> None:
         """Let go of it."""
+
+
+class Hand(Protocol):
+    """Who passes pedal and bend on."""
+
+    def hear(self, port: str, message: bytes) -> None:
+        """A message came in at ``port``; called from any thread, by one at a time."""
+
+    def forget(self, port: str) -> None:
+        """The port is gone."""
 
 
 class RtMidiInput:
@@ -93,10 +104,15 @@ class DriverTime:
 
 
 class TimedInput(RtMidiInput):
-    """The same, with MIDI clock: rtmidi calls when a message comes, so that its time is known."""
+    """The same, with MIDI clock: rtmidi calls when a message comes, so that its time is known.
 
-    def __init__(self, client: Any, name: str) -> None:
+    ``told``: given the port and each other message at once, in rtmidi's thread.
+    """
+
+    def __init__(self, client: Any, name: str, told: Callable[[str, bytes], None] | None = None) -> None:
         super().__init__(client, name)
+        self._name = stable_name(name)
+        self._told = told
         self._time = DriverTime()
         self._came: deque[tuple[bytes, float]] = deque(maxlen=MAX_MESSAGES)
         self._ticks: deque[tuple[bytes, float]] = deque(maxlen=MAX_MESSAGES)
@@ -108,6 +124,8 @@ class TimedInput(RtMidiInput):
         time_s = self._time.at(time.monotonic(), delta_s)
         is_of_clock = message[0] >= FIRST_REALTIME or message[0] == SONG_POSITION
         (self._ticks if is_of_clock else self._came).append((bytes(message), time_s))
+        if self._told is not None and not is_of_clock:
+            self._told(self._name, bytes(message))
 
     def receive(self) -> list[bytes] | None:
         """See ``InputPort``."""
@@ -173,6 +191,11 @@ class RawInput:
         os.close(self._fd)
 
 
+def _bare(name: str) -> str:
+    """A port's name as its own thread knows it: without API and numbers."""
+    return stable_name(split_pattern(name)[1])
+
+
 class MidiInputs(NamedPorts[InputPort]):
     """Every input that matches; see ``NamedPorts``."""
 
@@ -185,9 +208,15 @@ class MidiInputs(NamedPorts[InputPort]):
     GONE = "its knobs stay where they are"
 
     def __init__(
-        self, patterns: Sequence[str], warn: Callable[[str], None], hears_clock: bool = False
+        self,
+        patterns: Sequence[str],
+        warn: Callable[[str], None],
+        hears_clock: bool = False,
+        hand: Hand | None = None,
     ) -> None:
         self._hears_clock = hears_clock
+        self._hand = hand
+        self._one_at_a_time = threading.Lock()
         super().__init__(patterns, warn)
 
     def ticks(self) -> Iterator[tuple[str, bytes, float]]:
@@ -204,12 +233,28 @@ class MidiInputs(NamedPorts[InputPort]):
             if messages is None:
                 self._close(name)
             for message in messages or ():
+                if isinstance(port, RawInput):
+                    # A device file has no thread that would have told it.
+                    self._tell(_bare(name), message)
                 yield stable_name(name), message
+
+    def _close(self, name: str) -> None:
+        super()._close(name)
+        if self._hand is not None:
+            with self._one_at_a_time:
+                self._hand.forget(_bare(name))
+
+    def _tell(self, port: str, message: bytes) -> None:
+        if self._hand is not None:
+            with self._one_at_a_time:
+                self._hand.hear(port, message)
 
     def _looker(self, api: int) -> Any:
         return rtmidi.MidiIn(api, CLIENT_NAME, queue_size_limit=MAX_MESSAGES)
 
     def _open_named(self, client: Any, name: str) -> InputPort:
+        if self._hand is not None:
+            return TimedInput(client, name, self._tell)
         return (TimedInput if self._hears_clock else RtMidiInput)(client, name)
 
     def _open_raw(self, path: str) -> InputPort:
