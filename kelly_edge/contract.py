@@ -139,6 +139,8 @@ HEARD_DTYPE: Final = np.dtype(
 """What the instrument hears, once per hop group: the ``heard`` ring and cell."""
 PRESENT: Final = 0.5
 """Presence from which somebody plays. Chosen by hand: half."""
+PLAYING: Final = 0.35
+"""Presence from which music begins, and a session by itself: soft playing counts. Chosen by hand."""
 
 ATTENDED_DTYPE: Final = np.dtype(
     [

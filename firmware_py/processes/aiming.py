@@ -7,10 +7,10 @@ import numpy as np
 
 from firmware_py.board.channels import CellReader
 from firmware_py.processes.composing import Composing
-from firmware_py.processes.listening import PLAYING, Listening
+from firmware_py.processes.listening import Listening
 from firmware_py.processes.sending import Manner
 from firmware_py.settings import Settings
-from kelly_edge.contract import KNOBS_DTYPE, SessionState
+from kelly_edge.contract import KNOBS_DTYPE, PLAYING, SessionState
 from kelly_edge.emotion.leading import Wish, lead, mode_to_play, sets_music, tempo_to_play
 from kelly_edge.emotion.programme import LOUDEST_VELOCITY, REST, Programme
 from kelly_edge.emotion.steering import first_state, lead_of, phase_of, steer, target_emotion

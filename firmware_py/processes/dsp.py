@@ -112,7 +112,7 @@ class DspStage:
         heard["level_db"] = extractor.level_db
         heard["presence"] = presence
         chords = self.chords
-        chords.push(extractor.notes, extractor.tonic, extractor.mode, presence)
+        chords.push(extractor.notes, extractor.tonic, extractor.mode, extractor.key_posterior, presence)
         heard["chord"], heard["chord_confidence"] = chords.chord, chords.confidence
         heard["highest"] = extractor.highest
         heard["chord_belief"] = chords.belief

@@ -8,7 +8,7 @@ import numpy as np
 from firmware_py.board.channels import CellReader
 from firmware_py.board.map import CLOCK_DTYPE
 from firmware_py.settings import Settings
-from kelly_edge.contract import EMOTION_RATE_HZ, GROUP_S
+from kelly_edge.contract import EMOTION_RATE_HZ, GROUP_S, PLAYING
 from kelly_edge.latency import unevenness_s
 from kelly_edge.music.accompanying import Accompanying
 from kelly_edge.music.fitting import Fitting
@@ -28,9 +28,9 @@ from kelly_edge.music.target import Target
 
 PRESENCE_S: Final = 1.0
 """Time constant over which silence thins the music. Chosen by hand."""
-SILENT, PLAYING = 0.15, 0.35
-"""Smoothed presence below which bars are rests, and above which music begins again. Chosen apart, so that
-soft playing does not flap."""
+SILENT: Final = 0.15
+"""Smoothed presence below which bars are rests. Chosen well below ``PLAYING``, so that soft playing does not
+flap."""
 BEAT_WAIT_S: Final = 1.5
 """How long the music waits for a beat to begin on, from when it knows what to play. Chosen: about the time a
 tracker takes (docs/decisions/0021)."""

@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 from firmware_py.board.map import LOG_BYTES, NAME_BYTES, NOTE_BYTES, SESSION_DTYPE, TARGET_DTYPE, Ends
 from firmware_py.ports import Clock, Knobs
 from firmware_py.settings import SessionSettings
-from kelly_edge.contract import HEARD_DTYPE, SessionState
+from kelly_edge.contract import HEARD_DTYPE, PLAYING, SessionState
 from kelly_edge.emotion.programme import REST, Programme
 
-PLAYS: Final = 0.35
-"""Presence from which somebody plays, as for the composer. Chosen there."""
 BEGINS_S: Final = 1.0
 """So long somebody must play until a session begins itself: neither a cough nor a chair begins one. Chosen by
 hand."""
@@ -161,7 +159,7 @@ class SessionStage:
         elapsed_s, self._look_s = now_s - self._look_s, now_s
         is_there, before = self._ends.cell_to_read("heard").read(self._heard), self._group
         self._group = int(self._heard["group"])
-        plays = is_there and self._group != before and float(self._heard["presence"]) >= PLAYS
+        plays = is_there and self._group != before and float(self._heard["presence"]) >= PLAYING
         self._played_s = self._played_s + elapsed_s if plays else max(0.0, self._played_s - elapsed_s)
         self._ends.cell_to_read("target").read(self._target)
         if plays or self._phase_is_rest():

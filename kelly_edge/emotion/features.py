@@ -26,7 +26,7 @@ from kelly_edge.emotion.tonal_state import (
     tonal_state,
     tonal_tables,
 )
-from kelly_edge.emotion.tonality import tonal_step
+from kelly_edge.emotion.tonality import KEY_POSTERIOR, tonal_step
 from kelly_edge.signal.framing import DELAY_SAMPLES, FACTOR, HopGroups
 from kelly_edge.signal.spectrum import LOWEST_KEY
 
@@ -166,6 +166,7 @@ class FeatureExtractor:
     features: float32 ``[128]``, see ``FEATURES``; physical: the same in their units.
     level_db: RMS of the group, dBFS, from -120.
     tonic, mode: best key (pitch class, 1 major or 0 minor), -1 unknown. tempo_bpm: 0 unknown.
+    key_posterior: probability of the best diatonic collection, 0..1.
     chroma: float32 ``[12]``, share of each pitch class (C first) in the last 0.4 s, sums to 1; zeros: none.
     density_hz: note onsets (chords count once) a second over 4 s. presence: 0 silence or noise .. 1 music.
     highest: MIDI note of the highest key that sounds, mean of 0.4 s; 0 none.
@@ -200,7 +201,7 @@ class FeatureExtractor:
         self.frames, self.notes = self._rhythm_state.frames, self._tonal_state.notes
         self.features[:] = self.chroma[:] = 0.0
         self.level_db = -120.0
-        self.tonic, self.mode = -1, -1
+        self.tonic, self.mode, self.key_posterior = -1, -1, 0.0
         self.tempo_bpm = self.density_hz = self.presence = self.highest = 0.0
         self.flatness = 1.0
 
@@ -242,6 +243,7 @@ class FeatureExtractor:
         known = self.presence > 0.3
         best = int(self._tonal_state.scalars[BEST_KEY])
         self.tonic, self.mode = key_of(best) if known else (-1, Mode.UNKNOWN)
+        self.key_posterior = float(self._tonal[KEY_POSTERIOR])
         fast = self._tonal_state.chroma[FAST]
         np.multiply(fast, 1.0 / max(float(fast.sum()), 1e-6), out=self.chroma)
         self.tempo_bpm = float(self._rhythm_state.scalars[BPM]) if known else 0.0

@@ -164,7 +164,7 @@ class Drawing:
         harmony = self._harmony(chord)
         louder = expression.louder(now.recent, target, self._manner.loudness)
         placed = expression.higher(now.recent, self._shift, target, self._manner.height)
-        placed += expression.in_key(target, chord, self._mode)
+        placed += expression.deep(self._shift, target) + expression.in_key(target, chord, self._mode)
         notes: list[GridNote] = []
         pitches = deque(now.pitches, maxlen=N_INTERVALS)
         ends = np.array(now.ends)

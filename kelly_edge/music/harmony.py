@@ -167,7 +167,7 @@ def refit(note: TimedNote, fit: Floats, taken: Sequence[int] = ()) -> TimedNote:
     Parameters
     ----------
     fit: probability of each pitch class [12] to belong to the chord at the note's onset.
-    taken: pitches of notes struck with it, which it does not double.
+    taken: pitches of notes struck with it, which it does not double if another pitch fits as well as its own.
     """
 
     def worth(pitch: int) -> float:
@@ -176,5 +176,8 @@ def refit(note: TimedNote, fit: Floats, taken: Sequence[int] = ()) -> TimedNote:
     # Of two equally good the lower one first: it lies farther from the melody.
     near = [note.pitch + step for distance in range(FARTHEST + 1) for step in {-distance, distance}]
     best = max((pitch for pitch in sorted(near) if 0 <= pitch <= 127), key=worth)
+    if fit[best % 12] < min(float(fit[note.pitch % 12]), SHARED):
+        # Where every tone of the chord is taken, a tone struck twice is better than one that is foreign.
+        return note
     is_better = worth(best) > worth(note.pitch) + (ENOUGH if note.pitch not in taken else 0.0)
     return replace(note, pitch=best) if is_better and best != note.pitch else note

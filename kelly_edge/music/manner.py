@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from kelly_edge.music.compound_word import N_DENSITIES, Condition
+from kelly_edge.music.compound_word import N_DENSITIES, N_LEVELS, Condition, density_token
 from kelly_edge.music.form import FULL_CADENCE, HALF, Score
 from kelly_edge.music.target import Target, graded_level, mode_of
 from kelly_edge.units import clamp
@@ -32,6 +32,13 @@ CLIP_DENSITY_SD, PHRASE_DENSITY_SD, BAR_DENSITY_SD = 1.0, 0.7, 0.4
 Levels; chosen by hand."""
 CADENCE_DENSITY: Final = 0.7
 """Density levels fewer where a phrase comes to rest. Chosen by hand."""
+AROUSALS: Final = tuple((2 * level + 1) / N_LEVELS - 1.0 for level in range(N_LEVELS))
+"""The middle of each level of arousal, by definition."""
+CORRECTED: Final = 0.7
+"""Share of the levels by which the last bars were denser than asked that the next bar is asked to be thinner
+by, where the music leads: a network that has been dense stays dense. Chosen by hand."""
+N_CORRECTED: Final = 3
+"""The last bars that this is told from. Chosen: as many as ``Moment.recent`` holds."""
 LEADING_DENSITY_SD: Final = 0.3
 """How far bars lie from that mean where the music leads: enough that it breathes. Chosen by hand."""
 LEADING_THINNER: Final = 0.7
@@ -75,9 +82,11 @@ class Manner:
         phrase = float(self.rng(PHRASE_DENSITY, score.began, ord(score.place.phrase[0])).normal())
         deviation = CLIP_DENSITY_SD * self._texture + PHRASE_DENSITY_SD * phrase + BAR_DENSITY_SD * bar
         deviation -= CADENCE_DENSITY * (score.place.cadence in (HALF, FULL_CADENCE))
-        if target.leads:
-            deviation = LEADING_DENSITY_SD * bar - LEADING_THINNER
         level = MEAN_DENSITY[arousal - 1] + deviation
+        if target.leads:
+            # Between the levels too, so that a small step led is heard.
+            level = float(np.interp(target.arousal, AROUSALS, MEAN_DENSITY)) - LEADING_THINNER
+            level += LEADING_DENSITY_SD * bar - CORRECTED * _too_dense(score)
         if target.tempo_bpm and not target.leads:
             # Levels count notes a bar. At another pace as many notes a second shall come, unless the pace was
             # chosen for its effect.
@@ -89,3 +98,9 @@ class Manner:
     def _deviation(self, which: int) -> float:
         """From people's mean, in standard deviations; the same throughout the performance."""
         return NormalDist().inv_cdf(clamp(self._drawn[which], 0.01, 0.99))
+
+
+def _too_dense(score: Score) -> float:
+    """Levels by which the last bars of ``score`` were denser than they were asked to be."""
+    last = score.written[-N_CORRECTED:]
+    return sum(density_token(len(bar.notes)) - bar.density for bar in last) / max(len(last), 1)

@@ -33,6 +33,7 @@ from kelly_edge.music.compound_word import (
     GridNote,
     Rows,
     chord_token,
+    density_token,
     duration_token,
 )
 from kelly_edge.music.form import FINAL, Score, Written, tonic_chord
@@ -161,6 +162,9 @@ def returning(
         notes = last_chord(condition.mode, melody, tempo_bpm)
         return Written(notes, tonic_chord(condition.mode), condition.density)
     model = score.model
+    if model is not None and score.target.leads:
+        # Music that leads is as dense as it is asked to be, whatever was asked when the bar was written.
+        model = replace(model, density=density_token(len(model.notes)))
     if model is None or not model.notes or condition.density > model.density + DENSER:
         return None
     if score.place.is_moved:

@@ -2,9 +2,10 @@
 
 ``python -m models.ensemble.fit_chords --pop909 DIR [--cache DIR] [--out FILE]`` writes the numbers as
 ``kelly_edge/harmony/learned.py`` (the default FILE). Templates: a softmax regression, one for every root,
-of the triad annotated ``LATE_S`` before each hop group, on the development songs but the first ``N_JUDGED``,
-which judge. Progressions: counted relative to the key in POP909's other songs, those for evaluation and
-development left out. The same songs give the same numbers on the same machine.
+of the triad annotated ``LATE_S`` before each hop group on what is heard of it, the key among it, on the
+development songs but the first ``N_JUDGED``, which judge. Progressions: counted relative to the key in
+POP909's other songs, those for evaluation and development left out. The same songs give the same numbers on
+the same machine.
 """
 
 import re
@@ -17,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from kelly_edge.contract import GROUP_S, N_CHORDS, N_PITCH_CLASSES
+from kelly_edge.contract import GROUP_S, HOP_SIZE, N_CHORDS, N_PITCH_CLASSES
+from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.harmony.chords import N_QUALITIES, NO_CHORD, transposed
-from kelly_edge.harmony.hearing import RELATIVE_MAJOR, view
+from kelly_edge.harmony.hearing import N_VIEWS, RELATIVE_MAJOR, trust_in_key, view
 from kelly_edge.shared.command_line import Parser, command, path_argument
-from models.ensemble.fit import heard_of
 from models.ensemble.harmony import ACCIDENTALS, LETTERS, as_triad, chords_of
 from models.ensemble.songs import CONDITIONS, cache_folder, load_song, song_list, sound_of
 
@@ -32,8 +33,6 @@ N_JUDGED: Final = 8
 """Development songs that train nothing here. Chosen: enough to tell recipes apart."""
 LATE_S: Final = 0.1
 """Delay of the hearing behind the chord annotated. Chosen: less than half the window of the spectrum."""
-N_VIEWS: Final = 3
-"""By definition: chroma, bass chroma, lowest key."""
 PENALTY: Final = 1e-3
 """On the squares of the weights. Chosen by hand."""
 USUAL: Final = 12.0
@@ -42,17 +41,25 @@ OUT: Final = Path(__file__).resolve().parents[2] / "kelly_edge" / "harmony" / "l
 HEAD: Final = '"""What was learned of chords, as ``python -m models.ensemble.fit_chords`` writes it."""\n'
 
 
+def views_of(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What is heard of the chord in each hop group of a sound: [n, ``N_VIEWS``, 12]."""
+    extractor, views = FeatureExtractor(), []
+    for hop in sound[: sound.size // HOP_SIZE * HOP_SIZE].reshape(-1, HOP_SIZE):
+        if extractor.push(hop):
+            views.append(np.zeros((N_VIEWS, N_PITCH_CLASSES), np.float32))
+            trust = trust_in_key(extractor.key_posterior)
+            view(extractor.notes, extractor.tonic, extractor.mode, trust, views[-1])
+    return np.array(views)
+
+
 def examples(pop909: Path, names: Sequence[str], cache: Path) -> tuple[Floats, Ints]:
-    """Views [n, 3, 12] and the triads that sounded, of songs rendered in turn in every condition."""
+    """Views [n, ``N_VIEWS``, 12] and triads that sounded, of songs rendered in turn in every condition."""
     every_view, every_triad = [], []
     for number, name in enumerate(names):
         song = load_song(pop909, name)
-        _, notes = heard_of(sound_of(song, CONDITIONS[number % len(CONDITIONS)], cache))
-        views = np.zeros((len(notes), N_VIEWS, N_PITCH_CLASSES), np.float32)
-        for activations, out in zip(notes, views, strict=True):
-            view(activations, out)
+        views = views_of(sound_of(song, CONDITIONS[number % len(CONDITIONS)], cache))
         chords = chords_of(song)
-        index = chords.at((np.arange(len(notes)) + 1) * GROUP_S - LATE_S)
+        index = chords.at((np.arange(len(views)) + 1) * GROUP_S - LATE_S)
         triads = np.where(index >= 0, chords.triad[np.maximum(index, 0)], NO_CHORD)
         every_view.append(views[triads != NO_CHORD])
         every_triad.append(triads[triads != NO_CHORD])
@@ -60,8 +67,8 @@ def examples(pop909: Path, names: Sequence[str], cache: Path) -> tuple[Floats, I
 
 
 def fit_templates(views: Floats, triads: Ints) -> tuple[Floats, float]:
-    """Weights [2, 3, 12] of major and minor, and the bias of minor."""
-    # Seen from every root, the same weights score all of its chords: [n, 12, 36].
+    """Weights [2, ``N_VIEWS``, 12] of major and minor, and the bias of minor."""
+    # Seen from every root, the same weights score all of its chords: [n, 12, 12 * N_VIEWS].
     seen = np.stack([np.roll(views, -root, 2).reshape(len(views), -1) for root in range(N_PITCH_CLASSES)], 1)
     n, size = len(triads), seen.shape[2]
     rows = np.arange(n)
@@ -127,16 +134,18 @@ def as_module(weights: Floats, bias: float, progressions: Ints) -> str:
     """The text of ``learned.py``."""
     lines = [HEAD, "from typing import Final\n", "# fmt: off", "TEMPLATES: Final = ("]
     for quality in weights:
-        lines += ["    (", *(f"        ({', '.join(f'{w:.2f}' for w in row)})," for row in quality), "    ),"]
+        lines += ["  (", *(f"    ({', '.join(f'{w:.2f}' for w in row)})," for row in quality), "  ),"]
     lines += [
         ")",
-        '"""Weights of a chord\'s views (``hearing``) by semitones above its root: [2, 3, 12]; fitted."""',
+        '"""Weights of a chord\'s views (``hearing``) by semitones above its root: [2, 5, 12]; fitted."""',
         f"TEMPLATE_BIASES: Final = (0.0, {bias:.2f})",
-        '"""Added to the score, for major and for minor; fitted with the templates."""',
+        '"""Added to the score, for major and for minor; fitted with the templates."""\n',
         "PROGRESSIONS: Final = (",
         *(f"    ({', '.join(map(str, row))})," for row in progressions),
         ")",
-        '"""Per mille: which chord (column) follows another (row) in C or A minor; counted in POP909."""',
+        '"""Per mille: the chord (column) that follows a chord (row) where the key is C major or A minor, as '
+        "numbered",
+        'in ``chords``; nothing follows itself. Counted in POP909."""',
         "# fmt: on",
     ]
     return "\n".join(lines) + "\n"

@@ -15,6 +15,7 @@ from kelly_edge.music.harmony import beat_harmony
 Sound = NDArray[np.float32]
 CHORD_S = 2.0
 KNOWN_AFTER_S = 0.5
+HEARING_S = 0.2
 PROGRESSION = ((0, MAJOR), (7, MAJOR), (9, MINOR), (5, MAJOR))
 """I V vi IV."""
 
@@ -43,7 +44,9 @@ def hear(sound: Sound) -> Iterator[tuple[float, ChordTracker, FeatureExtractor]]
     for hop in sound[: sound.size // HOP_SIZE * HOP_SIZE].reshape(-1, HOP_SIZE):
         if extractor.push(hop):
             n_groups += 1
-            tracker.push(extractor.notes, extractor.tonic, extractor.mode, extractor.presence)
+            tracker.push(
+                extractor.notes, extractor.tonic, extractor.mode, extractor.key_posterior, extractor.presence
+            )
             yield n_groups * GROUP_S, tracker, extractor
 
 
@@ -57,6 +60,36 @@ def test_a_progression_is_heard_within_half_a_second_of_each_chord(key: int) -> 
         if since_s > KNOWN_AFTER_S and number > 0:
             assert tracker.chord == chord_of(*chords[int(number)]), time_s
             assert tracker.confidence > 0.5
+
+
+def broken(root: int, quality: int) -> Sound:
+    """A bass held for two seconds; above it, one after another, nothing, the fifth, the third, the root."""
+    bass, *upper = triad(root, quality)
+    sound = tones([bass], CHORD_S)
+    for beat, pitch in enumerate((upper[2], upper[1], upper[0]), 1):
+        at = round(beat * 0.5 * SAMPLE_RATE_HZ)
+        sound[at : at + SAMPLE_RATE_HZ // 2] += tones([pitch], 0.5)
+    return sound
+
+
+@pytest.mark.parametrize("tonic", (9, 4, 2, 0, 7))
+@pytest.mark.parametrize("mode", (MAJOR, MINOR))
+def test_a_third_that_is_not_struck_is_that_of_the_key(tonic: int, mode: int) -> None:
+    """The fifth partial of a low tonic is the major third, which is foreign to the minor key."""
+    home, fourth = (tonic, mode), ((tonic + 5) % 12, mode)
+    chords = (home, fourth, ((tonic + 7) % 12, MAJOR), home)
+    sound = np.concatenate([broken(*chord) for chord in chords] * 3)
+    n_heard = n_right = n_wrong = 0
+    for time_s, tracker, _ in hear(sound):
+        number = int((time_s - HEARING_S) / CHORD_S)
+        if number < len(chords) or chords[number % len(chords)] not in (home, fourth):
+            continue
+        chord = chord_of(*chords[number % len(chords)])
+        n_heard += 1
+        n_right += tracker.belief[chord] > 0.5
+        n_wrong += tracker.belief[chord ^ 1] > 0.5
+    assert n_wrong < 0.05 * n_heard
+    assert n_right > 0.75 * n_heard
 
 
 def test_silence_and_noise_claim_no_chord() -> None:

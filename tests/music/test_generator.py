@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from small_network import CONTEXT, SmallNetwork
 
 from kelly_edge.music import compound_word as cw
-from kelly_edge.music.form import Place, lay_out
+from kelly_edge.music import expression
+from kelly_edge.music.form import Place, Written, lay_out
 from kelly_edge.music.generator import Generator
 from kelly_edge.music.known_runs import KnownRuns, interval_hashes
 from kelly_edge.music.notes import Bar
@@ -547,3 +548,49 @@ def test_music_that_leads_is_as_dense_as_its_arousal_says_whatever_the_seed() ->
 
     assert spread(LEADING) < 0.6
     assert spread(replace(LEADING, leads=False)) > 1.0
+
+
+def test_music_that_leads_grows_denser_with_its_arousal_step_by_step() -> None:
+    def density(arousal: float) -> float:
+        target = replace(LEADING, arousal=arousal)
+        generators = [new_generator(seed) for seed in range(40)]
+        return float(np.mean([g._manner.condition(target, g._score(target), 0).density for g in generators]))
+
+    steps = np.diff([density(arousal) for arousal in np.linspace(-0.8, 0.8, 9)])
+    assert (steps > 0.0).all()
+    assert steps.sum() > 2.5
+
+
+@pytest.mark.parametrize(("leads", "n_fewer"), [(True, 2.1), (False, 0.0)])
+def test_after_bars_denser_than_asked_music_that_leads_is_asked_to_be_thinner(
+    leads: bool, n_fewer: float
+) -> None:
+    target = replace(LEADING, leads=leads)
+    generators = [new_generator(seed) for seed in range(40)]
+
+    def density(level: int) -> float:
+        """Level asked for after three bars of twenty notes (level 7), which were to have ``level``."""
+        notes = tuple(cw.GridNote(n % 16, 60 + n, 2, 64) for n in range(20))
+        before = (Written(notes, 1, level),) * 3
+        return float(
+            np.mean(
+                [
+                    g._manner.condition(target, replace(g._score(target), written=before), 3).density
+                    for g in generators
+                ]
+            )
+        )
+
+    assert density(7) - density(4) == pytest.approx(n_fewer, abs=0.3)
+
+
+def test_music_that_leads_goes_no_deeper_than_its_arousal() -> None:
+    def deep(arousal: float, pitch: int, leads: bool = True, shift: int = 0) -> float:
+        weights = expression.deep(shift, replace(LEADING, arousal=arousal, leads=leads))
+        return float(weights[pitch - shift - cw.PITCH_LOW + 1])
+
+    assert deep(-0.5, 49) == pytest.approx(0.0, abs=0.2)
+    assert deep(-1.0, 40) < deep(0.0, 40) < deep(1.0, 40) + 0.2 <= 0.2
+    assert deep(-0.5, 37) == pytest.approx(deep(-0.5, 37, shift=5))
+    assert deep(-0.5, 30) < deep(-0.5, 37) < -3.0
+    assert deep(-1.0, 30, leads=False) == 0.0

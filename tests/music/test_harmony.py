@@ -127,6 +127,14 @@ def test_a_note_that_leaves_is_moved_to_the_nearest_tone_of_the_chord(
     assert moved == replace(moved, onset_s=1.0, duration_s=0.5, velocity=64)
 
 
+def test_a_tone_is_doubled_rather_than_moved_out_of_the_chord() -> None:
+    """D and F are the tones of D minor near D: where both are struck, C sharp is no way out."""
+    fit = fit_of(belief_in({chord_of(2, MINOR): 0.95}))
+    d = TimedNote(1.0, 0.5, 62, 64)
+    assert refit(d, fit, (62, 65)) == d
+    assert refit(d, fit, (62,)).pitch == 65
+
+
 def test_a_note_that_fits_as_well_as_another_stays() -> None:
     fit = fit_of(belief_in({chord_of(0, MAJOR): 0.4, chord_of(2, MAJOR): 0.4}))
     for pitch in (60, 64, 67, 62, 66, 69):

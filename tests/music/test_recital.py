@@ -8,17 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kelly_edge.music import compound_word as cw
-from kelly_edge.music.form import Written
+from kelly_edge.music.form import Score, Written, lay_out
 from kelly_edge.music.recital import (
     Recital,
     along_the_scale,
     last_chord,
     moved,
     ordered,
+    returning,
     thinned,
     to_density,
 )
 from kelly_edge.music.sampling import SCALES, HeadTables, SamplingSettings, every_token
+from kelly_edge.music.target import Target
 
 
 def flat_heads() -> HeadTables:
@@ -144,3 +146,16 @@ def test_what_is_not_legal_now_gives_way_to_its_neighbour() -> None:
     chords[1] = False
     recital.decide(recital.tables.start, row, cw.CHORD, chords)
     assert row[cw.CHORD] > 1
+
+
+@pytest.mark.parametrize(("leads", "n_notes"), [(True, 12), (False, 20)])
+def test_a_bar_that_came_out_denser_than_asked_returns_as_it_is_asked_where_the_music_leads(
+    leads: bool, n_notes: int
+) -> None:
+    written = Written(tuple(cw.GridNote(n % 16, 50 + n, 2, 64) for n in range(20)), 1, 5)
+    target = Target(0.5, -0.2, mode=1, leads=leads)
+    score = Score(0, target, cw.MAJOR, lay_out("A A", "a b c d"), (written,) * 4)
+    asked = cw.Condition(valence=5, arousal=3, density=5, mode=cw.MAJOR)
+    again = returning(score, asked, 72, 90.0, np.random.default_rng(0))
+    assert again is not None
+    assert len(again.notes) == n_notes
