@@ -15,7 +15,8 @@ judge's agreement and distance, for generated files Q1_000.mid …; people's cli
 ``… --steering``: a 5 × 5 grid of commanded valence and arousal; Spearman correlation of arousal with
 density and velocity, and of valence with the judge's.
 
-``… --continuous``: ten minutes through the box's own stage: silences, loops, drift, the envelope.
+``… --continuous``: ten minutes through the box's own stage: silences, loops and returns beside those
+planned, form in every minute, the ending, drift, the envelope (``continuity``).
 
 ``… --speed``: compound words per second, the whole loop with sampling.
 """
@@ -39,6 +40,7 @@ from kelly_edge.music.known_runs import interval_hashes
 from kelly_edge.music.sampling import HEAD, PARENT_SLOTS, SamplingSettings
 from kelly_edge.music.target import Target
 from kelly_edge.shared.command_line import Parser, command, path_argument
+from models.composer.continuity import continuity
 from models.composer.data import (
     Notes,
     data_folder,
@@ -53,7 +55,7 @@ from models.composer.form import evaluate_form, people
 from models.composer.generate import compose, open_network
 from models.composer.judge import FEATURES, quadrants_of, read_folder, train_judge
 from models.composer.network import Composer, row_losses, struck_together
-from models.composer.performance import chords_of, continuity, repeated_share
+from models.composer.performance import chords_of, repeated_share
 from models.composer.train import load_model
 
 MEASURES = ("notes_per_s", "velocity_mean", "pitch_range", "n_pitch_classes", "polyphony", "in_key")
