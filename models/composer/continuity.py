@@ -71,7 +71,7 @@ class Planning(Generator):
 
 
 def source_of(places: Sequence[Place], index: int) -> int:
-    """Index of the bar whose material bar ``index`` of a form brings; what is moved along the scale is new."""
+    """Index of the bar whose material bar ``index`` of a form brings; a bar moved along the scale is new."""
     while places[index].like != NO_RETURN and not places[index].is_moved:
         index = places[index].like
     return index

@@ -11,6 +11,7 @@ than 16 notes copied from the training data (transposed copies count).
 
 ``… --form DIR``: whether bars, motives and phrases come again as in people's clips (``form``), with the
 judge's agreement and distance, for generated files Q1_000.mid …; people's clips are measured beside them.
+And at most what share has a copied run, by the known runs of the model's file.
 
 ``… --steering``: a 5 × 5 grid of commanded valence and arousal; Spearman correlation of arousal with
 density and velocity, and of valence with the judge's.
@@ -25,6 +26,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ from firmware_py.runtimes.onnx import OnnxComposer, stream_rows
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.music.compound_word import COLUMN, NOTE, PITCH, SAMPLED, TYPE, Rows, decode, encode
 from kelly_edge.music.generator import Generator
-from kelly_edge.music.known_runs import interval_hashes
+from kelly_edge.music.known_runs import KnownRuns, interval_hashes
 from kelly_edge.music.sampling import HEAD, PARENT_SLOTS, SamplingSettings
 from kelly_edge.music.target import Target
 from kelly_edge.shared.command_line import Parser, command, path_argument
@@ -58,6 +60,7 @@ from models.composer.network import Composer, row_losses, struck_together
 from models.composer.performance import chords_of, repeated_share
 from models.composer.train import load_model
 
+Hashes = NDArray[np.uint64]
 MEASURES = ("notes_per_s", "velocity_mean", "pitch_range", "n_pitch_classes", "polyphony", "in_key")
 LOGARITHMIC = ("notes_per_s",)
 N_RESAMPLES = 1_000
@@ -163,8 +166,13 @@ def likelihood(pieces: list[Rows], work: Path, model_path: Path | None) -> dict[
 def copied_share(folder: Path, tokens: Path) -> float:
     """Share of the clips in ``folder`` that copy a run of more than ``N_INTERVALS`` training notes."""
     known = training_runs(tokens)
+    return share_with_runs(folder, lambda hashes: np.isin(hashes, known))
+
+
+def share_with_runs(folder: Path, is_known: Callable[[Hashes], NDArray[np.bool_]]) -> float:
+    """Share of the clips in ``folder`` with a run whose hash (``interval_hashes``) ``is_known``."""
     clips = [read_midi(path) for path in sorted(folder.glob("*.mid"))]
-    found = [bool(np.isin(interval_hashes(clip.pitch[by_grid(clip)]), known).any()) for clip in clips]
+    found = [bool(is_known(interval_hashes(clip.pitch[by_grid(clip)])).any()) for clip in clips]
     return float(np.mean(found))
 
 
@@ -217,8 +225,8 @@ def judge_folder(folder: Path, work: Path) -> dict[str, Any]:
     }
 
 
-def form_folder(folder: Path) -> dict[str, Any]:
-    """Measures of form of generated clips, and of as many of people's as were published before."""
+def form_folder(folder: Path, known_runs: KnownRuns) -> dict[str, Any]:
+    """Measures of form of generated clips, beside people's, and at most how many of them copy."""
     emopia = data_folder() / "emopia"
     judge, human = train_judge(emopia)
     paths = sorted(folder.glob("*.mid"))
@@ -227,6 +235,8 @@ def form_folder(folder: Path) -> dict[str, Any]:
     return {
         "ours": evaluate_form(paths, judge),
         "people": evaluate_form(people(emopia, N_PEOPLE), judge),
+        # The file's filter misses no run of its training data; some that it has are none.
+        "share_with_known_run_at_most": round(share_with_runs(folder, known_runs.has), 3),
         "judge_on_emopia_val": {k: round(v, 3) for k, v in human.items()},
     }
 
@@ -315,7 +325,7 @@ def main() -> None:
     elif arguments.judge:
         result = judge_folder(arguments.judge, arguments.work)
     elif arguments.form:
-        result = form_folder(arguments.form)
+        result = form_folder(arguments.form, open_network(arguments.model).known_runs)
     elif arguments.continuous:
         result = continuity(open_network(arguments.model))
     else:
