@@ -19,7 +19,7 @@ density and velocity, and of valence with the judge's.
 ``… --continuous``: ten minutes through the box's own stage: silences, loops and returns beside those
 planned, form in every minute, the ending, drift, the envelope (``continuity``).
 
-``… --speed``: compound words per second, the whole loop with sampling.
+``… --speed``: compound words per second, the whole loop with sampling; bars that return beside new ones.
 """
 
 import json
@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from firmware_py.runtimes.onnx import OnnxComposer, stream_rows
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.music.compound_word import COLUMN, NOTE, PITCH, SAMPLED, TYPE, Rows, decode, encode
+from kelly_edge.music.form import NO_RETURN
 from kelly_edge.music.generator import Generator
 from kelly_edge.music.known_runs import KnownRuns, interval_hashes
 from kelly_edge.music.sampling import HEAD, PARENT_SLOTS, SamplingSettings
@@ -281,18 +282,27 @@ def steering(model_path: Path | None) -> dict[str, Any]:
 
 
 def speed(model_path: Path | None, seconds: float = 600.0) -> dict[str, Any]:
-    """Words a second of ``seconds`` of music at one thread, and the process's peak memory."""
+    """Words a second of ``seconds`` of music at one thread, of bars that return too, and peak memory."""
     generator = Generator(open_network(model_path), SamplingSettings(), 1)
     compose(generator, Target(0.3, 0.3), 20.0)
-    n_words, began_s = 0, time.process_time()
-    for bar in compose(generator, Target(0.3, 0.3), seconds):
-        n_words += 1 + len(bar.notes)
-    spent_s = time.process_time() - began_s
+    length_s, n_words, spent_s = 0.0, {True: 0, False: 0}, {True: 0.0, False: 0.0}
+    while length_s < seconds:
+        began_s = time.process_time()
+        bar = generator.compose_bar(Target(0.3, 0.3))
+        took_s = time.process_time() - began_s
+        score = generator.score
+        returns = score is not None and score.places[len(score.written) - 1].like != NO_RETURN
+        n_words[returns] += 1 + len(bar.notes)
+        spent_s[returns] += took_s
+        length_s += bar.n_beats * 60.0 / bar.tempo_bpm
+    total, total_s = sum(n_words.values()), sum(spent_s.values())
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
-        "words_per_s": round(n_words / spent_s),
-        "n_words": n_words,
-        "ms_per_word": round(1e3 * spent_s / n_words, 3),
+        "words_per_s": round(total / total_s),
+        "n_words": total,
+        "ms_per_word": round(1e3 * total_s / total, 3),
+        "ms_per_word_of_new_bars": round(1e3 * spent_s[False] / max(1, n_words[False]), 3),
+        "ms_per_word_of_returning_bars": round(1e3 * spent_s[True] / max(1, n_words[True]), 3),
         "peak_rss_mb_with_torch": round(peak_mb),
     }
 
