@@ -67,6 +67,11 @@ class Generator:
         """Number of the bar that ``compose_bar`` will compose."""
         return self._moments.now.number
 
+    @property
+    def score(self) -> Score | None:
+        """The form being played, with the bars written so far; None where none has begun."""
+        return self._moments.now.score
+
     def rewind(self, bar_number: int) -> None:
         """Go back, so that ``compose_bar`` composes ``bar_number`` again.
 

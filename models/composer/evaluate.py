@@ -11,19 +11,22 @@ than 16 notes copied from the training data (transposed copies count).
 
 ``… --form DIR``: whether bars, motives and phrases come again as in people's clips (``form``), with the
 judge's agreement and distance, for generated files Q1_000.mid …; people's clips are measured beside them.
+And at most what share has a copied run, by the known runs of the model's file.
 
 ``… --steering``: a 5 × 5 grid of commanded valence and arousal; Spearman correlation of arousal with
 density and velocity, and of valence with the judge's.
 
-``… --continuous``: ten minutes through the box's own stage: silences, loops, drift, the envelope.
+``… --continuous``: ten minutes through the box's own stage: silences, loops and returns beside those
+planned, form in every minute, the ending, drift, the envelope (``continuity``).
 
-``… --speed``: compound words per second, the whole loop with sampling.
+``… --speed``: compound words per second, the whole loop with sampling; bars that return beside new ones.
 """
 
 import json
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +37,13 @@ from numpy.typing import NDArray
 from firmware_py.runtimes.onnx import OnnxComposer, stream_rows
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.music.compound_word import COLUMN, NOTE, PITCH, SAMPLED, TYPE, Rows, decode, encode
+from kelly_edge.music.form import NO_RETURN
 from kelly_edge.music.generator import Generator
-from kelly_edge.music.known_runs import interval_hashes
+from kelly_edge.music.known_runs import KnownRuns, interval_hashes
 from kelly_edge.music.sampling import HEAD, PARENT_SLOTS, SamplingSettings
 from kelly_edge.music.target import Target
 from kelly_edge.shared.command_line import Parser, command, path_argument
+from models.composer.continuity import continuity
 from models.composer.data import (
     Notes,
     data_folder,
@@ -53,9 +58,10 @@ from models.composer.form import evaluate_form, people
 from models.composer.generate import compose, open_network
 from models.composer.judge import FEATURES, quadrants_of, read_folder, train_judge
 from models.composer.network import Composer, row_losses, struck_together
-from models.composer.performance import chords_of, continuity, repeated_share
+from models.composer.performance import chords_of, repeated_share
 from models.composer.train import load_model
 
+Hashes = NDArray[np.uint64]
 MEASURES = ("notes_per_s", "velocity_mean", "pitch_range", "n_pitch_classes", "polyphony", "in_key")
 LOGARITHMIC = ("notes_per_s",)
 N_RESAMPLES = 1_000
@@ -161,8 +167,13 @@ def likelihood(pieces: list[Rows], work: Path, model_path: Path | None) -> dict[
 def copied_share(folder: Path, tokens: Path) -> float:
     """Share of the clips in ``folder`` that copy a run of more than ``N_INTERVALS`` training notes."""
     known = training_runs(tokens)
+    return share_with_runs(folder, lambda hashes: np.isin(hashes, known))
+
+
+def share_with_runs(folder: Path, is_known: Callable[[Hashes], NDArray[np.bool_]]) -> float:
+    """Share of the clips in ``folder`` with a run whose hash (``interval_hashes``) ``is_known``."""
     clips = [read_midi(path) for path in sorted(folder.glob("*.mid"))]
-    found = [bool(np.isin(interval_hashes(clip.pitch[by_grid(clip)]), known).any()) for clip in clips]
+    found = [bool(is_known(interval_hashes(clip.pitch[by_grid(clip)])).any()) for clip in clips]
     return float(np.mean(found))
 
 
@@ -215,8 +226,8 @@ def judge_folder(folder: Path, work: Path) -> dict[str, Any]:
     }
 
 
-def form_folder(folder: Path) -> dict[str, Any]:
-    """Measures of form of generated clips, and of as many of people's as were published before."""
+def form_folder(folder: Path, known_runs: KnownRuns) -> dict[str, Any]:
+    """Measures of form of generated clips, beside people's, and at most how many of them copy."""
     emopia = data_folder() / "emopia"
     judge, human = train_judge(emopia)
     paths = sorted(folder.glob("*.mid"))
@@ -225,6 +236,8 @@ def form_folder(folder: Path) -> dict[str, Any]:
     return {
         "ours": evaluate_form(paths, judge),
         "people": evaluate_form(people(emopia, N_PEOPLE), judge),
+        # The file's filter misses no run of its training data; some that it has are none.
+        "share_with_known_run_at_most": round(share_with_runs(folder, known_runs.has), 3),
         "judge_on_emopia_val": {k: round(v, 3) for k, v in human.items()},
     }
 
@@ -269,18 +282,27 @@ def steering(model_path: Path | None) -> dict[str, Any]:
 
 
 def speed(model_path: Path | None, seconds: float = 600.0) -> dict[str, Any]:
-    """Words a second of ``seconds`` of music at one thread, and the process's peak memory."""
+    """Words a second of ``seconds`` of music at one thread, of bars that return too, and peak memory."""
     generator = Generator(open_network(model_path), SamplingSettings(), 1)
     compose(generator, Target(0.3, 0.3), 20.0)
-    n_words, began_s = 0, time.process_time()
-    for bar in compose(generator, Target(0.3, 0.3), seconds):
-        n_words += 1 + len(bar.notes)
-    spent_s = time.process_time() - began_s
+    length_s, n_words, spent_s = 0.0, {True: 0, False: 0}, {True: 0.0, False: 0.0}
+    while length_s < seconds:
+        began_s = time.process_time()
+        bar = generator.compose_bar(Target(0.3, 0.3))
+        took_s = time.process_time() - began_s
+        score = generator.score
+        returns = score is not None and score.places[len(score.written) - 1].like != NO_RETURN
+        n_words[returns] += 1 + len(bar.notes)
+        spent_s[returns] += took_s
+        length_s += bar.n_beats * 60.0 / bar.tempo_bpm
+    total, total_s = sum(n_words.values()), sum(spent_s.values())
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
-        "words_per_s": round(n_words / spent_s),
-        "n_words": n_words,
-        "ms_per_word": round(1e3 * spent_s / n_words, 3),
+        "words_per_s": round(total / total_s),
+        "n_words": total,
+        "ms_per_word": round(1e3 * total_s / total, 3),
+        "ms_per_word_of_new_bars": round(1e3 * spent_s[False] / max(1, n_words[False]), 3),
+        "ms_per_word_of_returning_bars": round(1e3 * spent_s[True] / max(1, n_words[True]), 3),
         "peak_rss_mb_with_torch": round(peak_mb),
     }
 
@@ -313,7 +335,7 @@ def main() -> None:
     elif arguments.judge:
         result = judge_folder(arguments.judge, arguments.work)
     elif arguments.form:
-        result = form_folder(arguments.form)
+        result = form_folder(arguments.form, open_network(arguments.model).known_runs)
     elif arguments.continuous:
         result = continuity(open_network(arguments.model))
     else:

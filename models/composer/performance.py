@@ -4,6 +4,7 @@ Unlike ``generate``, which asks the generator for bars, this is the whole path t
 plan, look-ahead and safety envelope. The emotion is set by hand (the programme ``hold`` and the knobs).
 """
 
+import math
 from collections import deque
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from firmware_py.wiring.composer_models import new_generator
 from kelly_edge.config import EmotionSettings, EnvelopeSettings
 from kelly_edge.contract import EMOTION_RATE_HZ, HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE, BuiltIn
 from kelly_edge.music.envelope import DENSITY_WINDOW_S
+from kelly_edge.music.generator import Generator
 
 Change = tuple[float, float, float]
 """From this time (s) on, this valence and arousal."""
@@ -33,8 +35,20 @@ def perform(
     network: OnnxComposer, settings: Settings, seconds: float, changes: Sequence[Change]
 ) -> NDArray[Any]:
     """Notes (NOTE_DTYPE [n], by onset) of ``seconds`` of play to somebody who plays on and on in C."""
+    return perform_with(new_generator(settings, network), settings, seconds, changes)
+
+
+def perform_with(
+    generator: Generator,
+    settings: Settings,
+    seconds: float,
+    changes: Sequence[Change],
+    ends_s: float = math.inf,
+) -> NDArray[Any]:
+    """The same with a ``generator`` made before; the music comes to its end by ``ends_s``."""
     board, clock = memory_board(), VirtualClock()
-    stage = ComposerStage(board.ends("composer"), settings, new_generator(settings, network), clock)
+    stage = ComposerStage(board.ends("composer"), settings, generator, clock)
+    stage.ends_s = ends_s
     heard, knobs, note = (np.zeros((), dtype) for dtype in (HEARD_DTYPE, KNOBS_DTYPE, NOTE_DTYPE))
     heard["presence"] = heard["confidence"] = 1.0
     heard["tonic"], heard["mode"] = 0, -1
@@ -103,24 +117,3 @@ def outside_envelope(notes: NDArray[Any], limits: EnvelopeSettings) -> int:
         sounding = len(set(pitch[before][end_s[before] > now_s + 1e-6]))
         wrong[i] |= recent > limits.density_max_hz * DENSITY_WINDOW_S or sounding > limits.polyphony_max
     return int(np.count_nonzero(wrong))
-
-
-def continuity(network: OnnxComposer, seconds: float = 600.0) -> dict[str, Any]:
-    """Measures of ``seconds`` of play for one emotion: does it stop, loop, drift or leave the envelope?"""
-    settings = Settings()
-    notes = perform(network, settings, seconds, [(0.0, 0.3, 0.1)])
-    bars = bars_of(notes)
-    minutes = (notes["onset_s"] // 60.0).astype(int)
-    whole = [notes[minutes == m] for m in range(int(seconds // 60))]
-    gaps = np.diff(notes["onset_s"], append=seconds)
-    return {
-        "n_notes": len(notes),
-        "n_bars": len(bars),
-        "longest_silence_s": round(float(gaps.max()), 2),
-        "longest_loop_bars": longest_loop(bars),
-        "repeated_bars": round(repeated_share(bars), 4),
-        "outside_envelope": outside_envelope(notes, settings.envelope),
-        "notes_per_s_by_minute": [round(len(m) / 60.0, 2) for m in whole],
-        "pitch_by_minute": [round(float(m["pitch"].mean()), 1) for m in whole if len(m)],
-        "velocity_by_minute": [round(float(m["velocity"].mean()), 1) for m in whole if len(m)],
-    }
