@@ -45,6 +45,8 @@ than a hop group (docs/decisions/0007)."""
 LONGEST_ENTRY_S: Final = 1.0
 """A bar line farther ahead is not waited for: any beat will do. Chosen so that the music begins within four
 seconds in each of 24 keys (``tests/processes/test_opening.py``; docs/decisions/0021)."""
+LONGEST_STEP_S: Final = 1.0
+"""After this long no further hop group is begun in a step. Chosen: a tenth of what its watchdog waits."""
 DEAF_S: Final = 0.3
 """After this time with nothing heard (dsp is away) the music goes on by the clock. Chosen: three or four hop
 groups (docs/decisions/0007)."""
@@ -149,10 +151,13 @@ class ComposerStage:
         self._alive_cell.write(self._alive)
 
     def step(self) -> None:
-        """Take the hop groups that wait; without any for long, take a turn by the clock."""
+        """Take the hop groups that wait; without any for long, take a turn by the clock.
+
+        One that is behind ends its step all the same, or its watchdog would take it for dead.
+        """
         self.beat()
-        heard, attended = self._heard, self._attended
-        while self._heard_ring.read(heard):
+        heard, attended, end_s = self._heard, self._attended, self._clock.now_s() + LONGEST_STEP_S
+        while self._clock.now_s() <= end_s and self._heard_ring.read(heard):
             attend(heard, attended)
             recall(attended, heard)
             self._aiming.read_knobs()

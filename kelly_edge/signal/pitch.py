@@ -11,7 +11,7 @@ partial below the range, of which what was found is a harmonic.
 """
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 from kelly_edge.contract import F0_MAX_HZ, F0_MIN_HZ, HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.signal.highpass import N_BIQUADS, high_pass, high_pass_sections
+from kelly_edge.signal.spectrum import FftPlan, correlation, fft_plan, power_spectrum
+
+Float32 = NDArray[np.float32]
 
 # Chosen: half the instrument's rate suffices up to the 5 kHz of ``BAND_HZ``; 31 taps keep aliases out of
 # them.
@@ -263,57 +266,94 @@ def _refine(r: NDArray[np.float64], position: float, height: float, lag_max: int
     return refined
 
 
-def _fast_size(least: int) -> int:
-    """The smallest even size from ``least`` on whose only prime factors are 2, 3 and 5."""
-    sizes = (int(2**a * 3**b * 5**c) for a in range(1, 13) for b in range(4) for c in range(4))
-    return min(n for n in sizes if n >= least)
+class WindowTables(NamedTuple):
+    """One analysis window: its taper, the lags it can tell, and room to work in."""
+
+    lag_max: int  # longest period in the range
+    looks_below: bool  # whether longer ones are looked for
+    plan: FftPlan  # its window is the taper
+    weights: Float32  # [n_fft / 2 + 1] share of a bin's power that is heard
+    inverse: NDArray[np.float64]  # [n_lags] one over the taper's own autocorrelation, 1 at lag 0
+    frame: Float32  # [size] scratch
+    power: Float32  # [n_fft / 2 + 1] scratch
+    heard: Float32  # [n_fft / 2 + 1] scratch
+    short: Float32  # [n_lags] scratch
+    r: NDArray[np.float64]  # [n_lags] scratch: autocorrelation, 1 at lag 0
 
 
-class _Window:
-    """One analysis window: its taper, its autocorrelation, and the lags it can tell."""
+def _window_tables(size: int, min_hz: float, below_hz: float = 0.0) -> WindowTables:
+    """Of ``size`` samples, notes from ``min_hz`` and, where it is given, what lies down to ``below_hz``."""
+    lag_max = min(math.ceil(RATE_HZ / min_hz) + 1, size // 2)
+    taper = np.hanning(size + 2)[1:-1]
+    # A peak's slopes lie beyond it; what is padded by as much is not folded back.
+    n_lags = min(lag_max + lag_max // 8, size // 2) + 2
+    if below_hz:
+        n_lags = min(math.ceil(RATE_HZ / below_hz), size // 2) + 2
+    n_fft = 1 << (size + n_lags - 1).bit_length()
+    own = np.fft.irfft(np.abs(np.fft.rfft(taper, n_fft)) ** 2, n_fft)[:n_lags]
+    weights = np.interp(np.fft.rfftfreq(n_fft, 1.0 / RATE_HZ), BAND_HZ, (1.0, 0.0))
 
-    def __init__(self, size: int, min_hz: float, below_hz: float = 0.0) -> None:
-        self.size = size
-        self.taper = np.hanning(size + 2)[1:-1]
-        self.lag_max = min(math.ceil(RATE_HZ / min_hz) + 1, size // 2)
-        # A peak's slopes lie beyond it; what is padded by as much is not folded back.
-        n_lags = min(self.lag_max + self.lag_max // 8, size // 2) + 2
-        self.looks_below = below_hz > 0.0
-        if self.looks_below:
-            n_lags = min(math.ceil(RATE_HZ / below_hz), size // 2) + 2
-        self.n_fft = _fast_size(size + n_lags)
-        own = np.fft.irfft(np.abs(np.fft.rfft(self.taper, self.n_fft)) ** 2, self.n_fft)[:n_lags]
-        self.own = own / own[0]
-        hz = np.fft.rfftfreq(self.n_fft, 1.0 / RATE_HZ)
-        self.weights = np.interp(hz, BAND_HZ, (1.0, 0.0))
+    def zeros(n: int) -> Float32:
+        return np.zeros(n, np.float32)
 
-    def period(self, line: NDArray[np.float64], power: float, previous_lag: float) -> tuple[float, float]:
-        """Lag and height of the peak in the newest ``size`` samples, whose mean square was ``power``.
+    n_bins = n_fft // 2 + 1
+    return WindowTables(
+        lag_max,
+        below_hz > 0.0,
+        fft_plan(n_fft)._replace(window=taper.astype(np.float32)),
+        weights.astype(np.float32),
+        own[0] / own,
+        zeros(size),
+        zeros(n_bins),
+        zeros(n_bins),
+        zeros(n_lags),
+        np.zeros(n_lags),
+    )
 
-        See ``_choose`` where there is none, or none in the range.
-        """
-        part = line[-self.size :]
-        tapered = (part - part.mean()) * self.taper
-        spectrum = np.fft.rfft(tapered, self.n_fft)
-        r = np.fft.irfft(self.weights * (spectrum.real**2 + spectrum.imag**2), self.n_fft)[: len(self.own)]
-        if not r[0] > self.size * max(SILENCE, IN_BAND * power):
-            return 0.0, 0.0
-        r /= r[0] * self.own
-        lag, height = _choose(r, LAG_MIN, self.lag_max, previous_lag)
-        if lag > 0.0 and self.looks_below and self._is_harmonic(lag, r, spectrum):
-            return 0.0, 1.0
-        return lag, height
 
-    def _is_harmonic(self, lag: float, r: NDArray[np.float64], spectrum: NDArray[np.complex128]) -> bool:
-        """Whether the note of period ``lag`` is one of a note below the range."""
-        for k in HARMONICS:
-            at = round(k * lag)
-            if at <= self.lag_max or at >= len(r) or r[at] < TWICE * r[round(lag)]:
-                continue
-            whole, part = (spectrum[round(self.n_fft / n)] for n in (lag, k * lag))
-            if abs(part) ** 2 > FUNDAMENTAL * abs(whole) ** 2:
-                return True
-        return False
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _period(
+    tables: WindowTables, line: NDArray[np.float64], power: float, previous_lag: float
+) -> tuple[float, float]:
+    """Lag and height of the peak in the newest samples of ``line``, whose mean square was ``power``.
+
+    See ``_choose`` where there is none, or none in the range.
+    """
+    frame, heard, short, r = tables.frame, tables.heard, tables.short, tables.r
+    size = frame.shape[0]
+    part = line[line.shape[0] - size :]
+    mean = 0.0
+    for i in range(size):
+        mean += part[i]
+    mean /= size
+    for i in range(size):
+        frame[i] = part[i] - mean
+    power_spectrum(frame, tables.plan, tables.power)
+    for k in range(heard.shape[0]):
+        heard[k] = tables.weights[k] * tables.power[k]
+    correlation(heard, tables.plan, short)
+    if not short[0] > size * max(SILENCE, IN_BAND * power):
+        return 0.0, 0.0
+    scale = 1.0 / short[0]
+    for k in range(r.shape[0]):
+        r[k] = short[k] * scale * tables.inverse[k]
+    lag, height = _choose(r, LAG_MIN, tables.lag_max, previous_lag)
+    if lag > 0.0 and tables.looks_below and _is_harmonic(lag, tables.lag_max, r, tables.power):
+        return 0.0, 1.0
+    return lag, height
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _is_harmonic(lag: float, lag_max: int, r: NDArray[np.float64], power: Float32) -> bool:
+    """Whether the note of period ``lag`` is one of a note below the range."""
+    n_fft = 2 * (power.shape[0] - 1)
+    for k in HARMONICS:
+        at = round(k * lag)
+        if at <= lag_max or at >= r.shape[0] or r[at] < TWICE * r[round(lag)]:
+            continue
+        if power[round(n_fft / (k * lag))] > FUNDAMENTAL * power[round(n_fft / lag)]:
+            return True
+    return False
 
 
 QUICK_FROM_HZ: Final = 2.0 * QUICK_MIN_HZ
@@ -344,9 +384,9 @@ class PitchTracker:
         self._newest = self._line[-HOP_SIZE * RATE_HZ // SAMPLE_RATE_HZ :]
         self._sections = high_pass_sections(RATE_HZ)
         self._high_pass_state = np.zeros((N_BIQUADS, 2))
-        self._quick = _Window(QUICK, QUICK_MIN_HZ)
-        self._short = _Window(SHORT, SHORT_MIN_HZ)
-        self._long = _Window(LONG, LONG_MIN_HZ, LOWEST_HZ)
+        self._quick = _window_tables(QUICK, QUICK_MIN_HZ)
+        self._short = _window_tables(SHORT, SHORT_MIN_HZ)
+        self._long = _window_tables(LONG, LONG_MIN_HZ, LOWEST_HZ)
         self._power = np.zeros(LONG // (HOP_SIZE // 2))
         self.age_samples = self.delay_samples
         self.f0_hz = 0.0
@@ -368,14 +408,14 @@ class PitchTracker:
         previous = RATE_HZ / self.f0_hz if self.f0_hz > 0.0 and self.confidence > 0.0 else 0.0
         lag, height = 0.0, 0.0
         if quick > FADED * long:
-            lag, height = self._quick.period(self._line, quick, previous)
+            lag, height = _period(self._quick, self._line, quick, previous)
         believed = QUICK_ENOUGH if self.age_samples == self.quick_delay_samples else QUICK_CLARITY
         self.age_samples = self.quick_delay_samples
         if lag == 0.0 or 2.0 * lag > self._quick.lag_max or height < believed:
-            lag, height = self._short.period(self._line, short, previous)
+            lag, height = _period(self._short, self._line, short, previous)
             self.age_samples = self.delay_samples
             if lag == 0.0 or height < (SHORT_CLARITY if 2.0 * lag <= self._short.lag_max else SHORT_SURE):
-                long_lag, long_height = self._long.period(self._line, long, previous)
+                long_lag, long_height = _period(self._long, self._line, long, previous)
                 if long_height > height or lag == 0.0:
                     lag, height = long_lag, long_height
                     self.age_samples = _age(LONG)

@@ -110,21 +110,33 @@ def _columns(
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def power_spectrum(frame: Float32, plan: FftPlan, out: Float32) -> None:
-    """Squared magnitudes of the windowed ``frame`` [n] into ``out`` [n / 2 + 1]."""
-    window, cos, sin, scratch = plan.window, plan.cos, plan.sin, plan.scratch
-    half = scratch.shape[1]
-    re, im = scratch[0], scratch[1]
-    for i in range(half):
-        re[i] = frame[2 * i] * window[2 * i]
-        im[i] = frame[2 * i + 1] * window[2 * i + 1]
+def _pairs(plan: FftPlan) -> tuple[Float32, Float32]:
+    """Transform of the complex ``scratch[0] + i scratch[1]``: its real and imaginary parts."""
+    scratch = plan.scratch
     n2, n1 = plan.twist_cos.shape
-    re, im, re_out, im_out = _columns(n1, n2, plan, re, im, scratch[2], scratch[3])
+    re, im, re_out, im_out = _columns(n1, n2, plan, scratch[0], scratch[1], scratch[2], scratch[3])
     for j in range(n2):
         for k in range(n1):
             c, s, x, y = plan.twist_cos[j, k], plan.twist_sin[j, k], re[k * n2 + j], im[k * n2 + j]
             re_out[j * n1 + k], im_out[j * n1 + k] = x * c + y * s, y * c - x * s
     re, im, _, _ = _columns(n2, n1, plan, re_out, im_out, re, im)
+    return re, im
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def power_spectrum(frame: Float32, plan: FftPlan, out: Float32) -> None:
+    """Squared magnitudes of the windowed ``frame`` [up to n] into ``out`` [n / 2 + 1].
+
+    A shorter frame, of even length, is followed by silence; its window is the beginning of the plan's.
+    """
+    window, cos, sin, scratch = plan.window, plan.cos, plan.sin, plan.scratch
+    half, filled = scratch.shape[1], frame.shape[0] // 2
+    re, im = scratch[0], scratch[1]
+    for i in range(filled):
+        re[i] = frame[2 * i] * window[2 * i]
+        im[i] = frame[2 * i + 1] * window[2 * i + 1]
+    re[filled:], im[filled:] = np.float32(0.0), np.float32(0.0)
+    re, im = _pairs(plan)
     # Unpack: even samples were the real part, odd ones the imaginary part.
     out[0] = (re[0] + im[0]) ** 2
     out[half] = (re[0] - im[0]) ** 2
@@ -136,6 +148,30 @@ def power_spectrum(frame: Float32, plan: FftPlan, out: Float32) -> None:
         x_re = e_re + cos[k] * o_re + sin[k] * o_im
         x_im = e_im + cos[k] * o_im - sin[k] * o_re
         out[k] = x_re * x_re + x_im * x_im
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def correlation(power: Float32, plan: FftPlan, out: Float32) -> None:
+    """Autocorrelation of a frame of which ``power`` [n / 2 + 1] is the power spectrum.
+
+    Its first lags go into ``out`` [up to n / 2]; it is circular, so the frame ended in as much silence.
+    """
+    cos, sin, scratch = plan.cos, plan.sin, plan.scratch
+    half = scratch.shape[1]
+    re, im = scratch[0], scratch[1]
+    # The whole spectrum, mirrored; of a real and even sequence the transform is its own inverse.
+    for i in range(half // 2):
+        re[i], im[i] = power[2 * i], power[2 * i + 1]
+    for i in range(half // 2):
+        re[half - 1 - i], im[half - 1 - i] = power[2 * i + 2], power[2 * i + 1]
+    re, im = _pairs(plan)
+    scale = np.float32(0.5 / half)
+    a_half = np.float32(0.5)
+    out[0] = scale * (re[0] + im[0])
+    for k in range(1, out.shape[0]):
+        m = half - k
+        real = a_half * (re[k] + re[m]) + a_half * cos[k] * (im[k] + im[m])
+        out[k] = scale * (real + a_half * sin[k] * (re[m] - re[k]))
 
 
 def _bank(rows: list[NDArray[np.float64]]) -> Bank:
