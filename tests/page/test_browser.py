@@ -51,10 +51,15 @@ class Live:
         samples = np.tile(read_audio(demo_recording()).samples, 12).astype(np.float32)
         settings = (f"page.bind={self.url}", "panel.chip=none", "session.begin=hand")
         self.box = Box(folder, server.env, stand_ins=False, settings=settings)
-        wait_until(lambda: "ready after" in self.box.errors.read_text(), PATIENCE_S)
-        wait_until(lambda: "the page is at" in self.box.errors.read_text(), PATIENCE_S)
-        self.tape = Tape(server, folder, samples)
-        self.tape.play()
+        try:
+            # Its functions are compiled where that was not done yet.
+            wait_until(lambda: "ready after" in self.box.errors.read_text(), 4 * PATIENCE_S)
+            wait_until(lambda: "the page is at" in self.box.errors.read_text(), PATIENCE_S)
+            self.tape = Tape(server, folder, samples)
+            self.tape.play()
+        except BaseException:
+            self.box.close()
+            raise
         assert PROGRAM is not None
         self.browser = Browser(PROGRAM, folder / "profile")
 
@@ -96,8 +101,10 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
     server.start()
     try:
         a_live = Live(server, tmp_path)
-        yield a_live
-        a_live.close()
+        try:
+            yield a_live
+        finally:
+            a_live.close()
     finally:
         server.stop()
 
