@@ -21,7 +21,15 @@ class Browser:
         self._from, ours = os.pipe()
         # No other machine is found, whatever is asked for; the last rule counts.
         here = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
-        words = command(program, profile, here, "--remote-debugging-pipe", "--mute-audio", "about:blank")
+        words = command(
+            program,
+            profile,
+            here,
+            "--hide-scrollbars",
+            "--remote-debugging-pipe",
+            "--mute-audio",
+            "about:blank",
+        )
         # The protocol's descriptors are 3 and 4; dash knows no descriptor of two digits.
         shell = ["bash", "-c", f'exec "$@" 3<&{theirs} 4>&{ours}', "bash", *words]
         self._popen = subprocess.Popen(

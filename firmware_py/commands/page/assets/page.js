@@ -68,7 +68,7 @@ function draw(name) {
   }
   for (const minutes of [10, 5, 0]) {
     const text = minutes ? `${minutes} min ago` : "now", wide = pen.measureText(text).width;
-    pen.fillText(text, Math.min(Math.max(left, x(now_s - 60 * minutes) - wide / 2), width - wide - 2), height - 2);
+    pen.fillText(text, Math.min(Math.max(left, x(now_s - 60 * minutes) - wide / 2), width - wide - 2), height - 4);
   }
   for (const [kind, colour, dashes] of CURVES) {
     pen.strokeStyle = colour; pen.lineWidth = 2; pen.setLineDash(dashes);
@@ -85,7 +85,7 @@ function draw(name) {
   const told = CURVES.map(([kind]) => [kind, seen[kind] ? seen[kind][name] : null])
     .filter(([, value]) => value !== null && value !== undefined)
     .map(([kind, value]) => `${kind} ${value.toFixed(2)}`);
-  $(`${name}-now`).textContent = told.join(", ");
+  $(`${name}-now`).textContent = told.length ? `Now ${told.join(", ")}.` : "";
 }
 
 // --- the state ------------------------------------------------------------------------
