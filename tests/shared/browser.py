@@ -10,7 +10,7 @@ from typing import Any
 
 from firmware_py.report.printing import command
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 class Browser:
