@@ -51,10 +51,15 @@ class Live:
         samples = np.tile(read_audio(demo_recording()).samples, 12).astype(np.float32)
         settings = (f"page.bind={self.url}", "panel.chip=none", "session.begin=hand")
         self.box = Box(folder, server.env, stand_ins=False, settings=settings)
-        wait_until(lambda: "ready after" in self.box.errors.read_text(), PATIENCE_S)
-        wait_until(lambda: "the page is at" in self.box.errors.read_text(), PATIENCE_S)
-        self.tape = Tape(server, folder, samples)
-        self.tape.play()
+        try:
+            # Its functions are compiled where that was not done yet.
+            wait_until(lambda: "ready after" in self.box.errors.read_text(), 4 * PATIENCE_S)
+            wait_until(lambda: "the page is at" in self.box.errors.read_text(), PATIENCE_S)
+            self.tape = Tape(server, folder, samples)
+            self.tape.play()
+        except BaseException:
+            self.box.close()
+            raise
         assert PROGRAM is not None
         self.browser = Browser(PROGRAM, folder / "profile")
 
@@ -96,8 +101,10 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
     server.start()
     try:
         a_live = Live(server, tmp_path)
-        yield a_live
-        a_live.close()
+        try:
+            yield a_live
+        finally:
+            a_live.close()
     finally:
         server.stop()
 
@@ -196,19 +203,29 @@ def faults_of(live: Live) -> dict[str, int]:
     return {**found, **{f"{p} missed": processes[p].get("n_missed", 0) for p in ("audio", "dsp", "midi")}}
 
 
+def page_cpu_s(live: Live) -> float:
+    """Processor time that the page's process has taken."""
+    pid = json.loads((live.box.run_dir / "page.json").read_text())["pid"]
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def test_three_browsers_that_watch_move_no_counter(live: Live) -> None:
-    counted = {}
+    counted, cpu_s = {}, {}
     for n_browsers in (0, N_BROWSERS):
         tabs = [live.page() for _ in range(n_browsers)]
-        before = faults_of(live)
+        before, begin_s = faults_of(live), page_cpu_s(live)
         time.sleep(WATCHES_S)
+        cpu_s[n_browsers] = round(page_cpu_s(live) - begin_s, 2)
         after = faults_of(live)
         counted[n_browsers] = {name: after[name] - before[name] for name in after}
         assert all(tab.value("seen.box") == "on" for tab in tabs)
     rose = {n: {name: by for name, by in c.items() if by} for n, c in counted.items()}
-    print(f"\nin {WATCHES_S:.0f} s, by the number of browsers: {json.dumps(rose)}")
+    print(f"\nin {WATCHES_S:.0f} s, by browsers: {json.dumps(rose)}; CPU seconds of the page: {cpu_s}")
     # How often a step took longer than its deadline is the machine's affair, where browsers run on it too.
-    more = {
-        name: n for name, n in counted[N_BROWSERS].items() if n > counted[0][name] and "missed" not in name
-    }
-    assert more == {}
+    told = [{name: n for name, n in counted[k].items() if "missed" not in name} for k in (0, N_BROWSERS)]
+    if any(told[0].values()):
+        pytest.skip(
+            "xruns or late notes without any browser: this machine is too busy to tell what looking costs"
+        )
+    assert not any(told[1].values())

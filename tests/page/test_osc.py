@@ -52,15 +52,9 @@ def obeyed(*packets: bytes) -> tuple[list[tuple[Any, ...]], list[str]]:
 
     async def run() -> None:
         heard = OscIn(said, lambda where, text: complaints.append(text))  # type: ignore[arg-type]
-        obeying = asyncio.create_task(heard.obey())
         for packet in packets:
             heard.datagram_received(packet, None)
-        for _ in range(400):
-            await asyncio.sleep(0.005)
-            if heard._words.empty() and not heard._knobs and not heard._news.is_set():
-                break
-        await asyncio.sleep(0.05)
-        obeying.cancel()
+        await heard.obey_what_waits()
 
     asyncio.run(run())
     return said.words, complaints

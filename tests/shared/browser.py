@@ -10,7 +10,7 @@ from typing import Any
 
 from firmware_py.report.printing import command
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 class Browser:
@@ -19,9 +19,19 @@ class Browser:
     def __init__(self, program: str, profile: Path) -> None:
         theirs, self._to = os.pipe()
         self._from, ours = os.pipe()
-        words = command(program, profile, "--remote-debugging-pipe", "--mute-audio", "about:blank")
-        # The protocol's descriptors are 3 and 4.
-        shell = ["sh", "-c", f'exec "$@" 3<&{theirs} 4>&{ours}', "sh", *words]
+        # No other machine is found, whatever is asked for; the last rule counts.
+        here = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
+        words = command(
+            program,
+            profile,
+            here,
+            "--hide-scrollbars",
+            "--remote-debugging-pipe",
+            "--mute-audio",
+            "about:blank",
+        )
+        # The protocol's descriptors are 3 and 4; dash knows no descriptor of two digits.
+        shell = ["bash", "-c", f'exec "$@" 3<&{theirs} 4>&{ours}', "bash", *words]
         self._popen = subprocess.Popen(
             shell, pass_fds=(theirs, ours), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -186,16 +186,20 @@ class OscIn(asyncio.DatagramProtocol):
         self._news.set()
 
     async def obey(self) -> None:
-        """Say to the box what came, one after the other; for ever."""
+        """Say to the box what comes; for ever."""
         while True:
             await self._news.wait()
-            self._news.clear()
-            knobs, self._knobs = self._knobs, {}
-            for name, value in knobs.items():
-                await self._say(partial(self._wires.turn, name, value))
-            while not self._words.empty():
-                address, values = self._words.get_nowait()
-                await self._say(partial(self._word, address, values))
+            await self.obey_what_waits()
+
+    async def obey_what_waits(self) -> None:
+        """Say to the box what came, one after the other."""
+        self._news.clear()
+        knobs, self._knobs = self._knobs, {}
+        for name, value in knobs.items():
+            await self._say(partial(self._wires.turn, name, value))
+        while not self._words.empty():
+            address, values = self._words.get_nowait()
+            await self._say(partial(self._word, address, values))
 
     async def _say(self, word: Callable[[], Any]) -> None:
         try:

@@ -9,7 +9,7 @@ const KNOBS = [
   ["arousal", "More energy", 0.05, ""], ["density", "More notes", 0.05, ""], ["dry_wet", "Voice", 0.05, ""],
 ];
 const past = [];
-let seen = {}, may = false, held = {};
+let seen = {}, may = false, held = {}, events = null, isFirst = true;
 
 function tell(text, isFault) {
   $("said").textContent = text;
@@ -68,7 +68,7 @@ function draw(name) {
   }
   for (const minutes of [10, 5, 0]) {
     const text = minutes ? `${minutes} min ago` : "now", wide = pen.measureText(text).width;
-    pen.fillText(text, Math.min(Math.max(left, x(now_s - 60 * minutes) - wide / 2), width - wide - 2), height - 2);
+    pen.fillText(text, Math.min(Math.max(left, x(now_s - 60 * minutes) - wide / 2), width - wide - 2), height - 4);
   }
   for (const [kind, colour, dashes] of CURVES) {
     pen.strokeStyle = colour; pen.lineWidth = 2; pen.setLineDash(dashes);
@@ -85,7 +85,7 @@ function draw(name) {
   const told = CURVES.map(([kind]) => [kind, seen[kind] ? seen[kind][name] : null])
     .filter(([, value]) => value !== null && value !== undefined)
     .map(([kind, value]) => `${kind} ${value.toFixed(2)}`);
-  $(`${name}-now`).textContent = told.join(", ");
+  $(`${name}-now`).textContent = told.length ? `Now ${told.join(", ")}.` : "";
 }
 
 // --- the state ------------------------------------------------------------------------
@@ -190,7 +190,7 @@ $("pin-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const [status, said] = await ask("pin", { pin: $("pin").value.trim() });
   $("pin").value = "";
-  if (status === 204) tell("You may change things from this browser, for twelve hours.");
+  if (status === 204) { watch(); tell("You may change things from this browser, for twelve hours."); }
   else if (status === 429) tell(`Too many wrong PINs: wait ${time(said.wait_s)}.`, true);
   else if (status === 403) tell(`That is not the PIN; ${said.n_left} more ${said.n_left === 1 ? "try" : "tries"}.`, true);
 });
@@ -204,7 +204,7 @@ $("mark").addEventListener("click", async () => {
 });
 $("mute").addEventListener("change", () => turn("mute", $("mute").checked ? 1 : 0));
 $("list").addEventListener("click", list);
-$("leave").addEventListener("click", () => ask("leave"));
+$("leave").addEventListener("click", async () => { await ask("leave"); watch(); });
 window.addEventListener("resize", () => MOODS.forEach(draw));
 
 async function begin() {
@@ -212,8 +212,13 @@ async function begin() {
   for (const name of box.programmes) $("programme").append(new Option(name, name));
   for (const knob of KNOBS) addKnob(knob, box.knobs[knob[0]]);
   for (const [id, field] of [["name", "name"], ["note", "note"], ["mark-text", "text"]]) $(id).maxLength = box.lengths[field];
-  const events = new EventSource("events");
-  let isFirst = true;
+  watch();
+}
+
+// Opened anew after the PIN: who asks is known when a stream begins.
+function watch() {
+  if (events) events.close();
+  events = new EventSource("events");
   events.onmessage = (event) => {
     seen = JSON.parse(event.data);
     if (isFirst && seen.session && seen.session.programme) { $("programme").value = seen.session.programme; isFirst = false; }
