@@ -39,17 +39,12 @@ accompaniment. Definition of a step; a leap is more than a fifth. Distance below
 hand."""
 HARMONY, TONIC_HARMONY, IN_KEY = 2.5, 1.0, 0.5
 """Log odds, times the valence: added to chords with a major third and taken from those with a minor third;
-added to the tonic triad; added to the pitches of the key, where the valence is positive (people's sad clips
-keep to theirs as well). People's happy and sad clips differ by these. Chosen by hand after the difference
-in EMOPIA."""
+added to the tonic triad; added to the pitches of the key. People's happy and sad clips differ by these.
+Chosen by hand after the difference in EMOPIA."""
 MEAN_PITCH, PITCH_SLOPE = 62.0, 3.5
 """Mean pitch, and the increase per unit of valence times arousal: people's sad calm clips lie higher than
 their happy calm ones (64, 61), their tense ones lower than their joyful ones (61, 62.5). MIDI notes;
 measured on EMOPIA's training clips."""
-RAISED, RAISED_BY_VALENCE = 0.23, -0.19
-"""Nats in favour of an octave higher, whatever was heard, and as many more per unit of valence: by itself the
-network sinks, most of all in sad and tense music. Chosen on 20 clips of development seeds: without it 96 lay
-1.1 semitones below people's where valence was positive, 3.3 where it was negative."""
 CLIP_PITCH_SD: Final = 3.0
 """How far performances lie from that mean. Semitones; chosen by hand."""
 HIGHER: Final = 0.07
@@ -66,9 +61,9 @@ MEAN_VELOCITY, VELOCITY_SLOPE = 66.0, 21.0
 clips of EMOPIA's training split (53, 78). Measured there."""
 CLIP_VELOCITY_SD: Final = 6.0
 """How far performances lie from that mean. MIDI velocities; chosen by hand."""
-LOUDER: Final = 0.14
-"""Nats in favour of each louder velocity token, per token that the last bars were too soft. Chosen on
-development clips: with .09 calm music was 3 velocities softer than asked."""
+LOUDER: Final = 0.09
+"""Nats in favour of each louder velocity token, per token that the last bars were too soft.
+Chosen by hand."""
 
 
 def harmony(target: Target, mode: int) -> Floats:
@@ -80,7 +75,7 @@ def harmony(target: Target, mode: int) -> Floats:
 
 def in_key(target: Target, chord: int, mode: int) -> Floats:
     """Weights for each pitch token, in a bar with ``chord``: [n_pitches]."""
-    return (IN_KEY * max(target.valence, 0.0) * pitches_in_key(chord, mode)).astype(np.float32)
+    return (IN_KEY * target.valence * pitches_in_key(chord, mode)).astype(np.float32)
 
 
 def louder(recent: Recent, target: Target, deviation: float) -> Floats:
@@ -103,8 +98,7 @@ def higher(recent: Recent, shift: int, target: Target, deviation: float) -> Floa
     wanted += 0.0 if target.leads else CLIP_PITCH_SD * deviation
     missing = wanted - sum(heard) / len(heard)
     octaves = (PITCH_TOKENS - PITCH_TOKENS.mean()) / 12.0
-    raised = RAISED + RAISED_BY_VALENCE * target.valence
-    return np.asarray((HIGHER * missing + raised) * octaves, np.float32)
+    return np.asarray(HIGHER * missing * octaves, np.float32)
 
 
 def deep(shift: int, target: Target) -> Floats:

@@ -32,6 +32,7 @@ from models.composer.performance import (
 )
 
 MINUTE_S: Final = 60.0
+"""By definition of a minute."""
 LEAST_NOTES: Final = 2
 """Notes of a bar that can be said to come again. Chosen, as by the measures of form."""
 

@@ -29,10 +29,11 @@ from models.composer.form import NEAR, onsets, similarities
 SHADES: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Colours that colour-blind readers tell apart (Okabe & Ito 2008)."""
 SIZE_IN: Final = (11.0, 3.2)
+"""Width and height of a picture in inches. Chosen by hand."""
 DPI: Final = 90
-"""Of the picture, and its size in inches. Chosen: some 1,000 pixels wide, below 100 kB."""
+"""Chosen: some 1,000 pixels wide, below 100 kB."""
 LOUDEST: Final = 127.0
-"""By definition of MIDI's velocity."""
+"""The highest velocity by definition of MIDI 1.0."""
 
 
 def bar_lines_s(path: Path) -> NDArray[np.float64]:
