@@ -447,6 +447,8 @@ def test_melodies_move_by_step_where_the_network_leaves_it_open(monkeypatch: pyt
 def test_music_comes_back_to_the_loudness_of_its_arousal(monkeypatch: pytest.MonkeyPatch) -> None:
     """The network here knows nothing of loudness."""
     monkeypatch.setattr("kelly_edge.music.expression.LOUDER", 1.0)
+    # The loudness that it draws follows the pitch, so only one of the two is led here.
+    monkeypatch.setattr("kelly_edge.music.expression.DEEPER", 0.0)
 
     def loudness(arousal: float) -> float:
         # Dense, since the loop corrects by the notes it hears, and leading music is thin.
