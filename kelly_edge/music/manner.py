@@ -37,14 +37,17 @@ AROUSALS: Final = tuple((2 * level + 1) / N_LEVELS - 1.0 for level in range(N_LE
 CORRECTED: Final = 0.7
 """Share of the levels by which the last bars were denser than asked that the next bar is asked to be thinner
 by, where the music leads: a network that has been dense stays dense. Chosen by hand."""
+MOST_CORRECTED: Final = 1.0
+"""The most of it, in levels: one bar that went wrong does not empty the next. Chosen by hand."""
 N_CORRECTED: Final = 3
 """The last bars that this is told from. Chosen: as many as ``Moment.recent`` holds."""
 LEADING_DENSITY_SD: Final = 0.3
 """How far bars lie from that mean where the music leads: enough that it breathes. Chosen by hand."""
-LEADING_THINNER: Final = 0.7
-"""Density levels fewer where the music leads: the emotion model hears more energy in what the network plays
-than in people's clips of that arousal (goal -.2, three seeds: .73 without, -.08 with it). Measured so, and
-chosen on these seeds."""
+LEADING_THINNER, FULLY_CALM = 0.7, -0.2
+"""Density levels fewer where the music leads to calm, all of them from this arousal down and none from 0 up:
+the emotion model hears more energy in what the network plays than in people's calm clips (goal -.2, three
+seeds: .73 without, -.08 with it). Measured so, and chosen on these seeds; to joy (+.6, +.4) a performance
+thinned so was heard at -.61."""
 DENSITY_REACH: Final = 3
 """Density levels that ``Target.density`` = 1 adds. Chosen: half of the eight levels, nearly."""
 
@@ -85,8 +88,9 @@ class Manner:
         level = MEAN_DENSITY[arousal - 1] + deviation
         if target.leads:
             # Between the levels too, so that a small step led is heard.
-            level = float(np.interp(target.arousal, AROUSALS, MEAN_DENSITY)) - LEADING_THINNER
-            level += LEADING_DENSITY_SD * bar - CORRECTED * _too_dense(score)
+            level = float(np.interp(target.arousal, AROUSALS, MEAN_DENSITY))
+            level -= LEADING_THINNER * clamp(target.arousal / FULLY_CALM, 0.0, 1.0)
+            level += LEADING_DENSITY_SD * bar - _correction(score)
         if target.tempo_bpm and not target.leads:
             # Levels count notes a bar. At another pace as many notes a second shall come, unless the pace was
             # chosen for its effect.
@@ -100,7 +104,8 @@ class Manner:
         return NormalDist().inv_cdf(clamp(self._drawn[which], 0.01, 0.99))
 
 
-def _too_dense(score: Score) -> float:
-    """Levels by which the last bars of ``score`` were denser than they were asked to be."""
+def _correction(score: Score) -> float:
+    """Levels to ask less, since the last bars of ``score`` were denser than they were asked to be."""
     last = score.written[-N_CORRECTED:]
-    return sum(density_token(len(bar.notes)) - bar.density for bar in last) / max(len(last), 1)
+    too_dense = sum(density_token(len(bar.notes)) - bar.density for bar in last) / max(len(last), 1)
+    return clamp(CORRECTED * too_dense, -MOST_CORRECTED, MOST_CORRECTED)

@@ -163,8 +163,8 @@ def returning(
         return Written(notes, tonic_chord(condition.mode), condition.density)
     model = score.model
     if model is not None and score.target.leads:
-        # Music that leads is as dense as it is asked to be, whatever was asked when the bar was written.
-        model = replace(model, density=density_token(len(model.notes)))
+        # Music that leads is no denser than it is asked to be, though the bar was when it was written.
+        model = replace(model, density=max(model.density, density_token(len(model.notes))))
     if model is None or not model.notes or condition.density > model.density + DENSER:
         return None
     if score.place.is_moved:
