@@ -14,13 +14,13 @@ KIND, CHANNEL = 0xF0, 0x0F
 NOTE_OFF, NOTE_ON, KEY_PRESSURE, CONTROL_CHANGE = 0x80, 0x90, 0xA0, 0xB0
 PROGRAM_CHANGE, CHANNEL_PRESSURE, PITCH_BEND, SYSTEM = 0xC0, 0xD0, 0xE0, 0xF0
 SONG_POSITION = 0xF2
+TIMING_CLOCK, START, CONTINUE, STOP = 0xF8, 0xFA, 0xFB, 0xFC
+FIRST_REALTIME: Final = TIMING_CLOCK
+"""From here on a message is one byte, and may stand within another."""
 SUSTAIN: Final = 64
 """The control change of the sustain pedal, down from 64 on. MIDI 1.0."""
 BEND_CENTRE: Final = 8_192
 """Pitch bend at rest, of 0..16383. MIDI 1.0."""
-TIMING_CLOCK, START, CONTINUE, STOP = 0xF8, 0xFA, 0xFB, 0xFC
-FIRST_REALTIME: Final = TIMING_CLOCK
-"""From here on a message is one byte, and may stand within another."""
 FIRST_MODE_MESSAGE: Final = 120
 """Control changes from here on are channel mode messages, no controllers. MIDI 1.0."""
 # MIDI 1.0: channel mode messages.

@@ -36,11 +36,11 @@ from firmware_py.ports.midi import (
 from firmware_py.processes.controller_values import DATA_ENTRY, Selection
 
 MPE_CONFIGURATION: Final = (RPN, 6)
-"""The parameter that makes channels an MPE zone's members. MPE 1.0."""
+"""The registered parameter that makes channels an MPE zone's members. MPE 1.0."""
 LOWER_MASTER, UPPER_MASTER = 0, N_CHANNELS - 1
-"""Channels 1 and 16. MPE 1.0."""
+"""Channels 1 and 16 manage the lower and the upper zone. By definition of MIDI Polyphonic Expression."""
 MOST_MEMBERS: Final = N_CHANNELS - 1
-"""Of a zone. MPE 1.0."""
+"""Of a zone, when it is the only one, by definition of MIDI Polyphonic Expression."""
 ECHO_S: Final = 0.3
 """What an instrument returns comes back this soon. Chosen: as for ``feedback.WINDOW_S``."""
 

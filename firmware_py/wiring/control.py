@@ -147,9 +147,9 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
     if settings.midi.inputs:
         from firmware_py.devices.midi.inputs import MidiInputs
 
-        hand = (
-            PassOn(ends.cell_to_write("hand"), settings.composer.channel) if settings.midi.pass_on else None
-        )
+        hand = None
+        if settings.midi.pass_on:
+            hand = PassOn(ends.cell_to_write("hand"), settings.composer.channel, clock)
         inputs = MidiInputs(settings.midi.inputs, warn, settings.midi.follow_clock, hand)
         learned = ControlsFile(controls_path(settings.runtime.state_dir, os.environ), warn)
         parts.controllers = ControllerStage(

@@ -22,7 +22,7 @@ PRELUDE: Final = (
 )  # fmt: skip
 """MIDI notes of each bar's figure: Bach, The Well-Tempered Clavier I, Prelude in C, 1722, bars 1 to 19."""
 FIGURE: Final = (0, 1, 2, 3, 4, 2, 3, 4)
-"""Which note of the bar each sixteenth of a half bar is. Bach's, throughout."""
+"""Which note of the bar each sixteenth of a half bar is: the figure of Bach 1722, in all bars."""
 
 NEW_BRITAIN: Final[Melody] = (
     (62, 1),

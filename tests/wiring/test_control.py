@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware_py.board.map import memory_board
+from firmware_py.board.map import HAND_DTYPE, memory_board
 from firmware_py.board.telemetry import COUNTERS
 from firmware_py.devices.files.learned_controls import store_controls
 from firmware_py.devices.offline import VirtualClock
@@ -147,4 +147,25 @@ def test_a_controller_on_a_raw_port_turns_the_knob_it_was_taught(tmp_path: Path)
     assert board.cells["knobs"].read(knobs)
     assert knobs["arousal"] == -1.0
     assert parts.control.counters["n_controls"] == 1
+    parts.close()
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_a_pedal_is_passed_on_where_that_is_asked_for(is_on: bool, tmp_path: Path) -> None:
+    pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
+    pipe = tmp_path / "midi"
+    os.mkfifo(pipe)
+    settings = Settings(
+        midi=MidiSettings(inputs=(f"raw:{pipe}",), pass_on=is_on),
+        panel=NO_PANEL,
+        runtime=RuntimeSettings(state_dir=str(tmp_path)),
+    )
+    board, hand = memory_board(), np.zeros((), HAND_DTYPE)
+    parts = open_control(settings, board.ends("control"), VirtualClock())
+    fd = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    os.write(fd, bytes((0xB0, 64, 127)))
+    parts.step()
+    os.close(fd)
+    assert board.cells["hand"].read(hand) is is_on
+    assert hand["pedal"] == (127 if is_on else 0)
     parts.close()
