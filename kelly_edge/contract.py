@@ -8,7 +8,7 @@ can hold them as plain bytes.
 """
 
 from collections.abc import Mapping
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Final
 
 import numpy as np
@@ -78,6 +78,19 @@ class Rung(IntEnum):
 
 RUNGS: Final = tuple(rung.name.lower() for rung in Rung)
 """Rungs as logs and counters name them, by number."""
+
+
+class Role(StrEnum):
+    """What the box does beside the player."""
+
+    ACCOMPANY = "accompany"
+    ANSWER = "answer"  # silent while they play, and in their pauses as long as their phrase
+    TOGETHER = "together"  # as accompany, but as dense as the mood asks
+    LEAD = "lead"  # its own tempo and chords, through their pauses too
+
+
+ROLES: Final = tuple(role.value for role in Role)
+"""Roles as settings and programmes name them."""
 
 # --- the emotion path ------------------------------------------------------------------
 N_FEATURES: Final = 128
