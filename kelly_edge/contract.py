@@ -139,7 +139,7 @@ HEARD_DTYPE: Final = np.dtype(
         ("beat_s", "<f4"),  # seconds from beat to beat, 0 where none is believed
         ("beat_confidence", "<f4"),  # 0..1
         ("bar_phase", "<f4"),  # 0..1 within the bar at time_s, 0 at the downbeat
-        ("n_beats", "<i1"),  # beats of the bar: 3, 4, 6 or 8
+        ("n_beats", "<i1"),  # beats of the bar: 3, 4 or 6
         ("room_drr_db", "<f4"),  # direct-to-reverberant ratio, about 12 in a dry place
         ("room_rt60_s", "<f4"),  # seconds until reverberation has fallen by 60 dB
         ("room_snr_db", "<f4"),  # music over noise

@@ -102,6 +102,8 @@ LEAST_FOCUS, CLEAR_FOCUS = 0.75, 0.92
 """Length of the mean direction of the phases: no phase, a clear one. Chosen by hand."""
 LEAST_MASS, CLEAR_MASS = 0.25, 0.6
 """Probability of the tempo kept, its double and its half. Chosen by hand."""
+HALVES: Final = 8
+"""Beats of a bar of which halves of four are tapped. By definition of ``bar.METRES``."""
 OCTAVE_BEATS: Final = 6.0
 """Time constant, in beats heard, of the probability that they are halves of those felt. Chosen on development
 songs."""
@@ -252,8 +254,8 @@ def _keep_bar(network: BarNetwork, notes: Float32, is_still: bool, state: BeatSt
         infer_bar(network, state.vectors.ring, period, state.units, state.scratch, state.cells)
         for c in range(N_CELLS):
             bar[c] += BAR_TRUST * state.cells[c]
-        _choose_octave(state)
-        _choose_cell(state)
+        choose_octave(state)
+        choose_cell(state)
     take_notes(notes, state.vectors)
     metre = METRE[int(kept[CELL])]
     reading[BEATS] = METRES[metre]
@@ -261,14 +263,14 @@ def _keep_bar(network: BarNetwork, notes: Float32, is_still: bool, state: BeatSt
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _choose_octave(state: BeatState) -> None:
+def choose_octave(state: BeatState) -> None:
     """Whether beats or their halves are tapped, as bars of eight have been likely or not for a while."""
     kept, bar = state.kept, state.bar
     highest, total, eights = bar.max(), 0.0, 0.0
     for c in range(N_CELLS):
         bar[c] -= highest
         total += math.exp(bar[c])
-        if METRES[METRE[c]] == 8:
+        if METRES[METRE[c]] == HALVES:
             eights += math.exp(bar[c])
     keep = math.exp(-1.0 / OCTAVE_BEATS)
     kept[IN_HALVES] = keep * kept[IN_HALVES] + (1.0 - keep) * eights / total
@@ -279,16 +281,17 @@ def _choose_octave(state: BeatState) -> None:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _choose_cell(state: BeatState) -> None:
+def choose_cell(state: BeatState) -> None:
     """The beat of the bar that is kept, or another that has been better, in the octave chosen."""
     kept, bar = state.kept, state.bar
     total, best, cell = 0.0, -1, int(kept[CELL])
     for c in range(N_CELLS):
         total += math.exp(bar[c])
-        is_felt = (METRES[METRE[c]] == 8) == (kept[IS_HALVED] > 0.0)
+        is_felt = (METRES[METRE[c]] == HALVES) == (kept[IS_HALVED] > 0.0)
         if is_felt and (best < 0 or bar[c] > bar[best]):
             best = c
-    if METRE[best] != METRE[cell] and 8 in (METRES[METRE[best]], METRES[METRE[cell]]):
+    if (METRES[METRE[cell]] == HALVES) != (kept[IS_HALVED] > 0.0):
+        # The octave has changed.
         kept[CELL], kept[CELL_AGE] = best, 0.0
         cell = best
     is_better = best != cell and bar[best] > bar[cell] + math.log(BAR_BETTER)
@@ -333,13 +336,26 @@ def beat_group(
     _keep_bar(bar, notes, mean < STILL, state)
 
 
+def felt(reading: NDArray[np.float64]) -> tuple[float, float, float, int]:
+    """Period in seconds, phase, phase within the bar and beats of the bar as they are felt, at the newest sample.
+
+    Where bars of eight are tapped, their beats are halves of those felt.
+    """
+    tapped_s, n_tapped = float(reading[PERIOD]) / FRAME_RATE_HZ, int(reading[BEATS])
+    ahead = (DELAY_S + LATE_S) / tapped_s
+    bar_phase = float(reading[BAR_PHASE] + ahead / n_tapped) % 1.0
+    if n_tapped != HALVES:
+        return tapped_s, float(reading[PHASE] + ahead) % 1.0, bar_phase, n_tapped
+    return 2.0 * tapped_s, bar_phase * (HALVES // 2) % 1.0, bar_phase, HALVES // 2
+
+
 class BeatTracker:
     """Streaming; ``push`` a hop group's log mel frames and note activations, then read the attributes.
 
     Attributes
     ----------
     phase: 0..1 within the beat, at the newest sample given. period_s: of the beat. confidence: 0..1.
-    bar_phase: 0..1 within the bar, 0 at the downbeat. n_beats: beats of the bar, one of ``bar.METRES``.
+    bar_phase: 0..1 within the bar, 0 at the downbeat. n_beats: beats of the bar: 3, 4 or 6.
     """
 
     def __init__(self) -> None:
@@ -373,15 +389,6 @@ class BeatTracker:
         state = self._state
         beat_group(frames, notes, ACCENTS, HARMONY, BAR, self._tables, state)
         reading = state.reading
-        tapped_s, n_tapped = float(reading[PERIOD]) / FRAME_RATE_HZ, int(reading[BEATS])
-        ahead = (DELAY_S + LATE_S) / tapped_s
-        self.bar_phase = float(reading[BAR_PHASE] + ahead / n_tapped) % 1.0
-        if n_tapped == 8:
-            # Halves of four beats are tapped.
-            self.period_s, self.n_beats = 2.0 * tapped_s, 4
-            self.phase = self.bar_phase * 4.0 % 1.0
-        else:
-            self.period_s, self.n_beats = tapped_s, n_tapped
-            self.phase = float(reading[PHASE] + ahead) % 1.0
+        self.period_s, self.phase, self.bar_phase, self.n_beats = felt(reading)
         self.confidence = float(reading[CONFIDENCE])
         self.bar_confidence = float(state.kept[BAR_CONFIDENCE])

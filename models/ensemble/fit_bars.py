@@ -3,7 +3,7 @@
 ``python -m models.ensemble.fit_bars --pop909 DIR [--songs …] [--n-rendered N] [--held-out K] [--cache DIR]
 [--kept DIR] [--out FILE]`` writes the numbers as ``kelly_edge/rhythm/bar_weights.py`` (the default FILE). It
 learns from all songs but those for evaluation. Development songs and a draw of others are rendered and tapped
-by the ears themselves (``heard_beats``); the annotation says which beat of the bar each is. Of all songs the notes become
+by the ears themselves (``heard_beats``); the annotation says which beat of the bar each is. All songs become
 beat vectors too (``simulated``), brought to the mean and spread of those rendered: a slow song as tapped in
 halves as often as the ears were found to do so, and then with bars of eight. Bars of three come from bars of
 four without their last beat and from practice. ``--held-out K`` leaves out songs whose number K divides and

@@ -1,8 +1,8 @@
 """Does the box answer? A player who alternates phrases with it, and the figures of their turns.
 
 ``python -m models.ensemble.turns --pop909 DIR [--songs 007,036] [--seconds 90] [--json]`` cuts the melodies
-of songs into phrases, leaves after each as much time as it took and two beats more, renders that and plays it to
-the box in the role ``answer``. The player does not listen: each phrase comes when its time has come.
+of songs into phrases, leaves after each as much time as it took and two beats more, renders that and plays it
+to the box in the role ``answer``. The player does not listen: each phrase comes when its time has come.
 
 - ``overlap``: share of the player's phrases during which a note of the box sounds.
 - ``within_beat``: share of the phrases whose answer begins within a beat of their end.
