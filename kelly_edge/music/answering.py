@@ -22,7 +22,8 @@ dotted note among plain ones."""
 LONG_BEATS: Final = 1.6
 """And at least so many beats. Chosen on practice songs."""
 USUAL_BEAT_S: Final = 0.6
-"""Where no beat is heard. Chosen: 100 per minute."""
+"""Where no beat is heard, and where beats are longer: the ears may count every other one. Chosen: 100 per
+minute."""
 BREATH_BEATS: Final = 2.5
 """Somebody heard again within this has only breathed, and their phrase goes on. Chosen by hand."""
 N_ATTACKS: Final = 3
@@ -52,7 +53,7 @@ class Answering:
 
     def hear(self, level_db: float, beat_s: float, now_s: float) -> None:
         """One hop group: level in dBFS, length of the beat heard (0: none)."""
-        beat_s = self._beat_s = beat_s or USUAL_BEAT_S
+        beat_s = self._beat_s = min(beat_s or USUAL_BEAT_S, USUAL_BEAT_S)
         is_attack = level_db > max(min(self._levels_db) + ATTACK_DB, self._levels_db[1], SILENT_DB)
         self._levels_db = (self._levels_db[1], level_db)
         if is_attack:
@@ -69,10 +70,9 @@ class Answering:
         self._rest_s = min(self._rest_s, now_s) if is_rest else math.inf
         if self._n_attacks >= N_ATTACKS and self._has_ended(beat_s, now_s):
             end_s = min(self._rest_s, now_s)
-            length_s = max(round((end_s - self._begin_s) / beat_s), 1) * beat_s
             # The answer begins on the next beat, about.
             self.is_on, self._on_s = True, now_s
-            self.until_s = now_s + beat_s + min(length_s, LONGEST_S)
+            self.until_s = end_s + beat_s + min(end_s - self._begin_s, LONGEST_S)
 
     def _attack(self, level_db: float, now_s: float) -> None:
         if self.is_on:

@@ -337,7 +337,7 @@ def beat_group(
 
 
 def felt(reading: NDArray[np.float64]) -> tuple[float, float, float, int]:
-    """Period in seconds, phase, phase within the bar and beats of the bar as they are felt, at the newest sample.
+    """Period in seconds, phase, phase within the bar and beats of the bar as felt, at the newest sample.
 
     Where bars of eight are tapped, their beats are halves of those felt.
     """

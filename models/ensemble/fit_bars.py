@@ -14,6 +14,7 @@ same numbers on the same machine.
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -71,6 +72,12 @@ def rendered_songs(folder: Path, n: int) -> list[tuple[str, str]]:
 def heard_rows(sound: Float32, song: Song) -> list[Row]:
     """A song as the ears tap it: a row for every stretch of a tempo."""
     return rows_of_tapped(tapped_beats(*heard_of(sound)), song)
+
+
+def rendered_rows(pop909: Path, name: str, condition: str, cache: Path) -> list[Row]:
+    """A song as the ears tap it in a condition."""
+    song = load_song(pop909, name)
+    return heard_rows(sound_of(song, condition, cache), song)
 
 
 def rows_of_tapped(tapped: TappedBeats, song: Song) -> list[Row]:
@@ -132,9 +139,9 @@ def halves_share(bpm: float) -> float:
     return 0.35 if bpm < 70.0 else 0.05
 
 
-def song_rows(song: Song) -> list[Row]:
+def song_rows(pop909: Path, name: str) -> list[Row]:
     """A song from its notes, in the octaves of its tempo in which the ears may hear it."""
-    rows, rng = [], np.random.default_rng(int(song.name))
+    song, rows, rng = load_song(pop909, name), [], np.random.default_rng(int(name))
     n, bpm = len(song.beats_s), 60.0 / float(np.median(np.diff(song.beats_s)))
     for per_beat in (1, 2):
         share = halves_share(bpm) if per_beat == 2 else 1.0 - halves_share(bpm)
@@ -202,22 +209,13 @@ def main() -> None:
     heard: dict[bool, list[Row]] = {False: [], True: []}
     for name, condition in rendered_songs(folder, arguments.n_rendered):
         if name in names:
-            song = load_song(arguments.pop909, name)
-            heard[is_held_out(name)] += kept_rows(
-                arguments.kept,
-                f"{name}-{condition}",
-                lambda song=song, condition=condition: heard_rows(
-                    sound_of(song, condition, arguments.cache), song
-                ),
-            )
+            make = partial(rendered_rows, arguments.pop909, name, condition, arguments.cache)
+            heard[is_held_out(name)] += kept_rows(arguments.kept, f"{name}-{condition}", make)
     songs: list[Row] = []
     for name in names:
         if not is_held_out(name):
-            songs += kept_rows(
-                arguments.kept,
-                f"{name}-notes",
-                lambda name=name: song_rows(load_song(arguments.pop909, name)),
-            )
+            make = partial(song_rows, arguments.pop909, name)
+            songs += kept_rows(arguments.kept, f"{name}-notes", make)
     practice = kept_rows(arguments.kept, "practice", practice_rows)
     for rows in (songs, practice):
         bring_to([beats for beats, _, _ in rows], [beats for beats, _, _ in heard[False]])

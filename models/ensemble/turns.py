@@ -65,7 +65,9 @@ def melody(midi: Path) -> list[Note]:
     file = mido.MidiFile(midi)
     track = next(track for track in file.tracks if track.name == "MELODY")
     tempo = next(m.tempo for t in file.tracks for m in t if m.type == "set_tempo")
-    notes, open_notes, tick = [], {}, 0
+    notes: list[Note] = []
+    open_notes: dict[int, tuple[float, int]] = {}
+    tick = 0
     for message in track:
         tick += message.time
         time_s = mido.tick2second(tick, file.ticks_per_beat, tempo)

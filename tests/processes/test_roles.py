@@ -3,9 +3,11 @@
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from firmware_py.processes.listening import GOES_ON_S, Listening
 from firmware_py.settings import Settings
@@ -32,7 +34,7 @@ def in_role(settings: Settings, role: str) -> Settings:
     return replace(settings, composer=replace(settings.composer, role=role))
 
 
-def heard_group(time_s: float, plays: bool) -> np.ndarray:
+def heard_group(time_s: float, plays: bool) -> NDArray[Any]:
     """A record of somebody who plays in C at ``BPM``, or of silence."""
     heard = np.zeros((), HEARD_DTYPE)
     heard["time_s"], heard["tonic"], heard["mode"] = time_s, -1, -1
