@@ -1,6 +1,7 @@
 """What the composer knows of the person it listens to: whether they play, in which key, chords and beat."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -38,7 +39,7 @@ BEAT_WAIT_S: Final = 1.5
 tracker takes (docs/decisions/0021)."""
 
 # Chosen: the longest answer, and a long breath of somebody who is led.
-GOES_ON_S: Final = {Role.ANSWER: 20.0, Role.LEAD: 30.0}
+GOES_ON_S: Final[Mapping[str, float]] = {Role.ANSWER: 20.0, Role.LEAD: 30.0}
 """How long the music goes on in a silence, in roles that play through pauses."""
 CLOCK_LOST_S: Final = 0.7
 """Without a pulse of MIDI clock for this long the beat is the player's again. Chosen by hand: the slowest

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +105,8 @@ def kept_rows(folder: Path, key: str, make: Callable[[], list[Row]]) -> list[Row
                 )
                 for i in range(n)
             ]
-    rows, arrays = make(), {}
+    rows = make()
+    arrays: dict[str, NDArray[Any]] = {}
     for i, (beats, cells, weight) in enumerate(rows):
         arrays |= {f"{name}{i}": part for name, part in beats._asdict().items()}
         arrays |= {f"cells{i}": cells, f"weight{i}": np.array(weight)}
