@@ -116,6 +116,7 @@ PERIOD, PHASE, CONFIDENCE, BAR_PHASE, BEATS = range(5)
 N_KEPT: Final = 10
 """By definition: the slots of ``kept``."""
 TEMPO_AGE, CELL, CELL_AGE, N_SINCE, EVIDENCE, LAST_PHASE, BAR_CONFIDENCE, LAST_PERIOD = range(8)
+# By definition, the slots after those.
 IN_HALVES, IS_HALVED = 8, 9
 """Slots of ``kept``: groups for which another tempo was better; the beat of the bar; beats for which another
 was better; beats since the bar began anew; running evidence; phase of the last frame; probability of the
