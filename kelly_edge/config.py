@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kelly_edge.config_rules import name_fault, printable_fault, setting, shown
-from kelly_edge.contract import PERIOD_SIZES, SAMPLE_RATE_HZ, BuiltIn
+from kelly_edge.contract import PERIOD_SIZES, ROLES, SAMPLE_RATE_HZ, BuiltIn
 
 UNIT_RANGE: Final = (-1.0, 1.0)
 """Limits of valence, arousal and knobs, by definition."""
@@ -104,6 +104,7 @@ class ComposerSettings:
     follow_tempo: bool = setting(True, "follow the tempo heard")
     follow_harmony: bool = setting(True, "play in the chords heard")
     make_room: bool = setting(True, "leave room for what is played: thinner, softer, under a melody")
+    role: str = setting("accompany", "what the box does beside the player", choices=ROLES)
     channel: int = setting(0, "MIDI channel, counted from 0", limits=(0, 15))
     program: int = setting(0, "General MIDI program of performance.mid, counted from 0", limits=(0, 127))
 

@@ -8,7 +8,7 @@ can hold them as plain bytes.
 """
 
 from collections.abc import Mapping
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Final
 
 import numpy as np
@@ -79,6 +79,19 @@ class Rung(IntEnum):
 RUNGS: Final = tuple(rung.name.lower() for rung in Rung)
 """Rungs as logs and counters name them, by number."""
 
+
+class Role(StrEnum):
+    """What the box does beside the player."""
+
+    ACCOMPANY = "accompany"
+    ANSWER = "answer"  # silent while they play, and in their pauses as long as their phrase
+    TOGETHER = "together"  # as accompany, but as dense as the mood asks
+    LEAD = "lead"  # its own tempo and chords, through their pauses too
+
+
+ROLES: Final = tuple(role.value for role in Role)
+"""Roles as settings and programmes name them."""
+
 # --- the emotion path ------------------------------------------------------------------
 N_FEATURES: Final = 128
 """Inputs of the emotion network; the table is ``kelly_edge.emotion.features.FEATURES``. Chosen: the width
@@ -126,7 +139,7 @@ HEARD_DTYPE: Final = np.dtype(
         ("beat_s", "<f4"),  # seconds from beat to beat, 0 where none is believed
         ("beat_confidence", "<f4"),  # 0..1
         ("bar_phase", "<f4"),  # 0..1 within the bar at time_s, 0 at the downbeat
-        ("n_beats", "<i1"),  # beats of the bar: 3, 4, 6 or 8
+        ("n_beats", "<i1"),  # beats of the bar: 3, 4 or 6
         ("room_drr_db", "<f4"),  # direct-to-reverberant ratio, about 12 in a dry place
         ("room_rt60_s", "<f4"),  # seconds until reverberation has fallen by 60 dB
         ("room_snr_db", "<f4"),  # music over noise

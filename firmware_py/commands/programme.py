@@ -11,7 +11,6 @@ from firmware_py.commands.common import settings_of
 from firmware_py.devices.files.programmes import open_programme, programme_names, read_programme
 from firmware_py.settings import Settings
 from kelly_edge.emotion.programme import (
-    ACCOMPANY,
     HAS_TARGET,
     LEAD,
     LOUDEST_VELOCITY,
@@ -97,6 +96,6 @@ def said(phase: Phase) -> str:
         words.append(f"voice {phase.voice}")
     if phase.velocity_max != LOUDEST_VELOCITY:
         words.append(f"no note above velocity {phase.velocity_max}")
-    if phase.role != ACCOMPANY:
-        words.append(phase.role)
+    if phase.role:
+        words.append(f"role {phase.role}")
     return ", ".join(words)

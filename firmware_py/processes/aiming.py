@@ -7,10 +7,10 @@ import numpy as np
 
 from firmware_py.board.channels import CellReader
 from firmware_py.processes.composing import Composing
-from firmware_py.processes.listening import Listening
+from firmware_py.processes.listening import GOES_ON_S, Listening
 from firmware_py.processes.sending import Manner
 from firmware_py.settings import Settings
-from kelly_edge.contract import KNOBS_DTYPE, PLAYING, SessionState
+from kelly_edge.contract import KNOBS_DTYPE, PLAYING, Role, SessionState
 from kelly_edge.emotion.leading import Wish, lead, mode_to_play, sets_music, tempo_to_play
 from kelly_edge.emotion.programme import LOUDEST_VELOCITY, REST, Programme
 from kelly_edge.emotion.steering import first_state, lead_of, phase_of, steer, target_emotion
@@ -80,11 +80,11 @@ class Aiming:
         knobs, limits = self.knobs, self._settings.envelope
         valence, arousal = target_emotion(self.steering, float(knobs["valence"]), float(knobs["arousal"]))
         is_thin = 1.0 - min(1.0, self._listening.presence / PLAYING)
-        thinning = round(is_thin / DENSITY_STEP) * DENSITY_STEP
-        if self.makes_room:
+        thinning = round(is_thin / DENSITY_STEP) * DENSITY_STEP if self.role not in GOES_ON_S else 0.0
+        if self.makes_room and not self.is_dense:
             thinning -= self._listening.space.density
         wish = self._wish()
-        tempo = tempo_to_play(self.leading, wish)
+        tempo = 0.0 if self.role == Role.LEAD else tempo_to_play(self.leading, wish)
         mode = mode_to_play(self.leading, wish)
         return Target(
             valence=valence,
@@ -104,6 +104,7 @@ class Aiming:
         return Manner(
             self.follows_harmony,
             self.makes_room,
+            self.is_dense,
             min(allowed, phase_of(self.steering, self.programme).velocity_max),
             velocity_gain(float(self.knobs["volume_db"])),
             bool(self.knobs["mute"]),
@@ -120,6 +121,16 @@ class Aiming:
         return self._programmes[self.chosen]
 
     @property
+    def role(self) -> str:
+        """What the box does beside the player now, one of ``contract.Role``."""
+        return phase_of(self.steering, self.programme).role or self._settings.composer.role
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the music is as dense as its mood asks, however much is played beside it."""
+        return self.role in (Role.TOGETHER, Role.ANSWER)
+
+    @property
     def is_to_be_silent(self) -> bool:
         """Whether a hand has ended the session, or the programme rests."""
         phase = phase_of(self.steering, self.programme)
@@ -134,12 +145,13 @@ class Aiming:
     def follows_harmony(self) -> bool:
         """Whether the chords heard are played; music that leads to the other mode has its own."""
         leads_away = mode_to_play(self.leading, self._wish()) != self._listening.following.key[1]
-        return self._settings.composer.follow_harmony and not leads_away
+        return self._settings.composer.follow_harmony and not leads_away and self.role != Role.LEAD
 
     @property
     def makes_room(self) -> bool:
         """Whether the music leaves room for what is played; music that leads is as its emotion asks."""
-        return self._settings.composer.make_room and not sets_music(self.leading, self._wish())
+        leads = self.role == Role.LEAD or sets_music(self.leading, self._wish())
+        return self._settings.composer.make_room and not leads
 
     def _wish(self) -> Wish:
         knobs = self.knobs

@@ -28,7 +28,7 @@ from firmware_py.processes.listening import Listening
 from firmware_py.processes.sending import Sending
 from firmware_py.processes.turns import Turns
 from firmware_py.settings import Settings
-from kelly_edge.contract import ATTENDED_DTYPE, GROUP_S, HEARD_DTYPE, RUNGS, Rung
+from kelly_edge.contract import ATTENDED_DTYPE, GROUP_S, HEARD_DTYPE, RUNGS, Role, Rung
 from kelly_edge.emotion.programme import Programme, built_in
 from kelly_edge.emotion.steering import left_s, new_session
 from kelly_edge.music.attention import attend, attend_time, recall
@@ -166,7 +166,7 @@ class ComposerStage:
             group, time_s = int(heard["group"]), attend_time(float(heard["time_s"]))
             self._turns.open(group, time_s, attended, self._aiming.knobs, self._listening.clock)
             group_s = self._group_time.date(group, time_s)
-            self._listening.hear(heard, group_s, self._plan.tempo_bpm)
+            self._listening.hear(heard, group_s, self._plan.tempo_bpm, self._aiming.role)
             self._aiming.hear(heard)
             now_s = self._clock.now_s()
             self._turn(group_s if abs(now_s - group_s) < BEHIND_S else now_s)
@@ -197,7 +197,9 @@ class ComposerStage:
         beat = listening.beat_to_follow(target, now_s)
         self._enter(beat, now_s)
         # Notes that begin in a silence end in time should it be the end; only an end cuts the bar.
-        plan.finish(listening.silence.finish_s, cuts=listening.is_resting)
+        plan.finish(listening.finish_s, cuts=listening.is_resting or listening.answering.is_on)
+        if self._aiming.role == Role.ANSWER and not listening.answering.is_on:
+            self._sending.drop()
         while (committed := plan.commit(now_s, beat)) is not None:
             self._tell_beat(committed)
             self._farewell.committed(committed)
@@ -224,7 +226,9 @@ class ComposerStage:
         soonest_s = now_s + self._plan.commit_s - 1.5 * GROUP_S
         if self._entry_s < soonest_s:
             line_s = beat.next_line_s(soonest_s)
-            n_too_late = max(0, math.ceil((line_s - soonest_s - LONGEST_ENTRY_S) / beat.beat_s))
+            # An answer comes on the next beat.
+            longest_s = 0.0 if self._listening.answering.is_on else LONGEST_ENTRY_S
+            n_too_late = max(0, math.ceil((line_s - soonest_s - longest_s) / beat.beat_s))
             self._entry_s = line_s - n_too_late * beat.beat_s
         # Where the bar is may be doubted again until then; the beat is what counts.
         nearest_s = beat.nearest_s(self._entry_s)

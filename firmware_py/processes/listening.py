@@ -1,5 +1,7 @@
 """What the composer knows of the person it listens to: whether they play, in which key, chords and beat."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -8,9 +10,10 @@ import numpy as np
 from firmware_py.board.channels import CellReader
 from firmware_py.board.map import CLOCK_DTYPE
 from firmware_py.settings import Settings
-from kelly_edge.contract import EMOTION_RATE_HZ, GROUP_S, PLAYING
+from kelly_edge.contract import EMOTION_RATE_HZ, GROUP_S, PLAYING, Role
 from kelly_edge.latency import unevenness_s
 from kelly_edge.music.accompanying import Accompanying
+from kelly_edge.music.answering import Answering
 from kelly_edge.music.fitting import Fitting
 from kelly_edge.music.following import Following, follow
 from kelly_edge.music.players_beat import (
@@ -35,6 +38,9 @@ BEAT_WAIT_S: Final = 1.5
 """How long the music waits for a beat to begin on, from when it knows what to play. Chosen: about the time a
 tracker takes (docs/decisions/0021)."""
 
+# Chosen: the longest answer, and a long breath of somebody who is led.
+GOES_ON_S: Final[Mapping[str, float]] = {Role.ANSWER: 20.0, Role.LEAD: 30.0}
+"""How long the music goes on in a silence, in roles that play through pauses."""
 CLOCK_LOST_S: Final = 0.7
 """Without a pulse of MIDI clock for this long the beat is the player's again. Chosen by hand: the slowest
 clock, of 20 bpm, has a pulse every 0.125 s."""
@@ -52,7 +58,7 @@ class Listening:
     presence: how much somebody plays, 0..1; rises at once and falls slowly.
     is_resting: whether nothing is to be played: nobody plays, or it is not known yet what fits.
     following: the key and tempo adopted.
-    silence: how long nothing has been played.
+    silence: how long nothing has been played. answering: whose turn it is, in that role.
     fitting, accompanying, space: the pitch classes, chords and room that what is played leaves.
     clock: MIDI clock as ``read_clock`` found it, a 0-d CLOCK_DTYPE array; zeros where it is not followed.
     """
@@ -70,6 +76,8 @@ class Listening:
         self.presence = presence
         self.is_resting = is_resting
         self.silence = Silence()
+        self.answering = Answering()
+        self._role: str = Role.ACCOMPANY
         self.fitting = Fitting()
         self.accompanying = Accompanying()
         self.space = Space()
@@ -87,42 +95,59 @@ class Listening:
         if self._settings.midi.follows and not self._clock_cell.read(self.clock):
             self.clock.fill(0)
 
-    def hear(self, heard: Any, now_s: float, played_tempo_bpm: float) -> None:
+    def hear(self, heard: Any, now_s: float, played_tempo_bpm: float, role: str = Role.ACCOMPANY) -> None:
         """One record of ``HEARD_DTYPE``, of the hop group that ends at ``now_s``.
 
         ``played_tempo_bpm``: tempo of the music played to it; 0 for none.
         """
+        self._role = role
         self.silence.hear(float(heard["level_db"]), now_s)
         presence = float(heard["presence"])
         self.presence += (presence - self.presence) / (PRESENCE_S * EMOTION_RATE_HZ)
         # React quickly when someone begins to play, and slowly when they stop.
         self.presence = max(presence, self.presence)
         silent = self.presence < (PLAYING if self.is_resting else SILENT) or self.silence.is_end
+        goes_on = silent and self.fitting.is_open and now_s - self.silence.since_s < GOES_ON_S.get(role, 0.0)
+        silent = silent and not goes_on
         if silent:
             # The next player may play something else.
             self.fitting.forget()
             self.accompanying.forget()
             self.space.forget()
             self.following = self.following.without_key()
-        else:
+        elif not goes_on:
             self.fitting.hear(heard["chroma"], presence)
             self.accompanying.hear(heard, now_s)
             self.space.hear(heard)
         self._hear_beat(heard, now_s, played_tempo_bpm)
+        if role == Role.ANSWER:
+            self.answering.hear(float(heard["level_db"]), self._beat.beat_s if self._beat else 0.0, now_s)
+        elif self.answering.is_on:
+            self.answering = Answering()
         knows_notes = not silent and self.fitting.is_open
         self._waited_s = self._waited_s + GROUP_S if knows_notes and self.is_resting else 0.0
         waits = self.is_resting and self._beat is None and self._waited_s < BEAT_WAIT_S
-        self.is_resting = not knows_notes or (waits and self._settings.composer.follow_tempo)
+        waits = waits and self._settings.composer.follow_tempo and role in (Role.ACCOMPANY, Role.TOGETHER)
+        listens = role == Role.ANSWER and not self.answering.is_on
+        self.is_resting = not knows_notes or waits or listens
         if presence > PLAYING:
             tempo_bpm = self._beat.tempo_bpm if self._beat is not None else float(heard["tempo_bpm"])
             self.following = follow(self.following, int(heard["tonic"]), int(heard["mode"]), tempo_bpm)
+
+    @property
+    def finish_s(self) -> float:
+        """Time by which the music has ended, as the role asks; infinity where nothing asks it to."""
+        if self._role == Role.ANSWER:
+            return self.answering.until_s
+        return math.inf if self._role == Role.LEAD and not self.is_resting else self.silence.finish_s
 
     def beat_to_follow(self, target: Target, now_s: float) -> PlayersBeat | None:
         """The player's beat where the music is on it: not where it leads to another tempo."""
         beat = self._beat
         if beat is not None and self._is_clocked:
             return beat
-        if beat is None or not self._settings.composer.follow_tempo or now_s > beat.heard_s + HOLD_S:
+        follows = self._settings.composer.follow_tempo and self._role != Role.LEAD
+        if beat is None or not follows or now_s > beat.heard_s + HOLD_S:
             return None
         if target.leads and abs(target.tempo_bpm / beat.tempo_bpm - 1.0) > NEAR_TEMPO:
             return None

@@ -33,6 +33,8 @@ class Manner(NamedTuple):
 
     follows_harmony: bool
     makes_room: bool
+    is_dense: bool
+    """Whether as many notes leave as were composed, where room is made."""
     velocity_max: int
     """The highest that therapist and programme allow."""
     gain: float
@@ -80,6 +82,10 @@ class Sending:
         for note in beat.notes():
             self._waiting.append((replace(note, velocity=max(1, round(note.velocity * softness))), beat))
 
+    def drop(self) -> None:
+        """The notes that wait do not leave: the turn is another's."""
+        self._waiting.clear()
+
     def send(self, until_s: float, manner: Manner) -> None:
         """Notes that begin by ``until_s`` leave one by one, so that each knows the chord heard last."""
         while self._waiting and self._waiting[0][0].onset_s <= until_s:
@@ -99,7 +105,7 @@ class Sending:
         """The note as it fits what is heard by now; None where no room is left for it."""
         space = self._listening.space
         if manner.makes_room:
-            if not space.admits(note, on_beat):
+            if not (manner.is_dense or space.admits(note, on_beat)):
                 return None
             note = space.under(space.soften(note))
         if manner.follows_harmony:

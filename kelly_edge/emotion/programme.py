@@ -17,12 +17,11 @@ from typing import Any, Final
 from kelly_edge.config import PROGRAMME_NAME, UNIT_RANGE, EmotionSettings
 from kelly_edge.config_rules import Rule, Value, shown
 from kelly_edge.config_values import did_you_mean, read_value, refuse
-from kelly_edge.contract import PROGRAMMES
+from kelly_edge.contract import PROGRAMMES, ROLES
 from kelly_edge.shared.entries import Entry
 from kelly_edge.shared.printed import printed
 
 MATCH, LEAD, HOLD, REST = "match", "lead", "hold", "rest"
-ACCOMPANY: Final = "accompany"
 LOUDEST_VELOCITY: Final = 127
 """The highest velocity there is, by MIDI 1.0."""
 NAME: Final = re.compile(PROGRAMME_NAME)
@@ -46,8 +45,8 @@ class Phase:
     """The voice to change to; empty: the one there is."""
     velocity_max: int = LOUDEST_VELOCITY
     """No note is louder."""
-    role: str = ACCOMPANY
-    """What the box does beside the player; others than accompanying will come."""
+    role: str = ""
+    """What the box does beside the player, one of ``contract.ROLES``; empty: as the settings say."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ FIELDS: Final[Mapping[str, tuple[type, Rule]]] = {
     "rate_per_min": (float, Rule("lead: fastest change", "per minute", limits=(0.01, 2))),
     "voice": (str, Rule("voice to change to, one of voice.names", check=_text)),
     "velocity_max": (int, Rule("no note is louder", "MIDI velocity", limits=(1, LOUDEST_VELOCITY))),
-    "role": (str, Rule("what the box does beside the player", choices=(ACCOMPANY,))),
+    "role": (str, Rule("what the box does beside the player", choices=ROLES)),
 }
 """The fields of a phase: type and rule."""
 HAS_TARGET: Final = (LEAD, HOLD)

@@ -3,10 +3,11 @@
 A *beat vector* is collected while a beat lasts: mean chroma and bass chroma, how strong four bands of the
 spectrum rise where the beat begins and elsewhere in it, how much the notes grow, and how low and how high
 they lie. It is complete ``HARMONY_DELAY`` frames after the next beat began. ``compared`` sets it beside the
-vectors before it: by how much harmony and bass differ from those of one to eight beats ago, and those of the
-last two and four beats from the two and four before (chord changes, repetition). A small network
-(``bar_weights``; fitted by ``models.ensemble.fit_bars``) turns the comparisons of the last ``N_WINDOW`` beats
-into log likelihoods of the beats of the bars that ``bar`` knows.
+vectors before it: by how much harmony and bass differ from those of one to sixteen beats ago, and those of
+the last two, four and eight beats from as many before (chord changes, repetition). A small recurrent network
+(``bar_weights``; fitted by ``models.ensemble.fit_bars``) reads the comparisons beat by beat and gives log
+likelihoods of the beats of the bars that ``bar`` knows, as Krebs, Böck, Dorfer and Widmer (ISMIR 2016) find
+downbeats.
 """
 
 import math
@@ -36,26 +37,29 @@ LOW_GROWTH, GROWTH, BASS_MASS, MASS, LOWEST, HIGHEST = range(BETWEEN + N_BANDS, 
 N_VECTOR: Final = HIGHEST + 1
 """Parts of a vector, by definition of them."""
 N_PLAIN: Final = N_VECTOR - ACCENT
-LAGS: Final = (1, 2, 3, 4, 6, 8)
-"""Beats back. Chosen: the halves and wholes of bars of two to eight."""
-N_COMPARED: Final = 2 * (2 + len(LAGS)) + N_PLAIN + 1
+LAGS: Final = (1, 2, 3, 4, 6, 8, 12, 16)
+"""Beats back. Chosen: the halves and wholes of bars of two to eight, and two bars."""
+SPANS: Final = (2, 4, 8)
+"""Beats compared with as many before. Chosen: the halves and wholes of bars of four and eight."""
+N_COMPARED: Final = 2 * (len(SPANS) + len(LAGS)) + N_PLAIN + 1
 """Numbers of a beat's comparisons, by definition of them."""
 GATE: Final = 0.15
 """Activation, and share of the strongest, from which a key counts as the lowest or the highest. Chosen by
 hand."""
-N_WINDOW: Final = 12
-"""Beats that the network reads. Chosen: three bars of four."""
 
 
 class BarNetwork(NamedTuple):
-    """Each beat's comparisons to a few features, and those of the last beats to the cells of ``bar``."""
+    """Gated recurrent units (Cho et al. 2014) over the beats, and the cells of ``bar`` from them.
 
-    beat: Float32  # [n_features, N_COMPARED]
-    beat_bias: Float32  # [n_features]
-    first: Float32  # [n_hidden, N_WINDOW * n_features], oldest beat first
-    first_bias: Float32  # [n_hidden]
-    second: Float32  # [N_CELLS, n_hidden]
-    second_bias: Float32  # [N_CELLS]
+    Gates lie one below the other: reset, update, candidate.
+    """
+
+    inputs: Float32  # [3 n_units, N_COMPARED]
+    inputs_bias: Float32  # [3 n_units]
+    units: Float32  # [3 n_units, n_units]
+    units_bias: Float32  # [3 n_units]
+    cells: Float32  # [N_CELLS, n_units]
+    cells_bias: Float32  # [N_CELLS]
 
 
 class BeatVectors(NamedTuple):
@@ -198,7 +202,7 @@ def compared(ring: Float32, period: float, out: Float32) -> None:
         for lag in LAGS:
             out[at] = _differ(ring, newest, 1, lag, view)
             at += 1
-        for n in (2, 4):
+        for n in SPANS:
             out[at] = _differ(ring, newest, n, n, view)
             at += 1
     for i in range(N_PLAIN):
@@ -208,23 +212,32 @@ def compared(ring: Float32, period: float, out: Float32) -> None:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
+def _layer(weights: Float32, bias: Float32, inputs: Float32, out: Float32) -> None:
+    for row in range(weights.shape[0]):
+        total = bias[row]
+        for i in range(weights.shape[1]):
+            total += weights[row, i] * inputs[i]
+        out[row] = total
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def infer_bar(
-    network: BarNetwork, ring: Float32, period: float, features: Float32, scratch: Float32, out: Float32
+    network: BarNetwork, ring: Float32, period: float, units: Float32, scratch: Float32, out: Float32
 ) -> None:
-    """Log likelihoods of the cells that the beat just begun may be, [N_CELLS]; ``features`` are moved on."""
-    n_features, n_hidden = network.beat.shape[0], network.first.shape[0]
-    compared(ring, period, scratch)
-    features[:-n_features] = features[n_features:].copy()
-    for f in range(n_features):
-        total = network.beat_bias[f]
-        for i in range(N_COMPARED):
-            total += network.beat[f, i] * scratch[i]
-        features[features.shape[0] - n_features + f] = math.tanh(total)
-    out[:] = network.second_bias
-    for h in range(n_hidden):
-        total = network.first_bias[h]
-        for i in range(features.shape[0]):
-            total += network.first[h, i] * features[i]
-        if total > 0.0:
-            for c in range(out.shape[0]):
-                out[c] += network.second[c, h] * total
+    """Log likelihoods of the cells that the beat just begun may be, [N_CELLS].
+
+    ``units`` [n_units] remember the beats before; ``scratch`` has at least N_COMPARED + 6 n_units numbers.
+    """
+    n = units.shape[0]
+    comparisons = scratch[:N_COMPARED]
+    from_inputs = scratch[N_COMPARED : N_COMPARED + 3 * n]
+    from_units = scratch[N_COMPARED + 3 * n : N_COMPARED + 6 * n]
+    compared(ring, period, comparisons)
+    _layer(network.inputs, network.inputs_bias, comparisons, from_inputs)
+    _layer(network.units, network.units_bias, units, from_units)
+    for u in range(n):
+        reset = 1.0 / (1.0 + math.exp(-from_inputs[u] - from_units[u]))
+        update = 1.0 / (1.0 + math.exp(-from_inputs[n + u] - from_units[n + u]))
+        candidate = math.tanh(from_inputs[2 * n + u] + reset * from_units[2 * n + u])
+        units[u] = (1.0 - update) * candidate + update * units[u]
+    _layer(network.cells, network.cells_bias, units, out)

@@ -19,6 +19,7 @@ from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.emotion.rhythm import FRAME, FRAME_RATE_HZ, N_FRAMES
 from kelly_edge.rhythm.bar import FIRST, METRE, METRES, N_CELLS, PRIOR, bar_weights, moved, next_beat, weigh
 from kelly_edge.rhythm.bar_evidence import (
+    N_COMPARED,
     BarNetwork,
     BeatVectors,
     beat_vectors,
@@ -101,12 +102,25 @@ LEAST_FOCUS, CLEAR_FOCUS = 0.75, 0.92
 """Length of the mean direction of the phases: no phase, a clear one. Chosen by hand."""
 LEAST_MASS, CLEAR_MASS = 0.25, 0.6
 """Probability of the tempo kept, its double and its half. Chosen by hand."""
+HALVES: Final = 8
+"""Beats of a bar of which halves of four are tapped. By definition of ``bar.METRES``."""
+OCTAVE_BEATS: Final = 6.0
+"""Time constant, in beats heard, of the probability that they are halves of those felt. Chosen on development
+songs."""
+OCTAVE_HOLDS: Final = 0.2
+"""The octave is kept while that probability is within this of a half. Chosen on development songs."""
+FELT_AT_FIRST: Final = 0.3
+"""That probability before anything is heard. Chosen: the share of bars of eight in ``bar.USUAL``."""
 PERIOD, PHASE, CONFIDENCE, BAR_PHASE, BEATS = range(5)
-"""Slots of ``reading``."""
+"""Slots of ``reading``, of the beats tapped."""
+N_KEPT: Final = 10
+"""By definition: the slots of ``kept``."""
 TEMPO_AGE, CELL, CELL_AGE, N_SINCE, EVIDENCE, LAST_PHASE, BAR_CONFIDENCE, LAST_PERIOD = range(8)
+# By definition, the slots after those.
+IN_HALVES, IS_HALVED = 8, 9
 """Slots of ``kept``: groups for which another tempo was better; the beat of the bar; beats for which another
 was better; beats since the bar began anew; running evidence; phase of the last frame; probability of the
-beat; period of the last group."""
+beat; period of the last group; probability that halves of beats are tapped, and whether they are."""
 
 
 class BeatState(NamedTuple):
@@ -116,7 +130,7 @@ class BeatState(NamedTuple):
     pulse: PulseState
     bar: Float32  # [N_CELLS] log weights
     vectors: BeatVectors
-    features: Float32  # [N_WINDOW * n_features] of the last beats, oldest first
+    units: Float32  # [n_units] what the network remembers of the beats
     rises: Float32  # [N_FRAMES, N_BANDS] of the group
     kept: NDArray[np.float64]  # see TEMPO_AGE
     reading: NDArray[np.float64]  # see PERIOD; the phases before ``DELAY_S`` is made up for
@@ -125,6 +139,7 @@ class BeatState(NamedTuple):
     inputs: Float32  # [N_ACCENT] scratch
     phases: Float32  # [N_BINS] scratch
     cells: Float32  # [N_CELLS] scratch
+    scratch: Float32  # [N_COMPARED + 6 n_units]
 
 
 def beat_state() -> BeatState:
@@ -138,15 +153,16 @@ def beat_state() -> BeatState:
         pulse_state(pulse_tables()),
         bar_weights(),
         beat_vectors(),
-        zeros(BAR.first.shape[1]),
+        zeros(BAR.units.shape[1]),
         zeros(N_FRAMES, N_BANDS),
-        np.zeros(8),
+        np.zeros(N_KEPT),
         np.array([0.0, 0.0, 0.0, 0.0, 4.0]),
         zeros(N_FRAMES, N_CLASSES),
         zeros(N_CLASSES),
         zeros(max(N_ACCENT, N_HARMONY)),
         zeros(N_BINS),
         zeros(N_CELLS),
+        zeros(N_COMPARED + 6 * BAR.units.shape[1]),
     )
 
 
@@ -203,10 +219,11 @@ def _keep_tempo(state: BeatState) -> None:
 def _begin_anew(state: BeatState) -> None:
     """Another tempo is kept, so the beats remembered are no beats any more."""
     state.vectors.ring[:] = 0.0
-    state.features[:] = 0.0
+    state.units[:] = 0.0
     for c in range(N_CELLS):
         state.bar[c] = math.log(PRIOR[c])
     state.kept[CELL_AGE] = state.kept[N_SINCE] = 0.0
+    state.kept[IN_HALVES] = FELT_AT_FIRST
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -235,10 +252,11 @@ def _keep_bar(network: BarNetwork, notes: Float32, is_still: bool, state: BeatSt
         weigh(bar, state.accents[i], phase, BAR_ACCENT_TRUST)
     weigh(bar, state.harmony, reading[PHASE] - HARMONY_LAG / period, BAR_HARMONY_TRUST)
     if complete(state.vectors) and not is_still:
-        infer_bar(network, state.vectors.ring, period, state.features, state.evidence.hidden, state.cells)
+        infer_bar(network, state.vectors.ring, period, state.units, state.scratch, state.cells)
         for c in range(N_CELLS):
             bar[c] += BAR_TRUST * state.cells[c]
-        _choose_cell(state)
+        choose_octave(state)
+        choose_cell(state)
     take_notes(notes, state.vectors)
     metre = METRE[int(kept[CELL])]
     reading[BEATS] = METRES[metre]
@@ -246,14 +264,37 @@ def _keep_bar(network: BarNetwork, notes: Float32, is_still: bool, state: BeatSt
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _choose_cell(state: BeatState) -> None:
-    """The beat of the bar that is kept, or another that has been better."""
+def choose_octave(state: BeatState) -> None:
+    """Whether beats or their halves are tapped, as bars of eight have been likely or not for a while."""
     kept, bar = state.kept, state.bar
-    highest, total = bar.max(), 0.0
+    highest, total, eights = bar.max(), 0.0, 0.0
     for c in range(N_CELLS):
         bar[c] -= highest
         total += math.exp(bar[c])
-    best, cell = int(np.argmax(bar)), int(kept[CELL])
+        if METRES[METRE[c]] == HALVES:
+            eights += math.exp(bar[c])
+    keep = math.exp(-1.0 / OCTAVE_BEATS)
+    kept[IN_HALVES] = keep * kept[IN_HALVES] + (1.0 - keep) * eights / total
+    if kept[IN_HALVES] > 0.5 + OCTAVE_HOLDS:
+        kept[IS_HALVED] = 1.0
+    elif kept[IN_HALVES] < 0.5 - OCTAVE_HOLDS:
+        kept[IS_HALVED] = 0.0
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def choose_cell(state: BeatState) -> None:
+    """The beat of the bar that is kept, or another that has been better, in the octave chosen."""
+    kept, bar = state.kept, state.bar
+    total, best, cell = 0.0, -1, int(kept[CELL])
+    for c in range(N_CELLS):
+        total += math.exp(bar[c])
+        is_felt = (METRES[METRE[c]] == HALVES) == (kept[IS_HALVED] > 0.0)
+        if is_felt and (best < 0 or bar[c] > bar[best]):
+            best = c
+    if (METRES[METRE[cell]] == HALVES) != (kept[IS_HALVED] > 0.0):
+        # The octave has changed.
+        kept[CELL], kept[CELL_AGE] = best, 0.0
+        cell = best
     is_better = best != cell and bar[best] > bar[cell] + math.log(BAR_BETTER)
     kept[CELL_AGE] = kept[CELL_AGE] + 1.0 if is_better else 0.0
     stays = BAR_STAYS_BEATS if kept[N_SINCE] > BAR_YOUNG_BEATS else 0
@@ -296,13 +337,26 @@ def beat_group(
     _keep_bar(bar, notes, mean < STILL, state)
 
 
+def felt(reading: NDArray[np.float64]) -> tuple[float, float, float, int]:
+    """Period in seconds, phase, phase within the bar and beats of the bar as felt, at the newest sample.
+
+    Where bars of eight are tapped, their beats are halves of those felt.
+    """
+    tapped_s, n_tapped = float(reading[PERIOD]) / FRAME_RATE_HZ, int(reading[BEATS])
+    ahead = (DELAY_S + LATE_S) / tapped_s
+    bar_phase = float(reading[BAR_PHASE] + ahead / n_tapped) % 1.0
+    if n_tapped != HALVES:
+        return tapped_s, float(reading[PHASE] + ahead) % 1.0, bar_phase, n_tapped
+    return 2.0 * tapped_s, bar_phase * (HALVES // 2) % 1.0, bar_phase, HALVES // 2
+
+
 class BeatTracker:
     """Streaming; ``push`` a hop group's log mel frames and note activations, then read the attributes.
 
     Attributes
     ----------
     phase: 0..1 within the beat, at the newest sample given. period_s: of the beat. confidence: 0..1.
-    bar_phase: 0..1 within the bar, 0 at the downbeat. n_beats: beats of the bar, one of ``bar.METRES``.
+    bar_phase: 0..1 within the bar, 0 at the downbeat. n_beats: beats of the bar: 3, 4 or 6.
     """
 
     def __init__(self) -> None:
@@ -324,15 +378,18 @@ class BeatTracker:
         heard["bar_phase"] = self.bar_phase
         heard["n_beats"] = self.n_beats
 
+    def tapped(self) -> tuple[Float32, float, float]:
+        """What the bar is judged by: vectors of the last beats [N_RING, N_VECTOR], the newest last; period in
+        frames and phase of the beat tapped, as the filters have reached it."""
+        state = self._state
+        period, phase = float(state.reading[PERIOD]), float(state.kept[LAST_PHASE])
+        return state.vectors.ring.copy(), period, phase
+
     def push(self, frames: Float32, notes: Float32) -> None:
         """Log mel of the group's frames, float32 [8, 27], and activations of the notes, [88]."""
         state = self._state
         beat_group(frames, notes, ACCENTS, HARMONY, BAR, self._tables, state)
         reading = state.reading
-        self.period_s = float(reading[PERIOD]) / FRAME_RATE_HZ
-        self.n_beats = int(reading[BEATS])
-        ahead = (DELAY_S + LATE_S) / self.period_s
-        self.phase = float(reading[PHASE] + ahead) % 1.0
-        self.bar_phase = float(reading[BAR_PHASE] + ahead / self.n_beats) % 1.0
+        self.period_s, self.phase, self.bar_phase, self.n_beats = felt(reading)
         self.confidence = float(reading[CONFIDENCE])
         self.bar_confidence = float(state.kept[BAR_CONFIDENCE])

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kelly_edge.contract import EMOTION_RATE_HZ, HOP_SIZE
-from kelly_edge.emotion.features import FeatureExtractor
+from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.emotion.rhythm import FRAME_RATE_HZ, N_FRAMES
 from kelly_edge.errors import KellyError
 from kelly_edge.rhythm.beat import DELAY_S
@@ -35,6 +34,7 @@ from kelly_edge.rhythm.evidence import (
 )
 from kelly_edge.rhythm.pulse import HARMONY_LAG, N_BINS
 from kelly_edge.shared.command_line import Parser, command, path_argument
+from models.ensemble.heard_beats import heard_of
 from models.ensemble.practice import Practice, draw
 from models.ensemble.songs import CONDITIONS, Song, cache_folder, load_songs, song_list, sound_of
 
@@ -48,16 +48,6 @@ N_PRACTICE: Final = 120
 """Drawn pieces beside the songs: clicks, drums, waltzes, swing. Chosen by hand."""
 REPO: Final = Path(__file__).resolve().parents[2]
 PRIOR: Final = np.repeat(np.array(ROLE_SHARE) / N_BINS, N_BINS)
-
-
-def heard_of(sound: Float32) -> tuple[Float32, Float32]:
-    """Log mel of every frame [8 n, 27] and activations of every group [n, 88]."""
-    extractor, frames, notes = FeatureExtractor(), [], []
-    for i in range(len(sound) // HOP_SIZE):
-        if extractor.push(sound[i * HOP_SIZE : (i + 1) * HOP_SIZE]):
-            frames.append(extractor.frames.copy())
-            notes.append(extractor.notes.copy())
-    return np.concatenate(frames), np.array(notes)
 
 
 def inputs_of(frames: Float32, notes: Float32) -> tuple[Float32, Float32]:

@@ -1,53 +1,136 @@
-"""Fit the network of ``kelly_edge.rhythm.bar_evidence`` to POP909, heard from its notes.
+"""Fit the network of ``kelly_edge.rhythm.bar_evidence`` to POP909, as rendered and from its notes alone.
 
-``python -m models.ensemble.fit_bars --pop909 DIR [--songs …] [--out FILE]`` writes the numbers as
-``kelly_edge/rhythm/bar_weights.py`` (the default FILE). It learns from all songs but those for evaluation:
-their notes become beat vectors (``simulated``) and the annotation says which beat of the bar each is. A slow
-song counts as tapped in halves as often as the ears were found to do so, and then has bars of eight. Bars of
-three come from bars of four without their last beat and from practice. The same songs and seed give the same
-numbers on the same machine.
+``python -m models.ensemble.fit_bars --pop909 DIR [--songs …] [--n-rendered N] [--held-out K] [--cache DIR]
+[--kept DIR] [--out FILE]`` writes the numbers as ``kelly_edge/rhythm/bar_weights.py`` (the default FILE). It
+learns from all songs but those for evaluation. Development songs and a draw of others are rendered and tapped
+by the ears themselves (``heard_beats``); the annotation says which beat of the bar each is. All songs become
+beat vectors too (``simulated``), brought to the mean and spread of those rendered: a slow song as tapped in
+halves as often as the ears were found to do so, and then with bars of eight. Bars of three come from bars of
+four without their last beat and from practice. ``--held-out K`` leaves out songs whose number K divides and
+says how well their rendered beats are placed. What was tapped and simulated stays in ``--kept`` and is read
+from there the next time: give an empty folder when the ears have changed. The same songs and seed give the
+same numbers on the same machine.
 """
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from kelly_edge.errors import KellyError
-from kelly_edge.rhythm.bar import FIRST, METRES, N_CELLS, PRIOR
-from kelly_edge.rhythm.bar_evidence import N_COMPARED, N_WINDOW
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.composer.data import Notes
-from models.ensemble.practice import accompanied, beat_times
-from models.ensemble.simulated import Beats, brought_to_rendered, comparisons, simulate
-from models.ensemble.songs import EXCERPT_S, Song, load_song, song_list
+from models.ensemble.bar_model import Table, fit, judge, log_share, module_text
+from models.ensemble.heard_beats import (
+    FIRST_CELL,
+    TappedBeats,
+    cells_of,
+    cells_tapped,
+    heard_of,
+    tapped_beats,
+)
+from models.ensemble.practice import accompanied, beat_times, draw
+from models.ensemble.simulated import Beats, bring_to, comparisons, simulate
+from models.ensemble.songs import EXCERPT_S, Song, cache_folder, load_song, song_list, sound_of
 
 Float32 = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 REPO: Final = Path(__file__).resolve().parents[2]
-N_FEATURES, N_HIDDEN = 8, 32
-"""Chosen: small enough for 50 µs a beat."""
-N_EPOCHS, N_PER_STEP, N_PRACTICE = 4, 16, 60
-"""Chosen by hand: the loss was still falling a little."""
+N_RENDERED: Final = 105
+"""Songs rendered beside those for development. Chosen: minutes on one core."""
+ROTA: Final = ("fluid", "timgm", "fluid", "fluid-wet")
+"""Conditions of the songs rendered, in turn."""
+RENDERED_WEIGHT: Final = 2.0
+"""Of a beat as rendered, beside one from notes alone. Chosen by hand."""
+LEAST_BEATS: Final = 12
+"""Shorter stretches of a tempo say nothing of bars. Chosen: three bars."""
+N_PRACTICE: Final = 60
+"""Pieces drawn, of each kind. Chosen by hand."""
 THREES_EVERY: Final = 12
 """One song in so many is heard as one in bars of three as well. Chosen by hand."""
 LIKELIEST_SHARE: Final = 0.1
 """Songs at a tempo that the ears hear less often than this are left out. Chosen by hand."""
-FIRST_CELL: Final = dict(zip(METRES, FIRST, strict=True))
 Row = tuple[Beats, Ints, float]
 
 
-class Table(NamedTuple):
-    """Inputs [n, N_COMPARED], cells [n] (-1 unknown) and weight of a piece."""
+def rendered_songs(folder: Path, n: int) -> list[tuple[str, str]]:
+    """Names and conditions: the development songs, and ``n`` others that are not for evaluation."""
+    development, held_back = song_list("development"), set(song_list("evaluation"))
+    others = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    others = [name for name in others if name not in held_back and name not in set(development)]
+    drawn = [str(name) for name in np.random.default_rng(5).permutation(others)[:n]]
+    turns = [(name, ROTA[i % len(ROTA)]) for i, name in enumerate(development + drawn)]
+    return list(dict.fromkeys([(name, "fluid") for name in development] + turns))
 
-    inputs: Float32
-    cells: Ints
-    weight: float
+
+def heard_rows(sound: Float32, song: Song) -> list[Row]:
+    """A song as the ears tap it: a row for every stretch of a tempo."""
+    return rows_of_tapped(tapped_beats(*heard_of(sound)), song)
+
+
+def rendered_rows(pop909: Path, name: str, condition: str, cache: Path) -> list[Row]:
+    """A song as the ears tap it in a condition."""
+    song = load_song(pop909, name)
+    return heard_rows(sound_of(song, condition, cache), song)
+
+
+def rows_of_tapped(tapped: TappedBeats, song: Song) -> list[Row]:
+    """Rows of the beats tapped in a song."""
+    cells, rows = cells_tapped(song, tapped), []
+    bounds = [0, *np.flatnonzero(tapped.is_new[1:]) + 1, len(cells)]
+    for begin, end in pairwise(bounds):
+        if end - begin >= LEAST_BEATS:
+            beats = Beats(tapped.vectors[begin:end], tapped.period[begin:end], np.arange(begin, end))
+            rows.append((beats, cells[begin:end], RENDERED_WEIGHT))
+    return rows
+
+
+def kept_rows(folder: Path, key: str, make: Callable[[], list[Row]]) -> list[Row]:
+    """The rows of ``key`` as they lie in ``folder``, or made and put there."""
+    path = folder / f"{key}.npz"
+    if path.is_file():
+        with np.load(path) as file:
+            n = len(file.files) // 5
+            return [
+                (
+                    Beats(file[f"vectors{i}"], file[f"period{i}"], file[f"number{i}"]),
+                    file[f"cells{i}"],
+                    float(file[f"weight{i}"]),
+                )
+                for i in range(n)
+            ]
+    rows = make()
+    arrays: dict[str, NDArray[Any]] = {}
+    for i, (beats, cells, weight) in enumerate(rows):
+        arrays |= {f"{name}{i}": part for name, part in beats._asdict().items()}
+        arrays |= {f"cells{i}": cells, f"weight{i}": np.array(weight)}
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part.npz")
+    np.savez(partial, **arrays)
+    partial.replace(path)
+    return rows
+
+
+def drawn_rows() -> list[Row]:
+    """Synthesised pieces (``practice.draw``) as the ears tap them."""
+    rng, rows = np.random.default_rng(7), []
+    for _ in range(N_PRACTICE):
+        piece = draw(rng)
+        rows += heard_rows(piece.sound, piece_song(piece.beats_s, piece.downbeats_s))
+    return rows
+
+
+def piece_song(beats_s: Floats, downbeats_s: Floats) -> Song:
+    """A piece without notes, for its annotation."""
+    none = np.zeros(0)
+    notes = Notes(none, none, none.astype(np.int64), none.astype(np.int64))
+    return Song("", Path(), notes, beats_s, downbeats_s, ())
 
 
 def halves_share(bpm: float) -> float:
@@ -57,33 +140,18 @@ def halves_share(bpm: float) -> float:
     return 0.35 if bpm < 70.0 else 0.05
 
 
-def cells_of(song: Song, per_beat: int) -> Ints:
-    """The cell of every beat, or of every half where ``per_beat`` is 2; -1 where no metre fits."""
-    n, lines = len(song.beats_s), np.searchsorted(song.beats_s, song.downbeats_s - 0.01)
-    cells = np.full(per_beat * (n - 1) + 1, -1)
-    usual = int(np.median(np.diff(lines))) if len(lines) > 2 else 0
-    for begin, end in pairwise(lines):
-        length = usual if end - begin == 2 and usual == 4 else end - begin
-        if per_beat * length in FIRST_CELL and not (per_beat == 1 and length == 8):
-            places = np.arange(per_beat * (end - begin))
-            cells[per_beat * begin : per_beat * end] = FIRST_CELL[per_beat * length] + places
-    return cells
-
-
-def songs_rows(pop909: Path, names: list[str]) -> list[Row]:
-    """Every song in the octaves of its tempo in which the ears may hear it."""
-    rows = []
-    for name in names:
-        song, rng = load_song(pop909, name), np.random.default_rng(int(name))
-        n, bpm = len(song.beats_s), 60.0 / float(np.median(np.diff(song.beats_s)))
-        for per_beat in (1, 2):
-            share = halves_share(bpm) if per_beat == 2 else 1.0 - halves_share(bpm)
-            if share <= LIKELIEST_SHARE:
-                continue
-            place = np.arange(per_beat * (n - 1) + 1) / per_beat
-            grid_s = np.interp(place, np.arange(n), song.beats_s)
-            beats = simulate(song.notes, grid_s, EXCERPT_S, rng)
-            rows.append((beats, cells_of(song, per_beat)[beats.number], share))
+def song_rows(pop909: Path, name: str) -> list[Row]:
+    """A song from its notes, in the octaves of its tempo in which the ears may hear it."""
+    song, rows, rng = load_song(pop909, name), [], np.random.default_rng(int(name))
+    n, bpm = len(song.beats_s), 60.0 / float(np.median(np.diff(song.beats_s)))
+    for per_beat in (1, 2):
+        share = halves_share(bpm) if per_beat == 2 else 1.0 - halves_share(bpm)
+        if share <= LIKELIEST_SHARE:
+            continue
+        place = np.arange(per_beat * (n - 1) + 1) / per_beat
+        grid_s = np.interp(place, np.arange(n), song.beats_s)
+        beats = simulate(song.notes, grid_s, EXCERPT_S, rng)
+        rows.append((beats, cells_of(song, per_beat)[beats.number], share))
     return rows
 
 
@@ -115,123 +183,60 @@ def practice_rows() -> list[Row]:
     return rows
 
 
-class BarModel(torch.nn.Module):
-    """``bar_evidence.BarNetwork`` while it learns."""
-
-    def __init__(self, mean: Float32, scale: Float32) -> None:
-        super().__init__()
-        self.mean, self.scale = mean, scale
-        self.beat = torch.nn.Linear(N_COMPARED, N_FEATURES)
-        self.first = torch.nn.Linear(N_FEATURES * N_WINDOW, N_HIDDEN)
-        self.second = torch.nn.Linear(N_HIDDEN, N_CELLS)
-        self.drop = torch.nn.Dropout(0.15)
-
-    def forward(self, pieces: list[Float32]) -> torch.Tensor:
-        """Log likelihoods of all beats of the pieces, one after another: [n, N_CELLS]."""
-        windows, pad = [], torch.zeros(N_WINDOW - 1, N_FEATURES)
-        for inputs in pieces:
-            standard = torch.tensor((inputs - self.mean) / self.scale, dtype=torch.float32)
-            features = torch.cat([pad, torch.tanh(self.beat(standard))])
-            windows.append(features.unfold(0, N_WINDOW, 1).transpose(1, 2).reshape(len(inputs), -1))
-        hidden = torch.relu(self.first(self.drop(torch.cat(windows))))
-        return torch.as_tensor(self.second(self.drop(hidden)))
-
-    def parts(self) -> list[Floats]:
-        """The arrays of ``BarNetwork``, which reads inputs as they are."""
-        layers = (self.beat, self.first, self.second)
-        arrays = [p.detach().numpy().astype(float) for layer in layers for p in (layer.weight, layer.bias)]
-        arrays[0] = arrays[0] / self.scale
-        arrays[1] = arrays[1] - arrays[0] @ self.mean
-        return arrays
-
-
-def fit(tables: list[Table]) -> BarModel:
-    """Cross-entropy over the cells, above their share: what the network says is evidence, no belief."""
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    known = [table.cells >= 0 for table in tables]
-    inputs = np.concatenate([table.inputs[k] for table, k in zip(tables, known, strict=True)])
-    model = BarModel(inputs.mean(0), inputs.std(0) + 0.05)
-    count = np.zeros(N_CELLS)
-    for table, k in zip(tables, known, strict=True):
-        count += np.bincount(table.cells[k], minlength=N_CELLS) * table.weight
-    share = torch.tensor(np.log(0.9 * count / count.sum() + 0.1 * np.array(PRIOR)), dtype=torch.float32)
-    optimiser = torch.optim.AdamW(model.parameters(), 6e-3, weight_decay=1e-3)
-    n_steps = N_EPOCHS * (len(tables) // N_PER_STEP + 1)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, total_steps=n_steps + 1)
-    rng = np.random.default_rng(0)
-    for epoch in range(N_EPOCHS):
-        order, losses = rng.permutation(len(tables)), []
-        for begin in range(0, len(tables), N_PER_STEP):
-            drawn = [tables[i] for i in order[begin : begin + N_PER_STEP]]
-            cells = torch.tensor(np.concatenate([table.cells for table in drawn]))
-            weight = np.concatenate([np.full(len(table.cells), table.weight) for table in drawn])
-            weights = torch.tensor(weight * (cells.numpy() >= 0), dtype=torch.float32)
-            said = model([table.inputs for table in drawn]) + share
-            loss = torch.nn.functional.cross_entropy(said, cells.clamp(min=0), reduction="none")
-            mean = (loss * weights).sum() / weights.sum()
-            optimiser.zero_grad()
-            mean.backward()
-            optimiser.step()
-            rate.step()
-            losses.append(mean.detach().item())
-        print(f"epoch {epoch + 1}: {np.mean(losses):.3f} nats", file=sys.stderr, flush=True)
-    return model.eval()
-
-
-def module_text(parts: list[Floats]) -> str:
-    """The Python module of the numbers."""
-    rows, row = [], ""
-    for number in np.concatenate([part.reshape(-1) for part in parts]):
-        word = f"{number:.3g}"
-        if len(row) + len(word) + 1 > 108:
-            rows.append(row)
-            row = ""
-        row = f"{row} {word}" if row else word
-    numbers = "\n".join([*rows, row])
-    return f'''"""Numbers of ``bar_evidence``'s network, written by ``python -m models.ensemble.fit_bars``."""
-
-import numpy as np
-
-from kelly_edge.rhythm.bar import N_CELLS
-from kelly_edge.rhythm.bar_evidence import N_COMPARED, N_WINDOW, BarNetwork
-
-
-def _network(n_features: int, n_hidden: int, text: str) -> BarNetwork:
-    shapes = [(n_features, N_COMPARED), (n_features,), (n_hidden, n_features * N_WINDOW), (n_hidden,)]
-    shapes += [(N_CELLS, n_hidden), (N_CELLS,)]
-    parts = np.split(np.array(text.split(), np.float32), np.cumsum([np.prod(s) for s in shapes])[:-1])
-    return BarNetwork(*(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)))
-
-
-BAR = _network(
-    {N_FEATURES},
-    {N_HIDDEN},
-    """
-{numbers}
-""",
-)
-'''
-
-
 @command("models.ensemble.fit_bars", KellyError)
 def main() -> None:
-    """Read the command line, simulate, fit, write."""
+    """Read the command line, render, simulate, fit, write."""
     parser = Parser(prog="models.ensemble.fit_bars", description=__doc__)
     parser.add_argument("--pop909", type=path_argument, required=True, help="folder of POP909")
     parser.add_argument("--songs", help="names with commas between; default: all but those for evaluation")
+    parser.add_argument(
+        "--n-rendered", type=int, default=N_RENDERED, help="songs rendered beside development"
+    )
+    parser.add_argument("--held-out", type=int, default=0, help="leave out songs whose number this divides")
+    parser.add_argument("--cache", type=path_argument, default=cache_folder(), help="folder of renderings")
+    parser.add_argument(
+        "--kept", type=path_argument, default=cache_folder() / "beats", help="what was tapped"
+    )
     parser.add_argument("--out", type=path_argument, default=REPO / "kelly_edge/rhythm/bar_weights.py")
     arguments = parser.parse_args()
     folder = arguments.pop909 / "POP909" if (arguments.pop909 / "POP909").is_dir() else arguments.pop909
     held_back = set(song_list("evaluation"))
     every = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in held_back)
-    songs = songs_rows(arguments.pop909, arguments.songs.split(",") if arguments.songs else every)
-    practice = practice_rows()
+    names = arguments.songs.split(",") if arguments.songs else every
+
+    def is_held_out(name: str) -> bool:
+        return bool(arguments.held_out) and int(name) % arguments.held_out == 0
+
+    heard: dict[bool, list[Row]] = {False: [], True: []}
+    for name, condition in rendered_songs(folder, arguments.n_rendered):
+        if name in names:
+            make = partial(rendered_rows, arguments.pop909, name, condition, arguments.cache)
+            heard[is_held_out(name)] += kept_rows(arguments.kept, f"{name}-{condition}", make)
+    songs: list[Row] = []
+    for name in names:
+        if not is_held_out(name):
+            make = partial(song_rows, arguments.pop909, name)
+            songs += kept_rows(arguments.kept, f"{name}-notes", make)
+    practice = kept_rows(arguments.kept, "practice", practice_rows)
     for rows in (songs, practice):
-        brought_to_rendered([beats for beats, _, _ in rows])
-    rows = songs + in_threes(songs[::THREES_EVERY]) + practice
-    tables = [Table(comparisons(beats.vectors, beats.period), cells, share) for beats, cells, share in rows]
-    arguments.out.write_text(module_text(fit(tables).parts()), encoding="utf-8")
+        bring_to([beats for beats, _, _ in rows], [beats for beats, _, _ in heard[False]])
+    tables = tables_of(
+        heard[False]
+        + songs
+        + in_threes(songs[::THREES_EVERY])
+        + practice
+        + kept_rows(arguments.kept, "drawn", drawn_rows)
+    )
+    model = fit(tables)
+    if heard[True]:
+        loss, right = judge(model, tables_of(heard[True]), log_share(tables))
+        print(f"held out: {loss:.3f} nats, {right:.3f} of the beats right", file=sys.stderr)
+    arguments.out.write_text(module_text(model.parts()), encoding="utf-8")
+
+
+def tables_of(rows: list[Row]) -> list[Table]:
+    """What the network reads of the rows, and what it should answer."""
+    return [Table(comparisons(beats.vectors, beats.period), cells, weight) for beats, cells, weight in rows]
 
 
 if __name__ == "__main__":

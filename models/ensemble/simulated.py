@@ -49,11 +49,8 @@ RING_S: Final = 0.5
 """Seconds a note rings on in a beat that follows. Chosen by hand."""
 LAG_FRAMES: Final = 4
 """Frames from an attack until its rise is read. Chosen by hand."""
-MEANS: Final = (1.99, 1.84, 2.02, 2.18, 1.64, 1.43, 1.58, 1.67, 1.63, 3.56, 2.01, 2.89, 0.78, 0.75)
-"""Measured on the development songs as rendered."""
-SPREADS: Final = (0.68, 0.69, 0.65, 0.65, 0.53, 0.62, 0.65, 0.72, 0.48, 0.45, 0.19, 0.18, 0.05, 0.12)
-"""Of the vectors' plain parts in the development songs as rendered; simulated ones are brought to these.
-Measured there."""
+UNSETTLED: Final = 10
+"""First beats of a piece that its mean and spread leave out. Chosen by hand."""
 
 
 class Beats(NamedTuple):
@@ -163,13 +160,17 @@ def simulate(notes: Notes, beats_s: Floats, seconds: float, rng: np.random.Gener
     return Beats(vectors[known], period[known], np.flatnonzero(known))
 
 
-def brought_to_rendered(pieces: list[Beats]) -> None:
-    """Give the plain parts of simulated vectors the mean and the spread that they have in rendered songs."""
-    every = np.concatenate([piece.vectors[10:, ACCENT:] for piece in pieces])
-    mean, spread = every.mean(0), every.std(0)
+def bring_to(pieces: list[Beats], rendered: list[Beats]) -> None:
+    """Give the plain parts of simulated vectors the mean and the spread that they have in rendered pieces."""
+
+    def spread(of: list[Beats]) -> tuple[Floats, Floats]:
+        every = np.concatenate([piece.vectors[UNSETTLED:, ACCENT:] for piece in of])
+        return every.mean(0), every.std(0)
+
+    (mean, scale), (wanted, wanted_scale) = spread(pieces), spread(rendered)
     for piece in pieces:
         plain = piece.vectors[:, ACCENT:]
-        plain[:] = (plain - mean) / spread * np.array(SPREADS) + np.array(MEANS)
+        plain[:] = (plain - mean) / scale * wanted_scale + wanted
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -112,7 +112,11 @@ def test_one_of_ones_own_is_found_offered_and_comes_before_one_of_the_boxs(tmp_p
             "phase 1.velocity_max: 128 is not within 1..127 MIDI velocity",
             6,
         ),
-        ("  - mode: rest\n    role: lead\n", "phase 1.role: lead is not one of accompany", 6),
+        (
+            "  - mode: rest\n    role: led\n",
+            "phase 1.role: led is not one of accompany, answer, together, lead",
+            6,
+        ),
         (
             "  - mode: rest\n    velocity_mx: 3\n",
             "phase 1.velocity_mx: unknown entry; did you mean velocity_max?",
