@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from kelly_edge.contract import EMOTION_RATE_HZ
@@ -51,11 +52,32 @@ class EmotionEstimate:
 
 def joint_log_odds(emotion: NDArray[np.float32]) -> NDArray[np.float64]:
     """Log odds ``[…, 4]`` of the quadrants (not normalised) from emotion vectors ``[…, 64]``."""
+    if emotion.ndim == 1:
+        # Once per hop group: numpy's calls cost more than the emotion network does.
+        return _odds_of_one(emotion)
     bounded = np.clip(np.nan_to_num(np.asarray(emotion, np.float64)), -LOGIT_LIMIT, LOGIT_LIMIT)
     quadrant = bounded[..., slice_of("quadrant")]
     pair = np.concatenate([bounded[..., slice_of("valence")], bounded[..., slice_of("arousal")]], -1)
     # The pair's entries are half log odds, so that tanh of them is the mean of the sign.
     odds: NDArray[np.float64] = 0.5 * (quadrant - quadrant.mean(-1, keepdims=True)) + 0.5 * (pair @ SIGNS.T)
+    return odds
+
+
+_QUADRANT, _VALENCE, _AROUSAL = (slice_of(name).start for name in ("quadrant", "valence", "arousal"))
+
+
+@njit(cache=True)
+def _odds_of_one(emotion: Float32) -> NDArray[np.float64]:
+    """The same of one vector ``[64]``, to the bit."""
+    bounded = np.empty(emotion.shape[0])
+    for i in range(bounded.shape[0]):
+        x = float(emotion[i])
+        bounded[i] = 0.0 if math.isnan(x) else min(max(x, -LOGIT_LIMIT), LOGIT_LIMIT)
+    quadrant, valence, arousal = bounded[_QUADRANT : _QUADRANT + 4], bounded[_VALENCE], bounded[_AROUSAL]
+    mean = (quadrant[0] + quadrant[1] + quadrant[2] + quadrant[3]) / 4.0
+    odds = np.empty(4)
+    for q in range(4):
+        odds[q] = 0.5 * (quadrant[q] - mean) + 0.5 * (valence * SIGNS[q, 0] + arousal * SIGNS[q, 1])
     return odds
 
 

@@ -55,8 +55,9 @@ class PulseTables(NamedTuple):
     prior: Float32  # [N_PERIODS]
     cosine: Float32  # [n_states] of the phase of a place
     sine: Float32  # [n_states]
-    bins: NDArray[np.int64]  # [n_states] bin of the phase of a place
-    bins_before: NDArray[np.int64]  # [n_states] the same ``HARMONY_LAG`` frames ago
+    bins: NDArray[np.uint8]  # [n_states] bin of the phase of a place; unsigned, for an index that may be
+    # negative costs as much as the weighing
+    bins_before: NDArray[np.uint8]  # [n_states] the same ``HARMONY_LAG`` frames ago
 
 
 class PulseState(NamedTuple):
@@ -94,8 +95,8 @@ def pulse_tables() -> PulseTables:
         (prior / prior.sum()).astype(np.float32),
         np.cos(2.0 * np.pi * phase).astype(np.float32),
         np.sin(2.0 * np.pi * phase).astype(np.float32),
-        np.floor(phase * N_BINS + 0.5).astype(np.int64) % N_BINS,
-        np.floor((phase - HARMONY_LAG / length) * N_BINS + 0.5).astype(np.int64) % N_BINS,
+        (np.floor(phase * N_BINS + 0.5) % N_BINS).astype(np.uint8),
+        (np.floor((phase - HARMONY_LAG / length) * N_BINS + 0.5) % N_BINS).astype(np.uint8),
     )
 
 
@@ -112,6 +113,13 @@ def pulse_state(tables: PulseTables) -> PulseState:
         tables.prior.copy(),
         np.zeros((N_PERIODS, 2), np.float32),
     )
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _weigh_places(weight: Float32, likelihood: Float32, bins: NDArray[np.uint8], least: float) -> None:
+    """``weight`` of some places, by the likelihood of the bin of each."""
+    for k in range(weight.shape[0]):
+        weight[k] = weight[k] * likelihood[bins[k]] + np.float32(least)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -134,15 +142,10 @@ def pulse_frame(log_likelihood: Float32, tables: PulseTables, state: PulseState)
             arriving += leaving[i + k - REACH] * tables.change[i, k]
         weight[first[i] + head[i]] = arriving
     for i in range(N_PERIODS):
-        begin, end = first[i], first[i + 1]
-        place, n_after = begin, end - begin - head[i]
-        ring = weight[begin + head[i] : end]
-        for k in range(n_after):
-            ring[k] = ring[k] * state.likelihood[tables.bins[place + k]] + np.float32(LEAST)
-        place += n_after
-        ring = weight[begin : begin + head[i]]
-        for k in range(head[i]):
-            ring[k] = ring[k] * state.likelihood[tables.bins[place + k]] + np.float32(LEAST)
+        begin, end, turn = first[i], first[i + 1], first[i] + head[i]
+        n_after = end - turn
+        _weigh_places(weight[turn:end], state.likelihood, tables.bins[begin : begin + n_after], LEAST)
+        _weigh_places(weight[begin:turn], state.likelihood, tables.bins[begin + n_after : end], LEAST)
     return math.log(mean)
 
 
@@ -155,10 +158,10 @@ def pulse_harmony(log_likelihood: Float32, tables: PulseTables, state: PulseStat
         state.likelihood[b] = math.exp(log_likelihood[b])
         mean += state.likelihood[b] / N_BINS
     for i in range(N_PERIODS):
-        begin, n = tables.first[i], tables.first[i + 1] - tables.first[i]
-        for k in range(n):
-            place = k - state.head[i] if k >= state.head[i] else k - state.head[i] + n
-            state.weight[begin + k] *= state.likelihood[tables.bins_before[begin + place]]
+        begin, end, turn = tables.first[i], tables.first[i + 1], tables.first[i] + state.head[i]
+        before, n_after = tables.bins_before[begin:end], end - turn
+        _weigh_places(state.weight[turn:end], state.likelihood, before[:n_after], 0.0)
+        _weigh_places(state.weight[begin:turn], state.likelihood, before[n_after:], 0.0)
     return math.log(mean)
 
 
@@ -168,14 +171,19 @@ def pulse_sum(tables: PulseTables, state: PulseState) -> float:
     weight, head, first = state.weight, state.head, tables.first
     total: Any = 0.0
     for i in range(N_PERIODS):
-        begin, n = first[i], first[i + 1] - first[i]
+        begin, end = first[i], first[i + 1]
+        n_after = end - begin - head[i]
         mass, x, y = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-        for k in range(n):
-            place = k - head[i] if k >= head[i] else k - head[i] + n
-            value = weight[begin + k]
-            mass += value
-            x += value * tables.cosine[begin + place]
-            y += value * tables.sine[begin + place]
+        # Places lie in a ring: those in memory before the head are the last ones.
+        for part in range(2):
+            low, high = (begin, begin + head[i]) if part == 0 else (begin + head[i], end)
+            place = begin + n_after if part == 0 else begin
+            values = weight[low:high]
+            cosine, sine = tables.cosine[place : place + high - low], tables.sine[place : place + high - low]
+            for k in range(values.shape[0]):
+                mass += values[k]
+                x += values[k] * cosine[k]
+                y += values[k] * sine[k]
         state.tempo[i], state.direction[i, 0], state.direction[i, 1] = mass, x, y
         total += float(mass)
     scale = np.float32(1.0 / total)

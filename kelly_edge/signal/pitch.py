@@ -117,25 +117,31 @@ def _decimate(
     Its sum of squares goes to the end of ``power``, one for each hop of ``out``; returns the mean square
     before the filter over the quick, the short and the long window.
     """
-    n, n_tail = hop.shape[0], tail.shape[0]
-    line = np.empty(n + n_tail)
-    line[:n_tail] = tail
+    n, n_tail, m = hop.shape[0], tail.shape[0], hop.shape[0] // 2
+    # Even and odd samples apart: with taps outside, the sums are independent and vectorise in their order.
+    even, odd = np.empty(m + n_tail // 2), np.empty(m + n_tail // 2)
+    for i in range(n_tail // 2):
+        even[i], odd[i] = tail[2 * i], tail[2 * i + 1]
     square = 0.0
     for i in range(n):
         x = float(hop[i])
         x = min(max(x, -CLIP), CLIP) if math.isfinite(x) else 0.0
-        line[n_tail + i] = x
+        if i % 2:
+            odd[(n_tail + i) // 2] = x
+        else:
+            even[(n_tail + i) // 2] = x
         square += x * x
     power[:-1] = power[1:]
     power[-1] = square
-    m = n // 2
     out[:-m] = out[m:]
-    for i in range(m):
-        total = 0.0
-        for k in range(taps.shape[0]):
-            total += taps[k] * line[2 * i + 1 + k]
-        out[out.shape[0] - m + i] = total
-    tail[:] = line[n:]
+    newest = out[out.shape[0] - m :]
+    newest[:] = 0.0
+    for k in range(taps.shape[0]):
+        phase = even[(k + 1) // 2 :] if k % 2 else odd[k // 2 :]
+        for i in range(m):
+            newest[i] += taps[k] * phase[i]
+    for i in range(n_tail // 2):
+        tail[2 * i], tail[2 * i + 1] = even[m + i], odd[m + i]
     return (
         power[-QUICK // m :].sum() / (2 * QUICK),
         power[-SHORT // m :].sum() / (2 * SHORT),
@@ -267,18 +273,17 @@ def _refine(r: NDArray[np.float64], position: float, height: float, lag_max: int
 
 
 class WindowTables(NamedTuple):
-    """One analysis window: its taper, the lags it can tell, and room to work in."""
+    """Constants of an analysis window: its taper, the lags it can tell, and its transform (``FftPlan``)."""
 
     lag_max: int  # longest period in the range
     looks_below: bool  # whether longer ones are looked for
-    plan: FftPlan  # its window is the taper
-    weights: Float32  # [n_fft / 2 + 1] share of a bin's power that is heard
+    taper: Float32  # [size]
+    weights: Float32  # [n_bins] share of a bin's power that is heard; above there is nothing
     inverse: NDArray[np.float64]  # [n_lags] one over the taper's own autocorrelation, 1 at lag 0
-    frame: Float32  # [size] scratch
-    power: Float32  # [n_fft / 2 + 1] scratch
-    heard: Float32  # [n_fft / 2 + 1] scratch
-    short: Float32  # [n_lags] scratch
-    r: NDArray[np.float64]  # [n_lags] scratch: autocorrelation, 1 at lag 0
+    cos: Float32
+    sin: Float32
+    twist_cos: Float32
+    twist_sin: Float32
 
 
 def _window_tables(size: int, min_hz: float, below_hz: float = 0.0) -> WindowTables:
@@ -291,24 +296,29 @@ def _window_tables(size: int, min_hz: float, below_hz: float = 0.0) -> WindowTab
         n_lags = min(math.ceil(RATE_HZ / below_hz), size // 2) + 2
     n_fft = 1 << (size + n_lags - 1).bit_length()
     own = np.fft.irfft(np.abs(np.fft.rfft(taper, n_fft)) ** 2, n_fft)[:n_lags]
-    weights = np.interp(np.fft.rfftfreq(n_fft, 1.0 / RATE_HZ), BAND_HZ, (1.0, 0.0))
-
-    def zeros(n: int) -> Float32:
-        return np.zeros(n, np.float32)
-
-    n_bins = n_fft // 2 + 1
+    n_bins = 2 * math.ceil(n_fft * BAND_HZ[1] / RATE_HZ / 2.0)
+    weights = np.interp(np.fft.rfftfreq(n_fft, 1.0 / RATE_HZ)[:n_bins], BAND_HZ, (1.0, 0.0))
+    plan = fft_plan(n_fft)
     return WindowTables(
         lag_max,
         below_hz > 0.0,
-        fft_plan(n_fft)._replace(window=taper.astype(np.float32)),
+        taper.astype(np.float32),
         weights.astype(np.float32),
         own[0] / own,
-        zeros(size),
-        zeros(n_bins),
-        zeros(n_bins),
-        zeros(n_lags),
-        np.zeros(n_lags),
+        plan.cos,
+        plan.sin,
+        plan.twist_cos,
+        plan.twist_sin,
     )
+
+
+# Known when the functions below are compiled: a hop hands over none of these arrays, which would cost more
+# than the quick window itself.
+TAPS: Final = _half_band()
+SECTIONS: Final = high_pass_sections(RATE_HZ)
+QUICK_WINDOW: Final = _window_tables(QUICK, QUICK_MIN_HZ)
+SHORT_WINDOW: Final = _window_tables(SHORT, SHORT_MIN_HZ)
+LONG_WINDOW: Final = _window_tables(LONG, LONG_MIN_HZ, LOWEST_HZ)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -319,34 +329,38 @@ def _period(
 
     See ``_choose`` where there is none, or none in the range.
     """
-    frame, heard, short, r = tables.frame, tables.heard, tables.short, tables.r
-    size = frame.shape[0]
+    size, n_bins, n_lags = tables.taper.shape[0], tables.weights.shape[0], tables.inverse.shape[0]
+    scratch = np.empty((4, tables.cos.shape[0] // 2), np.float32)
+    plan = FftPlan(tables.taper, tables.cos, tables.sin, tables.twist_cos, tables.twist_sin, scratch)
     part = line[line.shape[0] - size :]
     mean = 0.0
     for i in range(size):
         mean += part[i]
     mean /= size
+    frame = np.empty(size, np.float32)
     for i in range(size):
         frame[i] = part[i] - mean
-    power_spectrum(frame, tables.plan, tables.power)
-    for k in range(heard.shape[0]):
-        heard[k] = tables.weights[k] * tables.power[k]
-    correlation(heard, tables.plan, short)
+    spectrum, heard = np.empty(n_bins, np.float32), np.empty(n_bins, np.float32)
+    power_spectrum(frame, plan, spectrum)
+    for k in range(n_bins):
+        heard[k] = tables.weights[k] * spectrum[k]
+    short, r = np.empty(n_lags, np.float32), np.empty(n_lags)
+    correlation(heard, plan, short)
     if not short[0] > size * max(SILENCE, IN_BAND * power):
         return 0.0, 0.0
     scale = 1.0 / short[0]
-    for k in range(r.shape[0]):
+    for k in range(n_lags):
         r[k] = short[k] * scale * tables.inverse[k]
     lag, height = _choose(r, LAG_MIN, tables.lag_max, previous_lag)
-    if lag > 0.0 and tables.looks_below and _is_harmonic(lag, tables.lag_max, r, tables.power):
+    if lag > 0.0 and tables.looks_below and _is_harmonic(lag, tables.lag_max, r, spectrum, scratch.shape[1]):
         return 0.0, 1.0
     return lag, height
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _is_harmonic(lag: float, lag_max: int, r: NDArray[np.float64], power: Float32) -> bool:
-    """Whether the note of period ``lag`` is one of a note below the range."""
-    n_fft = 2 * (power.shape[0] - 1)
+def _is_harmonic(lag: float, lag_max: int, r: NDArray[np.float64], power: Float32, half: int) -> bool:
+    """Whether the note of period ``lag`` is one of a note below the range; ``half`` of the transform."""
+    n_fft = 2 * half
     for k in HARMONICS:
         at = round(k * lag)
         if at <= lag_max or at >= r.shape[0] or r[at] < TWICE * r[round(lag)]:
@@ -365,6 +379,37 @@ def _age(window: int) -> int:
     return window - 1 + (N_TAPS - 1) // 2
 
 
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _hear(
+    hop: Float32,
+    tail: NDArray[np.float64],
+    line: NDArray[np.float64],
+    power: NDArray[np.float64],
+    high_passed: NDArray[np.float64],
+    previous_lag: float,
+    age: int,
+) -> tuple[float, float, int]:
+    """Take a hop, at 48 kHz; lag, height of its peak and size of the window that was believed.
+
+    ``age`` is that of the hop before. The arrays are the tracker's and are moved on.
+    """
+    quick, short, long = _decimate(hop, TAPS, tail, line, power)
+    high_pass(line[line.shape[0] - hop.shape[0] // 2 :], SECTIONS, high_passed)
+    lag, height = 0.0, 0.0
+    if quick > FADED * long:
+        lag, height = _period(QUICK_WINDOW, line, quick, previous_lag)
+    believed = QUICK_ENOUGH if age == QUICK else QUICK_CLARITY
+    if lag > 0.0 and 2.0 * lag <= QUICK_WINDOW.lag_max and height >= believed:
+        return lag, height, QUICK
+    lag, height = _period(SHORT_WINDOW, line, short, previous_lag)
+    if lag > 0.0 and height >= (SHORT_CLARITY if 2.0 * lag <= SHORT_WINDOW.lag_max else SHORT_SURE):
+        return lag, height, SHORT
+    long_lag, long_height = _period(LONG_WINDOW, line, long, previous_lag)
+    if long_height > height or lag == 0.0:
+        return long_lag, long_height, LONG
+    return lag, height, SHORT
+
+
 class PitchTracker:
     """``push`` a hop, read ``f0_hz`` (the last one found; 0 before any) and ``confidence``.
 
@@ -378,47 +423,29 @@ class PitchTracker:
     """``age_samples`` of a clear note from ``QUICK_FROM_HZ``."""
 
     def __init__(self) -> None:
-        self._taps = _half_band()
         self._tail = np.zeros(N_TAPS - 1)
         self._line = np.zeros(LONG)
-        self._newest = self._line[-HOP_SIZE * RATE_HZ // SAMPLE_RATE_HZ :]
-        self._sections = high_pass_sections(RATE_HZ)
-        self._high_pass_state = np.zeros((N_BIQUADS, 2))
-        self._quick = _window_tables(QUICK, QUICK_MIN_HZ)
-        self._short = _window_tables(SHORT, SHORT_MIN_HZ)
-        self._long = _window_tables(LONG, LONG_MIN_HZ, LOWEST_HZ)
         self._power = np.zeros(LONG // (HOP_SIZE // 2))
-        self.age_samples = self.delay_samples
-        self.f0_hz = 0.0
-        self.confidence = 0.0
+        self._high_passed = np.zeros((N_BIQUADS, 2))
+        self.reset()
 
     def reset(self) -> None:
         """Silence before."""
         self._tail[:] = 0.0
         self._line[:] = 0.0
-        self._high_pass_state[:] = 0.0
         self._power[:] = 0.0
+        self._high_passed[:] = 0.0
+        self._believed = SHORT
         self.age_samples = self.delay_samples
         self.f0_hz = self.confidence = 0.0
 
     def push(self, hop: NDArray[np.float32]) -> None:
         """Take float32 [256] at 48 kHz; NaN and infinities count as silence."""
-        quick, short, long = _decimate(hop, self._taps, self._tail, self._line, self._power)
-        high_pass(self._newest, self._sections, self._high_pass_state)
         previous = RATE_HZ / self.f0_hz if self.f0_hz > 0.0 and self.confidence > 0.0 else 0.0
-        lag, height = 0.0, 0.0
-        if quick > FADED * long:
-            lag, height = _period(self._quick, self._line, quick, previous)
-        believed = QUICK_ENOUGH if self.age_samples == self.quick_delay_samples else QUICK_CLARITY
-        self.age_samples = self.quick_delay_samples
-        if lag == 0.0 or 2.0 * lag > self._quick.lag_max or height < believed:
-            lag, height = _period(self._short, self._line, short, previous)
-            self.age_samples = self.delay_samples
-            if lag == 0.0 or height < (SHORT_CLARITY if 2.0 * lag <= self._short.lag_max else SHORT_SURE):
-                long_lag, long_height = _period(self._long, self._line, long, previous)
-                if long_height > height or lag == 0.0:
-                    lag, height = long_lag, long_height
-                    self.age_samples = _age(LONG)
+        lag, height, self._believed = _hear(
+            hop, self._tail, self._line, self._power, self._high_passed, previous, self._believed
+        )
+        self.age_samples = _age(self._believed)
         share = (height - CLARITY_LOW) / (CLARITY_HIGH - CLARITY_LOW) if lag > 0.0 else 0.0
         self.confidence = min(max(share, 0.0), 1.0)
         if self.confidence > 0.0:

@@ -125,7 +125,7 @@ def _pairs(plan: FftPlan) -> tuple[Float32, Float32]:
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def power_spectrum(frame: Float32, plan: FftPlan, out: Float32) -> None:
-    """Squared magnitudes of the windowed ``frame`` [up to n] into ``out`` [n / 2 + 1].
+    """Squared magnitudes of the windowed ``frame`` [up to n] into ``out`` [up to n / 2 + 1].
 
     A shorter frame, of even length, is followed by silence; its window is the beginning of the plan's.
     """
@@ -139,9 +139,10 @@ def power_spectrum(frame: Float32, plan: FftPlan, out: Float32) -> None:
     re, im = _pairs(plan)
     # Unpack: even samples were the real part, odd ones the imaginary part.
     out[0] = (re[0] + im[0]) ** 2
-    out[half] = (re[0] - im[0]) ** 2
+    if out.shape[0] > half:
+        out[half] = (re[0] - im[0]) ** 2
     a_half = np.float32(0.5)
-    for k in range(1, half):
+    for k in range(1, min(half, out.shape[0])):
         m = half - k
         e_re, e_im = a_half * (re[k] + re[m]), a_half * (im[k] - im[m])
         o_re, o_im = a_half * (im[k] + im[m]), a_half * (re[m] - re[k])
@@ -152,18 +153,21 @@ def power_spectrum(frame: Float32, plan: FftPlan, out: Float32) -> None:
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def correlation(power: Float32, plan: FftPlan, out: Float32) -> None:
-    """Autocorrelation of a frame of which ``power`` [n / 2 + 1] is the power spectrum.
+    """Autocorrelation of a frame, from its power spectrum; its first lags into ``out`` [up to n / 2].
 
-    Its first lags go into ``out`` [up to n / 2]; it is circular, so the frame ended in as much silence.
+    ``power`` is of even length, at most n / 2: there is nothing above. The correlation is circular, so the
+    frame must have ended in as much silence as there are lags.
     """
     cos, sin, scratch = plan.cos, plan.sin, plan.scratch
-    half = scratch.shape[1]
+    half, n_pairs = scratch.shape[1], power.shape[0] // 2
     re, im = scratch[0], scratch[1]
+    re[:], im[:] = np.float32(0.0), np.float32(0.0)
     # The whole spectrum, mirrored; of a real and even sequence the transform is its own inverse.
-    for i in range(half // 2):
+    for i in range(n_pairs):
         re[i], im[i] = power[2 * i], power[2 * i + 1]
-    for i in range(half // 2):
-        re[half - 1 - i], im[half - 1 - i] = power[2 * i + 2], power[2 * i + 1]
+        im[half - 1 - i] = power[2 * i + 1]
+    for i in range(1, n_pairs):
+        re[half - i] = power[2 * i]
     re, im = _pairs(plan)
     scale = np.float32(0.5 / half)
     a_half = np.float32(0.5)

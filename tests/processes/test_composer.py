@@ -200,3 +200,23 @@ def test_what_has_hardly_begun_is_not_ended(rig: Rig) -> None:
     rig.stage.ends_s = 4.0
     rig.run(4.0)
     assert rig.midi.counters["n_note_ons"] > 0
+
+
+def test_a_step_ends_though_hop_groups_come_faster_than_turns_are_taken(rig: Rig) -> None:
+    """The loop around it tells the watchdog, between steps alone."""
+    waiting = rig.board.rings["heard"]
+    read, n_read = waiting.read, 0
+
+    def read_and_find_another(out: np.ndarray) -> bool:
+        nonlocal n_read
+        n_read += 1
+        assert n_read < 100, "the step never ends"
+        rig.clock.time_s += 2.0 * GROUP_S  # A turn takes as long as two groups.
+        rig.hear()
+        return read(out)
+
+    waiting.read = read_and_find_another  # type: ignore[method-assign]
+    rig.stage.step()
+    assert 1 < n_read < 20
+    rig.stage.step()
+    assert rig.stage.counters["n_bars"] > 0
