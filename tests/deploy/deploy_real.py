@@ -19,7 +19,7 @@ from deploy.bundle import Bundle, describe, write_bundle
 from deploy.interpreter import Interpreter, here
 from deploy.layers import Member, is_kept, make_layer, with_compiled
 from deploy.project import Project
-from deploy.wheelhouse import BOX_EXTRA, UNUSED
+from deploy.wheelhouse import BOX_EXTRAS, UNUSED
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -40,7 +40,7 @@ def build_real(work: Path, key: Path, project: Project, library: tuple[Layer, by
 
 def _installed() -> Iterator[Distribution]:
     """What a box needs of this environment, but for the project's own."""
-    todo, seen = _wanted(distribution("kelly-edge"), ("", BOX_EXTRA)), {"kelly-edge", *UNUSED}
+    todo, seen = _wanted(distribution("kelly-edge"), ("", *BOX_EXTRAS)), {"kelly-edge", *UNUSED}
     while todo:
         name = todo.pop()
         if name not in seen:

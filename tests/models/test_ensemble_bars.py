@@ -1,19 +1,22 @@
+# ruff: noqa: E402 - what needs torch is imported after it was found
 """What the bar's network learns from: cells of tapped beats, rows that are kept, and the numbers it gives."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from kelly_edge.emotion.rhythm import FRAME_RATE_HZ
 from kelly_edge.rhythm.bar import FIRST, METRES, N_CELLS
 from kelly_edge.rhythm.bar_evidence import N_COMPARED, N_RING, N_VECTOR, BarNetwork, compared, infer_bar
-from models.ensemble.bar_model import N_UNITS, BarModel, Table, fit, judge, log_share
-from models.ensemble.fit_bars import kept_rows, piece_song
 from models.ensemble.heard_beats import TappedBeats, cells_tapped
 from models.ensemble.simulated import Beats, bring_to
+
+torch = pytest.importorskip("torch", reason="training needs torch (pip install .[train])")
+
+from models.ensemble.bar_model import N_UNITS, BarModel, Table, fit, judge, log_share
+from models.ensemble.fit_bars import kept_rows, piece_song
 
 FOUR, EIGHT = FIRST[METRES.index(4)], FIRST[METRES.index(8)]
 
