@@ -114,7 +114,7 @@ def test_one_of_ones_own_is_found_offered_and_comes_before_one_of_the_boxs(tmp_p
         ),
         (
             "  - mode: rest\n    role: led\n",
-            "phase 1.role: led is not one of accompany, answer, together, lead",
+            "phase 1.role: led is not one of accompany, answer, together, lead; did you mean lead?",
             6,
         ),
         (
