@@ -56,6 +56,8 @@ def peer(bpm: float = BPM) -> Iterator[Peer]:
             popen.kill()
 
 
+# A figure of time: a busy machine may be late (make faults).
+@pytest.mark.faults
 def test_tempo_and_phase_are_within_5_ms_after_10_s() -> None:
     with peer() as other:
         # The session is the peer's: it was there before us.
