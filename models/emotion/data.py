@@ -507,13 +507,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--every", type=int, default=1, help="one clip in so many of each condition")
     args = parser.parse_args(argv)
     chosen = set(args.condition)
+    # What is absent is said before minutes of work.
+    jobs = _jobs(chosen) if not chosen or chosen - set(OTHERS) else []
     for kind in OTHERS:
         if not chosen or kind in chosen:
             for done in prepare_others(args.cache, kind):
                 if done % 20 == 0:
                     print(f"\r{kind:24} {done:4}", end="", flush=True)
             print()
-    for condition, clips in _jobs(chosen):
+    for condition, clips in jobs:
         if args.split not in (None, clips[0].split):
             continue
         for done in prepare(args.cache, condition, clips, args.keep_audio, args.every):

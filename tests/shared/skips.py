@@ -28,7 +28,13 @@ class Skip(NamedTuple):
 
 
 SKIPS: Final = (
-    Skip("torch|onnx|scikit-learn", "the workshop's packages", "make test-workshop"),
+    Skip("torch|onnx|scikit-learn|librosa", "the workshop's packages", "make test-workshop"),
+    Skip(
+        "libraries of this environment",
+        "a tree with this Python",
+        "make deploy-test SUITE=bookworm",
+        is_allowed=True,
+    ),
     Skip(
         "booting boxes|systemd-nspawn|aarch64|no tree|ssh|mmdebstrap|pyinfra",
         "booted trees",
@@ -52,7 +58,7 @@ SKIPS: Final = (
         "a sound server",
         "apt-get install jackd2 libasound2-plugins libportaudio2, python-rtmidi with JACK",
     ),
-    Skip("kelly-edge is not installed|oracle|not installed", "packages", "make test"),
+    Skip("kelly-edge is not installed|oracle|not installed|matplotlib", "packages", "make test"),
     Skip("no checkout", "a checkout", "a clone with its history", is_allowed=True),
     Skip("shows no device|allows no device", "a machine with devices", "another machine", is_allowed=True),
     Skip("", "other", "see the reason above"),
