@@ -12,6 +12,7 @@ pytest.importorskip("torch", reason="the rhythm's fit needs torch")
 from kelly_edge.contract import HEARD_DTYPE
 from kelly_edge.errors import DataError
 from kelly_edge.harmony.chords import MAJOR, MINOR, NO_CHORD, chord_of
+from kelly_edge.harmony.hearing import N_VIEWS
 from models.composer.data import Notes
 from models.ensemble.fit_chords import as_module, count_progressions, fit_templates, keys_of, per_mille
 from models.ensemble.harmony import as_triad, chords_of, measure, parse_chord
@@ -111,13 +112,13 @@ def test_chords_believed_are_measured_in_time_and_late() -> None:
 def test_templates_tell_the_chords_they_were_fitted_to() -> None:
     rng = np.random.default_rng(0)
     triads = rng.integers(0, 24, 400)
-    views = np.zeros((400, 3, 12))
+    views = np.zeros((400, N_VIEWS, 12))
     for out, triad in zip(views, triads, strict=True):
         root, third = triad // 2, 4 - triad % 2
         out[0, [root, (root + third) % 12, (root + 7) % 12]] = 0.5
         out[1, root] = 0.7
     weights, bias = fit_templates(views + 0.1 * rng.random(views.shape), triads)
-    assert weights.shape == (2, 3, 12) and math.isfinite(bias)
+    assert weights.shape == (2, N_VIEWS, 12) and math.isfinite(bias)
     assert weights[0, 0, 4] > weights[0, 0, 3] and weights[1, 0, 3] > weights[1, 0, 4]
     assert weights[:, 1, 0].min() > 0.0
 
