@@ -19,8 +19,6 @@ from deploy.project import Project
 pytestmark = pytest.mark.boxes
 CHECKED_OUT = ("kelly_edge", "firmware_py", "models/shipped", "systemd", "config.yaml", "pyproject.toml")
 MOST_EXPOSED, ROOTS_EXPOSED = 1.2, 3.0
-PAGE, PAGE_EXPOSED = "kelly-edge-page.service", 1.8
-"""It alone opens the network."""
 CHANGE_RELEASES = ("kelly-edge-boot.service", "kelly-edge-confirm.service", "kelly-edge-inspect.service")
 """Units of the courier's that write releases as root."""
 
@@ -78,5 +76,4 @@ def test_the_units_as_installed_are_exposed_to_less_than_the_threshold(
         levels[unit] = float(re.search(r"exposure level for .*: ([0-9.]+)", text)[1])  # type: ignore[index]
     print(levels)
     most = {unit: ROOTS_EXPOSED if unit in CHANGE_RELEASES else MOST_EXPOSED for unit in units}
-    most[PAGE] = PAGE_EXPOSED
     assert {unit: level for unit, level in levels.items() if level > most[unit]} == {}
