@@ -4,6 +4,7 @@ The doors have no encryption and, in OSC, no password; so no other network is ev
 """
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,25 +68,32 @@ def read_door(text: str) -> Door:
 
 def bind_fault(text: str) -> str:
     """The fault of an address to listen at, or nothing; empty listens nowhere."""
+    return _fault(text, _bind_fault)
+
+
+def send_fault(text: str) -> str:
+    """The fault of an address to send to, or nothing; empty sends nowhere."""
+    return _fault(text, _send_fault)
+
+
+def _fault(text: str, of_door: Callable[[Door], str]) -> str:
+    """Why ``text`` is no door, or what ``of_door`` finds; nothing where it is empty."""
     if not text:
         return ""
     try:
         door = read_door(text)
     except ValueError as error:
         return str(error)
+    return of_door(door)
+
+
+def _bind_fault(door: Door) -> str:
     if not door.is_cable and not door.is_loopback:
         return f"is neither of this machine alone nor of the USB cable; {REMEDY}"
     return ""
 
 
-def send_fault(text: str) -> str:
-    """The fault of an address to send to, or nothing; empty sends nowhere."""
-    if not text:
-        return ""
-    try:
-        door = read_door(text)
-    except ValueError as error:
-        return str(error)
+def _send_fault(door: Door) -> str:
     if door.is_cable:
         return "is the box's own end; write the numeric address of the computer at the other one"
     address = ipaddress.ip_address(door.host)

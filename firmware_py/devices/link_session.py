@@ -6,9 +6,7 @@ session decides on its tempo; afterwards the box follows, and changes nothing.
 
 from firmware_py.devices.box_packages import missing_package
 from kelly_edge.errors import DeviceError
-
-BEATS_PER_BAR = 4
-"""Link counts beats, and knows no metre: bars are taken to have four, as with MIDI clock. Chosen for that."""
+from kelly_edge.rhythm.midi_clock import N_BEATS
 
 
 class LinkSession:
@@ -35,7 +33,8 @@ class LinkSession:
         if self._link.numPeers() == 0:
             return None
         state = self._link.captureAppSessionState()
-        return state.phaseAtTime(self._link.clock().micros(), BEATS_PER_BAR), 60.0 / state.tempo()
+        # Link knows no metre: bars are taken to be as long as with MIDI clock.
+        return state.phaseAtTime(self._link.clock().micros(), N_BEATS), 60.0 / state.tempo()
 
     def propose(self, bpm: float) -> None:
         """The tempo of whoever joins us; nothing where somebody is there already."""

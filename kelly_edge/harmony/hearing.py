@@ -45,10 +45,10 @@ major. Chosen on eight development songs: .88 of the time right, .87 with 2."""
 AUDIBLE: Final = 0.02
 """Activation below which a key counts for nothing. Chosen: as in ``emotion.tonality``."""
 BASS_TOP: Final = 52 - LOWEST_KEY
-"""Keys up to E3 make the bass chroma. Chosen: as in ``emotion.tonality``."""
+"""Keys up to E3 make the bass chroma. Chosen: as in ``emotion.tonal_state``."""
 GATE: Final = 0.15
 """Activation, and share of the strongest, above which a key may be the lowest that sounds. Chosen: as in
-``emotion.tonality``."""
+``emotion.register``."""
 FAINT: Final = 0.3
 """Added to the norm of a chroma: a faint chroma fits no chord. Chosen by hand."""
 LOWEST_WEIGHT: Final = 1.0 / 1.1

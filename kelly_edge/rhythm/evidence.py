@@ -47,7 +47,7 @@ of 341 ms: four groups."""
 # Groups kept. Chosen: more than twice ``AGO``.
 N_PAST: Final = 10
 BASS_TOP: Final = 52 - LOWEST_KEY
-"""Key E3; chosen as in ``emotion.tonality``."""
+"""Key E3; chosen as in ``emotion.tonal_state``."""
 GROWTH_TOP: Final = 32
 """Lowest keys whose growth is a bass note's: up to E3. Chosen as ``BASS_TOP``."""
 N_ACCENT: Final = N_BANDS * N_SEEN

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from deploy_courier import ROOT, Courier, status, wait_until_judged
 from deploy_real import PYTHON, build_real, libraries
+from exposure import most_exposed
 from nspawn import Machine, base_tree, machine_of, python_of
 
 from deploy.bundle import Bundle
@@ -18,9 +19,6 @@ from deploy.project import Project
 
 pytestmark = pytest.mark.boxes
 CHECKED_OUT = ("kelly_edge", "firmware_py", "models/shipped", "systemd", "config.yaml", "pyproject.toml")
-MOST_EXPOSED, ROOTS_EXPOSED = 1.2, 3.0
-CHANGE_RELEASES = ("kelly-edge-boot.service", "kelly-edge-confirm.service", "kelly-edge-inspect.service")
-"""Units of the courier's that write releases as root."""
 
 
 @pytest.fixture(scope="module")
@@ -75,5 +73,4 @@ def test_the_units_as_installed_are_exposed_to_less_than_the_threshold(
         text = machines[0].ssh(f"systemd-analyze security --no-pager {unit} | tail -1").stdout
         levels[unit] = float(re.search(r"exposure level for .*: ([0-9.]+)", text)[1])  # type: ignore[index]
     print(levels)
-    most = {unit: ROOTS_EXPOSED if unit in CHANGE_RELEASES else MOST_EXPOSED for unit in units}
-    assert {unit: level for unit, level in levels.items() if level > most[unit]} == {}
+    assert {unit: level for unit, level in levels.items() if level > most_exposed(unit)} == {}

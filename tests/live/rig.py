@@ -223,6 +223,14 @@ class Box:
         before = self.receiver.n_note_ons
         return wait_until(lambda: self.receiver.n_note_ons > before, within_s)
 
+    def plays_on_and_ends(self) -> None:
+        """New notes come, those struck before now are released, and none is left when it has ended."""
+        now_s = time.monotonic()
+        self.plays()
+        wait_until(lambda: not self.receiver.struck_before(now_s), PATIENCE_S)
+        assert self.stop() == 0
+        wait_until(lambda: not self.receiver.sounding, 1.0)
+
     def stop(self) -> int:
         """The exit code, asked to stop."""
         self.popen.terminate()

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from exposure import CHANGE_RELEASES, most_exposed
 
 from deploy.box.sandbox import PROPERTIES
 from deploy.box.tree import COMMAND
@@ -28,12 +29,8 @@ OTHERS = [f"kelly-edge-{name}.service" for name in ("safe", "board", "gadget", "
 COURIERS = sorted(Path(place).name for _, place in COPIED if place.startswith(f"{ETC}/kelly-edge-") and
                   place.endswith(".service"))  # fmt: skip
 """What provisioning installs beside a release's."""
-MOST_EXPOSED = 1.2
 PAGE = "kelly-edge-page.service"
 """It alone opens the network: this machine's, and that of a cable."""
-ROOTS_EXPOSED = 3.0
-CHANGE_RELEASES = {"kelly-edge-boot.service", "kelly-edge-confirm.service"}
-"""Root: they link units and give systemd orders."""
 ROOTS = {"kelly-edge-gadget.service"}
 """What may run as root."""
 COMPILE = "kelly-edge-compile.service"
@@ -120,7 +117,7 @@ def test_systemd_has_no_complaint(installed: dict[str, str]) -> None:
 @needs_systemd
 @pytest.mark.parametrize("unit", INSTANCES + OTHERS + COURIERS)
 def test_a_unit_is_exposed_to_less_than_the_threshold(unit: str, installed: dict[str, str]) -> None:
-    most = ROOTS_EXPOSED if unit in CHANGE_RELEASES else MOST_EXPOSED
+    most = most_exposed(unit)
     command = ["systemd-analyze", "security", "--offline=true", f"--threshold={10 * most:.0f}", unit]
     result = subprocess.run(command, env=installed, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout[-300:] + result.stderr
