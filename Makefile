@@ -49,9 +49,10 @@ quick: lint
 	$(BIN)/python -m pytest -q -m "not slow and not faults" tests/signal tests/music tests/systemd tests/test_config.py \
 	  tests/board/test_channels.py tests/test_contracts.py tests/test_tests.py
 
-# T: only these tests, for instance T=tests/music.
+# T: only these tests, for instance T=tests/music. JOBS: how many files at a time; 0 keeps them in one process, for a debugger.
+JOBS ?= auto
 test: lint
-	$(BIN)/python -m pytest $(T)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(T)
 
 coverage: $(STAMP)
 	$(BIN)/pip install --quiet coverage

@@ -1,6 +1,8 @@
 """The tests themselves: each can fail, and each reason to skip says what would run it."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -104,3 +106,47 @@ def test_every_reason_to_skip_says_what_would_run_it() -> None:
     found = [reason for path in FILES for reason in reasons(ast.parse(path.read_text()))]
     assert len(found) > 30
     assert [reason for reason in found if kind_of_skip(reason) is SKIPS[-1]] == []
+
+
+@pytest.mark.parametrize("jobs", ["0", "2"])
+def test_what_did_not_run_is_told_alike_in_one_process_and_side_by_side(tmp_path: Path, jobs: str) -> None:
+    (tmp_path / "conftest.py").write_text(
+        "from skips import Left\n"
+        "def pytest_configure(config):\n"
+        "    config.addinivalue_line('markers', 'faults: of the live box')\n"
+        "    config.pluginmanager.register(Left(False), 'what did not run')\n"
+    )
+    (tmp_path / "test_module.py").write_text("import pytest\npytest.importorskip('torch_of_no_version')\n")
+    (tmp_path / "test_some.py").write_text(
+        "import pytest\n"
+        "def test_one(): pass\n"
+        "def test_two(): pytest.skip('no sound font')\n"
+        "@pytest.mark.faults\n"
+        "def test_three(): pass\n"
+    )
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-n",
+            jobs,
+            "-m",
+            "not faults",
+            "-p",
+            "no:cacheprovider",
+            str(tmp_path),
+        ],
+        env={"PYTHONPATH": str(TESTS / "shared")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout
+    said = [line for line in run.stdout.splitlines() if "skipped: " in line or "left out: " in line]
+    assert sorted(said) == [
+        "1 left out: marked faults; make faults",
+        "1 skipped: sound fonts; make test-workshop",
+        "1 skipped: the workshop's packages; make test-workshop",
+    ]

@@ -116,7 +116,7 @@ def falsified() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     for name, cell in CELLS.items():
         other = next(p for p in PROCESSES if p not in (cell.writer, *cell.readers))
         yield f"cell {name}: writer {cell.writer}", RINGS, {**CELLS, name: replace(cell, writer=other)}
-        for reader in {*cell.readers} - {cell.writer}:
+        for reader in sorted({*cell.readers} - {cell.writer}):
             readers = tuple(r for r in cell.readers if r != reader)
             yield f"cell {name}: reader {reader}", RINGS, {**CELLS, name: replace(cell, readers=readers)}
 

@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -70,6 +70,11 @@ def kind_of_skip(reason: str) -> Skip:
     return next(skip for skip in SKIPS if re.search(skip.reasons, reason))
 
 
+def reason_of(report: pytest.CollectReport | pytest.TestReport) -> str:
+    """Why it was skipped."""
+    return str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+
+
 def not_collected() -> int:
     """Tests of the emulated box that this run left out."""
     if os.environ.get("KELLY_APPLIANCE"):
@@ -79,37 +84,48 @@ def not_collected() -> int:
 
 
 class Left:
-    """Counts what did not run."""
+    """Counts what did not run.
+
+    Where tests run side by side (pytest-xdist) each worker collects all of them and the controller none: it
+    takes what was left out in collecting from a worker.
+    """
 
     def __init__(self, is_whole: bool) -> None:
         self.is_whole = is_whole
         self.skipped: Counter[Skip] = Counter()
-        self.deselected: Counter[str] = Counter()
+        self.skipped_modules: dict[str, str] = {}
+        self.deselected: dict[str, int] = {}
         self.n_passed = 0
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Marked for a target of their own, which this run is not."""
         if "not faults" in items[0].config.option.markexpr:
-            self.deselected.update(m for item in items for m in MARKS if item.get_closest_marker(m))
+            self.deselected = dict(Counter(m for item in items for m in MARKS if item.get_closest_marker(m)))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A module that skips itself counts once."""
-        self._count(report)
+        if report.skipped:
+            self.skipped_modules[report.nodeid] = reason_of(report)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A test."""
-        self._count(report)
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self.skipped[kind_of_skip(reason_of(report))] += 1
         self.n_passed += report.when == "call" and report.passed
 
-    def _count(self, report: pytest.CollectReport | pytest.TestReport) -> None:
-        if report.skipped and not hasattr(report, "wasxfail"):
-            longrepr = report.longrepr
-            reason = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
-            self.skipped[kind_of_skip(reason)] += 1
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker of pytest-xdist has ended; one that crashed tells nothing."""
+        told = getattr(node, "workeroutput", {})
+        self.skipped_modules.update(told.get("skipped_modules", {}))
+        self.deselected.update(told.get("deselected", {}))
+
+    def _all_skipped(self) -> Counter[Skip]:
+        return self.skipped + Counter(map(kind_of_skip, self.skipped_modules.values()))
 
     def lines(self) -> list[str]:
         """What to print."""
-        lines = [f"{n} skipped: {skip.name}; {skip.remedy}" for skip, n in self.skipped.items()]
+        lines = [f"{n} skipped: {skip.name}; {skip.remedy}" for skip, n in self._all_skipped().items()]
         lines += [f"{n} left out: marked {mark}; {MARKS[mark]}" for mark, n in self.deselected.items()]
         if self.is_whole and (n := not_collected()):
             lines.append(f"{n} left out: the emulated box; make appliance")
@@ -117,15 +133,18 @@ class Left:
 
     def wanting(self) -> str:
         """Why a target that must run did not, or nothing."""
-        n_wanting = sum(n for skip, n in self.skipped.items() if not skip.is_allowed)
+        n_wanting = sum(n for skip, n in self._all_skipped().items() if not skip.is_allowed)
         if n_wanting:
             return f"{n_wanting} tests did not run for want of what this target needs"
         return "" if self.n_passed else "no test ran"
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Fail a target that did not do what it is for."""
-        if MUST_RUN and session.exitstatus == pytest.ExitCode.OK and self.wanting():
+        """Tell the controller, or fail a target that did not do what it is for."""
+        if hasattr(session.config, "workeroutput"):
+            told = {"skipped_modules": self.skipped_modules, "deselected": self.deselected}
+            session.config.workeroutput.update(told)
+        elif MUST_RUN and session.exitstatus == pytest.ExitCode.OK and self.wanting():
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
