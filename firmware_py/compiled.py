@@ -18,6 +18,7 @@ from numba.core import caching, config
 
 from firmware_py.devices.files.kept import replace_file
 from firmware_py.devices.files.release import MADE_FOR, release_name
+from firmware_py.devices.session.log import warn
 from kelly_edge.errors import OutputError
 
 SAME_CORE: Final = ("processor", "bogomips", "cpu mhz", "apicid", "initial apicid", "core id", "physical id")
@@ -39,7 +40,7 @@ class ReleaseCache(caching.UserProvidedCacheLocator):  # type: ignore[misc]
 
 
 class SealedCache(ReleaseCache):
-    """The same, read only: what is not there, or damaged, is compiled for this process alone.
+    """The same, read only: what is not there, or damaged, is compiled for this process alone, with a line.
 
     numba refuses a folder that it cannot write, has no setting for one, and fails on a damaged file.
     """
@@ -53,8 +54,10 @@ class SealedCache(ReleaseCache):
         """Nobody has to write here."""
 
 
-def _keep_to_itself(cache: object, signature: object, compiled: object) -> None:
-    """Stands for ``Cache.save_overload``."""
+def _keep_to_itself(cache: object, signature: object, compiled: Any) -> None:
+    """Stands for ``Cache.save_overload``, which numba calls whenever it has compiled."""
+    name = compiled.fndesc.unique_name
+    warn(f"{name} is compiled for this process alone: it was not compiled ahead, or its file is damaged")
 
 
 _load: Final = caching.Cache.load_overload

@@ -4,7 +4,7 @@ import argparse
 
 from firmware_py import compiled
 from firmware_py.commands.common import print_summary, settings_of
-from firmware_py.wiring.live import compile_functions
+from firmware_py.wiring.warm import compile_functions
 
 
 def run(args: argparse.Namespace) -> int:

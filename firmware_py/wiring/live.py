@@ -8,12 +8,11 @@ import ctypes
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -27,11 +26,7 @@ from firmware_py.settings import Settings
 from firmware_py.wiring.loop import Stage, Stop, run_live
 from firmware_py.wiring.pacing import every, nothing, wait_for
 from firmware_py.wiring.realtime import POLICIES, become_realtime, hurry, throttling
-from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, HOPS_PER_EMOTION_STEP, NOTE_DTYPE, SAMPLE_RATE_HZ
-
-if TYPE_CHECKING:
-    from kelly_edge.emotion.network import EmotionNetwork
-    from kelly_edge.timbre.voice import Decoder
+from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, SAMPLE_RATE_HZ
 
 SUPERVISOR: Final = "KELLY_EDGE_SUPERVISOR"
 """Environment: the process that started this one, and whose end is this one's."""
@@ -93,10 +88,11 @@ def build_dsp(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     from firmware_py.devices.files.place_file import kept_place, place_path
     from firmware_py.processes.dsp import DspStage
     from firmware_py.wiring.dsp_models import new_voice, open_decoders, open_emotion
+    from firmware_py.wiring.warm import warm_dsp
     from kelly_edge.emotion.place import Place
 
     emotion, decoders, period = open_emotion(settings), open_decoders(settings), settings.audio.period
-    _warm_dsp(settings, emotion, decoders, clock)
+    warm_dsp(settings, emotion, decoders, clock)
     place = Place(
         kept_place(place_path(settings.runtime.state_dir, os.environ), warn), settings.emotion.learn_place
     )
@@ -109,34 +105,6 @@ def build_dsp(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     return Part(stage, wait_for(capture, 0.1), HOP_SIZE / SAMPLE_RATE_HZ, nothing)
 
 
-def _warm_dsp(
-    settings: Settings, emotion: "EmotionNetwork", decoders: "Sequence[Decoder]", clock: StreamClock
-) -> None:
-    """A tone, so that every voice speaks: what compiled code needs is loaded when it first runs."""
-    from firmware_py.processes.control import initial_knobs
-    from firmware_py.processes.dsp import DspStage
-    from firmware_py.wiring.dsp_models import new_voice
-
-    warm, period = memory_board(), settings.audio.period
-    stage = DspStage(warm.ends("dsp"), emotion, new_voice(settings, decoders), period, clock)
-    n_samples = 2 * HOPS_PER_EMOTION_STEP * HOP_SIZE
-    tone = 0.3 * np.sin(2.0 * np.pi * 440.0 / SAMPLE_RATE_HZ * np.arange(n_samples))
-    knobs = initial_knobs(settings)
-    for voice in range(len(decoders)):
-        knobs["voice"] = voice
-        warm.cells["knobs"].write(knobs)
-        for block in tone.astype(np.float32).reshape(-1, period):
-            warm.rings["capture"].write(block)
-            stage.step()
-
-
-def compile_functions(settings: Settings) -> None:
-    """Run once everything that has compiled functions: only ``dsp`` has."""
-    from firmware_py.wiring.dsp_models import open_decoders, open_emotion
-
-    _warm_dsp(settings, open_emotion(settings), open_decoders(settings), StreamClock(time.monotonic()))
-
-
 def build_midi(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     """The MIDI outputs."""
     from firmware_py.devices.midi.outputs import MidiPorts
@@ -145,8 +113,9 @@ def build_midi(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     from firmware_py.processes.midi_clock import ClockedMidi, MidiClock, NoteStage
     from firmware_py.wiring.guardian import silence_outputs
     from firmware_py.wiring.midi_pace import QUIET_S, MidiPace
+    from firmware_py.wiring.warm import warm_midi
 
-    _warm_midi()
+    warm_midi()
     # What one before it left sounding, should the guardian be gone too.
     silence_outputs(ends, settings.midi.outputs, lambda text: None)
     ports = MidiPorts(settings.midi.outputs, warn)
@@ -167,28 +136,6 @@ def build_midi(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
 QUIET_BETWEEN_PULSES_S: Final = 8e-3
 """With MIDI clock on, nothing is ever quieter: a pulse comes every 8 to 60 ms. Chosen: the shortest of
 these."""
-N_WARM_NOTES: Final = 16
-"""Chosen: as ``N_WARM_PERIODS``, so that caches are warm."""
-
-
-def _warm_midi() -> None:
-    """Play a few notes to nobody."""
-    from firmware_py.devices.midi.watched import WatchedMidi
-    from firmware_py.devices.offline import RecordingMidi, VirtualClock
-    from firmware_py.processes.midi import MidiStage
-
-    board, clock, note = memory_board(), VirtualClock(), np.zeros((), NOTE_DTYPE)
-    ends = board.ends("midi")
-    sounding = ends.cell_to_write("sounding")
-    out = WatchedMidi(RecordingMidi(), sounding, clock, np.zeros((), SOUNDING_DTYPE))
-    stage = MidiStage(ends, out, clock)
-    for n in range(N_WARM_NOTES):
-        note["due_s"], note["duration_s"], note["pitch"], note["velocity"] = 0.1 * n, 0.05, 60 + n, 64
-        board.rings["notes"].write(note)
-        clock.time_s = 0.1 * n
-        stage.step()
-        out.settle()
-    stage.release_all(clock.time_s)
 
 
 def build_composer(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
@@ -196,7 +143,9 @@ def build_composer(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     from firmware_py.devices.files.programmes import open_programmes
     from firmware_py.processes.composer import ComposerStage
     from firmware_py.wiring.composer_models import BeatingNetwork, new_generator, open_composer_network
+    from firmware_py.wiring.warm import warm_composer
 
+    warm_composer()
     network = BeatingNetwork(open_composer_network(settings))
     generator, programmes = new_generator(settings, network), open_programmes(settings)
     stage = ComposerStage(ends, settings, generator, clock, programmes=programmes)
