@@ -4,8 +4,10 @@ For a rehearsal on a laptop without hardware, and for the live tests. ``tape.py`
 """
 
 import contextlib
+import functools
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +24,8 @@ from kelly_edge.errors import DeviceError
 
 PATIENCE_S: Final = 60.0
 """Other work may hold the machine. Chosen by hand."""
+N_NAMES: Final = 6
+"""JACK 1.9 knows eight servers per machine (its MAX_SERVERS); chosen: two are left for servers of others."""
 ASOUND: Final = """
 </usr/share/alsa/alsa.conf>
 pcm.kelly_jack {
@@ -41,6 +45,46 @@ pcm.tape { type plug slave.pcm "tape_jack" }
 """
 
 
+@functools.cache
+def server_name() -> str:
+    """A name for this process's server that no other process has.
+
+    A server that is killed keeps its place among the few that JACK knows, until another of its name is
+    started. So the names are few too, and taken again.
+
+    Raises
+    ------
+    DeviceError: all are in use.
+    """
+    for n in range(N_NAMES):
+        name = f"kelly_rehearsal_{n}"
+        taken = socket.socket(socket.AF_UNIX)
+        try:
+            # An abstract name: the kernel gives it back when this process ends, however that comes.
+            taken.bind(f"\0{name}")
+        except OSError:
+            taken.close()
+            continue
+        # Its process may have been killed, and the server not.
+        if not _answers(name):
+            taken.detach()
+            return name
+        taken.close()
+    raise DeviceError(f"{N_NAMES} rehearsals run on this machine already; end one of them")
+
+
+def _answers(name: str) -> bool:
+    """Whether a server of that name runs."""
+    asked = subprocess.run(
+        ["jack_lsp", "-s", name],
+        env={**os.environ, "JACK_NO_START_SERVER": "1"},
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    return asked.returncode == 0
+
+
 class DummyServer:
     """``jackd`` on a timer; ``env`` leads ALSA and JACK clients to it, to the card ``kelly``.
 
@@ -48,7 +92,7 @@ class DummyServer:
     """
 
     def __init__(self, folder: Path, period: int = PERIOD, rate_hz: int = SAMPLE_RATE_HZ) -> None:
-        self.name = f"kelly_rehearsal_{os.getpid()}"
+        self.name = server_name()
         self.asound = folder / "asound.conf"
         self.asound.write_text(ASOUND)
         self.log = folder / "jackd.log"
@@ -80,6 +124,7 @@ class DummyServer:
         ------
         DeviceError: it did not start.
         """
+        self._forget_killed()
         priority = ["-R", "-P", "85"] if may_rise() else ["-r"]
         dummy = ["-d", "dummy", "-r", str(self.rate_hz), "-p", str(self.period), "-C", "2", "-P", "2"]
         with self.log.open("ab") as log:
@@ -130,9 +175,12 @@ class DummyServer:
             self._process.kill()
             self._process.wait()
             self._process = None
-            # A killed server leaves its name taken.
-            for path in Path("/dev/shm").glob(f"*{self.name}*"):
-                path.unlink() if path.is_file() or path.is_fifo() or path.is_socket() else shutil.rmtree(path)
+            self._forget_killed()
+
+    def _forget_killed(self) -> None:
+        """A killed server leaves files by which its name is taken."""
+        for path in Path("/dev/shm").glob(f"*{self.name}*"):
+            path.unlink() if path.is_file() or path.is_fifo() or path.is_socket() else shutil.rmtree(path)
 
     def stop(self) -> None:
         """In peace."""

@@ -182,3 +182,4 @@ class PowerOn:
     release: str
     heard: list[Heard]
     session: dict[str, list[dict[str, Any]]]
+    said: str

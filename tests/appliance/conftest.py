@@ -95,6 +95,7 @@ def power_on(session_disk: Path, box: Path, recording: Path) -> PowerOn:
             release,
             instrument.heard(since_s),
             {kind: instrument.session(kind) for kind in ("emotion", "note", "counters")},
+            "".join(map(instrument.journal, UNITS)),
         )
 
 

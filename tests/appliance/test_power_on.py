@@ -30,6 +30,10 @@ def test_a_recording_becomes_notes_at_the_host_and_all_are_released(power_on: Po
     print(f"{len(notes)} notes, pitches {min(n.pitch for n in notes)}..{max(n.pitch for n in notes)}")
 
 
+def test_nothing_was_compiled_while_it_played(power_on: PowerOn) -> None:
+    assert "is compiled for this process alone" not in power_on.said
+
+
 def test_what_was_heard_and_played_is_in_the_session_log(power_on: PowerOn) -> None:
     emotion, notes = power_on.session["emotion"], power_on.session["note"]
     assert any(entry["confidence"] > 0 for entry in emotion)

@@ -1,6 +1,7 @@
 """``kelly-edge rehearse``: the live box plays to a recording, and what came out is left."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -25,12 +26,12 @@ pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
 SECONDS = 8
 
 
-def led_to(server: str) -> list[str]:
-    """Command lines of the processes that were told to use the sound server of that name."""
+def started_with(mark: str) -> list[str]:
+    """Command lines of the processes that have ``mark`` in their environment."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if server.encode() in (process / "environ").read_bytes():
+            if mark.encode() in (process / "environ").read_bytes():
                 found.append((process / "cmdline").read_bytes().decode().replace("\0", " "))
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
@@ -76,12 +77,14 @@ def test_a_rehearsal_that_is_ended_leaves_no_process(
     # What a shell starts in the background ignores Ctrl-C, and so would its children.
     command = ["env", "--default-signal=INT", sys.executable, "-m", "firmware_py", "rehearse", str(clip)]
     command += ["--out", str(tmp_path / "out")]
-    rehearsal = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
-    name = f"kelly_rehearsal_{rehearsal.pid}"
-    wait_until(lambda: any(" audio " in words for words in led_to(name)), PATIENCE_S)
+    mark = str(tmp_path)
+    rehearsal = subprocess.Popen(
+        command, start_new_session=True, stderr=subprocess.DEVNULL, env={**os.environ, "REHEARSED": mark}
+    )
+    wait_until(lambda: any(" audio " in words for words in started_with(mark)), PATIENCE_S)
     rehearsal.send_signal(number)
     assert rehearsal.wait(PATIENCE_S) != 0
-    wait_until(lambda: not led_to(name), PATIENCE_S)
+    wait_until(lambda: not started_with(mark), PATIENCE_S)
     assert not (tmp_path / "out").exists()
 
 
