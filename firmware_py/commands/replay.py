@@ -162,11 +162,15 @@ class Played:
 
     def found_in(self, result: Replayed) -> tuple[int, int]:
         """How many were played of what was composed from the replay's beginning on, and how many of them
-        were composed again: all but those that a replay which ended early had not come to."""
+        were composed again.
+
+        A log that was cut short, by a power cut or now, may hold notes of turns that it does not hold: those
+        after its last turn count where they are found.
+        """
         made = {
             (round(float(n["onset_s"]), DIGITS), int(n["pitch"]), int(n["velocity"]), int(n["bar"]))
             for n in result.notes
         }
-        last_s = max((note[0] for note in made), default=-math.inf) if result.ended else math.inf
-        played = [note for note in self._notes if result.start_s <= note[0] <= last_s]
+        notes = [note for note in self._notes if note[0] >= result.start_s]
+        played = [note for note in notes if note[0] <= result.end_s or note in made]
         return len(played), sum(note in made for note in played)
