@@ -133,7 +133,8 @@ def test_a_session_in_which_every_process_was_killed_is_replayed_whole(
     samples = np.tile(read_audio(demo_recording()).samples, 12)
     tape = None
     try:
-        wait_until(lambda: "ready after" in box.errors.read_text(), PATIENCE_S)
+        # Its functions are compiled where that was not done yet.
+        wait_until(lambda: "ready after" in box.errors.read_text(), 4 * PATIENCE_S)
         tape = Tape(server, tmp_path, samples.astype(np.float32))
         tape.play()
         wait_until(lambda: said(box, "session", "status")["session"] == "on", PATIENCE_S)
