@@ -224,7 +224,10 @@ class Replay:
             recall(turn["heard"], heard)
             heard["group"], heard["time_s"] = turn["group"], turn["time_s"]
             self._board.rings["heard"].write(heard)
-        stage.step()
+            stage.step()
+        else:
+            # How long nothing had been heard by then need not be in the log.
+            stage.turn_by_clock()
         made = self._made if self._board.rings["turns"].read(self._made) else None
         self._draws.given.clear()
         return made

@@ -19,6 +19,7 @@ from rig import PATIENCE_S, ROOT, Box, children, wait_until
 from firmware_py.commands.demo import demo_recording
 from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.rehearsal.server import DummyServer, Tape
+from kelly_edge.errors import DeviceError
 
 
 def command(box: Box, *words: str) -> subprocess.CompletedProcess[str]:
@@ -125,6 +126,15 @@ def test_stop_ends_the_music_with_its_last_chord_though_somebody_plays_on(
         box.close()
 
 
+def is_connected(tape: Tape) -> bool:
+    """Whether the box hears the tape again."""
+    try:
+        tape.connect()
+    except DeviceError:
+        return False
+    return True
+
+
 @pytest.mark.faults
 def test_a_session_in_which_every_process_was_killed_is_replayed_whole(
     server: DummyServer, tmp_path: Path
@@ -143,6 +153,8 @@ def test_a_session_in_which_every_process_was_killed_is_replayed_whole(
             before = box.pid(process)
             os.kill(before, signal.SIGKILL)
             wait_until(lambda p=process, b=before: children(box.popen.pid).get(p, b) != b, PATIENCE_S)  # type: ignore[misc]
+            if process == "audio":
+                wait_until(lambda: is_connected(tape), PATIENCE_S)
             box.plays(PATIENCE_S)
             time.sleep(3.0)
         said(box, "session", "stop")

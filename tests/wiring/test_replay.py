@@ -152,6 +152,23 @@ def test_a_session_replays_from_a_log_that_begins_with_it(models: Models, settin
     assert np.isfinite(result.start_s)
 
 
+def test_a_session_that_begins_while_nothing_is_heard_is_replayed(models: Models, settings: Settings) -> None:
+    box = box_of(models, settings)
+    box.run(6.0)
+    box.is_deaf = True
+    box.run(1.0)
+    box.control.begin_session(box.clock.time_s)
+    box.run(1.0)
+    box.is_deaf = False
+    box.run(6.0)
+    entries = entries_of(box)
+    second = [n for n, entry in enumerate(entries) if entry["kind"] == "composer"][1]
+    first = next(turns_of(entries[second:], Replayed()))
+    assert not first.turn["is_heard"]
+    result = replayed(entries[second:], models, settings)
+    assert result.is_identical and not result.ended and result.n_notes > 5
+
+
 class Sessions:
     """A journal that keeps the sessions apart, as the session log does."""
 
