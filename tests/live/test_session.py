@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,11 @@ def test_stop_ends_the_music_with_its_last_chord_though_somebody_plays_on(
         box.close()
 
 
+def is_started_again(box: Box, process: str, before: int) -> bool:
+    """Whether another process of that name runs."""
+    return children(box.popen.pid).get(process, before) != before
+
+
 def is_connected(tape: Tape) -> bool:
     """Whether the box hears the tape again."""
     try:
@@ -152,7 +158,7 @@ def test_a_session_in_which_every_process_was_killed_is_replayed_whole(
         for process in ("control", "composer", "dsp", "midi", "audio", "guardian", "control"):
             before = box.pid(process)
             os.kill(before, signal.SIGKILL)
-            wait_until(lambda p=process, b=before: children(box.popen.pid).get(p, b) != b, PATIENCE_S)  # type: ignore[misc]
+            wait_until(partial(is_started_again, box, process, before), PATIENCE_S)
             if process == "audio":
                 wait_until(lambda: is_connected(tape), PATIENCE_S)
             box.plays(PATIENCE_S)
