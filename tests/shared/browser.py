@@ -86,7 +86,7 @@ class Browser:
         """A page at ``url``."""
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        tab = Tab(self, session)
+        tab = Tab(self, session, target)
         for name in ("Network", "Page", "Runtime", "Log"):
             self.ask(f"{name}.enable", session)
         tab.resize(width_px, height_px)
@@ -104,13 +104,14 @@ class Browser:
 class Tab:
     """A page."""
 
-    def __init__(self, browser: Browser, session: str) -> None:
+    def __init__(self, browser: Browser, session: str, target: str) -> None:
         self._browser = browser
         self._session = session
+        self._target = target
 
     def close(self) -> None:
         """Shut it."""
-        self._browser.ask("Page.close", self._session)
+        self._browser.ask("Target.closeTarget", targetId=self._target)
 
     def resize(self, width_px: int, height_px: int) -> None:
         """As a window of that size."""
