@@ -447,6 +447,14 @@ def test_a_turn_that_control_missed_ends_the_replay_and_is_said(
     assert str(gone["turn"]) in result.ended
 
 
+def test_turns_that_stand_in_a_log_twice_count_once(plain: Entries) -> None:
+    twice = [e for entry in plain for e in ([entry, entry] if entry["kind"] == "turns" else [entry])]
+    once, result = Replayed(), Replayed()
+    numbers = [int(row.turn["number"]) for row in turns_of(twice, result)]
+    assert numbers == [int(row.turn["number"]) for row in turns_of(plain, once)]
+    assert result.ended == once.ended == ""
+
+
 def test_a_log_whose_beginning_is_gone_cannot_be_replayed(
     plain: Entries, models: Models, settings: Settings
 ) -> None:
