@@ -98,7 +98,7 @@ report-test: $(STAMP)
 	$(MUST_RUN) $(BIN)/python -m pytest $(or $(T),tests/report) -rsP
 
 # The page in a browser against the live processes, 1,000 malformed requests to it, and what watching it costs the sound:
-# about five minutes. T: other tests.
+# about eight minutes. T: other tests.
 page-test: $(STAMP)
 	@$(call install,$(REPORT_PACKAGES))
 	$(MUST_RUN) $(BIN)/python -m pytest $(or $(T),tests/page) -m "browser or not faults" -rsP

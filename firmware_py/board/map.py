@@ -5,7 +5,7 @@
 audio ══capture══▶ dsp ══playback══▶ audio        dsp ══heard══▶ composer, ──heard──▶ control
 composer ══notes, bars══▶ midi                          control ──knobs──▶ dsp, composer, midi
 composer ──target──▶ control, ──alive──▶ midi     midi ══played══▶ control
-composer ──composing──▶ composer, should it start again
+composer ──composing, turn──▶ composer, should it start again
 every process ──telemetry_<process>, times_<process>──▶ control
 midi ──send_error──▶ control                      midi ──sounding, telemetry──▶ guardian, should midi die
 guardian ──panic──▶ audio, midi, control          control ──knobs──▶ guardian: panics and resumes
@@ -13,6 +13,7 @@ control ──clock──▶ composer: MIDI clock or Link  control ──hand─
 command line ══panic══▶ guardian, ══commands, marks══▶ control
 control ──session──▶ control, should it start again; command line and monitor look at it
 composer ══turns══▶ control: what each turn of it read and made
+control ──logging──▶ control, should it start again: the turns it took last
 """
 
 from collections.abc import Mapping, Sequence
@@ -174,7 +175,7 @@ MAX_DRAWS: Final = 400
 Chosen: more than that."""
 TURN_DTYPE: Final = np.dtype(
     [
-        ("number", "<u4"),  # since the process began, from 0
+        ("number", "<u4"),  # since the box began, from 0; a new process leaves one out
         # The music begins anew with this turn, from ``before``, as after the process's start.
         ("begins", "?"),
         ("before", COMPOSING_DTYPE),
@@ -190,7 +191,7 @@ TURN_DTYPE: Final = np.dtype(
         ("now_s", "<f8"),  # the time of the turn
         ("ends_s", "<f8"),  # when the music shall have ended
         # what was made
-        ("rung", "<i1"),  # Rung of the bar composed, -1 for none
+        ("rung", "<i1"),  # Rung of the bar composed, or one of NO_RUNG, CUT_SHORT
         ("n_draws", "<u2"),
         ("draws", "<u1", (MAX_DRAWS,)),  # tokens drawn for that bar
         ("n_notes", "<u2"),
@@ -200,7 +201,17 @@ TURN_DTYPE: Final = np.dtype(
         ("bar_rung", "<i1"),  # Rung: how it was made
     ]
 )
-"""A turn of the composer, whole: what it read, and what it made of that (the ``turns`` ring)."""
+"""A turn of the composer, whole: what it read, and what it made of that (the ``turns`` ring). The one that is
+being taken, without what it makes, stands in the ``turn`` cell."""
+NO_RUNG, CUT_SHORT = -1, -2
+"""Of a turn: it composed no bar; the composer ended within it, and what it made is not known. By
+definition."""
+MAX_LOGGING: Final = 256
+"""Turns that ``control`` keeps, about 22 s of them. Chosen: twice what it packs into one entry of the log,
+and a little more, for a card that takes its time."""
+LOGGING_DTYPE: Final = np.dtype([("n", "<u4"), ("turns", TURN_DTYPE, (MAX_LOGGING,))])
+"""How many turns of the session that is logged ``control`` has taken, and the last of them, turn i at
+``i % MAX_LOGGING``: the ``logging`` cell. Some of them are not in the log yet."""
 LONGEST_MARK: Final = 400
 """Bytes of a mark's text. Chosen by hand: a few sentences."""
 MARK_DTYPE: Final = np.dtype([("text", f"S{LONGEST_MARK}")])
@@ -268,6 +279,8 @@ CELLS: Final[Mapping[str, CellSpec]] = {
     "send_error": CellSpec(TIMES_DTYPE, "midi", ("control",)),
     "alive": CellSpec(ALIVE_DTYPE, "composer", ("midi",)),
     "composing": CellSpec(COMPOSING_DTYPE, "composer", ("composer",)),
+    "turn": CellSpec(TURN_DTYPE, "composer", ("composer",)),
+    "logging": CellSpec(LOGGING_DTYPE, "control", ("control",)),
     "sounding": CellSpec(SOUNDING_DTYPE, "midi", ("guardian",)),
 }
 

@@ -7,6 +7,7 @@ import argparse
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from firmware_py.commands.common import Bar, print_summary, settings_of
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         if about.get(name) != about_here[name]
     }
     is_same = result.is_identical and not result.ended and n_played == n_found
-    notices = [f"{name}: {text}" for name, text in others.items()]
+    notices = [f"{name}: {text}" for name, text in others.items()] + played.changes()
     notices += [f"setting {name} of the log is unknown here" for name in unknown]
     if result.ended:
         notices.append(f"the replay ends early: {result.ended}")
@@ -79,7 +80,9 @@ def run(args: argparse.Namespace) -> int:
         "n_draws_otherwise": result.n_draws_otherwise,
         "first_difference": str(result.first) if result.first else "none",
         "first_draw_otherwise": str(result.first_draw) if result.first_draw else "none",
-        "why": "; ".join(notices[: len(others)]) if not is_same or result.first_draw else "",
+        "why": "; ".join(notices[: len(others) + len(played.changes())])
+        if not is_same or result.first_draw
+        else "",
         "is_identical": is_same,
         "notices": notices,
     }
@@ -137,15 +140,18 @@ def settings_of_log(about: Mapping[str, Any], here: Settings, path: str) -> tupl
 
 
 class Played:
-    """The notes that a log says were played."""
+    """The notes that a log says were played, and its parts' headers."""
 
     def __init__(self) -> None:
         self._notes: list[tuple[float, int, int, int]] = []
+        self._headers: list[Mapping[str, Any]] = []
         self.n_damaged = 0
 
     def noting(self, entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Pass ``entries`` on."""
         for entry in entries:
+            if entry["kind"] == "session":
+                self._headers.append(entry)
             if entry["kind"] == "note":
                 try:
                     self._notes.append(
@@ -160,13 +166,27 @@ class Played:
                     self.n_damaged += 1
             yield entry
 
+    def changes(self) -> list[str]:
+        """What of ``COMPARED`` another part says otherwise than the first: its process began with that."""
+        return [
+            f"{name}: {printed(str(header.get(name, '')), LONGEST_SHOWN)} from part "
+            f"{printed(str(header.get('part', '')), LONGEST_SHOWN)} on"
+            for before, header in pairwise(self._headers)
+            for name in COMPARED
+            if header.get(name) != before.get(name)
+        ]
+
     def found_in(self, result: Replayed) -> tuple[int, int]:
         """How many were played of what was composed from the replay's beginning on, and how many of them
-        were composed again: all but those that a replay which ended early had not come to."""
+        were composed again.
+
+        A log that was cut short, by a power cut or now, may hold notes of turns that it does not hold: those
+        after its last turn count where they are found.
+        """
         made = {
             (round(float(n["onset_s"]), DIGITS), int(n["pitch"]), int(n["velocity"]), int(n["bar"]))
             for n in result.notes
         }
-        last_s = max((note[0] for note in made), default=-math.inf) if result.ended else math.inf
-        played = [note for note in self._notes if result.start_s <= note[0] <= last_s]
+        notes = [note for note in self._notes if note[0] >= result.start_s]
+        played = [note for note in notes if note[0] <= result.end_s or note in made]
         return len(played), sum(note in made for note in played)

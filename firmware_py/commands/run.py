@@ -127,6 +127,8 @@ class Supervisor:
             held.close()
         for name, record in self._kept.items():
             board.cells[name].read(record)
+        # A session that goes on does so in a log of its own: the stream's time and the music begin anew.
+        self._kept["session"]["log"] = b""
 
     def _lay_out(self, held: HeldRunDir) -> Board:
         """Clock, rings and cells, before anybody needs them: a fault with them is told once."""

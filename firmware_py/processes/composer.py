@@ -171,12 +171,16 @@ class ComposerStage:
             now_s = self._clock.now_s()
             self._turn(group_s if abs(now_s - group_s) < BEHIND_S else now_s)
         if self._clock.now_s() > self._turned_s + DEAF_S:
-            self._aiming.read_knobs()
-            self._begin_session()
-            self._turns.open(0, 0.0, None, self._aiming.knobs)
-            # A programme or a hand is obeyed by the clock too.
-            self._aiming.steer()
-            self._turn(self._clock.now_s())
+            self.turn_by_clock()
+
+    def turn_by_clock(self) -> None:
+        """Take a turn in which nothing was heard."""
+        self._aiming.read_knobs()
+        self._begin_session()
+        self._turns.open(0, 0.0, None, self._aiming.knobs)
+        # A programme or a hand is obeyed by the clock too.
+        self._aiming.steer()
+        self._turn(self._clock.now_s())
 
     def _turn(self, now_s: float) -> None:
         """Keep the music planned up to ``now_s`` plus the look-ahead."""

@@ -187,6 +187,10 @@ class ControlStage:
         """A log begins: the turns that the composer takes from now on are its own."""
         self._turns.begin()
 
+    def go_on_with_turns(self, after: int) -> None:
+        """A log goes on that holds the composer's turns up to number ``after``."""
+        self._turns.go_on(after)
+
     def end_turns(self) -> None:
         """The log ends: put the turns into it that the composer took before the music began anew."""
         self._turns.end()

@@ -37,6 +37,12 @@ class SessionJournal(Protocol):
     def begin(self, about: Mapping[str, Any]) -> None:
         """What is recorded from now on belongs to a new session, of which ``about`` tells."""
 
+    def go_on(self, about: Mapping[str, Any], path: str) -> int:
+        """What is recorded from now on belongs to the session whose log another process wrote to ``path``.
+
+        Returns the number of the composer's last turn there; -1 for none. Empty: it had written nothing.
+        """
+
     def end(self) -> None:
         """What is recorded from now on belongs to none, and is not kept."""
 
@@ -52,6 +58,9 @@ class Logged(Knobs, Protocol):
 
     def begin_turns(self) -> None:
         """The composer's turns from now on."""
+
+    def go_on_with_turns(self, after: int) -> None:
+        """The composer's turns that a process before this one took after number ``after``, and later ones."""
 
     def end_turns(self) -> None:
         """The composer's turns until now."""
@@ -109,11 +118,11 @@ class SessionStage:
         self._phase = (-1, -1)
         self._is_logging = False
         if ends.cell_to_read("session").read(self._record) and self._record["number"]:
-            # One that was on when this process ended goes on, in another file; in a new run directory the
-            # stream has begun anew.
+            # One that was on when this process ended goes on, or takes in its last chord; in a new run
+            # directory the stream has begun anew.
             self._record["begun_s"] = min(self._begun_s, clock.now_s())
-            if self._record["is_on"]:
-                self._open_log()
+            if self._record["is_on"] or self._record["log"]:
+                self._go_on_with_log()
         else:
             knobs.turn(clock.now_s(), session=self._between)
             if settings.begin == "start":
@@ -195,15 +204,24 @@ class SessionStage:
         self._played_s = 0.0
 
     def _open_log(self) -> None:
-        record = self._record
-        programme = self._programmes[int(self._knobs.knobs["programme"])].name
-        about = {"number": int(record["number"]), "programme": programme}
-        about |= {name: text for name in ("name", "note") if (text := as_text(record, name))}
-        self._log.begin(about)
+        self._log.begin(self._about())
         self._is_logging = True
         self._knobs.begin_turns()
         self._knobs.log_knobs(self._clock.now_s())
         self._knobs.log_counters(is_base=True)
+
+    def _go_on_with_log(self) -> None:
+        """What the others counted until now was counted in this session, so there is no new base."""
+        after = self._log.go_on(self._about(), as_text(self._record, "log"))
+        self._is_logging = True
+        self._knobs.go_on_with_turns(after)
+        self._knobs.log_knobs(self._clock.now_s())
+
+    def _about(self) -> dict[str, Any]:
+        record = self._record
+        programme = self._programmes[int(self._knobs.knobs["programme"])].name
+        about = {"number": int(record["number"]), "programme": programme}
+        return about | {name: text for name in ("name", "note") if (text := as_text(record, name))}
 
     def _close_log_after_last_chord(self, now_s: float) -> None:
         if now_s - max(float(self._record["ended_s"]), self._knobs.last_note_s) >= LAST_CHORD_S:

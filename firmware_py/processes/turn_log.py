@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board.map import TURN_DTYPE, Ends
+from firmware_py.board.map import LOGGING_DTYPE, MAX_LOGGING, TURN_DTYPE, Ends
 from firmware_py.board.turns import beginning, pack_turns
 from firmware_py.ports import Journal
 from kelly_edge.contract import Rung
@@ -24,12 +24,16 @@ DIGITS: Final = 6
 class TurnLog:
     """One ``step()`` takes the turns made since the last one; ``close()`` logs those that wait.
 
-    Where logs begin and end, ``begin()`` and ``end()`` say so.
+    Where logs begin and end, ``begin()`` and ``end()`` say so. Turns that were taken stay on the board for a
+    while: ``control`` may end before they are on the disk, and the next one logs them (``go_on``).
     """
 
     def __init__(self, ends: Ends, journal: Journal) -> None:
         self._ring = ends.ring_to_read("turns")
         self._journal = journal
+        self._cell = ends.cell_to_write("logging")
+        self._kept = np.zeros((), LOGGING_DTYPE)
+        ends.cell_to_read("logging").read(self._kept)
         self._turn = np.zeros((), TURN_DTYPE)
         self._waiting: list[NDArray[Any]] = []
         self._last: NDArray[Any] | None = None
@@ -44,6 +48,7 @@ class TurnLog:
             first, self._next = self._next, None
             self._take(first)
         while self._ring.read(self._turn):
+            self._keep()
             self._take(self._turn.copy())
 
     def close(self) -> None:
@@ -57,6 +62,20 @@ class TurnLog:
         self._last = None
         self._is_resting = False
         self._knobs = b""
+        self._kept["n"] = 0
+        if self._next is not None:
+            self._turn[...] = self._next
+            self._keep()
+        else:
+            self._cell.write(self._kept)
+
+    def go_on(self, after: int) -> None:
+        """The log of a process that ended goes on; it holds turns up to number ``after``, and those that were
+        taken besides come first."""
+        turns, n = self._kept["turns"], int(self._kept["n"])
+        for i in range(max(0, n - MAX_LOGGING), n):
+            if int(turns["number"][i % MAX_LOGGING]) > after:
+                self._take(turns[i % MAX_LOGGING, ...].copy())
 
     def end(self) -> None:
         """The log ends: turns from where the music begins anew on are not its own, and wait for the next."""
@@ -66,6 +85,13 @@ class TurnLog:
             else:
                 self._take(self._turn.copy())
         self._flush()
+
+    def _keep(self) -> None:
+        """Leave the turn just read on the board."""
+        kept = self._kept
+        kept["turns"][int(kept["n"]) % MAX_LOGGING] = self._turn
+        kept["n"] = int(kept["n"]) + 1
+        self._cell.write(kept)
 
     def _take(self, turn: NDArray[Any]) -> None:
         last = self._last
@@ -82,8 +108,6 @@ class TurnLog:
         self._last = turn
         if len(self._waiting) >= (PER_ENTRY if self._is_news else MOST_PER_ENTRY):
             self._flush()
-        if turn["has_bar"]:
-            self._log_bar(turn)
 
     def _flush(self) -> None:
         if not self._waiting:
@@ -91,6 +115,9 @@ class TurnLog:
         knobs = self._waiting[0]["knobs"].tobytes()
         self._journal.record(pack_turns(self._waiting, knobs != self._knobs))
         self._knobs = knobs
+        for turn in self._waiting:
+            if turn["has_bar"]:
+                self._log_bar(turn)
         self._waiting.clear()
         self._is_news = False
 

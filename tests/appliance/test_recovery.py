@@ -1,7 +1,23 @@
 """Whatever dies, stalls or is pulled out: it comes back, the music returns and no note stays."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+
 import pytest
-from box_instrument import ENCODERS, GADGET, PLAY_ON, PROCESSES, SAFE, STOP, TARGET, Instrument, sounding
+from box_instrument import (
+    ENCODERS,
+    GADGET,
+    PLAY_ON,
+    PROCESSES,
+    SAFE,
+    SESSIONS,
+    STOP,
+    TARGET,
+    Instrument,
+    sounding,
+)
 
 HOLD_PIN = 7
 LONGEST_NOTE_S = 24.0
@@ -145,6 +161,22 @@ def test_the_sound_card_gone_and_back_needs_no_restart(instrument: Instrument) -
     instrument.machine.wait_until("grep -q RUNNING /proc/asound/Loopback/pcm1c/sub0/status", 60)
     instrument.wait_for_music(instrument.now_s())
     assert main_pids(instrument) == before
+
+
+def test_the_session_through_all_that_is_composed_again_on_another_machine(
+    instrument: Instrument, tmp_path: Path
+) -> None:
+    names = instrument.machine.ssh(f"ls -t {SESSIONS}/*.jsonl").split()
+    newest = PurePosixPath(names[0]).name.rpartition("-")[0]
+    parts = [name for name in names if PurePosixPath(name).name.startswith(newest)]
+    for name in parts:
+        (tmp_path / PurePosixPath(name).name).write_text(instrument.machine.ssh(f"cat {name}"))
+    command = [sys.executable, "-m", "firmware_py", "replay", str(tmp_path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(len(parts), "parts", done.stdout, done.stderr)
+    # The process that writes the log was killed as well.
+    assert len(parts) > 1 and done.returncode == 0
+    assert json.loads(done.stdout)["is_identical"]
 
 
 def test_a_crash_loop_ends_in_safe_mode_and_the_hold_button_in_music(instrument: Instrument) -> None:

@@ -79,6 +79,17 @@ def test_what_else_ran_is_said(
     assert notice.startswith(f"{name}: {value}")
 
 
+def test_a_part_that_another_release_or_other_settings_wrote_is_said(
+    log: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = len(log) // 2
+    written(tmp_path / "20261130-120000-7-0001.jsonl", log[:half])
+    second = {**log[0], "part": 2, "config": "0" * 16}
+    path = written(tmp_path / "20261130-120000-7-0002.jsonl", [second, *log[half:]])
+    found = summary_of(path, capsys, 0)
+    assert found["is_identical"] and found["notices"] == [f"config: {'0' * 16} from part 2 on"]
+
+
 def test_another_seed_is_told_where_and_why(
     log: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

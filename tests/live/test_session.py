@@ -1,9 +1,12 @@
 """Sessions on the live box: begun, ended and told of by command, each with a log of its own."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,12 @@ import pytest
 
 pytest.importorskip("alsaaudio", reason="pyalsaaudio is not installed")
 
-from rig import PATIENCE_S, ROOT, Box, wait_until
+from rig import PATIENCE_S, ROOT, Box, children, wait_until
 
 from firmware_py.commands.demo import demo_recording
 from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.rehearsal.server import DummyServer, Tape
+from kelly_edge.errors import DeviceError
 
 
 def command(box: Box, *words: str) -> subprocess.CompletedProcess[str]:
@@ -117,6 +121,58 @@ def test_stop_ends_the_music_with_its_last_chord_though_somebody_plays_on(
         assert box.receiver.n_note_ons == n_notes and not box.receiver.sounding
         said(box, "session", "start")
         box.plays(PATIENCE_S)
+    finally:
+        if tape is not None:
+            tape.close()
+        box.close()
+
+
+def is_started_again(box: Box, process: str, before: int) -> bool:
+    """Whether another process of that name runs."""
+    return children(box.popen.pid).get(process, before) != before
+
+
+def is_connected(tape: Tape) -> bool:
+    """Whether the box hears the tape again."""
+    try:
+        tape.connect()
+    except DeviceError:
+        return False
+    return True
+
+
+@pytest.mark.faults
+def test_a_session_in_which_every_process_was_killed_is_replayed_whole(
+    server: DummyServer, tmp_path: Path
+) -> None:
+    box = Box(tmp_path, server.env, stand_ins=False)
+    samples = np.tile(read_audio(demo_recording()).samples, 12)
+    tape = None
+    try:
+        # Its functions are compiled where that was not done yet.
+        wait_until(lambda: "ready after" in box.errors.read_text(), 4 * PATIENCE_S)
+        tape = Tape(server, tmp_path, samples.astype(np.float32))
+        tape.play()
+        wait_until(lambda: said(box, "session", "status")["session"] == "on", PATIENCE_S)
+        box.plays(PATIENCE_S)
+        for process in ("control", "composer", "dsp", "midi", "audio", "guardian", "control"):
+            before = box.pid(process)
+            os.kill(before, signal.SIGKILL)
+            wait_until(partial(is_started_again, box, process, before), PATIENCE_S)
+            if process == "audio":
+                wait_until(lambda: is_connected(tape), PATIENCE_S)
+            box.plays(PATIENCE_S)
+            time.sleep(3.0)
+        said(box, "session", "stop")
+        wait_until(lambda: not said(box, "session", "status").get("log"), PATIENCE_S)
+        assert box.stop() == 0
+        files = sorted(path.name for path in (box.state / "kelly-edge" / "sessions").iterdir())
+        assert len(files) == 3 and len({name.rpartition("-")[0] for name in files}) == 1
+        done = command(box, "replay", "--json")
+        print(done.stdout)
+        found = json.loads(done.stdout)
+        assert done.returncode == 0 and found["is_identical"] and found["notices"] == []
+        assert found["n_played_found"] == found["n_played"] > 0
     finally:
         if tape is not None:
             tape.close()

@@ -39,12 +39,18 @@ class Log:
 
     def __init__(self) -> None:
         self.sessions: list[tuple[Mapping[str, Any], list[dict[str, Any]]]] = []
+        self.continued: list[str] = []
         self.is_on = False
         self.path = ""
 
     def begin(self, about: Mapping[str, Any]) -> None:
         self.sessions.append((about, []))
         self.is_on, self.path = True, f"/sessions/{len(self.sessions)}"
+
+    def go_on(self, about: Mapping[str, Any], path: str) -> int:
+        self.continued.append(path)
+        self.begin(about)
+        return -1
 
     def end(self) -> None:
         self.is_on, self.path = False, ""
@@ -232,12 +238,29 @@ def test_a_control_that_starts_again_goes_on_with_the_session_in_another_file() 
     rig.start()
     rig.run(1.0)
     assert rig.sessions.is_on and [about["number"] for about, _ in rig.log.sessions] == [1, 1]
-    assert rig.log.sessions[1][0]["name"] == "M7"
+    assert rig.log.sessions[1][0]["name"] == "M7" and rig.log.continued == ["/sessions/1"]
+    # Faults of the others are this session's, whoever counted them down.
+    assert not any(entry.get("is_base") for entry in rig.log.sessions[1][1])
     rig.say("stop")
     rig.run(10.0)
     rig.start()
     rig.run(20.0, presence=0.9)
     assert not rig.sessions.is_on and rig.state == SessionState.ENDED
+    assert len(rig.log.continued) == 1
+
+
+def test_a_control_that_starts_again_during_the_last_chord_logs_it_to_its_end() -> None:
+    rig = Rig()
+    rig.run(5.0, presence=0.9)
+    rig.say("stop")
+    rig.run(1.0)
+    rig.start()
+    rig.play_note()
+    rig.run(1.0)
+    assert not rig.sessions.is_on and rig.log.is_on and rig.log.continued == ["/sessions/1"]
+    assert any(entry["kind"] == "note" for entry in rig.log.sessions[1][1])
+    rig.run(LAST_CHORD_S + 0.5)
+    assert not rig.log.is_on
 
 
 def test_in_a_new_run_directory_a_session_goes_on_and_one_that_a_hand_ended_stays_ended() -> None:

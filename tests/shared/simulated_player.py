@@ -96,14 +96,17 @@ class Box:
         self.board, self.clock, self.out = memory_board(), VirtualClock(), RecordingMidi()
         self._network = network
         self.player = Player()
-        self.control = ControlStage(
-            self.board.ends("control"), settings, journal, programmes=[p.name for p in self.programmes]
-        )
+        self.start_control()
         self.panic = PanicStage(self.board.ends("guardian"), self.clock)
         self.midi = MidiStage(self.board.ends("midi"), self.out, self.clock)
         self.n_groups = self.n_before = 0
         self.is_deaf = False
         self.start_composer()
+
+    def start_control(self) -> None:
+        """A new one, as after the death of the one before."""
+        names = [programme.name for programme in self.programmes]
+        self.control = ControlStage(self.board.ends("control"), self.settings, self.journal, programmes=names)
 
     def start_composer(self) -> None:
         """A new one, as after the death of the one before."""

@@ -14,7 +14,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from simulated_player import Box, Player
 
-from firmware_py.board.map import CELLS, CLOCK_DTYPE
+from firmware_py.board.map import CELLS, CLOCK_DTYPE, CUT_SHORT
 from firmware_py.board.turns import unpack_turns
 from firmware_py.devices.files.programmes import open_programmes
 from firmware_py.devices.offline import ListJournal, VirtualClock
@@ -30,6 +30,7 @@ from firmware_py.wiring.replay import Replay, Replayed, turns_of
 from kelly_edge.contract import ATTENDED_DTYPE, GROUP_S, HEARD_DTYPE, PROGRAMMES, Rung
 from kelly_edge.music.attention import attend, recall
 from kelly_edge.music.compound_word import Rows
+from kelly_edge.music.draws import Draws
 from kelly_edge.music.sampling import ComposerNetwork, Floats, KvCache
 
 Entries = list[dict[str, Any]]
@@ -151,6 +152,23 @@ def test_a_session_replays_from_a_log_that_begins_with_it(models: Models, settin
     assert np.isfinite(result.start_s)
 
 
+def test_a_session_that_begins_while_nothing_is_heard_is_replayed(models: Models, settings: Settings) -> None:
+    box = box_of(models, settings)
+    box.run(6.0)
+    box.is_deaf = True
+    box.run(1.0)
+    box.control.begin_session(box.clock.time_s)
+    box.run(1.0)
+    box.is_deaf = False
+    box.run(6.0)
+    entries = entries_of(box)
+    second = [n for n, entry in enumerate(entries) if entry["kind"] == "composer"][1]
+    first = next(turns_of(entries[second:], Replayed()))
+    assert not first.turn["is_heard"]
+    result = replayed(entries[second:], models, settings)
+    assert result.is_identical and not result.ended and result.n_notes > 5
+
+
 class Sessions:
     """A journal that keeps the sessions apart, as the session log does."""
 
@@ -163,6 +181,9 @@ class Sessions:
     def begin(self, about: Mapping[str, Any]) -> None:
         self.logs.append([])
         self._is_on = True
+
+    def go_on(self, about: Mapping[str, Any], path: str) -> int:
+        raise AssertionError("nothing was started again")
 
     def end(self) -> None:
         self._is_on = False
@@ -208,6 +229,109 @@ def test_the_log_of_each_session_holds_it_from_its_first_turn_on(
         n_turns += result.n_turns
     # Between two sessions that follow each other no turn is lost.
     assert n_turns >= 12.0 / GROUP_S
+
+
+def start_control(box: Box, folder: Path) -> SessionLog:
+    """A control process, the first or one more, with a log in ``folder``."""
+    log = SessionLog(folder, about=about_session(box.settings), is_on=False)
+    box.journal = log
+    box.start_control()
+    ends, kept, names = box.board.ends("control"), SessionSettings(begin="start"), box.settings.voice.names
+    box.sessions = SessionStage(ends, kept, box.control, log, box.programmes, names, box.clock)
+    return log
+
+
+@pytest.mark.parametrize("n_unwritten", [0, 1, 12])
+def test_a_session_in_which_control_was_killed_is_replayed_whole(
+    models: Models, settings: Settings, tmp_path: Path, n_unwritten: int
+) -> None:
+    box = box_of(models, settings)
+    log = start_control(box, tmp_path)
+    box.run(6.35)
+    box.control.turn(box.clock.time_s, valence=0.4)
+    for seconds in (4.1, 3.2):
+        # Killed, and away for a while. What it had taken, and what waited for the card, is not in the file.
+        assert log.flush(60.0)
+        part = max(tmp_path.iterdir())
+        whole = part.read_bytes().splitlines(keepends=True)
+        part.write_bytes(b"".join(whole[: len(whole) - n_unwritten]))
+        control, sessions = box.control, box.sessions
+        box.control = box.sessions = None  # type: ignore[assignment]
+        box.run(1.0)
+        assert control is not None and sessions is not None
+        if n_unwritten == 12:
+            # The composer too, meanwhile.
+            box.start_composer()
+        log = start_control(box, tmp_path)
+        box.run(seconds)
+    box.control.end_session(box.clock.time_s)
+    box.run(12.0)
+    box.close()
+    log.close()
+    parts = sorted(path.name for path in tmp_path.iterdir())
+    assert len(parts) == 3 and len({name.rpartition("-")[0] for name in parts}) == 1
+    entries, n_damaged = read(tmp_path)
+    result = replayed(entries, models, settings)
+    assert n_damaged == 0 and result.is_identical and not result.ended
+    assert result.n_turns > box.n_groups - round(12.0 / GROUP_S)
+    made = {(round(float(n["onset_s"]), 6), int(n["pitch"])) for n in result.notes}
+    played = [(e["onset_s"], e["pitch"]) for e in entries if e["kind"] == "note"]
+    assert len(played) > 20 and set(played) <= made
+    # No turn and no bar line is told twice.
+    rows = [r for e in entries if e["kind"] == "turns" for r in turns_in(e)]
+    numbers = [int(row.turn["number"]) for row in rows]
+    assert numbers == sorted(set(numbers))
+    lines = [(e["number"], e["time_s"]) for e in entries if e["kind"] == "bar"]
+    assert len(lines) == len(set(lines)) > 3
+
+
+class Killed(Exception):
+    """The composer is no more."""
+
+
+def test_a_composer_killed_within_a_turn_is_replayed_with_the_notes_it_had_sent(
+    models: Models, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = box_of(models, settings)
+    box.run(5.0)
+    for _ in range(2):
+        turns: Any = box.composer._turns
+        close = turns.close
+
+        def end(draws: Draws, turns: Any = turns, close: Callable[[Draws], None] = close) -> None:
+            # Its last notes have left.
+            if turns._n_notes:
+                raise Killed
+            close(draws)
+
+        monkeypatch.setattr(turns, "close", end)
+        with pytest.raises(Killed):
+            box.run(20.0)
+        box.start_composer()
+        box.run(4.0)
+    entries = entries_of(box)
+    rows = [r for e in entries if e["kind"] == "turns" for r in turns_in(e)]
+    assert sum(int(row.turn["rung"]) == CUT_SHORT for row in rows) == 2
+    result = replayed(entries, models, settings)
+    assert result.is_identical and not result.ended
+    made = {(round(float(n["onset_s"]), 6), int(n["pitch"]), int(n["velocity"])) for n in result.notes}
+    played = {(e["onset_s"], e["pitch"], e["velocity"]) for e in entries if e["kind"] == "note"}
+    assert len(played) > 10 and played <= made
+
+
+def test_turns_that_are_missing_before_the_music_begins_anew_are_told(
+    models: Models, settings: Settings
+) -> None:
+    box = box_of(models, settings)
+    box.run(6.0)
+    box.start_composer()
+    box.run(4.0)
+    entries = entries_of(box)
+    second = [n for n, entry in enumerate(entries) if entry["kind"] == "composer"][1]
+    last = max(n for n, entry in enumerate(entries[:second]) if entry["kind"] == "turns")
+    result = Replayed()
+    n_turns = sum(1 for _ in turns_of(entries[:last] + entries[last + 1 :], result))
+    assert n_turns == entries[last]["turn"] and str(entries[last]["turn"]) in result.ended
 
 
 def clocked(box: Box, beat_s: float) -> None:
@@ -321,6 +445,14 @@ def test_a_turn_that_control_missed_ends_the_replay_and_is_said(
     result = replayed([e for e in plain if e is not gone], models, settings)
     assert result.is_identical and result.n_turns == gone["turn"]
     assert str(gone["turn"]) in result.ended
+
+
+def test_turns_that_stand_in_a_log_twice_count_once(plain: Entries) -> None:
+    twice = [e for entry in plain for e in ([entry, entry] if entry["kind"] == "turns" else [entry])]
+    once, result = Replayed(), Replayed()
+    numbers = [int(row.turn["number"]) for row in turns_of(twice, result)]
+    assert numbers == [int(row.turn["number"]) for row in turns_of(plain, once)]
+    assert result.ended == once.ended == ""
 
 
 def test_a_log_whose_beginning_is_gone_cannot_be_replayed(

@@ -20,9 +20,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from firmware_py.board.telemetry import Report
-from firmware_py.devices.session.format import STATE_KINDS, Changes, header
+from firmware_py.devices.session.format import PART_NAME, STATE_KINDS, Changes, header
+from firmware_py.devices.session.reader import find_session
+from firmware_py.devices.session.sessions import last_turn
 from firmware_py.devices.session.store import DEFAULT_BOUNDS, LONGEST_PART_S, Bounds, has_room, remove_old
 from firmware_py.ports import Journal
+from kelly_edge.errors import SessionError
 from kelly_edge.shared.printed import LONGEST_LINE, printed
 
 LOOK_EVERY_S: Final = 60.0
@@ -90,9 +93,13 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Word:
-    """To the writer: a session begins, with this in its header, or (None) the one that is on ends."""
+    """To the writer: a session begins, with this in its header, or (None) the one that is on ends.
+
+    ``after``: the last part of a session that goes on; None: it is a new one.
+    """
 
     about: Mapping[str, Any] | None
+    after: Path | None = None
 
 
 class SessionLog:
@@ -142,6 +149,20 @@ class SessionLog:
         """What is recorded from now on is a new session, in its own file, whose header tells ``about``."""
         self._is_on, self._changes = True, Changes()
         self._words.append(_Word(about))
+
+    def go_on(self, about: Mapping[str, Any], path: str) -> int:
+        """What is recorded from now on goes into further parts of the session that a process before this one
+        wrote to ``path``; where there is none, into a new one.
+
+        Returns the number of the composer's last turn there, -1 for none.
+        """
+        self._is_on, self._changes = True, Changes()
+        after = None
+        if path and PART_NAME.fullmatch(Path(path).name):
+            with contextlib.suppress(SessionError):
+                after = find_session(Path(path)).parts[-1]
+        self._words.append(_Word(about, after))
+        return -1 if after is None else last_turn(after)
 
     def end(self) -> None:
         """What is recorded from now on is not kept, until a session begins."""
@@ -256,6 +277,8 @@ class _Writer:
         self._state.clear()
         if word.about is not None:
             self._session, self._number, self._told = self._name(), 0, word.about
+            if word.after is not None and (part := PART_NAME.fullmatch(word.after.name)):
+                self._session, self._number = part["session"], int(part["part"] or 0)
 
     def write(self, entry: dict[str, Any]) -> None:
         """Append an entry, in a new part where this one is full, too old, or gone."""

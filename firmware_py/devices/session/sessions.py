@@ -168,6 +168,16 @@ def _glance(folder: Path, kept: Kept) -> Glance:
     )
 
 
+def last_turn(path: Path) -> int:
+    """Number of the composer's last turn in the part at ``path``; -1 where its last bytes hold none."""
+    last = -1
+    for entry in _entries_in(path, -GLANCED_BYTES):
+        if entry["kind"] == "turns":
+            with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
+                last = int(entry["turn"]) + int(entry["n"]) - 1
+    return last
+
+
 def _entries_in(path: Path, begin: int) -> list[dict[str, Any]]:
     """The whole entries within ``GLANCED_BYTES`` from ``begin``, counted from the end where negative."""
     found = []
