@@ -16,6 +16,7 @@ from firmware_py.ports.midi import (
     KIND,
     MESSAGE_BYTES,
     NOTE_ON,
+    PEDALS,
 )
 
 WINDOW_S: Final = 0.3
@@ -26,9 +27,15 @@ LOOP_S: Final = 2.0
 
 
 class FeedbackGuard:
-    """Says which messages are somebody's hand."""
+    """Says which messages are somebody's hand.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    hears_keyboard: the pedals of a piano are music then, and no controllers.
+    """
+
+    def __init__(self, hears_keyboard: bool = False) -> None:
+        self._hears_keyboard = hears_keyboard
         self._played: deque[tuple[float, int, int]] = deque()
         self._loops_until: dict[str, float] = {}
         self.n_refused = 0
@@ -50,7 +57,7 @@ class FeedbackGuard:
         kind, channel = message[0] & KIND, message[0] & CHANNEL
         if kind == NOTE_ON and message[2] and self._is_echo(channel, message[1], now_s):
             self._loops_until[port] = now_s + LOOP_S
-        if kind != CONTROL_CHANGE:
+        if kind != CONTROL_CHANGE or (self._hears_keyboard and message[1] in PEDALS):
             return False
         if message[1] >= FIRST_MODE_MESSAGE or self.is_looping(port, now_s):
             self.n_refused += 1
