@@ -10,6 +10,7 @@ over.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -33,6 +34,7 @@ from firmware_py.ports.midi import (
     SUSTAIN,
 )
 from kelly_edge.contract import EVERY_KEY, KEY_DTYPE
+from kelly_edge.shared.printed import printed
 
 LATEST_S: Final = 0.5
 """A message is never dated longer ago. Chosen by hand: a driver's time that far off is wrong."""
@@ -81,9 +83,24 @@ class Pedals:
 
 
 class Keyboard:
-    """Puts records of ``KEY_DTYPE`` into the ring ``keys``, and the port that is played into its cell."""
+    """Puts records of ``KEY_DTYPE`` into the ring ``keys``, and the port that is played into its cell.
 
-    def __init__(self, ends: Ends, clock: Clock) -> None:
+    Parameters
+    ----------
+    is_returned: whether a port returns what the box plays on a channel: nobody's keys are struck there.
+    warn: told once of each port that does.
+    """
+
+    def __init__(
+        self,
+        ends: Ends,
+        clock: Clock,
+        is_returned: Callable[[str, int], bool] = lambda port, channel: False,
+        warn: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._is_returned = is_returned
+        self._warn = warn
+        self._warned_of: set[str] = set()
         self._ring = ends.ring_to_write("keys")
         self._cell = ends.cell_to_write("keyboard")
         self._clock = clock
@@ -109,6 +126,9 @@ class Keyboard:
         time_s = self._clock.now_s() - min(max(age_s, 0.0), LATEST_S)
         pedals = self._places[port, channel]
         if kind == NOTE_ON and value:
+            if self._is_returned(port, channel):
+                self._complain(port, channel)
+                return
             pedals.press(number)
             self._tell(time_s, number, value)
             self._name(port, time_s)
@@ -129,6 +149,14 @@ class Keyboard:
         if self._record["name"].item() == _named(port):
             self._record["name"] = b""
             self._cell.write(self._record)
+
+    def _complain(self, port: str, channel: int) -> None:
+        if port not in self._warned_of:
+            self._warned_of.add(port)
+            self._warn(
+                f"keyboard {printed(port)} returns what the box plays, so channel {channel + 1} is deaf; "
+                "switch MIDI thru off there, or set composer.channel to another"
+            )
 
     @staticmethod
     def _control(pedals: Pedals, number: int, value: int) -> None:

@@ -17,6 +17,7 @@ from firmware_py.devices.files.place_file import kept_place, place_path, store_p
 from firmware_py.devices.files.programmes import numbered, open_programmes
 from firmware_py.devices.files.prometheus import PrometheusFile
 from firmware_py.devices.files.run_dir import make_run_dir
+from firmware_py.devices.midi.port_names import ALSA, JACK, RAW
 from firmware_py.devices.session.log import LoggedReports, SessionLog, warn
 from firmware_py.devices.session.store import DAY_S, Bounds, sessions_folder
 from firmware_py.devices.systemd.journal import JournalReports, is_listening
@@ -131,6 +132,11 @@ class ControlParts:
         self.control.publish()
 
 
+def _is_returned(guard: FeedbackGuard, port: str, channel: int) -> bool:
+    """``guard.returns``, which knows ports by their API too, of a port as its own thread knows it."""
+    return any(guard.returns(api + port, channel) for api in (ALSA, JACK, RAW))
+
+
 def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlParts:
     """The parts the settings ask for."""
     log = open_log(settings)
@@ -155,7 +161,9 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
         hand = None
         if settings.midi.pass_on:
             hand = PassOn(ends.cell_to_write("hand"), settings.composer.channel, clock)
-        keyboard = None if listen == Listen.MICROPHONE else Keyboard(ends, clock)
+        keyboard = None
+        if listen != Listen.MICROPHONE:
+            keyboard = Keyboard(ends, clock, partial(_is_returned, guard), warn)
         inputs = MidiInputs(settings.midi.inputs, warn, settings.midi.follow_clock, hand, keyboard)
         learned = ControlsFile(controls_path(settings.runtime.state_dir, os.environ), warn)
         parts.controllers = ControllerStage(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from firmware_py.board.map import KEYBOARD_DTYPE, memory_board
 from firmware_py.devices.midi.inputs import ChannelMessages
 from firmware_py.devices.offline import VirtualClock
-from firmware_py.processes.feedback import FeedbackGuard
+from firmware_py.processes.feedback import RETURNED, FeedbackGuard
 from firmware_py.processes.keyboard import LATEST_S, Keyboard
 from kelly_edge.contract import EVERY_KEY, KEY_DTYPE
 
@@ -173,6 +173,29 @@ def test_nothing_sounds_on_when_pedals_are_up_and_keys_released(
             rig.play(0xB0 | channel, ALL_NOTES_OFF, 0, port=port)
     rig.read()
     assert rig.sounding == set()
+
+
+def test_a_port_that_returns_what_the_box_plays_is_not_heard_there_and_said_once() -> None:
+    guard, told = FeedbackGuard(hears_keyboard=True), list[str]()
+    rig = Rig()
+    rig.keyboard = Keyboard(rig.board.ends("control"), rig.clock, guard.returns, told.append)
+    rig.read()
+    for number in range(20):
+        guard.played(0, 60 + number, rig.clock.time_s)
+        # The player's own notes are on another channel; now and then they strike the box's key on its own.
+        for message in ((0x90, 60 + number, 80), (0x91, 60 + number, 80)):
+            rig.play(*message)
+            guard.admits("piano", bytes(message), rig.clock.time_s)
+        if number % 3 == 0:
+            guard.admits("organ", bytes((0x90, 60 + number, 90)), rig.clock.time_s)
+    assert sum(1 for row in rig.heard()) == 20 + RETURNED
+    assert len(told) == 1 and "thru" in told[0] and "channel 1 " in told[0]
+    assert not guard.returns("organ", 0)
+    # Switched off, it is heard again soon.
+    for number in range(3):
+        guard.played(0, 90 + number, rig.clock.time_s)
+    rig.play(0x90, 40, 80)
+    assert rig.heard() == [(40, 80)]
 
 
 def test_pedals_turn_no_knob_while_a_keyboard_is_listened_to() -> None:
