@@ -8,7 +8,7 @@ network would give it, with nothing in the embedding.
 
 import math
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,14 @@ from kelly_edge.emotion.running_means import CHORD_S, leak
 from kelly_edge.emotion.struck_notes import StruckNotes
 from kelly_edge.emotion.symbolic import CHORD_S as TOGETHER_S
 from kelly_edge.emotion.symbolic import TARGETS, describe_notes
-from kelly_edge.emotion.symbolic_weights import BIASES, WEIGHTS
+from kelly_edge.emotion.symbolic_weights import BIASES, CENTRES, SCALES, WEIGHTS
 from kelly_edge.emotion.tonal_state import BEST_KEY, FAST, tonal_state, tonal_tables
 from kelly_edge.emotion.tonality import KEY_POSTERIOR, TONAL, tonal_step_of_notes
 from kelly_edge.emotion.vector import slice_of
 from kelly_edge.signal.spectrum import LOWEST_KEY
 from kelly_edge.units import SILENCE_DB, clamp
 
+Floats = NDArray[np.float64]
 MOOD_S: Final = 30.0
 """Notes that the mood is read from. Chosen: about the length of EMOPIA's clips, which it was fitted to."""
 MOOD_EVERY: Final = 12
@@ -39,8 +40,29 @@ MOST_NOTES: Final = 1_024
 """That are remembered for the mood. Chosen: 34 a second for ``MOOD_S``, more than anybody plays."""
 MODE_LOGIT: Final = 2.0
 """Half the log odds of the mode found, of the emotion vector. Chosen by hand: a key profile is .88 sure."""
+LIMIT: Final = 2.5
+"""Standard deviations: no single input says more, as where a keyboard knows but one velocity. Chosen: as
+``features.LIMIT``."""
 PLAYED_S: Final = 6.0
 """So long after its last note a keyboard is still what is heard. Chosen: a bar's rest at a slow tempo."""
+
+
+class Regression(NamedTuple):
+    """A multinomial logistic regression on ``symbolic``'s targets and descriptors."""
+
+    centres: Floats  # [22] means of the inputs
+    scales: Floats  # [22] their standard deviations
+    weights: Floats  # [4, 22]
+    biases: Floats  # [4]
+
+
+SHIPPED: Final = Regression(CENTRES, SCALES, WEIGHTS, BIASES)
+
+
+def log_odds(inputs: Floats, regression: Regression) -> Floats:
+    """Log odds [4] of the quadrants, of inputs [22]."""
+    standard = np.clip((inputs - regression.centres) / regression.scales, -LIMIT, LIMIT)
+    return np.asarray(regression.weights @ standard + regression.biases)
 
 
 class NoteMemory:
@@ -152,7 +174,7 @@ class KeyboardEar:
         if len(notes) < FEWEST_NOTES:
             return
         targets, descriptors = describe_notes(notes)
-        odds = WEIGHTS @ np.concatenate([targets, descriptors]) + BIASES
+        odds = log_odds(np.concatenate([targets, descriptors]), SHIPPED)
         emotion[slice_of("quadrant")] = odds
         # Half log odds of each sign, as ``vector`` has them.
         emotion[slice_of("valence")], emotion[slice_of("arousal")] = odds @ SIGNS / 4.0

@@ -20,10 +20,10 @@ from firmware_py.board.map import memory_board
 from firmware_py.devices.files.midi_file import KeyboardPlayer, read_keyboard
 from firmware_py.devices.offline import VirtualClock
 from firmware_py.processes.keyboard import Keyboard
-from kelly_edge.contract import KEY_DTYPE, QUADRANTS
+from kelly_edge.contract import GROUP_S, KEY_DTYPE, QUADRANTS
 from kelly_edge.emotion import symbolic_weights
 from kelly_edge.emotion.circumplex import WARM_UP_S, estimate_of
-from kelly_edge.emotion.keyboard import FEWEST_NOTES, NoteMemory
+from kelly_edge.emotion.keyboard import FEWEST_NOTES, LIMIT, SHIPPED, NoteMemory, Regression, log_odds
 from kelly_edge.emotion.symbolic import N_DESCRIPTORS, TARGETS, describe_notes
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
@@ -57,8 +57,10 @@ def read_clip(path: Path) -> Floats:
     keyboard, memory, key = Keyboard(board.ends("control"), clock), NoteMemory(), np.zeros((), KEY_DTYPE)
     player, rows = KeyboardPlayer(performance, keyboard.hear, clock), []
     for time_s in [*np.arange(WARM_UP_S, performance.duration_s, EVERY_S).tolist(), performance.duration_s]:
-        clock.time_s = time_s
-        player.step()
+        while clock.time_s < time_s:
+            # As often as the box looks: keys are never dated long ago.
+            clock.time_s = min(clock.time_s + GROUP_S, time_s)
+            player.step()
         while board.rings["keys"].read(key):
             memory.take(int(key["pitch"]), int(key["velocity"]), float(key["time_s"]))
         if len(notes := memory.rows(time_s)) >= FEWEST_NOTES:
@@ -80,17 +82,16 @@ def gather(clips: list[Clip]) -> Readings:
     )
 
 
-def fit(readings: Readings, chosen: NDArray[np.bool_] | None = None) -> tuple[Floats, Floats]:
-    """Weights [4, N_INPUTS] and biases [4] of the log odds, from all readings or those ``chosen``."""
+def fit(readings: Readings, chosen: NDArray[np.bool_] | None = None) -> Regression:
+    """From all readings, or those ``chosen``."""
     rows = np.ones(len(readings.inputs), bool) if chosen is None else chosen
     inputs, quadrants = readings.inputs[rows], readings.quadrants[readings.clips[rows]]
     centre, scale = inputs.mean(0), inputs.std(0) + 1e-6
     # Readings of one clip are nearly the same: so many fewer count.
     strength = STRENGTH * len(readings.quadrants) / len(readings.inputs)
     model = LogisticRegression(C=strength, max_iter=500, class_weight="balanced")
-    model.fit((inputs - centre) / scale, quadrants)
-    weights = model.coef_ / scale
-    return weights, model.intercept_ - weights @ centre
+    model.fit(np.clip((inputs - centre) / scale, -LIMIT, LIMIT), quadrants)
+    return Regression(centre, scale, model.coef_, model.intercept_)
 
 
 def decide(readings: Readings, odds: Floats) -> list[Prediction]:
@@ -105,21 +106,28 @@ def held_out(readings: Readings) -> Floats:
     np.random.default_rng(1).shuffle(songs)
     for fold in range(N_FOLDS):
         held = np.isin(readings.songs, songs[fold::N_FOLDS])[readings.clips]
-        weights, biases = fit(readings, ~held)
-        odds[held] = readings.inputs[held] @ weights.T + biases
+        regression = fit(readings, ~held)
+        odds[held] = [log_odds(row, regression) for row in readings.inputs[held]]
     return odds
 
 
-def write(path: Path, weights: Floats, biases: Floats) -> None:
+def write(path: Path, regression: Regression) -> None:
     """The module of the numbers."""
-    numbers = textwrap.fill(" ".join(f"{v:.5g}" for v in weights.ravel()), WIDTH, break_on_hyphens=False)
+    blocks = [
+        textwrap.fill(" ".join(f"{v:.5g}" for v in values.ravel()), WIDTH, break_on_hyphens=False)
+        for values in regression
+    ]
+    numbers = "\n".join(blocks)
     path.write_text(
         '"""Numbers of ``keyboard``\'s regression, by ``python -m models.emotion.keyboard fit``."""\n\n'
         "import numpy as np\n\n"
-        f"BIASES = np.array([{', '.join(f'{v:.6g}' for v in biases)}])\n"
-        '"""Of the quadrants\' log odds. Learned: measured on the training split."""\n'
+        f"N_INPUTS, N_QUADRANTS = {N_INPUTS}, {len(QUADRANTS)}\n"
+        '"""By definition: targets and descriptors of ``symbolic``; quadrants."""\n'
         f'_NUMBERS = """\n{numbers}\n"""\n'
-        "WEIGHTS = np.array(_NUMBERS.split(), np.float64).reshape(len(BIASES), -1)\n",
+        "_ROWS = np.array(_NUMBERS.split(), np.float64)\n"
+        "_EDGES = np.cumsum([N_INPUTS, N_INPUTS, N_QUADRANTS * N_INPUTS])\n"
+        "CENTRES, SCALES, WEIGHTS, BIASES = np.split(_ROWS, _EDGES)\n"
+        "WEIGHTS = WEIGHTS.reshape(N_QUADRANTS, N_INPUTS)\n",
         encoding="utf-8",
     )
 
@@ -133,9 +141,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     readings = gather(emopia("val" if args.what == "evaluate" else "train"))
     if args.what == "fit":
-        write(args.out, *fit(readings))
+        write(args.out, fit(readings))
         return 0
-    shipped = readings.inputs @ symbolic_weights.WEIGHTS.T + symbolic_weights.BIASES
+    shipped = np.array([log_odds(row, SHIPPED) for row in readings.inputs])
     odds: dict[str, Any] = {"folds": held_out, "evaluate": lambda _: shipped}
     print(json.dumps(scores(decide(readings, odds[args.what](readings)), readings.quadrants)))
     return 0
