@@ -39,7 +39,7 @@ class Ears:
         self._key = np.zeros((), KEY_DTYPE)
         self._n_hops = 0
         self.extractor = FeatureExtractor()
-        self.keyboard = KeyboardEar()
+        self.keyboard = KeyboardEar(reads_mood=not self._has_microphone)
         self.emotion = self.keyboard.emotion
 
     def push(self, hop: Float32) -> bool:

@@ -95,6 +95,10 @@ class NoteMemory:
 class KeyboardEar:
     """Streaming: keys as they come, then ``hear`` once per hop group; the attributes are fresh after it.
 
+    Parameters
+    ----------
+    reads_mood: otherwise ``emotion`` stays zero.
+
     Attributes
     ----------
     As those of ``FeatureExtractor``, and:
@@ -103,7 +107,8 @@ class KeyboardEar:
     emotion: float32 ``[64]``, see ``vector``. is_played: whether a key sounds or was struck lately.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reads_mood: bool = True) -> None:
+        self._reads_mood = reads_mood
         self._struck = StruckNotes()
         self.frames, self.notes, self.sounding = (
             self._struck.frames,
@@ -157,7 +162,7 @@ class KeyboardEar:
         fast = self._state.chroma[FAST]
         np.multiply(fast, 1.0 / max(float(fast.sum()), 1e-6), out=self.chroma)
         self.highest = float(self._register[HIGHEST]) + LOWEST_KEY if known else 0.0
-        if self._n_groups % MOOD_EVERY == 0:
+        if self._reads_mood and self._n_groups % MOOD_EVERY == 0:
             self._read_mood(now_s)
         self._n_groups += 1
 

@@ -44,6 +44,9 @@ USUAL_VELOCITY, LOUD, LOUDER = 74.0, 7.0, 1.5
 the velocity. Chosen: about what renderings show."""
 DECAY_S, BASS_DECAY_S, RELEASE_S = 0.8, 1.3, 0.12
 """Time constants of the amplitude while a key is held, and after. Seconds. Chosen by hand: a piano's."""
+HELD_S: Final = 4.0
+"""The same for the level that is told: whoever holds a key still plays. Chosen by hand: 30 dB in 14 s, as a
+piano's lower strings."""
 BASS_BELOW: Final = 40
 """Key (0 is A0) below which strings ring for longer. Chosen by hand."""
 LOUDEST_DB, DB_PER_DECADE = -14.0, 30.0
@@ -75,7 +78,7 @@ class Struck(NamedTuple):
     frames: Float32  # [N_FRAMES, N_MEL] log mel of the group's frames
     windowed: Float32  # [88] activations under the long window, as late as the microphone's
     sounding: Float32  # [88] activations now
-    scalars: Floats  # [3] running mean of the power (15 s), its weight; power of the group
+    scalars: Floats  # [3] running mean of the power (15 s), its weight; power as it is told
 
 
 def struck() -> Struck:
@@ -172,7 +175,7 @@ def hear_struck(state: Struck, spectra: Float32, keep: float, now_s: float) -> N
     frames[:] = 0.0
     state.windowed[:] = 0.0
     state.sounding[:] = 0.0
-    newest_s, power = now_s - BEHIND_S, 0.0
+    newest_s, power, told = now_s - BEHIND_S, 0.0, 0.0
     for j in range(N_SLOTS):
         key = state.key[j]
         if key < 0:
@@ -190,6 +193,7 @@ def hear_struck(state: Struck, spectra: Float32, keep: float, now_s: float) -> N
         now = _amplitude(now_s, begin_s, end_s, decay_s)
         if now_s >= begin_s:
             power += state.power[j] * now * now
+            told += state.power[j] * _amplitude(now_s, begin_s, end_s, HELD_S) ** 2
             state.sounding[key] += state.loudness[j] * now
         windowed = in_window(newest_s, begin_s, end_s, decay_s, WINDOW_S)
         state.windowed[key] += state.loudness[j] * windowed
@@ -197,7 +201,7 @@ def hear_struck(state: Struck, spectra: Float32, keep: float, now_s: float) -> N
             state.key[j] = -1
     scalars[0] = keep * scalars[0] + (1.0 - keep) * power
     scalars[1] = keep * scalars[1] + (1.0 - keep)
-    scalars[2] = power
+    scalars[2] = told
     reference = scalars[0] / scalars[1] + FLOOR
     for i in range(N_FRAMES):
         for b in range(N_MEL):

@@ -16,6 +16,7 @@ from firmware_py.wiring.offline import Models
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE, HOP_SIZE, HOPS_PER_EMOTION_STEP, SAMPLE_RATE_HZ, Listen
 from kelly_edge.emotion.keyboard import PLAYED_S, KeyboardEar
 from kelly_edge.emotion.vector import slice_of
+from kelly_edge.music.presence import Silence
 
 Message = tuple[float, tuple[int, ...]]
 BEAT_S = 0.6
@@ -121,6 +122,14 @@ def test_what_the_pedal_holds_is_heard_and_what_is_released_is_not(
     held = Player(settings, models).hear([(0.4, (0xB0, 64, 127)), *chord, *released], 2.5)
     dry = Player(settings, models).hear([*chord, *released], 2.5)
     assert held[-1]["level_db"] > dry[-1]["level_db"] + 30.0
+
+
+def test_a_chord_that_is_held_is_no_end(settings: Settings, models: Models) -> None:
+    heard = Player(settings, models).hear([(0.5, (0x90, pitch, 90)) for pitch in (48, 55, 64)], 8.0)
+    silence = Silence()
+    for record in heard:
+        silence.hear(float(record["level_db"]), float(record["time_s"]))
+    assert not silence.is_end and heard[-1]["presence"] > 0.9
 
 
 def test_all_notes_off_and_an_unplugged_keyboard_end_every_tone(settings: Settings, models: Models) -> None:
