@@ -178,9 +178,8 @@ def test_the_mood_of_known_music_is_read_from_its_notes() -> None:
     major, minor = ((60, 64, 67, 72), (65, 69, 72, 77)), ((45, 48, 52, 57), (50, 53, 57, 62))
     lively = play_piece(KeyboardEar(), major, 0.45, 100).copy()
     sad = play_piece(KeyboardEar(), minor, 1.6, 40).copy()
-    arousal, valence = slice_of("arousal").start, slice_of("valence").start
+    arousal = slice_of("arousal").start
     assert lively[arousal] > 0.5 > -0.5 > sad[arousal]
-    assert lively[valence] > sad[valence]
     assert int(np.argmax(lively[slice_of("quadrant")])) == 0
     assert int(np.argmax(lively[slice_of("mode")])) == 1 and int(np.argmax(sad[slice_of("mode")])) == 0
 
