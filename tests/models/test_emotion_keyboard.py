@@ -1,4 +1,4 @@
-"""The mood by a keyboard's notes: what ships, on clips of EMOPIA that chose nothing, and how it is written."""
+"""The mood by a keyboard's notes: what ships, on clips of EMOPIA that chose nothing, and how it is kept."""
 
 import runpy
 from pathlib import Path
