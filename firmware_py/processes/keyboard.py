@@ -111,11 +111,6 @@ class Keyboard:
         # Of a control before this one nobody knows which keys were down.
         self._tell(clock.now_s(), EVERY_KEY, 0)
 
-    @property
-    def n_dropped(self) -> int:
-        """Records that found the ring full."""
-        return self._ring.n_dropped
-
     def hear(self, port: str, message: bytes, age_s: float = 0.0) -> None:
         """A message came in at ``port``, ``age_s`` ago."""
         if len(message) != MESSAGE_BYTES or max(message[1:]) > HIGHEST_DATA:

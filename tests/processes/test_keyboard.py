@@ -6,10 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_py.board.map import KEYBOARD_DTYPE, memory_board
+from firmware_py.commands.learn import Chooser
 from firmware_py.devices.midi.inputs import ChannelMessages
 from firmware_py.devices.offline import VirtualClock
+from firmware_py.ports.learned import Learned
 from firmware_py.processes.feedback import RETURNED, FeedbackGuard
 from firmware_py.processes.keyboard import LATEST_S, Keyboard
+from firmware_py.processes.panic import PanicController
 from kelly_edge.contract import EVERY_KEY, KEY_DTYPE
 
 SUSTAIN, SOSTENUTO, ALL_SOUND_OFF, RESET, ALL_NOTES_OFF, MONO = 64, 66, 120, 121, 123, 126
@@ -204,3 +207,29 @@ def test_pedals_turn_no_knob_while_a_keyboard_is_listened_to() -> None:
         assert not guard.admits("piano", bytes((0xB0, number, 127)), 0.0)
         assert before.admits("piano", bytes((0xB0, number, 127)), 0.0)
     assert guard.admits("piano", bytes((0xB0, 21, 127)), 0.0)
+
+
+@pytest.mark.parametrize("hears_keyboard", [False, True])
+def test_a_pedal_is_learned_only_where_no_keyboard_is_listened_to(hears_keyboard: bool) -> None:
+    chooser = Chooser("panic", hears_keyboard)
+    for time_s, value in ((0.0, 127), (0.3, 0), (0.6, 127), (0.9, 0)):
+        chooser.hear("piano", bytes((0xB0, SUSTAIN, value)), time_s)
+    assert (chooser.chosen(5.0, is_over=True) is None) is hears_keyboard
+    music = [line for line in chooser.objections(5.0, is_over=True) if "music" in line]
+    assert len(music) == hears_keyboard
+
+
+def test_the_sustain_pedal_of_a_keyboard_is_no_panic() -> None:
+    heard = [("piano", bytes((0xB0, SUSTAIN, 127)))]
+    learned = [Learned("panic", "piano", 0, SUSTAIN)]
+
+    class Inputs:
+        def scan(self) -> None:
+            pass
+
+        def receive(self) -> list[tuple[str, bytes]]:
+            return list(heard)
+
+    for hears_keyboard, n_asked in ((False, 1), (True, 0)):
+        controller = PanicController(Inputs(), lambda: learned, lambda: 1.0, hears_keyboard)  # type: ignore[arg-type]
+        assert controller.n_asked() == n_asked
