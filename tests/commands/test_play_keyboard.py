@@ -13,17 +13,17 @@ from firmware_py.devices.files.config_file import load_settings
 from kelly_edge.errors import ConfigError
 from kelly_edge.shared.command_line import EXIT_FAULT
 
-BEAT_S = 0.5
+BEAT_S, N_BEATS = 0.5, 36
 CHORDS = ((48, 60, 64, 67), (53, 60, 65, 69), (55, 59, 62, 67), (48, 60, 64, 67))
 
 
 @pytest.fixture(scope="module")
 def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fourteen seconds of I IV V I in C, at 120 beats per minute, with chords on the beats."""
+    """Eighteen seconds of I IV V I in C at 120 beats per minute: a chord a beat, downbeats accented."""
     track = mido.MidiTrack()
-    for beat in range(28):
+    for beat in range(N_BEATS):
         chord = CHORDS[beat // 4 % 4]
-        track += [mido.Message("note_on", note=pitch, velocity=80) for pitch in chord]
+        track += [mido.Message("note_on", note=pitch, velocity=80 if beat % 4 else 96) for pitch in chord]
         track += [
             mido.Message("note_off", note=pitch, time=420 if pitch == chord[0] else 0) for pitch in chord
         ]
@@ -40,7 +40,7 @@ def test_the_box_answers_a_midi_file_in_its_key_and_on_its_beat(
 ) -> None:
     assert main(["play", str(song), "--out", str(tmp_path), "--no-picture", "--json"]) == 0
     summary = json.loads(capfd.readouterr().out)
-    assert summary["n_notes_heard"] == 28 * 4 and summary["n_notes"] > 10 and summary["heard"]
+    assert summary["n_notes_heard"] == N_BEATS * 4 and summary["n_notes"] > 10 and summary["heard"]
     assert (tmp_path / "mix.wav").exists() == (font() is not None)
     entries = [json.loads(line) for line in (tmp_path / "session.jsonl").read_text().splitlines()]
     assert entries[0]["settings"]["ears.listen"] == "keyboard"
