@@ -93,7 +93,7 @@ def parser_of_commands() -> argparse.ArgumentParser:
         sub.set_defaults(module=module or name, as_owner=as_owner)
         return sub
 
-    sub = command("play", "Play to a recording: MIDI, voice and session log.")
+    sub = command("play", "Play to a recording, or to a MIDI file as to a keyboard.")
     sub.add_argument("recording", type=path_argument)
     sub.add_argument("--out", type=path_argument, required=True, help="folder for the results")
     sub.add_argument("--seed", type=int, help="seed of the composer (composer.seed)")

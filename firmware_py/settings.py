@@ -12,6 +12,7 @@ from firmware_py.panel_lines import LAST_PIN, SPI_PINS, pin_conflict, read_encod
 from kelly_edge.config import (
     AudioSettings,
     ComposerSettings,
+    EarsSettings,
     EmotionSettings,
     EnvelopeSettings,
     LimiterSettings,
@@ -60,7 +61,7 @@ class MidiSettings:
     )
     inputs: tuple[str, ...] = setting(
         ("*",),
-        "patterns of the MIDI ports controllers and clock are heard from; [] for none",
+        "patterns of the MIDI ports keyboard, controllers and clock are heard from; [] for none",
         check=_patterns,
     )
 
@@ -208,6 +209,7 @@ class Settings:
     """All sections."""
 
     audio: AudioSettings = field(default=AudioSettings())
+    ears: EarsSettings = field(default=EarsSettings())
     emotion: EmotionSettings = field(default=EmotionSettings())
     composer: ComposerSettings = field(default=ComposerSettings())
     voice: VoiceSettings = field(default=VoiceSettings())

@@ -10,6 +10,7 @@ from typing import Any, cast
 from firmware_py.settings import Settings, rules
 from kelly_edge.config_rules import Value, shown
 from kelly_edge.config_values import did_you_mean, read_value, refuse
+from kelly_edge.contract import Listen
 from kelly_edge.shared.entries import Entry
 from kelly_edge.shared.printed import printed
 
@@ -127,6 +128,9 @@ class _Checker:
         if settings.midi.follow_clock and settings.midi.follow_link:
             text = "follows Link while midi.follow_clock follows MIDI clock; choose one"
             self._fault_of("midi.follow_link", "midi.follow_clock", text)
+        if settings.ears.listen != Listen.MICROPHONE and not settings.midi.inputs:
+            text = f"{settings.ears.listen} needs a port in midi.inputs, which is empty"
+            self._fault_of("ears.listen", "midi.inputs", text)
         if conflict := settings.panel.conflict():
             given = [path for path in self._places if path.startswith("panel.")]
             self._fault_of("panel", given[-1] if given else "panel", conflict)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kelly_edge.config_rules import name_fault, printable_fault, setting, shown
-from kelly_edge.contract import PERIOD_SIZES, ROLES, SAMPLE_RATE_HZ, BuiltIn
+from kelly_edge.contract import LISTEN, PERIOD_SIZES, ROLES, SAMPLE_RATE_HZ, BuiltIn
 
 UNIT_RANGE: Final = (-1.0, 1.0)
 """Limits of valence, arousal and knobs, by definition."""
@@ -63,6 +63,17 @@ class AudioSettings:
     )
     period: int = setting(128, "frames the card hands over at a time", "frames", choices=PERIOD_SIZES)
     n_periods: int = setting(3, "periods in the card's buffer", "periods", limits=(2, 4))
+
+
+@dataclass(frozen=True)
+class EarsSettings:
+    """How the player is heard."""
+
+    listen: str = setting(
+        "microphone",
+        "what the player is heard by; a keyboard is any port of midi.inputs that sends notes",
+        choices=LISTEN,
+    )
 
 
 @dataclass(frozen=True)

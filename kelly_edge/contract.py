@@ -92,6 +92,18 @@ class Role(StrEnum):
 ROLES: Final = tuple(role.value for role in Role)
 """Roles as settings and programmes name them."""
 
+
+class Listen(StrEnum):
+    """What the player is heard by."""
+
+    MICROPHONE = "microphone"
+    KEYBOARD = "keyboard"  # the notes of a MIDI keyboard; no sound card is opened
+    BOTH = "both"  # beat, bar, chord and key by the keyboard while it is played, the mood by the microphone
+
+
+LISTEN: Final = tuple(way.value for way in Listen)
+"""The same as settings name them."""
+
 # --- the emotion path ------------------------------------------------------------------
 N_FEATURES: Final = 128
 """Inputs of the emotion network; the table is ``kelly_edge.emotion.features.FEATURES``. Chosen: the width
@@ -150,6 +162,16 @@ HEARD_DTYPE: Final = np.dtype(
     ]
 )
 """What the instrument hears, once per hop group: the ``heard`` ring and cell."""
+KEY_DTYPE: Final = np.dtype(
+    [
+        ("time_s", "<f8"),  # seconds of the stream
+        ("pitch", "u1"),  # MIDI note 0..127
+        ("velocity", "u1"),  # 1..127 struck; 0: it sounds no longer, the pedal considered
+    ]
+)
+"""A key of the player's keyboard: the ``keys`` ring."""
+EVERY_KEY: Final = 255
+"""In place of a pitch: none sounds any longer. Our own format; MIDI notes end at 127."""
 PRESENT: Final = 0.5
 """Presence from which somebody plays. Chosen by hand: half."""
 PLAYING: Final = 0.35

@@ -10,6 +10,7 @@ every process ──telemetry_<process>, times_<process>──▶ control
 midi ──send_error──▶ control                      midi ──sounding, telemetry──▶ guardian, should midi die
 guardian ──panic──▶ audio, midi, control          control ──knobs──▶ guardian: panics and resumes
 control ──clock──▶ composer: MIDI clock or Link  control ──hand──▶ midi: pedal and bend to pass on
+control ══keys══▶ dsp: the player's keyboard; control ──keyboard──▶ monitor: which one it is
 command line ══panic══▶ guardian, ══commands, marks══▶ control
 control ──session──▶ control, should it start again; command line and monitor look at it
 composer ══turns══▶ control: what each turn of it read and made
@@ -36,7 +37,14 @@ from firmware_py.board.channels import (
 )
 from firmware_py.board.pipes import FileCell, PipeRing
 from firmware_py.board.telemetry import COUNTERS, TELEMETRY_DTYPES, TIMES_DTYPE
-from kelly_edge.contract import ATTENDED_DTYPE, HEARD_DTYPE, KNOB_RANGES, KNOBS_DTYPE, NOTE_DTYPE
+from kelly_edge.contract import (
+    ATTENDED_DTYPE,
+    HEARD_DTYPE,
+    KEY_DTYPE,
+    KNOB_RANGES,
+    KNOBS_DTYPE,
+    NOTE_DTYPE,
+)
 
 TARGET_DTYPE: Final = np.dtype(
     [
@@ -81,6 +89,16 @@ CLOCK_DTYPE: Final = np.dtype(
 HAND_DTYPE: Final = np.dtype([("pedal", "u1"), ("bend", "<u2"), ("channel", "u1")])
 """Where sustain pedal (0..127) and pitch bend (0..16383, 8192 at rest) at the inputs stand, and the channel
 (0..15) of the box's notes, as MPE leaves it free: the ``hand`` cell."""
+KEYBOARD_BYTES: Final = 200
+"""UTF-8 bytes of a MIDI port's name. Chosen by hand: ALSA's names have up to 130."""
+KEYBOARD_DTYPE: Final = np.dtype(
+    [
+        ("name", f"S{KEYBOARD_BYTES}"),  # of the port that last sent a note; empty: unplugged
+        ("time_s", "<f8"),  # when
+        ("n_notes", "<i8"),  # struck on every keyboard so far
+    ]
+)
+"""The player's keyboard as it is heard: the ``keyboard`` cell."""
 SOUNDING_DTYPE: Final = np.dtype([("is_on", "?", (16, 128)), ("is_held", "?", 16)])
 """Channel × note: notes struck and not yet released; channels whose pedal is down or whose bend is not at
 rest: the ``sounding`` cell."""
@@ -251,6 +269,7 @@ RINGS: Final[Mapping[str, RingSpec]] = {
     # audio begins with a hop of silence: dsp needs a whole one before it answers.
     "playback": RingSpec("float32 [period]", SAMPLE_DTYPE, 64, "dsp", "audio", "n_blocks_dropped", "audio"),
     "heard": RingSpec("HEARD_DTYPE, every hop group", HEARD_DTYPE, 64, "dsp", "composer", "n_heard_dropped"),
+    "keys": RingSpec("KEY_DTYPE", KEY_DTYPE, 1_024, "control", "dsp", "n_keys_dropped"),
     "notes": RingSpec("NOTE_DTYPE", NOTE_DTYPE, 1_024, "composer", "midi", "n_notes_dropped"),
     "played": RingSpec("NOTE_DTYPE", NOTE_DTYPE, 1_024, "midi", "control", "n_played_dropped"),
     "bars": RingSpec(
@@ -270,6 +289,7 @@ CELLS: Final[Mapping[str, CellSpec]] = {
     "session": CellSpec(SESSION_DTYPE, "control", ("control",)),
     "clock": CellSpec(CLOCK_DTYPE, "control", ("composer",)),
     "hand": CellSpec(HAND_DTYPE, "control", ("midi",)),
+    "keyboard": CellSpec(KEYBOARD_DTYPE, "control", ("control",)),
     "panic": CellSpec(PANIC_DTYPE, "guardian", ("audio", "midi", "control")),
     "target": CellSpec(TARGET_DTYPE, "composer", ("control",)),
     **{f"telemetry_{p}": CellSpec(dtype, p, ("control",)) for p, dtype in TELEMETRY_DTYPES.items()},

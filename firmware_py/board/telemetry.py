@@ -56,7 +56,7 @@ COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "n_pulses_skipped",
     ),
     "guardian": ("n_silences", "n_released", "n_panics"),
-    "control": ("n_entries_lost", "n_reports_lost", "n_controls", "n_refused_controls"),
+    "control": ("n_entries_lost", "n_reports_lost", "n_controls", "n_refused_controls", "n_keys_dropped"),
 }
 """Process → names of its counters. Counters only rise while a process lives."""
 
@@ -73,6 +73,7 @@ FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
         "n_turns_dropped",  # of the session log's replay
     ),
     "midi": ("n_late", "n_stale", "n_panics", "n_guardian_stalls", "n_played_dropped"),
+    "control": ("n_keys_dropped",),
 }
 """Counters that a person wants to stay at 0: ``control`` tells when they rise, ``monitor`` shows them."""
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_py.devices.files.audio_file import Recording
+from firmware_py.devices.files.midi_file import KeyboardPerformance
 from firmware_py.ports import Journal
 from firmware_py.processes.quiet_input import DIGITAL_SILENCE_DB
 from kelly_edge.contract import PRESENT, QUADRANTS
@@ -56,12 +57,16 @@ class Heard:
             "arousal": round(float(np.mean(rows["arousal"])), DIGITS),
         }
 
-    def notices(self, recording: Recording, n_notes: int | None = None) -> Iterable[str]:
+    def notices(
+        self, recording: Recording | KeyboardPerformance, n_notes: int | None = None
+    ) -> Iterable[str]:
         """Why nothing was heard, or answered, in one line."""
         name = printed(str(recording.path), 300)
         if self.moods():
             if n_notes == 0:
                 yield f"{name}: too little music was heard for an answer: no note was played"
+        elif isinstance(recording, KeyboardPerformance):
+            yield f"{name}: too few notes to be heard as music, so no emotion is told"
         elif self.loudest_db < SOUNDING_DB:
             level = (
                 "silence"

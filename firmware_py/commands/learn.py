@@ -21,6 +21,7 @@ from firmware_py.devices.session.log import warn
 from firmware_py.ports.learned import CC, N_COARSE, SEVEN_BIT, SWITCH, Learned, described
 from firmware_py.ports.midi import (
     CHANNEL_PRESSURE,
+    CONTROL_CHANGE,
     KEY_PRESSURE,
     KIND,
     NOTE_ON,
@@ -28,11 +29,13 @@ from firmware_py.ports.midi import (
     PROGRAM_CHANGE,
     SCAN_SOON_S,
 )
+from firmware_py.ports.midi import PEDALS as MUSIC_PEDALS
 from firmware_py.processes.controller_kinds import Source, Verdict
 from firmware_py.processes.controller_values import Selection
 from firmware_py.processes.controllers import CONTROLS, Inputs
 from firmware_py.processes.feedback import FeedbackGuard
 from firmware_py.settings import Settings
+from kelly_edge.contract import Listen
 from kelly_edge.errors import ConfigError, DeviceError
 from kelly_edge.shared.printed import printed
 
@@ -43,6 +46,7 @@ RESTS_AFTER_S: Final = 0.7
 PEDALS: Final = range(64, 70)
 """Control changes that MIDI defines as pedals: from 64 on they are down, whether or not they send what lies
 between."""
+MUSIC: Final = "a piano's pedal"
 OTHER_MESSAGES: Final = {
     NOTE_ON: "notes",
     KEY_PRESSURE: "key pressure",
@@ -55,10 +59,10 @@ OTHER_MESSAGES: Final = {
 class Chooser:
     """Finds the controller that a hand turns among all that is heard."""
 
-    def __init__(self, control: str) -> None:
+    def __init__(self, control: str, hears_keyboard: bool = False) -> None:
         self._control = control
         self._is_button = CONTROLS[control].kind == "button"
-        self._guard = FeedbackGuard()
+        self._guard = FeedbackGuard(hears_keyboard)
         self._selections: defaultdict[tuple[str, int], Selection] = defaultdict(Selection)
         self._sources: dict[tuple[str, int, str, int], Source] = {}
         self._others: dict[tuple[str, int, str], int] = {}
@@ -68,7 +72,10 @@ class Chooser:
         """Take in one message."""
         channel = message[0] & 0x0F
         if not self._guard.admits(port, message, now_s):
-            if (kind := OTHER_MESSAGES.get(message[0] & KIND)) is not None:
+            kind = OTHER_MESSAGES.get(message[0] & KIND)
+            if message[0] & KIND == CONTROL_CHANGE and message[1:2] and message[1] in MUSIC_PEDALS:
+                kind = MUSIC
+            if kind is not None:
                 self._others[port, channel, kind] = self._others.get((port, channel, kind), 0) + 1
             return
         number, value = message[1], message[2]
@@ -101,7 +108,8 @@ class Chooser:
                 lines.append(f"{name}: {why}")
         if is_over:
             for port, channel, kind in sorted(self._others, key=lambda key: -self._others[key]):
-                lines.append(f"{kind}, channel {channel + 1}, {printed(port)}: not a control change")
+                why = "music, for ears.listen hears it" if kind == MUSIC else "not a control change"
+                lines.append(f"{kind}, channel {channel + 1}, {printed(port)}: {why}")
         return lines
 
     def _objection(self, verdict: Verdict, address: str) -> str:
@@ -123,18 +131,20 @@ def listen(
     now_s: Callable[[], float],
     sleep: Callable[[float], None],
     tell: Callable[[str], None] = warn,
+    hears_keyboard: bool = False,
 ) -> Learned:
     """The controller turned within ``seconds``.
 
     Parameters
     ----------
     tell: told once of each controller that is turned and cannot serve.
+    hears_keyboard: a piano's pedals are music.
 
     Raises
     ------
     DeviceError: none was, or none that can serve.
     """
-    chooser, end_s, scan_s, told = Chooser(control), now_s() + seconds, 0.0, set[str]()
+    chooser, end_s, scan_s, told = Chooser(control, hears_keyboard), now_s() + seconds, 0.0, set[str]()
     while not (is_over := now_s() >= end_s):
         if now_s() >= scan_s:
             scan_s = now_s() + SCAN_SOON_S
@@ -180,7 +190,8 @@ def learn(settings: Settings, control: str, seconds: float) -> dict[str, Any]:
     warn(f"{how} the controller of {control} within {seconds:g} s")
     inputs = MidiInputs(settings.midi.inputs, warn)
     try:
-        new = listen(control, inputs, seconds, time.monotonic, time.sleep)
+        hears_keyboard = settings.ears.listen != Listen.MICROPHONE
+        new = listen(control, inputs, seconds, time.monotonic, time.sleep, hears_keyboard=hears_keyboard)
     finally:
         inputs.close()
     store_controls(path, with_control(controls, new))

@@ -14,7 +14,6 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from firmware_py.devices.files.audio_file import Recording
 from firmware_py.devices.files.output import OutputFolder, WavWriter
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import OutputError
@@ -47,16 +46,18 @@ def font() -> Path | None:
     return next((path for path in FONTS if path.is_file()), None)
 
 
-def mix(output: OutputFolder, recording: Recording, with_font: Path, limiter: Limiter) -> None:
-    """Write ``mix.wav`` from ``performance.mid`` and ``voice.wav`` of the same ``output``.
+def mix(
+    output: OutputFolder, player: Iterator[NDArray[np.float32]], with_font: Path, limiter: Limiter
+) -> None:
+    """Write ``mix.wav`` from the player's sound (mono, 48 kHz) and the ``output``'s other results.
 
     Raises
     ------
     OutputError: fluidsynth failed.
     """
     parts = (
-        (PLAYER_DB, _evenly(recording.blocks())),
-        (ANSWER_DB, _evenly(_rendered(output.path("performance.mid"), with_font))),
+        (PLAYER_DB, _evenly(player)),
+        (ANSWER_DB, _evenly(rendered(output.path("performance.mid"), with_font))),
         (VOICE_DB, _evenly(_read(output.path("voice.wav")))),
     )
     with WavWriter(output, NAME, SAMPLE_RATE_HZ) as wav:
@@ -89,7 +90,7 @@ def _read(path: Path) -> Iterator[NDArray[np.float32]]:
         yield from file.blocks(BLOCK, dtype="float32")
 
 
-def _rendered(midi: Path, with_font: Path) -> Iterator[NDArray[np.float32]]:
+def rendered(midi: Path, with_font: Path) -> Iterator[NDArray[np.float32]]:
     """Mono blocks of ``midi`` through ``with_font``, read from fluidsynth as it renders."""
     command = ["fluidsynth", "-ni", "-q", "-r", str(SAMPLE_RATE_HZ), "-g", "1.0", "-O", "s16", "-T", "raw"]
     command += ["-F", "/dev/stdout", str(with_font), str(midi)]

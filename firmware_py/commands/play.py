@@ -1,4 +1,5 @@
-"""``kelly-edge play``: a recording in; MIDI, voice, session log, and perhaps a mix and a picture out.
+"""``kelly-edge play``: a recording, or a MIDI file of somebody at a keyboard, in; MIDI, voice,
+session log, and perhaps a mix and a picture out.
 
 Every result is written beside its place and renamed when all of them are complete. Sound, log and arrays
 are streamed: no offline command needs more memory for a longer recording.
@@ -13,12 +14,13 @@ from firmware_py.commands import mix
 from firmware_py.commands.common import Bar, print_summary, settings_of, sources_of
 from firmware_py.commands.heard import DIGITS, Heard
 from firmware_py.commands.picture import can_draw, draw_session
-from firmware_py.devices.files.audio_file import read_audio
+from firmware_py.devices.files.audio_file import Recording, read_audio
+from firmware_py.devices.files.midi_file import KeyboardPerformance, is_midi_file, read_keyboard
 from firmware_py.devices.files.output import JsonLines, OutputFolder, WavWriter, write_midi
 from firmware_py.devices.session.format import OnlyNews, header
 from firmware_py.settings import Settings
 from firmware_py.wiring.about import about_session
-from firmware_py.wiring.offline import Offline, Progress, open_models
+from firmware_py.wiring.offline import Offline, Progress, listening, open_models
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.signal.limiter import Limiter
 from kelly_edge.units import gain_to_db
@@ -61,7 +63,8 @@ def play(
     font = mix.font() if with_mix else None
     files = [*FILES, *([mix.NAME] if font else []), *(["session.png"] if picture else [])]
     sources = sources_of(path, settings, config)
-    recording = read_audio(path)
+    player = read_keyboard(path) if is_midi_file(path) else read_audio(path)
+    settings = listening(settings, player)
     with OutputFolder(folder, files, sources) as output:
         models = open_models(settings)
         Offline.warm_up(settings, models)
@@ -69,28 +72,34 @@ def play(
         with WavWriter(output, "voice.wav", SAMPLE_RATE_HZ) as wav, JsonLines(output, "session.jsonl") as log:
             log.record(header(**about_session(settings)))
             heard = Heard(OnlyNews(log))
-            offline = Offline(settings, models, recording, play=wav.write, journal=heard)
+            offline = Offline(settings, models, player, play=wav.write, journal=heard)
             # The music ends with the recording.
             offline.composer.ends_s = offline.n_samples / SAMPLE_RATE_HZ
             performance = offline.run(progress)
         took_s = time.perf_counter() - started_s
         write_midi(output, "performance.mid", performance.notes, settings.composer.program, performance.bars)
         if font:
-            mix.mix(
-                output, recording, font, Limiter(settings.limiter.ceiling_db, settings.limiter.release_ms)
-            )
+            of_player = player.blocks() if isinstance(player, Recording) else mix.rendered(path, font)
+            limiter = Limiter(settings.limiter.ceiling_db, settings.limiter.release_ms)
+            mix.mix(output, of_player, font, limiter)
     if picture:
         draw_session(folder)
     n_notes = len(performance.notes)
     return {
-        "seconds": round(recording.duration_s, DIGITS),
+        "seconds": round(player.duration_s, DIGITS),
         "heard": heard.moods(),
         "n_notes": n_notes,
         "voice_seconds": round(offline.n_samples / SAMPLE_RATE_HZ, DIGITS),
         "voice_peak_dbfs": round(gain_to_db(wav.peak), DIGITS),
-        "n_non_finite_samples": recording.n_non_finite,
-        "n_clipped_samples": recording.n_clipped,
-        "times_real_time": round(recording.duration_s / took_s, 1),
+        **_counts(player),
+        "times_real_time": round(player.duration_s / took_s, 1),
         "files": [str(folder / name) for name in files],
-        "notices": [*recording.notices, *heard.notices(recording, n_notes), *left_out],
+        "notices": [*player.notices, *heard.notices(player, n_notes), *left_out],
     }
+
+
+def _counts(player: Recording | KeyboardPerformance) -> dict[str, int]:
+    """What the summary says of the player's file alone."""
+    if isinstance(player, KeyboardPerformance):
+        return {"n_notes_heard": player.n_notes}
+    return {"n_non_finite_samples": player.n_non_finite, "n_clipped_samples": player.n_clipped}

@@ -30,7 +30,7 @@ from firmware_py.devices.session.reader import SessionReader, find_session
 from firmware_py.devices.session.store import sessions_folder
 from firmware_py.rehearsal.server import PATIENCE_S, DummyServer, Tape, absent
 from firmware_py.settings import Settings
-from kelly_edge.contract import NOTE_DTYPE, SAMPLE_RATE_HZ
+from kelly_edge.contract import NOTE_DTYPE, SAMPLE_RATE_HZ, Listen
 from kelly_edge.errors import DeviceError, KellyError
 
 FILES: Final = ("performance.mid", "voice.wav", "session.jsonl")
@@ -108,6 +108,7 @@ def _own(folder: Path) -> dict[str, str]:
     """The settings that keep a rehearsal apart from a box that runs here."""
     return {
         "audio.card": "kelly",
+        "ears.listen": Listen.MICROPHONE,
         "audio.sample_rate_hz": str(SAMPLE_RATE_HZ),
         "midi.outputs": f"raw:{folder / 'notes'}",
         "panel.chip": "none",

@@ -19,12 +19,17 @@ FIRST_REALTIME: Final = TIMING_CLOCK
 """From here on a message is one byte, and may stand within another."""
 SUSTAIN: Final = 64
 """The control change of the sustain pedal, down from 64 on. MIDI 1.0."""
+SOSTENUTO, SOFT_PEDAL, PEDAL_DOWN = 66, 67, 64
+"""Control changes of the other pedals of a piano, and the value from which any is down. MIDI 1.0."""
+PEDALS: Final = (SUSTAIN, SOSTENUTO, SOFT_PEDAL)
+DRUMS: Final = 9
+"""The channel, counted from 0, whose notes are no pitches. General MIDI 1."""
 BEND_CENTRE: Final = 8_192
 """Pitch bend at rest, of 0..16383. MIDI 1.0."""
 FIRST_MODE_MESSAGE: Final = 120
 """Control changes from here on are channel mode messages, no controllers. MIDI 1.0."""
 # MIDI 1.0: channel mode messages.
-ALL_SOUND_OFF, ALL_NOTES_OFF = 120, 123
+ALL_SOUND_OFF, RESET_CONTROLLERS, ALL_NOTES_OFF = 120, 121, 123
 MESSAGE_BYTES, HIGHEST_DATA = 3, 127
 """Of a note or control change. MIDI 1.0."""
 

@@ -134,6 +134,7 @@ class ControlStage:
 
     def publish(self) -> None:
         """Put this process's counters on the board."""
+        self._ends.count_drops(self.counters)
         self._ends.cell_to_write("telemetry_control").write(self.counters)
 
     def step(self) -> None:

@@ -5,8 +5,9 @@ import numpy as np
 from firmware_py.board.map import Ends
 from firmware_py.board.telemetry import new_counters
 from firmware_py.ports import Clock
-from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, KNOBS_DTYPE
-from kelly_edge.emotion.features import FeatureExtractor
+from firmware_py.processes.ears import Ears
+from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, KNOBS_DTYPE, Listen
+from kelly_edge.emotion.keyboard import KeyboardEar
 from kelly_edge.emotion.mood import Mood
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.emotion.place import Place, PlaceMemory
@@ -26,7 +27,13 @@ RAMP = np.arange(1, HOP_SIZE + 1, dtype=np.float32) / HOP_SIZE
 class DspStage:
     """One ``step()`` takes every period waiting; each full hop is analysed and answered.
 
-    ``emotion`` is the newest emotion vector, ``heard`` the record of the newest hop group.
+    Parameters
+    ----------
+    listen: what the player is heard by (``ears.listen``).
+
+    Attributes
+    ----------
+    heard: the record of the newest hop group.
     """
 
     def __init__(
@@ -37,6 +44,7 @@ class DspStage:
         period: int,
         clock: Clock,
         place: Place | None = None,
+        listen: str = Listen.MICROPHONE,
     ) -> None:
         self._ends = ends
         self._capture = ends.ring_to_read("capture")
@@ -47,9 +55,8 @@ class DspStage:
         self._knobs_cell = ends.cell_to_read("knobs")
         self._telemetry = ends.cell_to_write("telemetry_dsp")
         self._clock = clock
-        self._network = emotion_network
-        self._network.reset()
-        self.extractor = FeatureExtractor()
+        self.ears = Ears(listen, emotion_network, ends.ring_to_read("keys"))
+        self.extractor = self.ears.extractor
         self.chords = ChordTracker()
         self.tracker = PitchTracker()
         self.meter = LoudnessMeter()
@@ -86,35 +93,36 @@ class DspStage:
         for block in self._periods_out:
             self._playback.write(block)
         self.counters["n_hops"] += 1
-        if self.extractor.push(hop):
+        if self.ears.push(hop):
             self._answer_group()
 
     def _answer_group(self) -> None:
-        extractor, heard = self.extractor, self.heard
-        emotion = self._network.step(extractor.features)
-        mood = self.mood
-        estimate = mood.update(emotion, extractor.frames, extractor.presence)
-        presence = mood.presence
-        self.beat.push(extractor.frames, extractor.notes)
+        ears, heard, mood, now_s = self.ears, self.heard, self.mood, self._clock.now_s()
+        ears.hear(now_s)
+        source, emotion = ears.source, ears.emotion
+        estimate = mood.update(emotion, ears.room_frames, ears.presence)
+        is_keyboard = isinstance(source, KeyboardEar)
+        presence = max(mood.presence, source.presence) if is_keyboard else mood.presence
+        self.beat.push(source.frames, source.notes)
         heard["group"] = self.counters["n_emotion_steps"]
         self.counters["n_emotion_steps"] += 1
-        heard["time_s"] = self._clock.now_s()
+        heard["time_s"] = now_s
         heard["valence"] = estimate.valence
         heard["arousal"] = estimate.arousal
         heard["confidence"] = estimate.confidence
         heard["posterior"] = estimate.posterior
         heard["emotion"] = emotion
-        heard["tonic"] = extractor.tonic
-        heard["mode"] = extractor.mode
-        heard["chroma"] = extractor.chroma
-        heard["tempo_bpm"] = extractor.tempo_bpm
-        heard["density_hz"] = extractor.density_hz
-        heard["level_db"] = extractor.level_db
+        heard["tonic"] = source.tonic
+        heard["mode"] = source.mode
+        heard["chroma"] = source.chroma
+        heard["tempo_bpm"] = self._beat_bpm() if isinstance(source, KeyboardEar) else source.tempo_bpm
+        heard["density_hz"] = source.density_hz
+        heard["level_db"] = ears.level_db
         heard["presence"] = presence
         chords = self.chords
-        chords.push(extractor.notes, extractor.tonic, extractor.mode, extractor.key_posterior, presence)
+        chords.push(ears.sounding, source.tonic, source.mode, source.key_posterior, presence)
         heard["chord"], heard["chord_confidence"] = chords.chord, chords.confidence
-        heard["highest"] = extractor.highest
+        heard["highest"] = source.highest
         heard["chord_belief"] = chords.belief
         heard["f0_hz"] = self.tracker.f0_hz
         heard["f0_confidence"] = self.tracker.confidence
@@ -126,6 +134,10 @@ class DspStage:
             self._turn_knobs()
         self._ends.count_drops(self.counters)
         self._telemetry.write(self.counters)
+
+    def _beat_bpm(self) -> float:
+        """The tempo of the beat believed, 0 unknown."""
+        return 60.0 / self.beat.period_s if self.beat.confidence > 0.0 else 0.0
 
     def _turn_down(self) -> None:
         """One hop of the voice at the volume asked for, which is gone to in steps."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from firmware_py.board.map import COMMANDS, PANIC_DTYPE, PRESS_DTYPE, Ends
 from firmware_py.ports import Clock
 from firmware_py.ports.learned import Learned
-from firmware_py.ports.midi import CONTROL_CHANGE, KIND, MESSAGE_BYTES, SCAN_EVERY_S
+from firmware_py.ports.midi import CONTROL_CHANGE, KIND, MESSAGE_BYTES, PEDALS, SCAN_EVERY_S
 from firmware_py.processes.controller_values import At, Receivers
 from firmware_py.processes.controllers import Edges, Inputs
 from kelly_edge.contract import KNOBS_DTYPE
@@ -103,11 +103,17 @@ class PanicController:
     Parameters
     ----------
     changed: gives the learned controls where they are new, else None; may raise a ``KellyError``.
+    hears_keyboard: a piano's pedals are music.
     """
 
     def __init__(
-        self, inputs: Inputs, changed: Callable[[], Sequence[Learned] | None], now_s: Callable[[], float]
+        self,
+        inputs: Inputs,
+        changed: Callable[[], Sequence[Learned] | None],
+        now_s: Callable[[], float],
+        hears_keyboard: bool = False,
     ) -> None:
+        self._hears_keyboard = hears_keyboard
         self._inputs = inputs
         self._changed = changed
         self._now_s = now_s
@@ -124,6 +130,8 @@ class PanicController:
             self._learn()
         n_asked = 0
         for port, message in self._inputs.receive():
+            if self._hears_keyboard and message[1:2] and message[1] in PEDALS:
+                continue
             if len(message) == MESSAGE_BYTES and message[0] & KIND == CONTROL_CHANGE:
                 taken = self._receivers.take(port, message, now_s)
                 if taken is not None and taken[0] == PANIC_CONTROL and isinstance(taken[1], At):

@@ -19,7 +19,7 @@ from kelly_edge.emotion.programme import Programme
 from kelly_edge.errors import ArtefactError
 
 COMPOSER: Final = "transformer_model"
-SECTIONS: Final = ("audio", "emotion", "composer", "voice", "envelope", "limiter", "midi")
+SECTIONS: Final = ("audio", "ears", "emotion", "composer", "voice", "envelope", "limiter", "midi")
 """Settings that shape what is heard and played; the others hold folders, pins and ports of one box."""
 PORTS: Final = ("midi.outputs", "midi.inputs", "audio.card")
 LIBRARIES: Final = ("numpy", "onnxruntime", "numba")

@@ -5,20 +5,23 @@ Part of the live wiring; ``audio`` imports it, so it imports no more than the ca
 
 from collections.abc import Callable
 
+from firmware_py.devices.sound.absent_card import SilentCard
 from firmware_py.devices.sound.resampled_card import Card, ResampledCard
 from kelly_edge.config import AudioSettings
-from kelly_edge.contract import SAMPLE_RATE_HZ
+from kelly_edge.contract import SAMPLE_RATE_HZ, Listen
 
 PORTAUDIO = "portaudio:"
 
 
-def open_card(audio: AudioSettings, warn: Callable[[str], None]) -> Card:
-    """The card of ``audio.card``, opened or waited for.
+def open_card(audio: AudioSettings, warn: Callable[[str], None], listen: str = Listen.MICROPHONE) -> Card:
+    """The card of ``audio.card``, opened or waited for; none where a keyboard alone is listened to.
 
     Raises
     ------
     DeviceError: it is there and cannot do the rate or period asked for.
     """
+    if listen == Listen.KEYBOARD:
+        return SilentCard(audio.period / SAMPLE_RATE_HZ)
     card = _native_card(audio, warn)
     if audio.sample_rate_hz == SAMPLE_RATE_HZ:
         return card

@@ -17,6 +17,7 @@ from firmware_py.devices.files.place_file import kept_place, place_path, store_p
 from firmware_py.devices.files.programmes import numbered, open_programmes
 from firmware_py.devices.files.prometheus import PrometheusFile
 from firmware_py.devices.files.run_dir import make_run_dir
+from firmware_py.devices.midi.port_names import ALSA, JACK, RAW
 from firmware_py.devices.session.log import LoggedReports, SessionLog, warn
 from firmware_py.devices.session.store import DAY_S, Bounds, sessions_folder
 from firmware_py.devices.systemd.journal import JournalReports, is_listening
@@ -26,6 +27,7 @@ from firmware_py.processes.commands import CommandStage
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.controllers import ControllerStage
 from firmware_py.processes.feedback import FeedbackGuard
+from firmware_py.processes.keyboard import Keyboard
 from firmware_py.processes.link_in import LinkStage
 from firmware_py.processes.pass_on import PassOn
 from firmware_py.processes.place_keeper import PlaceKeeper
@@ -37,6 +39,7 @@ from firmware_py.settings import SessionSettings, Settings
 from firmware_py.wiring.about import about_session
 from firmware_py.wiring.pacing import every
 from firmware_py.wiring.panel import PanelParts, every_or_moved, open_panel
+from kelly_edge.contract import Listen
 
 METRICS_EVERY_S: Final = 10.0
 """node_exporter is usually asked every 15 s. Chosen: a little shorter (Prometheus)."""
@@ -77,7 +80,7 @@ class ControlParts:
     control: ControlStage
     commands: CommandStage
     watch: WatchStage
-    quiet_input: QuietInput
+    quiet_input: QuietInput | None
     place: PlaceKeeper
     reports: ReportStage
     log: SessionLog
@@ -92,7 +95,8 @@ class ControlParts:
         self.sessions.step()
         self.control.step()
         self.watch.step()
-        self.quiet_input.step()
+        if self.quiet_input is not None:
+            self.quiet_input.step()
         self.place.step()
         if self.controllers is not None:
             self.controllers.step()
@@ -128,10 +132,16 @@ class ControlParts:
         self.control.publish()
 
 
+def _is_returned(guard: FeedbackGuard, port: str, channel: int) -> bool:
+    """``guard.returns``, which knows ports by their API too, of a port as its own thread knows it."""
+    return any(guard.returns(api + port, channel) for api in (ALSA, JACK, RAW))
+
+
 def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlParts:
     """The parts the settings ask for."""
     log = open_log(settings)
-    guard = FeedbackGuard()
+    listen = settings.ears.listen
+    guard = FeedbackGuard(hears_keyboard=listen != Listen.MICROPHONE)
     names = numbered(settings)
     control = ControlStage(ends, settings, log, guard.played, names)
     sessions = SessionStage(
@@ -139,7 +149,8 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
     )
     reports = ReportStage(ends, clock, open_outlets(settings, log))
     commands = CommandStage(ends, control, clock, sessions.name_next, len(names), len(settings.voice.names))
-    watch, quiet_input = WatchStage(ends, log, warn, clock), QuietInput(ends, warn, clock)
+    watch = WatchStage(ends, log, warn, clock)
+    quiet_input = None if listen == Listen.KEYBOARD else QuietInput(ends, warn, clock)
     path = place_path(settings.runtime.state_dir, os.environ)
     place = PlaceKeeper(ends, partial(store_place, path), kept_place(path), warn, clock)
     parts = ControlParts(control, commands, watch, quiet_input, place, reports, log, sessions)
@@ -150,7 +161,10 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
         hand = None
         if settings.midi.pass_on:
             hand = PassOn(ends.cell_to_write("hand"), settings.composer.channel, clock)
-        inputs = MidiInputs(settings.midi.inputs, warn, settings.midi.follow_clock, hand)
+        keyboard = None
+        if listen != Listen.MICROPHONE:
+            keyboard = Keyboard(ends, clock, partial(_is_returned, guard), warn)
+        inputs = MidiInputs(settings.midi.inputs, warn, settings.midi.follow_clock, hand, keyboard)
         learned = ControlsFile(controls_path(settings.runtime.state_dir, os.environ), warn)
         parts.controllers = ControllerStage(
             control,

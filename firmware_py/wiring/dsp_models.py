@@ -7,7 +7,9 @@ from firmware_py.runtimes.emotion_network import TfliteEmotion
 from firmware_py.runtimes.voice_decoder import TfliteDecoder
 from firmware_py.settings import Settings
 from firmware_py.wiring.choice import AUTO, EMOTION_MODELS, Choice, choice_path, stored_choice
+from kelly_edge.contract import Listen
 from kelly_edge.emotion.network import EmotionNetwork
+from kelly_edge.emotion.place import Place, PlaceMemory
 from kelly_edge.timbre.voice import Decoder, Voice
 
 
@@ -36,6 +38,11 @@ def open_decoders(settings: Settings) -> list[Decoder]:
         TfliteDecoder(artefacts.open_tflite(artefacts.load(f"ddsp_{name}", models_dir), runtime))
         for name in settings.voice.names
     ]
+
+
+def new_place(settings: Settings, memory: PlaceMemory | None = None) -> Place:
+    """The place, of which ``memory`` is known; a keyboard's notes say nothing of it."""
+    return Place(memory, settings.emotion.learn_place and settings.ears.listen != Listen.KEYBOARD)
 
 
 def new_voice(settings: Settings, decoders: Sequence[Decoder]) -> Voice:

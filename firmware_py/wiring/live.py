@@ -26,7 +26,7 @@ from firmware_py.settings import Settings
 from firmware_py.wiring.loop import Stage, Stop, run_live
 from firmware_py.wiring.pacing import every, nothing, wait_for
 from firmware_py.wiring.realtime import POLICIES, become_realtime, hurry, throttling
-from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, SAMPLE_RATE_HZ
+from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, KEY_DTYPE, SAMPLE_RATE_HZ
 
 SUPERVISOR: Final = "KELLY_EDGE_SUPERVISOR"
 """Environment: the process that started this one, and whose end is this one's."""
@@ -68,7 +68,7 @@ def build_audio(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     warm = AudioStage(memory_board().ends("audio"), card, new_limiter(), audio.period)
     for _ in range(N_WARM_PERIODS):
         warm.step()
-    live_card = open_card(audio, warn)
+    live_card = open_card(audio, warn, settings.ears.listen)
     stage = AudioStage(ends, live_card, new_limiter(), audio.period)
     return Part(stage, live_card.wait, audio.period / SAMPLE_RATE_HZ, live_card.close)
 
@@ -87,20 +87,18 @@ def build_dsp(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
         forget_damaged(Path(cache), warn)
     from firmware_py.devices.files.place_file import kept_place, place_path
     from firmware_py.processes.dsp import DspStage
-    from firmware_py.wiring.dsp_models import new_voice, open_decoders, open_emotion
+    from firmware_py.wiring.dsp_models import new_place, new_voice, open_decoders, open_emotion
     from firmware_py.wiring.warm import warm_dsp
-    from kelly_edge.emotion.place import Place
 
     emotion, decoders, period = open_emotion(settings), open_decoders(settings), settings.audio.period
     warm_dsp(settings, emotion, decoders, clock)
-    place = Place(
-        kept_place(place_path(settings.runtime.state_dir, os.environ), warn), settings.emotion.learn_place
-    )
-    stage = DspStage(ends, emotion, new_voice(settings, decoders), period, clock, place)
+    place = new_place(settings, kept_place(place_path(settings.runtime.state_dir, os.environ), warn))
+    listen = settings.ears.listen
+    stage = DspStage(ends, emotion, new_voice(settings, decoders), period, clock, place, listen)
     block = np.zeros(period, np.float32)
-    # Sound captured while there was no dsp is too old to answer.
-    capture = ends.ring_to_read("capture")
-    while capture.read(block):
+    # Sound captured and keys struck while there was no dsp are too old to answer.
+    capture, keys, key = ends.ring_to_read("capture"), ends.ring_to_read("keys"), np.zeros((), KEY_DTYPE)
+    while capture.read(block) or keys.read(key):
         continue
     return Part(stage, wait_for(capture, 0.1), HOP_SIZE / SAMPLE_RATE_HZ, nothing)
 

@@ -3,14 +3,16 @@
 Live, offline and tests are wirings of the same stages; ``live`` holds the other.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from firmware_py.board.map import BAR_DTYPE, Board, memory_board
+from firmware_py.devices.files.midi_file import KeyboardPerformance, KeyboardPlayer
 from firmware_py.devices.files.programmes import numbered, open_programmes
 from firmware_py.devices.offline import (
     ListJournal,
@@ -25,16 +27,17 @@ from firmware_py.processes.audio import AudioStage
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.control import ControlStage
 from firmware_py.processes.dsp import DspStage
+from firmware_py.processes.keyboard import Keyboard
 from firmware_py.processes.midi import MidiStage
 from firmware_py.processes.panic import PanicStage
 from firmware_py.runtimes.onnx import OnnxComposer
 from firmware_py.settings import Settings
 from firmware_py.wiring.composer_models import new_generator, open_composer_network
-from firmware_py.wiring.dsp_models import new_voice, open_decoders, open_emotion
+from firmware_py.wiring.dsp_models import new_place, new_voice, open_decoders, open_emotion
 from firmware_py.wiring.loop import Turn, run_offline
-from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP
+from kelly_edge.config import EarsSettings
+from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP, SAMPLE_RATE_HZ, Listen
 from kelly_edge.emotion.network import EmotionNetwork
-from kelly_edge.emotion.place import Place
 from kelly_edge.signal.limiter import Limiter
 from kelly_edge.timbre.voice import Decoder
 
@@ -62,6 +65,23 @@ def open_models(settings: Settings) -> Models:
     return Models(open_emotion(settings), open_composer_network(settings), open_decoders(settings))
 
 
+@dataclass(frozen=True)
+class Silence:
+    """A ``Sound`` of nothing."""
+
+    n_samples: int
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """No block: what follows a sound is silence."""
+        return iter(())
+
+
+def listening(settings: Settings, player: NDArray[np.float32] | Sound | KeyboardPerformance) -> Settings:
+    """The settings, with the ears that hear ``player``."""
+    is_keyboard = isinstance(player, KeyboardPerformance)
+    return replace(settings, ears=EarsSettings(Listen.KEYBOARD if is_keyboard else Listen.MICROPHONE))
+
+
 @dataclass
 class Performance:
     """What came out of a recording.
@@ -83,7 +103,8 @@ class Offline:
     Parameters
     ----------
     models: with ``composer=False`` only its decoders and emotion network are used.
-    sound: all samples at once (float32 [n], 48 kHz), or block by block.
+    sound: all samples at once (float32 [n], 48 kHz), or block by block; or what a keyboard plays.
+        The settings listen to which of them it is.
     play: gets what the box plays, a period at a time (copy what is kept); None: it is kept.
     journal: gets the log's entries; None: they are kept.
     """
@@ -92,11 +113,15 @@ class Offline:
         self,
         settings: Settings,
         models: Models,
-        sound: NDArray[np.float32] | Sound,
+        sound: NDArray[np.float32] | Sound | KeyboardPerformance,
         composer: bool = True,
         play: Callable[[NDArray[np.float32]], None] | None = None,
         journal: Journal | None = None,
     ) -> None:
+        settings = listening(settings, sound)
+        keys: KeyboardPerformance | None = None
+        if isinstance(sound, KeyboardPerformance):
+            keys, sound = sound, Silence(math.ceil(sound.duration_s * SAMPLE_RATE_HZ))
         self.settings = settings
         self.period = settings.audio.period
         n_given = len(sound) if isinstance(sound, np.ndarray) else sound.n_samples
@@ -125,10 +150,14 @@ class Offline:
             new_voice(settings, models.decoders),
             self.period,
             self.clock,
-            Place(learns=settings.emotion.learn_place),
+            new_place(settings),
+            settings.ears.listen,
         )
         self.midi = MidiStage(self.board.ends("midi"), self.midi_out, self.clock)
         self.turns = [Turn(self.audio, self.period), Turn(self.dsp, HOP_SIZE)]
+        if keys is not None:
+            keyboard = Keyboard(self.board.ends("control"), self.clock)
+            self.turns.insert(0, Turn(KeyboardPlayer(keys, keyboard.hear, self.clock), HOP_SIZE))
         if composer:
             generator = new_generator(settings, models.composer)
             self.composer = ComposerStage(

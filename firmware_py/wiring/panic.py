@@ -16,6 +16,7 @@ from firmware_py.ports import Clock
 from firmware_py.processes.contacts import Button, Faults
 from firmware_py.processes.panic import PanicController, PanicStage
 from firmware_py.settings import Settings
+from kelly_edge.contract import Listen
 from kelly_edge.errors import DeviceError
 
 try:
@@ -90,5 +91,6 @@ def open_panic(settings: Settings, ends: Ends, clock: Clock, warn: Warn) -> Pani
     if patterns := shared_inputs(settings):
         learned = ControlsFile(controls_path(settings.runtime.state_dir, os.environ))
         inputs = PanicInputs(patterns, lambda text: None)
-        controller = PanicController(inputs, learned.changed, clock.now_s)
+        hears_keyboard = settings.ears.listen != Listen.MICROPHONE
+        controller = PanicController(inputs, learned.changed, clock.now_s, hears_keyboard)
     return PanicStage(ends, clock, open_panic_button(settings, warn), controller)

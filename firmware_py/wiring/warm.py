@@ -13,7 +13,15 @@ import numpy as np
 from firmware_py.board.map import SOUNDING_DTYPE, memory_board
 from firmware_py.devices.files.clock import StreamClock
 from firmware_py.settings import Settings
-from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, HOPS_PER_EMOTION_STEP, NOTE_DTYPE, SAMPLE_RATE_HZ
+from kelly_edge.contract import (
+    HEARD_DTYPE,
+    HOP_SIZE,
+    HOPS_PER_EMOTION_STEP,
+    KEY_DTYPE,
+    NOTE_DTYPE,
+    SAMPLE_RATE_HZ,
+    Listen,
+)
 
 if TYPE_CHECKING:
     from kelly_edge.emotion.network import EmotionNetwork
@@ -36,19 +44,21 @@ def compile_functions(settings: Settings) -> None:
 def warm_dsp(
     settings: Settings, emotion: "EmotionNetwork", decoders: "Sequence[Decoder]", clock: StreamClock
 ) -> None:
-    """A tone, so that every voice speaks, and is mixed with the microphone."""
+    """A tone, so that every voice speaks, and is mixed with the microphone; and a key of a keyboard."""
     from firmware_py.processes.control import initial_knobs
     from firmware_py.processes.dsp import DspStage
     from firmware_py.wiring.dsp_models import new_voice
 
     warm, period = memory_board(), settings.audio.period
-    stage = DspStage(warm.ends("dsp"), emotion, new_voice(settings, decoders), period, clock)
+    voice = new_voice(settings, decoders)
+    stage = DspStage(warm.ends("dsp"), emotion, voice, period, clock, listen=Listen.BOTH)
+    warm.rings["keys"].write(np.array((clock.now_s(), 60, 64), KEY_DTYPE))
     n_samples = 2 * HOPS_PER_EMOTION_STEP * HOP_SIZE
     tone = 0.3 * np.sin(2.0 * np.pi * 440.0 / SAMPLE_RATE_HZ * np.arange(n_samples))
     knobs = initial_knobs(settings)
     knobs["dry_wet"] = HALF_WET
-    for voice in range(len(decoders)):
-        knobs["voice"] = voice
+    for number in range(len(decoders)):
+        knobs["voice"] = number
         warm.cells["knobs"].write(knobs)
         for block in tone.astype(np.float32).reshape(-1, period):
             warm.rings["capture"].write(block)

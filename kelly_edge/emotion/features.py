@@ -135,6 +135,9 @@ STEADY_SHARE: Final = 0.25
 all of it."""
 SOUNDED: Final = 0.1
 """Share of those 4 s from which that mean is believed: 0.4 s. Chosen by hand."""
+KNOWN: Final = 0.3
+"""Presence from which key, tempo and highest note are those of what sounds; below it they come from earlier
+sound. Chosen by hand."""
 PRESENCE_S: Final = 1.5
 """Time constant of the presence. Chosen: noise that starts or stops is known within about two seconds."""
 
@@ -239,8 +242,7 @@ class FeatureExtractor:
         change, sounded = float(self._tonal_state.scalars[CHANGE]), float(self._tonal_state.scalars[SOUNDS])
         lively = min(max(change / (LIVELY * max(sounded, SOUNDED)), STEADY_SHARE), 1.0)
         self.presence = self._keep * self.presence + (1.0 - self._keep) * loud * tonal * lively
-        # Chosen by hand: below it the key, the tempo and the highest note come from earlier sound.
-        known = self.presence > 0.3
+        known = self.presence > KNOWN
         best = int(self._tonal_state.scalars[BEST_KEY])
         self.tonic, self.mode = key_of(best) if known else (-1, Mode.UNKNOWN)
         self.key_posterior = float(self._tonal[KEY_POSTERIOR])

@@ -208,17 +208,15 @@ def _move(state: TonalState, keep: float) -> float:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def tonal_step(
-    window: Float32, tables: TonalTables, state: TonalState, out: Float32, register: Float32
-) -> float:
-    """One hop group of ``window`` [4096]: ``TONAL`` into ``out`` [68], ``REGISTER`` into ``register`` [11].
-
-    Returns the spectral flatness.
-    """
-    leaks = tables.leaks
+def _begin_group(leaks: Float32, state: TonalState) -> None:
     for s in range(3):
         state.weights[s] = leaks[s] * state.weights[s] + (1.0 - leaks[s])
-    flatness = hear_notes(window, tables, state)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _what_notes_say(tables: TonalTables, state: TonalState, out: Float32, register: Float32) -> None:
+    """``state.notes`` into ``out`` and ``register``."""
+    leaks = tables.leaks
     where_notes_lie(state, leaks, register)
     _fold(state, leaks)
     _follow_triads(state.chroma[FAST], state.triads, leaks[CHORD])
@@ -235,4 +233,28 @@ def tonal_step(
     out[MAJOR_LESS_MINOR] = out[BEST_MAJOR] - out[BEST_MINOR]
     out[MAJOR_LESS_MINOR_4S] = keys_of_chord[:12].max() - keys_of_chord[12:].max()
     out[CLASH] = _move(state, leaks[CHORD])
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def tonal_step(
+    window: Float32, tables: TonalTables, state: TonalState, out: Float32, register: Float32
+) -> float:
+    """One hop group of ``window`` [4096]: ``TONAL`` into ``out`` [68], ``REGISTER`` into ``register`` [11].
+
+    Returns the spectral flatness.
+    """
+    _begin_group(tables.leaks, state)
+    flatness = hear_notes(window, tables, state)
+    _what_notes_say(tables, state, out, register)
     return flatness
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def tonal_step_of_notes(
+    notes: Float32, tables: TonalTables, state: TonalState, out: Float32, register: Float32
+) -> None:
+    """The same of a group whose activations [88] are known."""
+    _begin_group(tables.leaks, state)
+    state.previous[:] = state.notes
+    state.notes[:] = notes
+    _what_notes_say(tables, state, out, register)

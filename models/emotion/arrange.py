@@ -15,8 +15,8 @@ import mido
 import numpy as np
 from numpy.typing import NDArray
 
+from kelly_edge.emotion.symbolic import CHORD_S, tempo_octaves
 from models.emotion.strings import pressed
-from models.emotion.symbolic import CHORD_S, tempo_octaves
 
 Notes = NDArray[np.float64]
 """Rows (onset s, duration s, pitch, velocity), by onset."""

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from kelly_edge.contract import N_EMOTION, N_FEATURES
 from kelly_edge.emotion.circumplex import SIGNS
+from kelly_edge.emotion.symbolic import N_DESCRIPTORS
 from kelly_edge.emotion.vector import slice_of
 from kelly_edge.errors import DataError
-from models.emotion.symbolic import N_DESCRIPTORS
 
 # Units. Chosen: the width that the network was designed with.
 N_DENSE: Final = 256

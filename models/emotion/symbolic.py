@@ -5,21 +5,13 @@ They are training targets, never inputs. Clip level: one value per file.
 
 from functools import cache
 from pathlib import Path
-from typing import Final
 
 import mido
 import numpy as np
 from numpy.typing import NDArray
 
-from kelly_edge.emotion.key_profiles import MAJOR, MINOR
+from kelly_edge.emotion.symbolic import describe_notes
 from kelly_edge.errors import DataError
-
-TARGETS: Final = ("mode", "tempo", "density", "polyphony", "register", "velocity")
-N_DESCRIPTORS: Final = 16
-"""Chroma by degree of the tonic (12), pitch spread, chord gap, held share, spread of the notes' levels. By
-definition, the sum of these."""
-CHORD_S: Final = 0.035
-"""Notes nearer than this are one onset. Chosen: as ``composer.performance.TOGETHER_S``."""
 
 
 def open_midi(path: Path) -> mido.MidiFile:
@@ -47,45 +39,7 @@ def read_notes(path: Path) -> NDArray[np.float64]:
     return np.array(sorted(rows), np.float64)
 
 
-def tempo_octaves(onsets: NDArray[np.float64]) -> float:
-    """log2 of the tempo over 120, folded into 80 .. 160: the best lag of the onsets' autocorrelation."""
-    rate = 50.0
-    train = np.bincount((onsets * rate).round().astype(int))
-    smooth = np.convolve(train - train.mean(), [0.5, 1.0, 0.5], "same")
-    lags = np.arange(round(60 * rate / 160), round(60 * rate / 80) + 1)
-    # A beat also repeats at two and four beats; a lag that does is a tempo.
-    score = [
-        sum(float(smooth[: -lag * m] @ smooth[lag * m :]) for m in (1, 2, 4) if lag * m < smooth.size)
-        for lag in lags
-    ]
-    return float(np.log2(60 * rate / lags[int(np.argmax(score))] / 120.0))
-
-
 @cache
 def describe(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """``TARGETS`` [6] (mode 1 major, 0 minor) and descriptors [16] of one file."""
-    notes = read_notes(path)
-    onset, duration, pitch, velocity = notes.T
-    chroma = np.bincount(pitch.astype(int) % 12, np.minimum(duration, 2.0), 12)
-    profiles = [np.roll(p, t) for p in (MAJOR, MINOR) for t in range(12)]
-    key = int(np.argmax([np.corrcoef(chroma, p)[0, 1] for p in profiles]))
-    first = np.r_[True, np.diff(onset) > CHORD_S]
-    n_onsets, length = first.sum(), max(onset[-1] - onset[0], 1.0)
-    targets = [
-        1.0 if key < 12 else 0.0,
-        tempo_octaves(onset - onset[0]),
-        np.log2(max(n_onsets / length, 0.1) / 2.0),
-        np.log2(len(notes) / n_onsets / 2.0),
-        (pitch.mean() - 60.0) / 12.0,
-        (velocity.mean() - 64.0) / 32.0,
-    ]
-    degrees = np.roll(chroma, -(key % 12)) / chroma.sum()
-    gaps = np.diff(onset[first]) if n_onsets > 2 else np.ones(2)
-    rest = [
-        pitch.std() / 12.0 - 1.0,
-        np.log2(np.median(gaps) + 0.02) + 2.0,
-        np.log2(np.median(duration) + 0.02) + 1.0,
-        # In dB, as General MIDI has them: it falls as the touch grows heavier, and gain does not change it.
-        (40.0 * np.log10(np.maximum(velocity, 1.0))).std() / 1.5 - 2.5,
-    ]
-    return np.array(targets, np.float32), np.concatenate([(degrees - 0.083) / 0.07, rest]).astype(np.float32)
+    """``symbolic.TARGETS`` [6] and descriptors [16] of one file."""
+    return describe_notes(read_notes(path))

@@ -28,6 +28,7 @@ from torch.nn import functional
 
 from firmware_py.devices.files.output import refuse_to_overwrite
 from kelly_edge.emotion.circumplex import clip_log_odds, posterior_of
+from kelly_edge.emotion.symbolic import N_DESCRIPTORS, TARGETS
 from kelly_edge.emotion.vector import slice_of
 from kelly_edge.errors import ConfigError, KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
@@ -35,7 +36,7 @@ from models.emotion.augment import Augmentation, augment, font_shifts
 from models.emotion.data import Clip, default_cache, emopia, feature_path, load, load_others, parse_condition
 from models.emotion.linear import linear_log_odds
 from models.emotion.network import EmotionLstm, load_run, run_clips
-from models.emotion.symbolic import N_DESCRIPTORS, TARGETS, describe
+from models.emotion.symbolic import describe
 from models.emotion.wild import graded
 from models.precision import fast_dtype
 

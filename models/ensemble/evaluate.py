@@ -1,8 +1,9 @@
 """Does the box play with a person? POP909's songs, played to it, with the figures of every measure.
 
 ``python -m models.ensemble.evaluate --pop909 DIR [--songs 002,008] [--list evaluation|development]
-[--conditions fluid,timgm,fluid-wet] [--tracker] [--cache DIR] [--json]`` renders excerpts of 90 s, runs the
-offline instrument on them and measures it after the first 20 s. Every figure stands beside chance (the same
+[--conditions fluid,timgm,fluid-wet] [--listen keyboard] [--tracker] [--cache DIR] [--json]`` renders excerpts
+of 90 s, runs the offline instrument on them and measures it after the first 20 s. With ``--listen keyboard``
+it is given the songs' notes, and nothing is rendered. Every figure stands beside chance (the same
 music some seconds late) and the human player's own. ``--tracker`` runs only the ears, which takes a
 fraction of the time, for the figures of beat and downbeat."""
 
@@ -15,17 +16,25 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_py.board.map import memory_board
+from firmware_py.devices.files.midi_file import KeyboardPerformance, KeyboardPlayer
+from firmware_py.devices.offline import VirtualClock
+from firmware_py.processes.keyboard import Keyboard
 from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline, open_models
-from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, SAMPLE_RATE_HZ
+from kelly_edge.contract import GROUP_S, HEARD_DTYPE, HOP_SIZE, KEY_DTYPE, SAMPLE_RATE_HZ, Listen
 from kelly_edge.emotion.features import FeatureExtractor
+from kelly_edge.emotion.keyboard import KeyboardEar
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.rhythm.beat import BeatTracker
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.ensemble import harmony, rhythm
 from models.ensemble.measures import Family, Party, chance_of, player_of, with_interval
-from models.ensemble.songs import CONDITIONS, Song, cache_folder, load_song, song_list, sound_of
+from models.ensemble.songs import CONDITIONS, Song, cache_folder, keys_of, load_song, song_list, sound_of
 
+Heard = NDArray[np.float32] | KeyboardPerformance
+KEYS: Final = "keys"
+"""The condition of songs that are heard by their notes."""
 FAMILIES: Final[Mapping[str, Family]] = {"rhythm": rhythm.measure, "harmony": harmony.measure}
 PARTIES: Final = ("box", "chance", "player")
 
@@ -69,16 +78,36 @@ def hear(sound: NDArray[np.float32]) -> NDArray[Any]:
     return np.array(records, HEARD_DTYPE)
 
 
-def ears_of(sound: NDArray[np.float32]) -> Party:
+def hear_keys(keys: KeyboardPerformance) -> NDArray[Any]:
+    """What a keyboard plays, heard by the ears alone, as ``hear``."""
+    ends, clock, key = memory_board(), VirtualClock(), np.zeros((), KEY_DTYPE)
+    keyboard = Keyboard(ends.ends("control"), clock)
+    player = KeyboardPlayer(keys, keyboard.hear, clock)
+    ear, tracker, records = KeyboardEar(), BeatTracker(), []
+    for group in range(int(keys.duration_s / GROUP_S)):
+        clock.time_s = (group + 1) * GROUP_S
+        player.step()
+        while ends.rings["keys"].read(key):
+            ear.take(int(key["pitch"]), int(key["velocity"]), float(key["time_s"]))
+        ear.hear(clock.time_s)
+        tracker.push(ear.frames, ear.notes)
+        record = np.zeros((), HEARD_DTYPE)
+        record["time_s"] = clock.time_s
+        tracker.fill(record)
+        records.append(record)
+    return np.array(records, HEARD_DTYPE)
+
+
+def ears_of(sound: Heard) -> Party:
     """A party that only listens."""
-    heard = hear(sound)
+    heard = hear_keys(sound) if isinstance(sound, KeyboardPerformance) else hear(sound)
     beats_s, downbeats_s = believed(heard)
     none = np.zeros(0)
     return Party(none, none, np.zeros(0, np.int64), none, beats_s, downbeats_s, heard)
 
 
-def box_of(sound: NDArray[np.float32], models: Models, settings: Settings) -> Party:
-    """The box's playing to a sound, through every stage on the virtual clock."""
+def box_of(sound: Heard, models: Models, settings: Settings) -> Party:
+    """The box's playing to a sound or to a keyboard, through every stage on the virtual clock."""
     offline = Offline(settings, models, sound)
     records: list[NDArray[Any]] = []
     heard = np.zeros((), HEARD_DTYPE)
@@ -150,13 +179,15 @@ def main() -> None:
     parser.add_argument("--songs", help="names with commas between; default: those of --list")
     parser.add_argument("--list", choices=("evaluation", "development"), default="evaluation")
     parser.add_argument("--conditions", default=",".join(CONDITIONS), help="with commas between")
+    parser.add_argument("--listen", choices=(Listen.MICROPHONE, Listen.KEYBOARD), default=Listen.MICROPHONE)
     parser.add_argument("--tracker", action="store_true", help="only the ears: beats and downbeats")
     parser.add_argument("--cache", type=path_argument, default=cache_folder(), help="folder of renderings")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     arguments = parser.parse_args()
     names = arguments.songs.split(",") if arguments.songs else song_list(arguments.list)
-    conditions = arguments.conditions.split(",")
-    if unknown := [c for c in conditions if c not in CONDITIONS]:
+    is_keyboard = arguments.listen == Listen.KEYBOARD
+    conditions = [KEYS] if is_keyboard else arguments.conditions.split(",")
+    if not is_keyboard and (unknown := [c for c in conditions if c not in CONDITIONS]):
         raise DataError(f"no condition {unknown[0]}; give some of {', '.join(CONDITIONS)}")
     result = evaluate(arguments.pop909, names, conditions, arguments.cache, arguments.tracker)
     if arguments.json:
@@ -168,14 +199,14 @@ def main() -> None:
 def evaluate(
     pop909: Path, names: Sequence[str], conditions: Sequence[str], cache: Path, only_ears: bool
 ) -> dict[str, Any]:
-    """Every song in every condition: rows, and their summary."""
+    """Every song in every condition, or with ``KEYS`` by its notes: rows, and their summary."""
     settings = Settings()
     models = None if only_ears else open_models(settings)
     rows: list[dict[str, Any]] = []
     for name in names:
         song = load_song(pop909, name)
         for condition in conditions:
-            sound = sound_of(song, condition, cache)
+            sound = keys_of(song) if condition == KEYS else sound_of(song, condition, cache)
             box = ears_of(sound) if models is None else box_of(sound, models, settings)
             rows.append({"song": name, "condition": condition, "figures": figures_of(song, box)})
             told = rows[-1]["figures"]["box"]

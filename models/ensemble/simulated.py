@@ -14,6 +14,16 @@ from numba import njit
 from numpy.typing import NDArray
 
 from kelly_edge.emotion.rhythm import FRAME_RATE_HZ, N_FRAMES
+from kelly_edge.emotion.struck_notes import (
+    BASS_BELOW,
+    BASS_DECAY_S,
+    DECAY_S,
+    LOUD,
+    LOUDER,
+    USUAL_VELOCITY,
+    WINDOW_S,
+    in_window,
+)
 from kelly_edge.rhythm.bar_evidence import (
     ACCENT,
     N_COMPARED,
@@ -33,14 +43,6 @@ from models.composer.data import Notes
 
 Float32 = NDArray[np.float32]
 Floats = NDArray[np.float64]
-USUAL_VELOCITY, LOUD = 74.0, 7.0
-"""A note of this velocity has this activation when its window is full. Chosen: about what renderings show."""
-WINDOW_S: Final = 0.341
-"""By definition of the ears' longest window."""
-DECAY_S, BASS_DECAY_S, RELEASE_S = 0.8, 1.3, 0.12
-"""Seconds. Chosen by hand: a piano's."""
-BASS_BELOW: Final = 40
-"""Key below which strings ring for longer. Chosen by hand."""
 OCTAVE_LEAK: Final = 0.15
 """Share of an activation that appears an octave higher. Chosen by hand."""
 EDGES_HZ: Final = np.array([50.0, 250.0, 600.0, 1_500.0, 5_400.0])
@@ -64,7 +66,6 @@ class Beats(NamedTuple):
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _activations(onset_s: Floats, end_s: Floats, key: Any, loudness: Floats, n_groups: int) -> Float32:
     activations = np.zeros((n_groups, N_KEYS), np.float32)
-    n_points = 9
     for j in range(len(onset_s)):
         k, decay_s = key[j], BASS_DECAY_S if key[j] < BASS_BELOW else DECAY_S
         if k < 0 or k >= N_KEYS:
@@ -72,16 +73,8 @@ def _activations(onset_s: Floats, end_s: Floats, key: Any, loudness: Floats, n_g
         first = int(onset_s[j] * FRAME_RATE_HZ / N_FRAMES)
         last = min(int((end_s[j] + 1.2) * FRAME_RATE_HZ / N_FRAMES) + 3, n_groups)
         for g in range(max(first, 0), last):
-            now_s, level = (g + 1) * N_FRAMES / FRAME_RATE_HZ, 0.0
-            for q in range(n_points):
-                place = (q + 0.5) / n_points
-                at_s = now_s - WINDOW_S * place
-                if at_s < onset_s[j]:
-                    continue
-                value = np.exp(-(at_s - onset_s[j]) / decay_s)
-                if at_s > end_s[j]:
-                    value *= np.exp(-(at_s - end_s[j]) / RELEASE_S)
-                level += value * (1.0 - np.cos(2.0 * np.pi * place)) / n_points
+            now_s = (g + 1) * N_FRAMES / FRAME_RATE_HZ
+            level = in_window(now_s, onset_s[j], end_s[j], decay_s, WINDOW_S)
             activations[g, k] += loudness[j] * level
             if k + 12 < N_KEYS:
                 activations[g, k + 12] += OCTAVE_LEAK * loudness[j] * level
@@ -146,7 +139,7 @@ def _collect(
 def simulate(notes: Notes, beats_s: Floats, seconds: float, rng: np.random.Generator) -> Beats:
     """Notes whose beats are known, as heard in an instrument and a room of their own."""
     n_groups, key = int(seconds * FRAME_RATE_HZ / N_FRAMES), notes.pitch - LOWEST_KEY
-    loudness = (np.clip(notes.velocity, 10, 127) / USUAL_VELOCITY) ** 1.5
+    loudness = (np.clip(notes.velocity, 10, 127) / USUAL_VELOCITY) ** LOUDER
     uneven = np.exp(rng.normal(0.0, 0.5, key.size))
     activations = _activations(notes.onset_s, notes.end_s, key, LOUD * loudness * uneven, n_groups)
     activations *= np.exp(rng.normal(0.0, 0.3, activations.shape)).astype(np.float32)

@@ -18,6 +18,8 @@ import soundfile
 import yaml
 from numpy.typing import NDArray
 
+from firmware_py.devices.files.midi_file import KeyboardPerformance
+from firmware_py.ports.midi import NOTE_OFF, NOTE_ON
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import DataError
 from models.composer.data import Notes, read_midi
@@ -140,6 +142,18 @@ def sound_of(song: Song, condition: str, cache: Path) -> NDArray[np.float32]:
     soundfile.write(partial, sound, SAMPLE_RATE_HZ, "PCM_16", format="FLAC")
     partial.replace(path)
     return sound
+
+
+def keys_of(song: Song) -> KeyboardPerformance:
+    """The excerpt as a keyboard plays it: its melody, bridge and piano on one channel."""
+    notes = song.notes
+    pitches, velocities = notes.pitch.tolist(), notes.velocity.tolist()
+    messages = [(t, bytes((NOTE_OFF, p, 0))) for t, p in zip(notes.end_s.tolist(), pitches, strict=True)]
+    for time_s, pitch, velocity in zip(notes.onset_s.tolist(), pitches, velocities, strict=True):
+        messages.append((time_s, bytes((NOTE_ON, pitch, velocity))))
+    # At one time what ends comes first: a key that is struck again sounds on.
+    messages.sort(key=lambda m: (m[0], m[1][0] == NOTE_ON))
+    return KeyboardPerformance(song.midi, tuple(messages), EXCERPT_S)
 
 
 def load_songs(pop909: Path, names: Sequence[str]) -> list[Song]:

@@ -91,9 +91,10 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> set[End]:
             ends.cell_to_write(f"times_{process}")
     # Needs pins, or a board that has some.
     LampStage(AskedEnds(board, "control", found), lambda *_: None, clock).step()
-    # Where ``midi.follow_clock`` or ``midi.pass_on`` and inputs ask for them.
-    for name in ("clock", "hand"):
+    # Where ``midi.follow_clock``, ``midi.pass_on`` or ``ears.listen`` and inputs ask for them.
+    for name in ("clock", "hand", "keyboard"):
         AskedEnds(board, "control", found).cell_to_write(name)
+    AskedEnds(board, "control", found).ring_to_write("keys")
     return found
 
 

@@ -13,7 +13,7 @@ from firmware_py.commands.doctor import CHECKS, _print, examine
 from firmware_py.commands.doctor.machine import FAULT, MB, NOTE, OK, WARNING, Machine, denormals_flushed
 from firmware_py.devices.systemd.unit_failures import NoJournalError, UnitFailure
 from firmware_py.settings import MidiSettings, PanelSettings, RuntimeSettings, SessionSettings, Settings
-from kelly_edge.config import AudioSettings
+from kelly_edge.config import AudioSettings, EarsSettings
 
 FILES = {
     "proc/sys/kernel/osrelease": "6.6.31+rpt-rpi-v8",
@@ -184,6 +184,7 @@ def midi(**patterns: tuple[str, ...]) -> Settings:
     return replace(SETTINGS, midi=MidiSettings(**patterns))  # type: ignore[arg-type]
 
 
+KEYBOARD = replace(SETTINGS, ears=EarsSettings("keyboard"))
 CASES = (
     Case("settings", FAULT, "audio.period: 99", sets(config_faults="audio.period: 99 is not\nmore")),
     Case("models", FAULT, "manifest.yaml", sets(settings=NO_MODELS)),
@@ -217,6 +218,7 @@ CASES = (
     Case("MIDI ports", WARNING, "alsa:Pinao*; there is Piano [1]:keys", both(
         puts("proc/asound/seq/clients", CLIENTS), sets(settings=midi(outputs=("Pinao*",))),
     )),
+    Case("keyboard", FAULT, "no MIDI input is there", sets(settings=KEYBOARD)),
     Case("USB controller", WARNING, "no USB device controller", lambda t: (
         t.remove("sys/class/udc/fe980000.usb/state"), (t.root / "sys/class/udc/fe980000.usb").rmdir(),
     )),
@@ -286,6 +288,15 @@ def test_each_fault_is_found_by_its_check(tree: Tree, case: Case) -> None:
     assert row["level"] == case.level
     assert case.says in row["found"]
     assert row["remedy"] == check.remedy
+
+
+def test_the_keyboards_that_may_be_heard_are_named_and_need_no_card(tree: Tree) -> None:
+    tree.put("proc/asound/seq/clients", CLIENTS)
+    tree.remove("proc/asound/cards")
+    tree.set(settings=KEYBOARD)
+    rows = {row["check"]: row for row in examine(tree.machine)}
+    assert rows["keyboard"]["level"] == rows["sound card"]["level"] == OK
+    assert "Piano [1]:keys, Wheel:out" in rows["keyboard"]["found"]
 
 
 def test_every_check_has_a_machine_that_fails_it(tree: Tree) -> None:

@@ -40,6 +40,9 @@ def fill(board: Board, sounding: tuple[int, ...] = (60, 64)) -> None:
     record = np.zeros((), CELLS["sounding"].dtype)
     record["is_on"][0, list(sounding)] = True
     board.cells["sounding"].write(record)
+    keyboard = np.zeros((), CELLS["keyboard"].dtype)
+    keyboard["name"], keyboard["n_notes"] = "Clavier é".encode(), 12
+    board.cells["keyboard"].write(keyboard)
     audio = new_counters("audio")
     audio["n_capture_xruns"], audio["n_playback_xruns"] = 3, 2
     board.cells["telemetry_audio"].write(audio)
@@ -72,6 +75,7 @@ def test_it_shows_what_the_cells_hold(tmp_path: Path) -> None:
     assert reading["target"]["valence"] == pytest.approx(0.25)
     assert reading["knobs"]["programme"] == "iso"
     assert reading["notes"]["sounding"] == [60, 64]
+    assert reading["keyboard"] == {"name": "Clavier é", "time_s": 0.0, "n_notes": 12}
     assert reading["xruns"] == {"capture": 3, "playback": 2, "late_blocks": 0}
     assert {name for name, process in reading["processes"].items() if process["is_alive"]} == {
         "audio",
@@ -81,7 +85,16 @@ def test_it_shows_what_the_cells_hold(tmp_path: Path) -> None:
     assert (audio["deadline_ms"], audio["p99_ms"], audio["n_missed"]) == (2.0, 1.0, 0)
     assert json.loads(json.dumps(reading)) == reading
     text = drawn(reading)
-    for words in ("C4 E4", "440.0 Hz", "capture xruns 3", "playback xruns 2", "● +0.40", "◇ +0.25", "90 bpm"):
+    for words in (
+        "C4 E4",
+        "440.0 Hz",
+        "Clavier é",
+        "capture xruns 3",
+        "playback xruns 2",
+        "● +0.40",
+        "◇ +0.25",
+        "90 bpm",
+    ):
         assert words in text, words
 
 

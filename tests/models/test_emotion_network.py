@@ -9,9 +9,10 @@ import pytest
 
 from firmware_py.runtimes.rtneural import RtneuralEmotion
 from kelly_edge.contract import N_EMOTION, N_FEATURES
+from kelly_edge.emotion.symbolic import N_DESCRIPTORS, TARGETS
 from kelly_edge.errors import ArtefactError, DataError
 from models.emotion.evaluate import stream
-from models.emotion.symbolic import N_DESCRIPTORS, TARGETS, describe
+from models.emotion.symbolic import describe
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "shipped"
 

@@ -8,9 +8,9 @@ import pytest
 
 from kelly_edge.contract import N_FEATURES
 from kelly_edge.emotion.features import LIMIT
+from kelly_edge.emotion.symbolic import N_DESCRIPTORS, TARGETS
 from kelly_edge.errors import ConfigError, DataError
 from models.emotion.augment import Augmentation, augment, font_shifts
-from models.emotion.symbolic import N_DESCRIPTORS, TARGETS
 
 pytest.importorskip("torch", reason="training needs torch (extra: train)")
 import torch

@@ -9,6 +9,7 @@ from firmware_py.devices.machine.configfs import HOME, MIDI2, OFFICIAL_TOOL, is_
 from firmware_py.devices.machine.health import read_text
 from firmware_py.panel_lines import SPI_PINS
 from firmware_py.processes.panel import control_pins
+from kelly_edge.contract import Listen
 from kelly_edge.shared.boards import find_board
 
 PORTAUDIO: Final = "portaudio:"
@@ -40,6 +41,8 @@ def _defined(machine: Machine, name: str) -> bool:
 
 
 def _card(machine: Machine) -> Finding:
+    if machine.settings.ears.listen == Listen.KEYBOARD:
+        return Finding(OK, "ears.listen is keyboard: no sound card is opened")
     wanted, cards = machine.settings.audio.card, _cards(machine)
     if wanted.startswith(PORTAUDIO):
         return Finding(NOTE, f"audio.card {wanted}: PortAudio looks for it when it starts")

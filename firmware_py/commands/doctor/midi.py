@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from firmware_py.commands.doctor.machine import FAULT, NOTE, WARNING, Check, Finding, Machine, verdict
+from firmware_py.commands.doctor.machine import FAULT, NOTE, OK, WARNING, Check, Finding, Machine, verdict
 from firmware_py.devices.midi.port_names import (
     ALSA,
     ANY,
@@ -15,7 +15,9 @@ from firmware_py.devices.midi.port_names import (
     matching,
     no_match,
     split_pattern,
+    stable_name,
 )
+from kelly_edge.contract import Listen
 from kelly_edge.shared.printed import printed
 
 CLIENTS: Final = "/proc/asound/seq/clients"
@@ -75,7 +77,27 @@ def _ports(machine: Machine) -> Finding:
     return verdict(not texts, "; ".join(texts) or "every pattern that can be asked about means a port")
 
 
+def _keyboard(machine: Machine) -> Finding:
+    """The ports that may be the player's keyboard."""
+    listen, midi = machine.settings.ears.listen, machine.settings.midi
+    if listen == Listen.MICROPHONE:
+        return Finding(OK, "ears.listen is microphone: no keyboard is listened to")
+    found: list[str] = []
+    for api, rest in map(split_pattern, midi.inputs):
+        if api == RAW[:-1]:
+            found += [rest] if machine.path(os.path.abspath(rest)).exists() else []
+        else:
+            names = sequencer_ports(machine.text(CLIENTS), False) if api == ALSA[:-1] else None
+            names = machine.jack_ports(False) if names is None else names
+            found += [stable_name(name) for name in matching(rest, instruments(names or []))]
+    if found:
+        return Finding(OK, f"listens to {', '.join(printed(name) for name in found)}")
+    level = FAULT if listen == Listen.KEYBOARD else WARNING
+    return Finding(level, f"ears.listen is {listen}, and no MIDI input is there")
+
+
 CHECKS: Final = (
     Check("MIDI sequencer", _sequencer, "modprobe snd-seq (echo snd-seq > /etc/modules-load.d/midi.conf)"),
     Check("MIDI ports", _ports, "connect the instrument, or set midi.outputs or midi.inputs"),
+    Check("keyboard", _keyboard, "plug the keyboard in, set midi.inputs to its name, or ears.listen"),
 )

@@ -86,6 +86,7 @@ class Reader:
                 for process in PROCESSES
             },
             "heard": self._heard(),
+            "keyboard": self._keyboard(),
             "target": self._values("target", TARGET),
             "knobs": self._knobs(),
             "panic": self._panic(),
@@ -144,6 +145,15 @@ class Reader:
             return None
         posterior = {q: round(float(p), DIGITS) for q, p in zip(QUADRANTS, record["posterior"], strict=True)}
         return {**heard, "posterior": posterior}
+
+    def _keyboard(self) -> dict[str, Any] | None:
+        """The keyboard heard; None where none is listened to. Its name is empty while none is plugged in."""
+        record = self._record("keyboard")
+        if record is None:
+            return None
+        name = record["name"].item().decode(errors="replace")
+        time_s = round(float(record["time_s"]), DIGITS)
+        return {"name": name, "time_s": time_s, "n_notes": int(record["n_notes"])}
 
     def _knobs(self) -> dict[str, Any] | None:
         knobs, record = self._values("knobs", KNOBS), self._record("knobs")

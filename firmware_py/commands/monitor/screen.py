@@ -71,6 +71,9 @@ def _emotion(reading: Mapping[str, Any]) -> Table:
         aim = None if target is None else target[name]
         shown = "" if aim is None else f"◇ {aim:+.2f}"
         table.add_row(name, bar(heard[name], -1.0, 1.0, aim), f"● {heard[name]:+.2f}", shown)
+    if (keyboard := reading["keyboard"]) is not None:
+        name = printed(keyboard["name"]) or "none was played yet"
+        table.add_row("keyboard", name, f"{keyboard['n_notes']} notes")
     table.add_row("room", _room(heard), "", "")
     table.add_row("level", bar(heard["level_db"], *LEVEL_DB), f"● {heard['level_db']:.0f} dB")
     voiced = heard["f0_confidence"] >= 0.5 and heard["f0_hz"] > 0

@@ -1,10 +1,13 @@
-"""MIDI inputs by name, for controllers and MIDI clock: ALSA and JACK ports by python-rtmidi, and raw devices.
+"""MIDI inputs by name, for keyboards, controllers and MIDI clock.
 
+ALSA and JACK ports are opened by python-rtmidi, raw devices as files.
 Patterns are those of ``midi.inputs`` (see ``named_ports``). Ports of our own are never opened: what the box
-sends must not turn its knobs. ``receive`` is called by ``control``, ten times per second.
+sends must not turn its knobs. ``receive`` is called by ``control``, ten times per second;
+where a keyboard is listened to, its messages are passed on at once too, with their times.
 """
 
 import os
+import select
 import threading
 import time
 from collections import deque
@@ -59,6 +62,20 @@ class Hand(Protocol):
         """The port is gone."""
 
 
+class Keys(Protocol):
+    """Who hears what a keyboard plays."""
+
+    def hear(self, port: str, message: bytes, age_s: float) -> None:
+        """A message came in at ``port``, ``age_s`` ago; called from any thread, by one at a time."""
+
+    def forget(self, port: str) -> None:
+        """The port is gone."""
+
+
+Told = Callable[[str, bytes, float], None]
+"""Given a port, a message, and when it came, in seconds of CLOCK_MONOTONIC."""
+
+
 class RtMidiInput:
     """A port of the ALSA sequencer or of JACK; rtmidi's own thread queues the messages."""
 
@@ -106,10 +123,10 @@ class DriverTime:
 class TimedInput(RtMidiInput):
     """The same, with MIDI clock: rtmidi calls when a message comes, so that its time is known.
 
-    ``told``: given the port and each other message at once, in rtmidi's thread.
+    ``told``: given each other message at once, in rtmidi's thread.
     """
 
-    def __init__(self, client: Any, name: str, told: Callable[[str, bytes], None] | None = None) -> None:
+    def __init__(self, client: Any, name: str, told: Told | None = None) -> None:
         super().__init__(client, name)
         self._name = stable_name(name)
         self._told = told
@@ -125,7 +142,7 @@ class TimedInput(RtMidiInput):
         is_of_clock = message[0] >= FIRST_REALTIME or message[0] == SONG_POSITION
         (self._ticks if is_of_clock else self._came).append((bytes(message), time_s))
         if self._told is not None and not is_of_clock:
-            self._told(self._name, bytes(message))
+            self._told(self._name, bytes(message), time_s)
 
     def receive(self) -> list[bytes] | None:
         """See ``InputPort``."""
@@ -191,6 +208,52 @@ class RawInput:
         os.close(self._fd)
 
 
+class TimedRawInput(RawInput):
+    """The same with a thread that reads at once, for a keyboard: when a message came is known."""
+
+    def __init__(self, path: str, told: Told) -> None:
+        super().__init__(path)
+        self._name = path
+        self._told = told
+        self._came: deque[bytes] = deque(maxlen=MAX_MESSAGES)
+        self._is_gone = False
+        self._woken, self._wake = os.pipe()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while not self._is_gone:
+            readable, _, _ = select.select((self._fd, self._woken), (), ())
+            if self._woken in readable:
+                return
+            time_s, messages = time.monotonic(), super().receive()
+            self._is_gone = messages is None
+            for message in messages or ():
+                self._came.append(message)
+                self._told(self._name, message, time_s)
+            if not messages:
+                # A pipe that nobody writes to is readable, and empty.
+                time.sleep(EMPTY_S)
+
+    def receive(self) -> list[bytes] | None:
+        """See ``InputPort``."""
+        if self._is_gone:
+            return None
+        return [self._came.popleft() for _ in range(len(self._came))]
+
+    def close(self) -> None:
+        """See ``InputPort``."""
+        os.write(self._wake, b"\0")
+        self._thread.join()
+        for fd in (self._woken, self._wake):
+            os.close(fd)
+        super().close()
+
+
+EMPTY_S: Final = 0.01
+"""Chosen by hand: no chord is heard as broken by so little, and the thread costs nothing."""
+
+
 def _bare(name: str) -> str:
     """A port's name as its own thread knows it: without API and numbers."""
     return stable_name(split_pattern(name)[1])
@@ -213,9 +276,11 @@ class MidiInputs(NamedPorts[InputPort]):
         warn: Callable[[str], None],
         hears_clock: bool = False,
         hand: Hand | None = None,
+        keys: Keys | None = None,
     ) -> None:
         self._hears_clock = hears_clock
         self._hand = hand
+        self._keys = keys
         self._one_at_a_time = threading.Lock()
         super().__init__(patterns, warn)
 
@@ -233,29 +298,33 @@ class MidiInputs(NamedPorts[InputPort]):
             if messages is None:
                 self._close(name)
             for message in messages or ():
-                if isinstance(port, RawInput):
-                    # A device file has no thread that would have told it.
-                    self._tell(_bare(name), message)
+                if type(port) is RawInput:
+                    # It has no thread that would have told it.
+                    self._tell(_bare(name), message, time.monotonic())
                 yield stable_name(name), message
 
     def _close(self, name: str) -> None:
         super()._close(name)
-        if self._hand is not None:
-            with self._one_at_a_time:
+        with self._one_at_a_time:
+            if self._hand is not None:
                 self._hand.forget(_bare(name))
+            if self._keys is not None:
+                self._keys.forget(_bare(name))
 
-    def _tell(self, port: str, message: bytes) -> None:
-        if self._hand is not None:
-            with self._one_at_a_time:
+    def _tell(self, port: str, message: bytes, time_s: float) -> None:
+        with self._one_at_a_time:
+            if self._hand is not None:
                 self._hand.hear(port, message)
+            if self._keys is not None:
+                self._keys.hear(port, message, time.monotonic() - time_s)
 
     def _looker(self, api: int) -> Any:
         return rtmidi.MidiIn(api, CLIENT_NAME, queue_size_limit=MAX_MESSAGES)
 
     def _open_named(self, client: Any, name: str) -> InputPort:
-        if self._hand is not None:
+        if self._hand is not None or self._keys is not None:
             return TimedInput(client, name, self._tell)
         return (TimedInput if self._hears_clock else RtMidiInput)(client, name)
 
     def _open_raw(self, path: str) -> InputPort:
-        return RawInput(path)
+        return RawInput(path) if self._keys is None else TimedRawInput(path, self._tell)

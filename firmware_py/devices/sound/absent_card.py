@@ -1,8 +1,12 @@
 """What a sound card's adapter does while its device is away: keep the pace, look for it, say so once."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 REOPEN_EVERY_S: Final = 0.5
 """Chosen: a card that is plugged in is heard at once, and looking costs little."""
@@ -10,6 +14,36 @@ HANGS_AFTER_S: Final = 0.25
 """A card that delivers no period for this time is gone. Chosen: some fifty periods; no card is that late."""
 FALLS_BEHIND_S: Final = 0.25
 """A process that slept longer than this is not made to catch up. Chosen: as ``alsa.HANGS_AFTER_S``."""
+
+
+class SilentCard:
+    """A ``SoundCard`` without a device: silence at the pace of the clock, where no microphone is listened to.
+
+    Parameters
+    ----------
+    period_s: how long a period lasts.
+    """
+
+    is_there = True
+    n_capture_xruns = n_playback_xruns = 0
+
+    def __init__(self, period_s: float) -> None:
+        self._pace = AbsentCard("", period_s, lambda text: None)
+        self._pace.reopen_s = math.inf
+
+    def wait(self) -> None:
+        """Until a period has passed."""
+        self._pace.pass_a_period(lambda: None)
+
+    def read(self, out: NDArray[np.float32]) -> None:
+        """See ``SoundCard``."""
+        out[:] = 0.0
+
+    def write(self, block: NDArray[np.float32]) -> None:
+        """See ``SoundCard``."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class AbsentCard:
