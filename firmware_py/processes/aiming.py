@@ -78,7 +78,7 @@ class Aiming:
     def target(self, ending: int) -> Target:
         """What the next bar shall be like; ``ending`` as in ``Target``."""
         knobs, limits = self.knobs, self._settings.envelope
-        valence, arousal = target_emotion(self.steering, float(knobs["valence"]), float(knobs["arousal"]))
+        valence, arousal = self.emotion
         is_thin = 1.0 - min(1.0, self._listening.presence / PLAYING)
         thinning = round(is_thin / DENSITY_STEP) * DENSITY_STEP if self.role not in GOES_ON_S else 0.0
         if self.makes_room and not self.is_dense:
@@ -109,6 +109,11 @@ class Aiming:
             velocity_gain(float(self.knobs["volume_db"])),
             bool(self.knobs["mute"]),
         )
+
+    @property
+    def emotion(self) -> tuple[float, float]:
+        """Valence and arousal of the music: the steering's and the knobs'."""
+        return target_emotion(self.steering, float(self.knobs["valence"]), float(self.knobs["arousal"]))
 
     @property
     def chosen(self) -> int:
