@@ -59,7 +59,9 @@ def test_somebody_busy_is_answered_with_the_energy_asked(
 
 def test_energetic_music_makes_room_by_register() -> None:
     note = TimedNote(0.0, 1.0, 75, 64)
-    below = {a: space_of(arousal=a, density_hz=2 * BUSY_HZ, highest=80.0).under(note).pitch for a in (0.0, 1.0)}
+    below = {
+        a: space_of(arousal=a, density_hz=2 * BUSY_HZ, highest=80.0).under(note).pitch for a in (0.0, 1.0)
+    }
     assert below == {0.0: 75, 1.0: 63}
     # Beside somebody who plays little none is wanted.
     assert space_of(arousal=1.0, density_hz=0.5, highest=80.0).under(note).pitch == 75
