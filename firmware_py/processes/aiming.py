@@ -11,7 +11,14 @@ from firmware_py.processes.listening import GOES_ON_S, Listening
 from firmware_py.processes.sending import Manner
 from firmware_py.settings import Settings
 from kelly_edge.contract import KNOBS_DTYPE, PLAYING, Role, SessionState
-from kelly_edge.emotion.leading import Wish, lead, mode_to_play, sets_music, tempo_to_play
+from kelly_edge.emotion.leading import (
+    Wish,
+    lead,
+    mode_to_play,
+    sets_music,
+    tempo_to_play,
+    turning,
+)
 from kelly_edge.emotion.programme import LOUDEST_VELOCITY, REST, Programme
 from kelly_edge.emotion.steering import first_state, lead_of, phase_of, steer, target_emotion
 from kelly_edge.music.fitting import EVERY_CLASS
@@ -78,7 +85,7 @@ class Aiming:
     def target(self, ending: int) -> Target:
         """What the next bar shall be like; ``ending`` as in ``Target``."""
         knobs, limits = self.knobs, self._settings.envelope
-        valence, arousal = target_emotion(self.steering, float(knobs["valence"]), float(knobs["arousal"]))
+        valence, arousal = self.emotion
         is_thin = 1.0 - min(1.0, self._listening.presence / PLAYING)
         thinning = round(is_thin / DENSITY_STEP) * DENSITY_STEP if self.role not in GOES_ON_S else 0.0
         if self.makes_room and not self.is_dense:
@@ -96,6 +103,7 @@ class Aiming:
             classes=self._classes(mode),
             leads=sets_music(self.leading, wish),
             ending=ending,
+            turning=turning(self.leading, wish),
         )
 
     def manner(self) -> Manner:
@@ -109,6 +117,11 @@ class Aiming:
             velocity_gain(float(self.knobs["volume_db"])),
             bool(self.knobs["mute"]),
         )
+
+    @property
+    def emotion(self) -> tuple[float, float]:
+        """Valence and arousal of the music: the steering's and the knobs'."""
+        return target_emotion(self.steering, float(self.knobs["valence"]), float(self.knobs["arousal"]))
 
     @property
     def chosen(self) -> int:
@@ -144,14 +157,20 @@ class Aiming:
     @property
     def follows_harmony(self) -> bool:
         """Whether the chords heard are played; music that leads to the other mode has its own."""
-        leads_away = mode_to_play(self.leading, self._wish()) != self._listening.following.key[1]
-        return self._settings.composer.follow_harmony and not leads_away and self.role != Role.LEAD
+        return self._settings.composer.follow_harmony and not self._leads_away and self.role != Role.LEAD
 
     @property
     def makes_room(self) -> bool:
         """Whether the music leaves room for what is played; music that leads is as its emotion asks."""
         leads = self.role == Role.LEAD or sets_music(self.leading, self._wish())
         return self._settings.composer.make_room and not leads
+
+    @property
+    def _leads_away(self) -> bool:
+        """Whether the music is led out of the mode heard, or turns to the other one."""
+        wish = self._wish()
+        is_other = mode_to_play(self.leading, wish) != self._listening.following.key[1]
+        return is_other or turning(self.leading, wish) != 0.0
 
     def _wish(self) -> Wish:
         knobs = self.knobs
@@ -171,4 +190,5 @@ class Aiming:
         if following.tonic < 0:
             return fitting.classes
         # Music that leads to the other mode leaves what is played on purpose.
-        return fitting.remembered if mode == following.mode else EVERY_CLASS
+        stays = mode == following.mode and turning(self.leading, self._wish()) == 0.0
+        return fitting.remembered if stays else EVERY_CLASS

@@ -166,7 +166,8 @@ class ComposerStage:
             group, time_s = int(heard["group"]), attend_time(float(heard["time_s"]))
             self._turns.open(group, time_s, attended, self._aiming.knobs, self._listening.clock)
             group_s = self._group_time.date(group, time_s)
-            self._listening.hear(heard, group_s, self._plan.tempo_bpm, self._aiming.role)
+            aiming = self._aiming
+            self._listening.hear(heard, group_s, self._plan.tempo_bpm, aiming.role, aiming.emotion[1])
             self._aiming.hear(heard)
             now_s = self._clock.now_s()
             self._turn(group_s if abs(now_s - group_s) < BEHIND_S else now_s)

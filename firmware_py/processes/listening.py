@@ -95,10 +95,17 @@ class Listening:
         if self._settings.midi.follows and not self._clock_cell.read(self.clock):
             self.clock.fill(0)
 
-    def hear(self, heard: Any, now_s: float, played_tempo_bpm: float, role: str = Role.ACCOMPANY) -> None:
+    def hear(
+        self,
+        heard: Any,
+        now_s: float,
+        played_tempo_bpm: float,
+        role: str = Role.ACCOMPANY,
+        arousal: float = 0.0,
+    ) -> None:
         """One record of ``HEARD_DTYPE``, of the hop group that ends at ``now_s``.
 
-        ``played_tempo_bpm``: tempo of the music played to it; 0 for none.
+        ``played_tempo_bpm``: tempo of the music played to it; 0 for none. ``arousal``: that of the music.
         """
         self._role = role
         self.silence.hear(float(heard["level_db"]), now_s)
@@ -118,7 +125,7 @@ class Listening:
         elif not goes_on:
             self.fitting.hear(heard["chroma"], presence)
             self.accompanying.hear(heard, now_s)
-            self.space.hear(heard)
+            self.space.hear(heard, arousal)
         self._hear_beat(heard, now_s, played_tempo_bpm)
         if role == Role.ANSWER:
             self.answering.hear(float(heard["level_db"]), self._beat.beat_s if self._beat else 0.0, now_s)

@@ -6,6 +6,8 @@ to the tonic heard alone:
 
 - The mode matched last stays until the target valence is on the goal's side of 0; then it is the goal's. It
   never turns away from the goal.
+- On the way to the change the music turns by degrees: while the target valence is near 0 it leaves the chords
+  heard for those of its key that are like the mode to come, as a modulation does.
 - The tempo matched last moves to the goal's at the rate at which the emotion is led.
 - A phase that leads after another one goes on from the mode and tempo led to.
 - A hand on the valence knob turns the mode in its direction only, once the target valence is there or
@@ -33,6 +35,9 @@ its end always decides (docs/decisions/0011)."""
 MODE_HYSTERESIS: Final = 0.1
 """The mode a hand asked for comes and goes at different valences, so that it does not flap. Units of
 valence; chosen by hand (docs/decisions/0011)."""
+TURNS_FROM: Final = 0.4
+"""Distance of the target valence from 0 from which the music turns to the mode to come. Chosen by hand: most
+of the way from a plainly sad or happy mood (docs/decisions/0042)."""
 MIDDLE_BPM, BPM_RATIO = 96.0, 1.5
 """Tempo at arousal 0, and how many times faster it is one unit above: 64 bpm at -1, 144 bpm at 1. Our choice:
 what is called calm music has 60 to 80 bpm, what drives has above 120."""
@@ -120,6 +125,19 @@ def _led_mode(state: Leading, wish: Wish) -> int:
     if wish.lead.goal_valence > 0.0:
         return MAJOR if wish.valence > 0.0 else state.mode
     return MINOR if wish.valence < 0.0 else state.mode
+
+
+def turning(state: Leading, wish: Wish) -> float:
+    """How near the music is to a change of mode that it is led to: from 0, not yet, up to 1 towards major or
+    down to -1 towards minor; 0 after the change, and where none is to come."""
+    lead, mode = wish.lead, _led_mode(state, wish)
+    if lead is None or lead.goal_valence == 0.0 or mode == UNKNOWN:
+        return 0.0
+    goal = MAJOR if lead.goal_valence > 0.0 else MINOR
+    if mode == goal or state.asked_mode != UNKNOWN:
+        return 0.0
+    near = clamp(1.0 - abs(wish.valence) / TURNS_FROM, 0.0, 1.0)
+    return near if goal == MAJOR else -near
 
 
 def tempo_to_play(state: Leading, wish: Wish) -> float:

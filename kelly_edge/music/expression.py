@@ -41,6 +41,10 @@ HARMONY, TONIC_HARMONY, IN_KEY = 2.5, 1.0, 0.5
 """Log odds, times the valence: added to chords with a major third and taken from those with a minor third;
 added to the tonic triad; added to the pitches of the key. People's happy and sad clips differ by these.
 Chosen by hand after the difference in EMOPIA."""
+TURNING: Final = 1.25
+"""The same for a change of mode that is at hand: added to major chords in minor that becomes major (the
+relative major's and the dominant), to minor chords in major that becomes minor. Chosen by hand: as much as
+half a unit of valence (docs/decisions/0042)."""
 MEAN_PITCH, PITCH_SLOPE = 62.0, 3.5
 """Mean pitch, and the increase per unit of valence times arousal: people's sad calm clips lie higher than
 their happy calm ones (64, 61), their tense ones lower than their joyful ones (61, 62.5). MIDI notes;
@@ -68,7 +72,7 @@ Chosen by hand."""
 
 def harmony(target: Target, mode: int) -> Floats:
     """Weights for each chord token: [n_chords]."""
-    weights = HARMONY * target.valence * CHORD_BRIGHTNESS
+    weights = (HARMONY * target.valence + TURNING * target.turning) * CHORD_BRIGHTNESS
     weights[tonic_chord(mode)] += TONIC_HARMONY * target.valence
     return weights.astype(np.float32)
 

@@ -40,6 +40,8 @@ class Target:
     ending: int = 0
     """Bars in which the music shall come to its end, 1 or 2: a cadence and a long last chord, then silence
     while this is asked. 0: it goes on."""
+    turning: float = 0.0
+    """-1..1: how near a change of mode is that the music leads to; up towards major, down towards minor."""
 
 
 def sane(target: Target) -> Target:
@@ -61,6 +63,7 @@ def sane(target: Target) -> Target:
         bool(target.leads),
         tuple(target.chords),
         int(clamp(target.ending, 0, 2)),
+        held(target.turning),
     )
 
 

@@ -16,6 +16,7 @@ from kelly_edge.emotion.leading import (
     mode_to_play,
     tempo_at,
     tempo_to_play,
+    turning,
 )
 from kelly_edge.emotion.steering import Lead
 
@@ -107,6 +108,45 @@ def test_on_the_way_to_the_goal_the_mode_changes_once_at_most_and_ends_as_the_go
     assert sum(a != b for a, b in itertools.pairwise(played)) <= 1
     if goal != 0.0:
         assert played[-1] == (MAJOR if goal > 0.0 else MINOR)
+
+
+def turned(heard: int, valence: float, to: Lead | None, knob: float = 0.0) -> float:
+    wish = Wish(valence, 0.0, knob, 0.0, to)
+    return turning(lead(lead_from(heard), heard, 0.0, wish), wish)
+
+
+def lead_from(heard: int) -> Leading:
+    return lead(Leading(), heard, 0.0, following())
+
+
+@pytest.mark.parametrize(
+    ("heard", "valence", "goal", "expected"),
+    [
+        (MINOR, -0.6, 0.5, 0.0),  # Still far from the change.
+        (MINOR, -0.4, 0.5, 0.0),
+        (MINOR, -0.3, 0.5, 0.25),
+        (MINOR, -0.1, 0.5, 0.75),
+        (MINOR, 0.0, 0.5, 1.0),
+        (MINOR, 0.1, 0.5, 0.0),  # The mode has changed.
+        (MAJOR, -0.1, 0.5, 0.0),  # It is the goal's already.
+        (MINOR, -0.1, -0.5, 0.0),
+        (FREE, -0.1, 0.5, 0.0),
+        (MAJOR, 0.3, -0.5, -0.25),
+        (MAJOR, 0.1, -0.5, -0.75),
+        (MAJOR, -0.1, -0.5, 0.0),
+        (MAJOR, 0.1, 0.0, 0.0),
+    ],
+)
+def test_music_turns_by_degrees_to_the_mode_that_it_is_led_to(
+    heard: int, valence: float, goal: float, expected: float
+) -> None:
+    assert turned(heard, valence, Lead(goal, 0.0, share=0.5)) == pytest.approx(expected)
+
+
+def test_music_that_follows_or_that_a_hand_turns_does_not_turn_by_degrees() -> None:
+    assert turned(MINOR, -0.1, None) == 0.0
+    assert turned(MINOR, -0.1, Lead(0.5, 0.0), knob=1.0) == 0.0
+    assert turned(MINOR, -0.1, Lead(0.5, 0.0), knob=-1.0) == 0.0
 
 
 def test_whoever_leads_is_not_led_by_what_is_heard_meanwhile() -> None:

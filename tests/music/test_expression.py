@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from kelly_edge.emotion.leading import TURNS_FROM
 from kelly_edge.music import expression
-from kelly_edge.music.compound_word import GridNote
-from kelly_edge.music.expression import HIGHER, higher, louder
+from kelly_edge.music.compound_word import MAJOR, MINOR, GridNote, chord_token
+from kelly_edge.music.expression import HARMONY, HIGHER, TURNING, higher, louder
 from kelly_edge.music.target import Target
 
 
@@ -34,6 +35,23 @@ def test_sad_calm_music_is_led_higher_than_happy_calm_and_tense_lower_than_joyfu
 def test_without_music_heard_nothing_leans() -> None:
     assert not higher((), 0, Target(1.0, 1.0), 1.0).any()
     assert not louder((), Target(1.0, 1.0), 1.0).any()
+
+
+@pytest.mark.parametrize("mode", [MINOR, MAJOR])
+def test_chords_lean_to_major_by_the_valence_and_to_the_mode_at_hand(mode: int) -> None:
+    def lean(valence: float, turning: float) -> float:
+        """Nats in favour of the submediant's major triad over its minor one, which no tonic is."""
+        weights = expression.harmony(Target(valence, 0.0, mode=mode, turning=turning), mode)
+        return float(weights[chord_token(9, "maj")] - weights[chord_token(9, "min")])
+
+    assert lean(0.0, 0.0) == 0.0
+    assert lean(0.4, 0.0) == pytest.approx(2.0 * 0.4 * HARMONY)
+    assert lean(-0.2, 0.5) == pytest.approx(2.0 * (0.5 * TURNING - 0.2 * HARMONY))
+    # On the way to the change every step leans further, from either side.
+    up = [lean(v, 1.0 + v / TURNS_FROM) for v in (-0.4, -0.3, -0.2, -0.1, 0.0)]
+    down = [lean(v, v / TURNS_FROM - 1.0) for v in (0.4, 0.3, 0.2, 0.1, 0.0)]
+    assert up == sorted(up) and up[0] < -1.0 and up[-1] > 2.0
+    assert down == pytest.approx([-nats for nats in up])
 
 
 def test_soft_music_is_led_louder_until_it_is_as_loud_as_asked() -> None:

@@ -23,14 +23,15 @@ from kelly_edge.music.space import (
 )
 
 
-def space_of(seconds: float = 20.0, **values: float) -> Space:
+def space_of(seconds: float = 20.0, arousal: float = 0.0, **values: float) -> Space:
+    """``arousal`` is that of the music, ``values`` what is heard."""
     space = Space()
     heard: Any = np.zeros((), HEARD_DTYPE)
     heard["level_db"] = -20.0
     for name, value in values.items():
         heard[name] = value
     for _ in range(round(seconds * EMOTION_RATE_HZ)):
-        space.hear(heard)
+        space.hear(heard, arousal)
     return space
 
 
@@ -40,6 +41,30 @@ def test_as_many_notes_leave_as_there_is_room_for(density_hz: float, notes_hz: f
     onsets = np.arange(0.0, 60.0, 1 / 32)
     n_admitted = sum(space.admits(TimedNote(t, 0.1, 60, 64), on_beat=True) for t in onsets)
     assert n_admitted == pytest.approx(60.0 * notes_hz, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arousal", "density", "notes_hz"),
+    ((-1.0, -1.0, 4.0), (0.0, -1.0, 4.0), (0.5, -0.625, 6.4), (0.9, -0.325, 9.3), (1.0, -0.25, 10.2)),
+)
+def test_somebody_busy_is_answered_with_the_energy_asked(
+    arousal: float, density: float, notes_hz: float
+) -> None:
+    space = space_of(arousal=arousal, density_hz=2 * BUSY_HZ, highest=80.0)
+    assert space.density == pytest.approx(density, abs=0.125)
+    onsets = np.arange(0.0, 60.0, 1 / 32)
+    n_admitted = sum(space.admits(TimedNote(t, 0.1, 60, 64), on_beat=True) for t in onsets)
+    assert n_admitted == pytest.approx(60.0 * notes_hz, rel=0.1)
+
+
+def test_energetic_music_makes_room_by_register() -> None:
+    note = TimedNote(0.0, 1.0, 75, 64)
+    below = {
+        a: space_of(arousal=a, density_hz=2 * BUSY_HZ, highest=80.0).under(note).pitch for a in (0.0, 1.0)
+    }
+    assert below == {0.0: 75, 1.0: 63}
+    # Beside somebody who plays little none is wanted.
+    assert space_of(arousal=1.0, density_hz=0.5, highest=80.0).under(note).pitch == 75
 
 
 def test_beats_come_first() -> None:

@@ -12,6 +12,7 @@ from firmware_py.board.map import memory_board
 from firmware_py.devices.offline import RecordingMidi, VirtualClock
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.midi import MidiStage
+from firmware_py.report.played_mood import mood_of_notes
 from firmware_py.settings import Settings
 from firmware_py.wiring.composer_models import new_generator
 from firmware_py.wiring.offline import Models
@@ -48,7 +49,7 @@ class Player:
         self.stage = ComposerStage(self.board.ends("composer"), settings, generator, self.clock)
         self.midi = MidiStage(self.board.ends("midi"), self.out, self.clock)
         self.settings = settings
-        self.density_hz, self.highest, self.level_db = 0.0, 0.0, -20.0
+        self.density_hz, self.highest, self.level_db, self.arousal = 0.0, 0.0, -20.0, 0.0
         self.arrived: list[tuple[float, Any]] = []
 
     def run(self, seconds: float, at: Callable[[float], None] = lambda _: None) -> Notes:
@@ -68,7 +69,7 @@ class Player:
             heard["beat_s"], heard["beat_confidence"], heard["n_beats"] = BEAT_S, 1.0, 4
             heard["beat_phase"], heard["bar_phase"] = time_s / BEAT_S % 1.0, time_s / CHORD_S % 1.0
             heard["density_hz"], heard["highest"] = self.density_hz, self.highest
-            heard["level_db"] = self.level_db
+            heard["level_db"], heard["arousal"] = self.level_db, self.arousal
             self.board.rings["heard"].write(heard)
             self.stage.step()
             while self.board.rings["notes"].read(note):
@@ -143,6 +144,18 @@ def test_beside_somebody_busy_it_plays_less_and_softly(models: Models) -> None:
     assert busy < 0.8 * calm
     assert 0.8 * everywhere < calm <= everywhere
     assert soft < 0.95 * loud
+
+
+def test_somebody_busy_and_excited_is_answered_with_energy(models: Models) -> None:
+    player = Player(models, Settings())
+    player.density_hz, player.highest, player.arousal = 6.0, 79.0, 0.9
+    notes = player.run(40.0)
+    table = np.stack([notes[name] for name in ("onset_s", "duration_s", "pitch", "velocity")], 1)
+    arousal = np.nanmean(mood_of_notes(table.astype(float), 40, 1.0)[15:, 1])
+    print(f"played with arousal {arousal:+.2f}")
+    assert arousal > 0.3
+    assert share_in_chord(notes, 16.0, 40.0) > 0.85
+    assert notes["pitch"].max() < 79
 
 
 def test_it_swells_and_fades_with_what_is_heard(models: Models) -> None:

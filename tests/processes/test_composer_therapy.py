@@ -30,12 +30,16 @@ from kelly_edge.emotion.leading import tempo_at
 from kelly_edge.emotion.programme import Phase, Programme, built_in
 from kelly_edge.emotion.steering import SteeringState
 from kelly_edge.errors import OutputError
+from kelly_edge.harmony.chords import MINOR as MINOR_TRIAD
+from kelly_edge.harmony.chords import chord_of
 from kelly_edge.music.draws import Draws
+from kelly_edge.music.fitting import EVERY_CLASS
 from kelly_edge.music.following import Following
 from kelly_edge.music.notes import Bar, BarNote
 from kelly_edge.music.target import Target
 
 MINOR, MAJOR, A = 0, 1, 9
+BUILT_IN = built_in(EmotionSettings())
 SLOW_PIECE = {"tonic": A, "mode": MINOR, "tempo_bpm": 76.0}
 
 
@@ -201,6 +205,49 @@ def test_a_major_piece_is_held_and_turned_to_minor_as_a_minor_one_to_major() -> 
     assert target["tempo_bpm"] == pytest.approx(tempo_at(-0.3), abs=0.1)
 
 
+class Noting(Quiet):
+    """A generator of empty bars that keeps what each was composed for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Target] = []
+
+    def compose_bar(self, target: Target, rung: int) -> Bar:
+        self.asked.append(target)
+        return super().compose_bar(target, rung)
+
+
+class Noted(Therapy):
+    """A minor chord is heard, and the generator keeps the targets."""
+
+    generator = Noting
+
+    def __init__(self, programmes: tuple[Programme, ...] = (), **emotion: float | str) -> None:
+        super().__init__(programmes, **emotion)
+        self.heard["chroma"][[9, 0, 4]], self.heard["level_db"] = 1.0 / 3.0, -20.0
+        self.heard["chord_belief"][chord_of(A, MINOR_TRIAD)] = 1.0
+
+
+def test_music_led_to_the_other_mode_turns_to_it_before_the_change_by_chords_of_its_own_key() -> None:
+    lift = Programme(
+        "lift", "w", "s", (Phase("match", duration_s=20.0), Phase("lead", 0.5, 0.1, duration_s=110.0))
+    )
+    therapy = Noted((*BUILT_IN, lift), programme="lift")
+    therapy.run(131.0)
+    asked = [target for target in therapy.stage._generator.asked if target.leads]
+    theirs = [target for target in asked if target.valence < -0.45]
+    turning = [target for target in asked if -0.35 < target.valence < -0.05]
+    there = [target for target in asked if target.valence > 0.05]
+    assert min(map(len, (theirs, turning, there))) >= 5
+    assert all(target.chords and target.turning == 0.0 and target.mode == MINOR for target in theirs)
+    assert {target.classes for target in theirs} == {1 << 9 | 1 | 1 << 4}
+    assert all(not target.chords and target.mode == MINOR for target in turning)
+    assert {target.classes for target in turning} == {EVERY_CLASS}
+    nearness = [target.turning for target in turning]
+    assert nearness == sorted(nearness) and nearness[0] < 0.3 and nearness[-1] > 0.7
+    assert all(target.mode == MAJOR and target.turning == 0.0 for target in there)
+
+
 def test_a_box_that_starts_with_hold_starts_there() -> None:
     therapy = Therapy(programme="hold")
     target = therapy.group()
@@ -352,7 +399,6 @@ class Music(Therapy):
         return max((int(note["velocity"]) for note in self.notes()), default=0)
 
 
-BUILT_IN = built_in(EmotionSettings())
 REST_BETWEEN = Programme(
     "rests", "w", "s", (Phase("match", duration_s=20.0), Phase("rest", duration_s=20.0), Phase("match"))
 )
