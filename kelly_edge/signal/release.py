@@ -110,4 +110,4 @@ def is_released(
         if level < reference - DROP_DB:
             let_go, lowest = 1.0, level
     state[0], state[1], state[2], state[3], state[4], state[5] = reference, lowest, level, own, known, let_go
-    return let_go > 0.0
+    return bool(let_go > 0.0)
