@@ -7,7 +7,8 @@ near the last f0 sooner, the more so the more noise there is; its lag is refined
 high notes are as fine as low ones. The confidence is the height of the peak: the share of the power that is
 periodic, which noise of any level leaves low. What is periodic outside of the range would be found at a
 multiple or a part of its period: a peak as high before the range, or a higher one behind it, tells; so does a
-partial below the range, of which what was found is a harmonic.
+partial below the range, of which what was found is a harmonic. A note that was let go has no confidence
+either, however periodic its tail is (``release``).
 """
 
 import math
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from kelly_edge.contract import F0_MAX_HZ, F0_MIN_HZ, HOP_SIZE, SAMPLE_RATE_HZ
 from kelly_edge.signal.highpass import N_BIQUADS, high_pass, high_pass_sections
+from kelly_edge.signal.release import is_released, release_state, reset
 from kelly_edge.signal.spectrum import FftPlan, correlation, fft_plan, power_spectrum
 
 Float32 = NDArray[np.float32]
@@ -65,6 +67,8 @@ SILENCE: Final = 1e-10
 recordings hold."""
 CLARITY_LOW, CLARITY_HIGH = 0.25, 0.75
 """Peak heights at confidence 0 and 1. Chosen by hand."""
+CLEAR: Final = (CLARITY_LOW + CLARITY_HIGH) / 2.0
+"""Peak height from which a pitch may be another note's: confidence .5, by definition."""
 EDGE: Final = 2.0 ** (50.0 / 1_200.0)
 """A quarter-tone beyond either end still counts as the range: vibrato and mistuned instruments go there.
 Chosen by hand."""
@@ -386,15 +390,29 @@ def _hear(
     line: NDArray[np.float64],
     power: NDArray[np.float64],
     high_passed: NDArray[np.float64],
+    energies: NDArray[np.float64],
+    release: NDArray[np.float64],
     previous_lag: float,
     age: int,
-) -> tuple[float, float, int]:
-    """Take a hop, at 48 kHz; lag, height of its peak and size of the window that was believed.
+) -> tuple[float, float, int, bool]:
+    """Take a hop, at 48 kHz; lag, height of its peak, size of the window that was believed, and whether the
+    note was let go.
 
     ``age`` is that of the hop before. The arrays are the tracker's and are moved on.
     """
     quick, short, long = _decimate(hop, TAPS, tail, line, power)
-    high_pass(line[line.shape[0] - hop.shape[0] // 2 :], SECTIONS, high_passed)
+    newest = line[line.shape[0] - hop.shape[0] // 2 :]
+    high_pass(newest, SECTIONS, high_passed)
+    lag, height, window = _believed(line, quick, short, long, previous_lag, age)
+    clear = lag if height >= CLEAR else 0.0
+    return lag, height, window, is_released(energies, release, newest, clear, QUICK / 2)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _believed(
+    line: NDArray[np.float64], quick: float, short: float, long: float, previous_lag: float, age: int
+) -> tuple[float, float, int]:
+    """Lag, height and window of ``_hear``, from the mean squares of the three windows."""
     lag, height = 0.0, 0.0
     if quick > FADED * long:
         lag, height = _period(QUICK_WINDOW, line, quick, previous_lag)
@@ -411,7 +429,7 @@ def _hear(
 
 
 class PitchTracker:
-    """``push`` a hop, read ``f0_hz`` (the last one found; 0 before any) and ``confidence``.
+    """``push`` a hop, read ``f0_hz`` (the last one found; 0 before any) and ``confidence`` (0 in a tail).
 
     ``age_samples`` is how old the middle of what ``f0_hz`` was measured on is. The high-pass adds .05 ms at
     500 Hz, .45 ms at 200 Hz and more below.
@@ -427,6 +445,7 @@ class PitchTracker:
         self._line = np.zeros(LONG)
         self._power = np.zeros(LONG // (HOP_SIZE // 2))
         self._high_passed = np.zeros((N_BIQUADS, 2))
+        self._release = release_state()
         self.reset()
 
     def reset(self) -> None:
@@ -435,22 +454,32 @@ class PitchTracker:
         self._line[:] = 0.0
         self._power[:] = 0.0
         self._high_passed[:] = 0.0
+        reset(self._release)
         self._believed = SHORT
         self.age_samples = self.delay_samples
-        self.f0_hz = self.confidence = 0.0
+        self.f0_hz = self.confidence = self._clarity = 0.0
 
     def push(self, hop: NDArray[np.float32]) -> None:
         """Take float32 [256] at 48 kHz; NaN and infinities count as silence."""
-        previous = RATE_HZ / self.f0_hz if self.f0_hz > 0.0 and self.confidence > 0.0 else 0.0
-        lag, height, self._believed = _hear(
-            hop, self._tail, self._line, self._power, self._high_passed, previous, self._believed
+        previous = RATE_HZ / self.f0_hz if self.f0_hz > 0.0 and self._clarity > 0.0 else 0.0
+        lag, height, self._believed, released = _hear(
+            hop,
+            self._tail,
+            self._line,
+            self._power,
+            self._high_passed,
+            *self._release,
+            previous,
+            self._believed,
         )
         self.age_samples = _age(self._believed)
         share = (height - CLARITY_LOW) / (CLARITY_HIGH - CLARITY_LOW) if lag > 0.0 else 0.0
-        self.confidence = min(max(share, 0.0), 1.0)
-        if self.confidence > 0.0:
+        self._clarity = min(max(share, 0.0), 1.0)
+        # A tail's pitch is followed, so that the next note is told from it; but no note is sounding.
+        self.confidence = 0.0 if released else self._clarity
+        if self._clarity > 0.0:
             f0_hz = RATE_HZ / lag
             # In noise a note holds still between the hops; a clear one is followed at once.
             if previous > 0.0 and abs(lag / previous - 1.0) < STEADY:
-                f0_hz = self.f0_hz + max(self.confidence**2, SLOWEST) * (f0_hz - self.f0_hz)
+                f0_hz = self.f0_hz + max(self._clarity**2, SLOWEST) * (f0_hz - self.f0_hz)
             self.f0_hz = f0_hz

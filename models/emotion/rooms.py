@@ -48,7 +48,8 @@ class Rooms(NamedTuple):
 
 
 def gather(cache: Path) -> Rooms:
-    """Every training condition whose frames are cached, the wet ones too. Raises DataError without any."""
+    """Every training condition whose frames are cached, the wet ones too. Raises DataError without any, and
+    without any in a room."""
     clips = data.emopia("train")
     conditions = [
         *data.TRAIN_CONDITIONS,
@@ -70,6 +71,8 @@ def gather(cache: Path) -> Rooms:
             rows.append((statistics(counter.counts), truth, "drr_db" in told, clip.song))
     if not rows:
         raise DataError(f"no frames in {cache}; run python -m models.emotion.data prepare")
+    if not any(row[2] for row in rows):
+        raise DataError(f"no clip in {cache} is in a drawn room; prepare fluid-0-place and others like it")
     x, truth, is_room, songs = zip(*rows, strict=True)
     return Rooms(np.stack(x).astype(np.float64), np.array(truth), np.array(is_room), np.array(songs))
 

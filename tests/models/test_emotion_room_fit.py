@@ -9,9 +9,10 @@ import pytest
 from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.emotion.room import N_STATISTICS
 from kelly_edge.emotion.room_weights import BIASES, WEIGHTS
+from models.emotion import data
 from models.emotion.acoustics import Truth
 from models.emotion.data import ROOMS, TREATMENTS
-from models.emotion.rooms import READINGS, Rooms, fit, ranks, write
+from models.emotion.rooms import READINGS, Rooms, fit, main, ranks, write
 
 
 def drawn(n: int = 240) -> Rooms:
@@ -47,3 +48,17 @@ def test_a_treatment_that_draws_a_room_tells_it_and_sounds_as_it_did(name: str) 
     assert -8.0 <= told["drr_db"] <= 8.0 and 0.2 <= told["rt60_s"] <= 1.2
     assert ("snr_db" in told) == (name != "wet")
     assert np.array_equal(heard, TREATMENTS[name](audio, np.random.default_rng(7)))
+
+
+def test_clips_of_which_none_is_in_a_room_fit_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = [data.Clip(f"Q1_song{i}_0", Path(f"Q1_song{i}_0.mid"), "train", 1, 1) for i in range(10)]
+    monkeypatch.setattr(data, "emopia", lambda split: clips)
+    for clip in clips:
+        path = data.frames_path(tmp_path, data.Condition("fluid"), clip)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, frames=np.zeros((3, 8, 27), np.float16), presence=np.ones(3, np.float32))
+    assert main(["fit", "--cache", str(tmp_path), "--out", str(tmp_path / "weights.py")]) != 0
+    assert "in a drawn room" in capsys.readouterr().err
+    assert not (tmp_path / "weights.py").exists()

@@ -266,3 +266,71 @@ def test_the_bass_of_a_chord_is_followed_though_the_chord_has_a_longer_period() 
     found, confidence = tracked(sound)
     assert np.mean(confidence[N_SETTLING:] > VOICED) > 0.9
     assert np.median(np.abs(1_200.0 * np.log2(found[N_SETTLING:] / 73.4))) < 30.0
+
+
+def decaying(
+    f0_hz: float, held_s: float, held_db_per_s: float, tail_db_per_s: float
+) -> tuple[np.ndarray, float]:
+    """A note that decays while it is held and faster afterwards, in dB per second; and when it is let go."""
+    start = 0.2
+    t = np.arange(round((start + held_s + 1.0) * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ - start
+    fall_db = held_db_per_s * np.clip(t, 0.0, held_s) + tail_db_per_s * np.maximum(t - held_s, 0.0)
+    return harmonic_sound(np.full(t.size, f0_hz)) * 10.0 ** (-fall_db / 20.0) * (t > 0.0), start + held_s
+
+
+# What a note loses while it is held and afterwards, dB per second, and how soon it must be known. A room of
+# 70 dB per second has an RT60 of .86 s; what was struck is asked to lose clearly more than it did by itself.
+RELEASES = {
+    "into a room": (0.0, 70.0, 0.4),
+    "of a bow": (0.0, 100.0, 0.2),
+    "by a damper": (0.0, 300.0, 0.1),
+    "of a struck string": (30.0, 150.0, 0.25),
+}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("f0_hz", [65.4, 988.0])
+def test_a_note_is_voiced_while_it_is_held_and_not_in_its_tail(f0_hz: float, release: str) -> None:
+    held, tail, known_s = RELEASES[release]
+    sound, end_s = decaying(f0_hz, 0.8, held, tail)
+    _, confidence = tracked(sound)
+    voiced = confidence >= VOICED
+    at_s = (np.arange(len(voiced)) + 1) * HOP_SIZE / SAMPLE_RATE_HZ
+    # The lowest note needs the long window, 85 ms, to be found.
+    assert voiced[(at_s > 0.3) & (at_s < end_s)].all()
+    assert not voiced[at_s > end_s + known_s].any()
+
+
+def test_a_short_string_s_own_decay_is_no_release() -> None:
+    sound, end_s = decaying(1_568.0, 0.6, 80.0, 0.0)
+    _, confidence = tracked(sound)
+    at_s = (np.arange(len(confidence)) + 1) * HOP_SIZE / SAMPLE_RATE_HZ
+    assert np.mean(confidence[(at_s > 0.25) & (at_s < end_s)] >= VOICED) > 0.95
+
+
+def test_vibrato_of_the_level_and_a_diminuendo_are_no_release() -> None:
+    t = np.arange(2 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    level_db = 2.5 * np.sin(2.0 * np.pi * 5.5 * t) - 20.0 * t
+    _, confidence = tracked(harmonic_sound(np.full(t.size, 440.0)) * 10.0 ** (level_db / 20.0))
+    assert confidence[N_SETTLING:].min() >= VOICED
+
+
+@pytest.mark.parametrize(("ratio", "softer_db"), [(1.0, 0.0), (1.0, 6.0), (1.5, 6.0), (1.5, 12.0)])
+def test_the_next_note_is_voiced_in_the_tail_of_the_last(ratio: float, softer_db: float) -> None:
+    first, end_s = decaying(330.0, 0.5, 0.0, 100.0)
+    start = round((end_s + 0.3) * SAMPLE_RATE_HZ)
+    second = harmonic_sound(np.full(first.size - start, 330.0 * ratio), 1) * 10.0 ** (-softer_db / 20.0)
+    sound = first.copy()
+    sound[start:] += second
+    _, confidence = tracked(sound)
+    at = (np.arange(len(confidence)) + 1) * HOP_SIZE
+    assert not (confidence[(at > start - 2_400) & (at < start)] >= VOICED).any()
+    assert (confidence[at > start + 3_000] >= VOICED).all()
+
+
+def test_silence_after_a_reset_is_no_tail() -> None:
+    tracker = PitchTracker()
+    sound, _ = decaying(220.0, 0.4, 0.0, 100.0)
+    first = tracked(sound, tracker)
+    tracker.reset()
+    assert all(np.array_equal(a, b) for a, b in zip(first, tracked(sound, tracker), strict=True))
