@@ -86,6 +86,9 @@ class Aiming:
         wish = self._wish()
         tempo = 0.0 if self.role == Role.LEAD else tempo_to_play(self.leading, wish)
         mode = mode_to_play(self.leading, wish)
+        answer, leads = self._listening.answer, sets_music(self.leading, wish)
+        if answer is not None and not leads:
+            tempo = 60.0 / answer.beat_s
         return Target(
             valence=valence,
             arousal=arousal,
@@ -94,8 +97,9 @@ class Aiming:
             mode=mode,
             tempo_bpm=clamp(tempo, limits.tempo_min_bpm, limits.tempo_max_bpm) if tempo else 0.0,
             classes=self._classes(mode),
-            leads=sets_music(self.leading, wish),
+            leads=leads,
             ending=ending,
+            theme=answer.theme if answer is not None else None,
         )
 
     def manner(self) -> Manner:
@@ -105,6 +109,7 @@ class Aiming:
             self.follows_harmony,
             self.makes_room,
             self.is_dense,
+            self.role != Role.ANSWER,
             min(allowed, phase_of(self.steering, self.programme).velocity_max),
             velocity_gain(float(self.knobs["volume_db"])),
             bool(self.knobs["mute"]),

@@ -35,6 +35,8 @@ class Manner(NamedTuple):
     makes_room: bool
     is_dense: bool
     """Whether as many notes leave as were composed, where room is made."""
+    is_below: bool
+    """Whether notes lie below the melody heard, where room is made: not where the player is silent."""
     velocity_max: int
     """The highest that therapist and programme allow."""
     gain: float
@@ -107,11 +109,12 @@ class Sending:
         if manner.makes_room:
             if not (manner.is_dense or space.admits(note, on_beat)):
                 return None
-            note = space.under(space.soften(note))
+            note = space.soften(note)
+            note = space.under(note) if manner.is_below else note
         if manner.follows_harmony:
             note = self._listening.accompanying.correct(note, on_beat)
         # A tone of the chord may have been nearer above.
-        return space.under(note) if manner.makes_room else note
+        return space.under(note) if manner.makes_room and manner.is_below else note
 
     def _write(self, note: TimedNote, beat: CommittedBeat, gain: float) -> bool:
         record = self._note

@@ -90,7 +90,7 @@ def differs(a: Target, b: Target) -> bool:
         abs(a.valence - b.valence) > REPLAN_DISTANCE
         or abs(a.arousal - b.arousal) > REPLAN_DISTANCE
         or abs(a.density - b.density) > REPLAN_DISTANCE
-        or (a.tonic, a.mode, a.leads, a.ending) != (b.tonic, b.mode, b.leads, b.ending)
+        or (a.tonic, a.mode, a.leads, a.ending, a.theme) != (b.tonic, b.mode, b.leads, b.ending, b.theme)
         or abs(a.tempo_bpm - b.tempo_bpm) > REPLAN_TEMPO * max(a.tempo_bpm, b.tempo_bpm)
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from kelly_edge.music.compound_word import MAJOR, MINOR, N_LEVELS
 from kelly_edge.music.fitting import EVERY_CLASS
 from kelly_edge.music.harmony import BeatHarmony
+from kelly_edge.music.motif import Theme
 from kelly_edge.units import clamp
 
 MAJOR_SLOPE, MAJOR_OFFSET = 2.0, 0.8
@@ -40,6 +41,8 @@ class Target:
     ending: int = 0
     """Bars in which the music shall come to its end, 1 or 2: a cadence and a long last chord, then silence
     while this is asked. 0: it goes on."""
+    theme: Theme | None = None
+    """What the music takes up, from the bar on in which it is first asked for."""
 
 
 def sane(target: Target) -> Target:
@@ -61,6 +64,7 @@ def sane(target: Target) -> Target:
         bool(target.leads),
         tuple(target.chords),
         int(clamp(target.ending, 0, 2)),
+        target.theme,
     )
 
 
