@@ -109,7 +109,6 @@ class Aiming:
             self.follows_harmony,
             self.makes_room,
             self.is_dense,
-            self.role != Role.ANSWER,
             min(allowed, phase_of(self.steering, self.programme).velocity_max),
             velocity_gain(float(self.knobs["volume_db"])),
             bool(self.knobs["mute"]),
@@ -154,9 +153,9 @@ class Aiming:
 
     @property
     def makes_room(self) -> bool:
-        """Whether the music leaves room for what is played; music that leads is as its emotion asks."""
-        leads = self.role == Role.LEAD or sets_music(self.leading, self._wish())
-        return self._settings.composer.make_room and not leads
+        """Whether the music leaves room for what is played: not where it leads, or answers somebody silent."""
+        takes_all = self.role in (Role.LEAD, Role.ANSWER) or sets_music(self.leading, self._wish())
+        return self._settings.composer.make_room and not takes_all
 
     def _wish(self) -> Wish:
         knobs = self.knobs

@@ -35,8 +35,6 @@ class Manner(NamedTuple):
     makes_room: bool
     is_dense: bool
     """Whether as many notes leave as were composed, where room is made."""
-    is_below: bool
-    """Whether notes lie below the melody heard, where room is made: not where the player is silent."""
     velocity_max: int
     """The highest that therapist and programme allow."""
     gain: float
@@ -81,6 +79,8 @@ class Sending:
         if beat.index == 0:
             self.n_bars_since_rest = 0 if beat.bar.rung == Rung.REST else self.n_bars_since_rest + 1
         softness = (*SOFTLY, 1.0)[min(max(self.n_bars_since_rest - 1, 0), len(SOFTLY))]
+        # An answer is expected.
+        softness = 1.0 if self._listening.answering.is_on else softness
         for note in beat.notes():
             self._waiting.append((replace(note, velocity=max(1, round(note.velocity * softness))), beat))
 
@@ -109,12 +109,11 @@ class Sending:
         if manner.makes_room:
             if not (manner.is_dense or space.admits(note, on_beat)):
                 return None
-            note = space.soften(note)
-            note = space.under(note) if manner.is_below else note
+            note = space.under(space.soften(note))
         if manner.follows_harmony:
             note = self._listening.accompanying.correct(note, on_beat)
         # A tone of the chord may have been nearer above.
-        return space.under(note) if manner.makes_room and manner.is_below else note
+        return space.under(note) if manner.makes_room else note
 
     def _write(self, note: TimedNote, beat: CommittedBeat, gain: float) -> bool:
         record = self._note

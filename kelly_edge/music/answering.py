@@ -104,7 +104,9 @@ class Answering:
         self._attack_s, self._rest_s, self._peak_db = now_s, math.inf, level_db
 
     def _has_ended(self, beat_s: float, now_s: float) -> bool:
-        rests = now_s - self._rest_s >= REST_BEATS * beat_s and now_s - self._attack_s >= DUE * self._usual_s()
+        rests = (
+            now_s - self._rest_s >= REST_BEATS * beat_s and now_s - self._attack_s >= DUE * self._usual_s()
+        )
         return rests or now_s - self._attack_s >= max(LONG_NOTE * self._longest_s, LONG_BEATS * beat_s)
 
     def _listen(self) -> None:

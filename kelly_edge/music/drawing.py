@@ -146,7 +146,8 @@ class Drawing:
         if place.is_moved:
             n_degrees = int(self._manner.rng(SEQUENCE, self._score.began).choice(SHIFTS_OF_SEQUENCES))
         notes = into_c(theme.bars[place.theme], self._shift, n_degrees, self._mode)
-        self._sampler = taking_up(self._sampler, notes, is_first=not self._score.written)
+        if notes:
+            self._sampler = taking_up(self._sampler, notes, is_first=not self._score.written)
 
     def _legal_chords(self) -> Mask:
         """Chords of the key that fit what is played best; those heard where any is believed."""

@@ -196,7 +196,9 @@ def theme_places(n_theme: int, n_bars: int) -> tuple[Place, ...]:
     if 2 * n_theme < n_bars:
         places += [Place("theme", is_moved=True, theme=bar) for bar in range(n_theme)]
     n_free = n_bars - len(places)
-    places += [Place("theme", cadence=FULL_CADENCE if bar == n_free - 1 else NO_CADENCE) for bar in range(n_free)]
+    places += [
+        Place("theme", cadence=FULL_CADENCE if bar == n_free - 1 else NO_CADENCE) for bar in range(n_free)
+    ]
     return tuple(places)
 
 

@@ -13,7 +13,9 @@ from typing import Final
 import numpy as np
 
 from kelly_edge.music.compound_word import (
+    BAR,
     DURATION,
+    N_STEPS,
     NOTE,
     PITCH,
     PITCH_HIGH,
@@ -55,6 +57,8 @@ class _Line:
     """Pitch token that the theme had last, and"""
     top: int = 0
     """the one that was played for it."""
+    place: int = -1
+    """Position token at which nothing more is struck: that of the melody's note, or of one drawn after it."""
     n_below: int = 0
     """Notes drawn at the place of the next."""
     is_due: bool = False
@@ -86,21 +90,21 @@ class TakingUp(Sampler):
         """As a sampler's."""
         line = self.line
         if column == POSITION:
+            later: Mask = legal & (np.arange(len(legal)) > line.place)
+            legal = later if later.any() else legal
             while line.notes and not legal[: line.notes[0].position + 2].any():
                 line.notes.popleft()
                 line.n_below = 0
         if column == DURATION and line.is_due:
             row[DURATION] = duration_token(line.notes.popleft().steps)
-            line.is_due, line.n_below = False, 0
-        elif not line.notes:
-            super().decide(contexts, row, column, legal, bias)
-        elif column == TYPE:
-            row[TYPE] = NOTE
-        elif column == POSITION:
-            super().decide(contexts, row, column, self._places(legal), bias)
+            line.is_due, line.n_below, line.place = False, 0, int(row[POSITION])
         elif column == PITCH:
             self._decide_pitch(contexts, row, legal, bias)
+        elif column == TYPE and (line.notes or line.place == N_STEPS):
+            # After the bar's last step nothing is left to draw.
+            row[TYPE] = NOTE if line.notes else BAR
         else:
+            legal = self._places(legal) if column == POSITION and line.notes else legal
             super().decide(contexts, row, column, legal, bias)
 
     def _places(self, legal: Mask) -> Mask:
@@ -113,9 +117,11 @@ class TakingUp(Sampler):
 
     def _decide_pitch(self, contexts: Floats, row: Rows, legal: Mask, bias: Floats | None) -> None:
         line, tokens = self.line, np.arange(len(legal))
-        if row[POSITION] != line.notes[0].position + 1:
-            below: Mask = legal & (tokens <= line.top - BELOW)
+        if not line.notes or row[POSITION] != line.notes[0].position + 1:
+            top = line.top or (line.token(legal) if line.notes else len(legal))
+            below: Mask = legal & (tokens <= top - BELOW)
             super().decide(contexts, row, PITCH, below if below.any() else legal, bias)
+            line.place = int(row[POSITION])
             return
         top = line.token(legal)
         below = legal & (tokens <= top - BELOW)

@@ -24,6 +24,8 @@ SAME_PITCH: Final = 0.6
 """Semitones within which it stays. Chosen: a little more than a vibrato's half width."""
 GONE: Final = 8
 """Hops (43 ms) without a sure f0 after which a note has ended. Chosen on practice songs."""
+LEVEL_HOPS: Final = 4
+"""Hops (21 ms) whose mean power is the level. Chosen: a period of the lowest note, nearly."""
 ATTACK_DB: Final = 4.0
 """Rise of the level over the least of the last ``BEFORE`` hops that is an attack. Chosen on practice songs."""
 BEFORE: Final = 8
@@ -67,18 +69,20 @@ class MelodyNote(NamedTuple):
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _follow(hops: Float64, levels_db: Float64, state: Float64) -> None:
-    """Take a group's hops [16, 3]; ``levels_db`` [FALLS + 16] holds those before."""
+def _follow(hops: Float64, recent: Float64, levels_db: Float64, state: Float64) -> None:
+    """Take a group's hops [16, 3]; ``recent`` [LEVEL_HOPS] and ``levels_db`` [FALLS + 16] hold what was before."""
     n = hops.shape[0]
     levels_db[:FALLS] = levels_db[n:].copy()
     for i in range(n):
         now = state[HOP]
         state[HOP] += 1.0
-        level = 10.0 * math.log10(hops[i, POWER] / HOP_SIZE + 1e-12)
+        recent[:-1] = recent[1:].copy()
+        recent[-1] = hops[i, POWER]
+        level = 10.0 * math.log10(recent.mean() / HOP_SIZE + 1e-12)
         levels_db[FALLS + i] = level
         least = levels_db[FALLS + i - BEFORE : FALLS + i].min()
         if level > max(least + ATTACK_DB, FLOOR_DB) and now - state[ATTACK] >= APART:
-            state[ATTACK] = now
+            state[ATTACK] = now - 1.0
             state[N_CANDIDATE] = state[IS_RELEASED] = 0.0
         elif level < levels_db[i] - RELEASED_DB and now - state[ATTACK] >= FALLS + STEEP:
             state[IS_RELEASED], state[PITCH] = 1.0, 0.0
@@ -118,6 +122,7 @@ class MelodyTracker:
 
     def __init__(self) -> None:
         self._hops = np.zeros((HOPS_PER_EMOTION_STEP, 3))
+        self._recent = np.zeros(LEVEL_HOPS)
         self._levels_db = np.zeros(FALLS + HOPS_PER_EMOTION_STEP)
         self._state = np.zeros(10)
         self.reset()
@@ -125,6 +130,7 @@ class MelodyTracker:
     def reset(self) -> None:
         """Silence before the stream."""
         self._hops[:] = 0.0
+        self._recent[:] = 0.0
         self._levels_db[:] = FLOOR_DB
         self._state[:] = 0.0
         self._state[ONSET] = self._state[ATTACK] = -1e9
@@ -143,7 +149,7 @@ class MelodyTracker:
 
     def _take_group(self) -> None:
         state = self._state
-        _follow(self._hops, self._levels_db, state)
+        _follow(self._hops, self._recent, self._levels_db, state)
         age_s = self.note.age_s
         if state[N_BEGUN] != state[TOLD]:
             state[TOLD] = state[N_BEGUN]
