@@ -153,7 +153,8 @@ class Aiming:
 
     @property
     def makes_room(self) -> bool:
-        """Whether the music leaves room for what is played: not where it leads, or answers somebody silent."""
+        """Whether the music leaves room for what is played: not where it leads, or answers somebody
+        silent."""
         takes_all = self.role in (Role.LEAD, Role.ANSWER) or sets_music(self.leading, self._wish())
         return self._settings.composer.make_room and not takes_all
 

@@ -1,8 +1,9 @@
 """Taking turns: when the person's phrase has ended, and for how long the box answers it.
 
-A phrase ends with a rest (the melody's note has ended, or the level has fallen since the last attack) or with a
-long note (no attack for longer than any before in the phrase). It is believed at once, without a fixed wait:
-somebody who was only breathing is heard again and has the turn back. The answer is as long as the phrase.
+A phrase ends with a rest (the melody's note has ended, or the level has fallen since the last attack) or
+with a long note (no attack for longer than any before in the phrase). It is believed at once, without a fixed
+wait: somebody who was only breathing is heard again and has the turn back. The answer is as long as the
+phrase.
 """
 
 import math
@@ -14,16 +15,16 @@ ATTACK_DB: Final = 2.0
 """Rise of the level within two hop groups that is an attack. Chosen by hand: decaying tones never
 rise."""
 REST_DB: Final = 12.0
-"""Fall of the level since the last attack from which it is a rest, where no melody says when its note ended. Chosen
-by hand: keys released; a held piano tone falls as far in about a second."""
+"""Fall of the level since the last attack from which it is a rest, where no melody says when its note
+ended. Chosen by hand: keys released; a held piano tone falls as far in about a second."""
 REST_BEATS: Final = 0.1
 """A shorter rest is articulation. Beats, from when the release is heard; chosen on practice songs."""
 DUE: Final = 0.9
-"""No rest is an end before the next note is due: this many times the phrase's mean distance of attacks after the last
-one. Chosen on practice songs."""
+"""No rest is an end before the next note is due: this many times the phrase's mean distance of attacks
+after the last one. Chosen on practice songs."""
 LONG_NOTE: Final = 2.5
-"""A note is long when it lasts this many times the phrase's longest before. Chosen on practice songs: long notes
-within a phrase are seldom as long."""
+"""A note is long when it lasts this many times the phrase's longest before. Chosen on practice songs: long
+notes within a phrase are seldom as long."""
 LONG_BEATS: Final = 1.6
 """And at least so many beats. Chosen on practice songs."""
 USUAL_BEAT_S: Final = 0.6
@@ -59,8 +60,8 @@ class Answering:
         self._n_attacks = 0
 
     def hear(self, level_db: float, beat_s: float, now_s: float, melody: HeardNote | None = None) -> None:
-        """One hop group: level in dBFS, length of the beat heard (0: none, a note of the phrase stands for it), and
-        the last note of a melody."""
+        """One hop group: level in dBFS, length of the beat heard (0: none, a note of the phrase stands for
+        it), and the last note of a melody."""
         beat_s = self._beat_s = min(beat_s or self._usual_s() or USUAL_BEAT_S, USUAL_BEAT_S)
         is_attack = level_db > max(min(self._levels_db) + ATTACK_DB, self._levels_db[1], SILENT_DB)
         self._levels_db = (self._levels_db[1], level_db)
@@ -104,10 +105,9 @@ class Answering:
         self._attack_s, self._rest_s, self._peak_db = now_s, math.inf, level_db
 
     def _has_ended(self, beat_s: float, now_s: float) -> bool:
-        rests = (
-            now_s - self._rest_s >= REST_BEATS * beat_s and now_s - self._attack_s >= DUE * self._usual_s()
-        )
-        return rests or now_s - self._attack_s >= max(LONG_NOTE * self._longest_s, LONG_BEATS * beat_s)
+        since_s = now_s - self._attack_s
+        rests = now_s - self._rest_s >= REST_BEATS * beat_s and since_s >= DUE * self._usual_s()
+        return rests or since_s >= max(LONG_NOTE * self._longest_s, LONG_BEATS * beat_s)
 
     def _listen(self) -> None:
         self.is_on = False

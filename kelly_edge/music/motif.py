@@ -1,8 +1,8 @@
 """What was played in a phrase, and the answer that takes up its motif.
 
-The notes of a phrase come from the melody heard (``contract.HEARD_DTYPE``, ``melody``), whoever wrote it there: ears
-or a keyboard. Its first notes are the motif. The answer to it is planned when the turn is the box's: on which beats
-it is played, and where on their grid the motif lies.
+The notes of a phrase come from the melody heard (``contract.HEARD_DTYPE``, ``melody``), whoever wrote it
+there: ears or a keyboard. Its first notes are the motif. The answer to it is planned when the turn is the
+box's: on which beats it is played, and where on their grid the motif lies.
 """
 
 import math
@@ -24,13 +24,13 @@ FEWEST, MOST = 3, 8
 MOST_STEPS: Final = 2 * N_STEPS
 """A motif's notes begin within two bars. Chosen by hand."""
 LONGEST_BEAT_S: Final = 0.75
-"""An answer is played in beats of this length at most, and more than half of it: the ears may count every other beat
-of a melody alone, and an answer that waits for one comes late. Chosen on practice songs."""
+"""An answer is played in beats of this length at most, and more than half of it: the ears may count every
+other beat of a melody alone, and an answer that waits for one comes late. Chosen on practice songs."""
 GRID: Final = 2
 """An answer begins on a beat or on its half. Chosen: with beats alone one of three came late."""
 EARLY_S: Final = 0.1
-"""A note that began so much before the phrase is one of its own: levels are heard once per hop group. Chosen: a
-little more than a group."""
+"""A note that began so much before the phrase is one of its own: levels are heard once per hop group.
+Chosen: a little more than a group."""
 VELOCITY: Final = 64
 """Of the motif's notes until they are drawn. Any would do."""
 
@@ -51,7 +51,8 @@ class MelodyHeard:
         self._number = -1
 
     def hear(self, heard: Any, now_s: float) -> HeardNote | None:
-        """One record of ``HEARD_DTYPE``, of the hop group that ends at ``now_s``; the note that it tells of."""
+        """One record of ``HEARD_DTYPE``, of the hop group that ends at ``now_s``; the note that it tells
+        of."""
         pitch, number = int(heard["melody"]), int(heard["melody_number"])
         is_new = number != self._number and self._number >= 0
         self._number = number
@@ -84,7 +85,8 @@ class Theme:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer as planned: its first beat, a bar line, at ``line_s``; ``theme`` is None where no motif was heard."""
+    """An answer as planned: its first beat, a bar line, at ``line_s``; ``theme`` is None where no motif
+    was heard."""
 
     line_s: float
     beat_s: float

@@ -1,8 +1,8 @@
 """Taking up a theme heard: its notes are the melody, and the network draws what lies below it.
 
-The network reads the bar row by row, as every other, so its context is music in which the theme was played. The
-melody keeps the theme's rhythm and goes up and down where the theme does; its pitches are the nearest such that
-chord and key allow.
+The network reads the bar row by row, as every other, so its context is music in which the theme was played.
+The melody keeps the theme's rhythm and goes up and down where the theme does; its pitches are the nearest
+such that chord and key allow.
 """
 
 from collections import deque
@@ -34,8 +34,8 @@ BELOW: Final = 3
 MOST_BELOW: Final = 2
 """Notes struck with a note of the melody, at most. Chosen by hand: it shall be heard."""
 FARTHEST: Final = 4
-"""Semitones a note of the melody is moved at most so that it rises or falls as the theme does. Chosen: to the next
-tone of any chord."""
+"""Semitones a note of the melody is moved at most so that it rises or falls as the theme does. Chosen: to
+the next tone of any chord."""
 
 
 def into_c(bar: Sequence[GridNote], shift: int, n_degrees: int, mode: int) -> deque[GridNote]:
@@ -80,7 +80,8 @@ class _Line:
 
 @dataclass(frozen=True)
 class TakingUp(Sampler):
-    """A sampler that gives the notes of a melody, and draws what begins with them and between them below it."""
+    """A sampler that gives the notes of a melody, and draws what begins with them and between them below
+    it."""
 
     line: _Line = field(default_factory=lambda: _Line(deque(), False))
 

@@ -1,8 +1,9 @@
 """The notes of a melody, streaming: from f0, its confidence and the level of every hop to note after note.
 
 A note begins where the pitch has settled: on another semitone than before, or after an attack (a rise of the
-level). It is dated by its attack, or where there was none (a slur) by when its pitch came. Chords have no one f0
-and give no notes. Exact notes, from a keyboard, need none of this: ``MelodyNote`` is what both are told by.
+level). It is dated by its attack, or where there was none (a slur) by when its pitch came. It ends when the
+level falls as fast as that of released keys, or without a pitch. Chords have no one f0 and give no notes.
+Exact notes, from a keyboard, need none of this: ``MelodyNote`` is what both are told by.
 """
 
 import math
@@ -27,34 +28,36 @@ GONE: Final = 8
 LEVEL_HOPS: Final = 4
 """Hops (21 ms) whose mean power is the level. Chosen: a period of the lowest note, nearly."""
 ATTACK_DB: Final = 4.0
-"""Rise of the level over the least of the last ``BEFORE`` hops that is an attack. Chosen on practice songs."""
+"""Rise of the level over the least of the last ``BEFORE`` hops that is an attack. Chosen on practice
+songs."""
 BEFORE: Final = 8
 """Hops (43 ms): an attack's rise is shorter. Chosen by hand."""
 APART: Final = 12
 """Hops (64 ms) between two attacks at least. Chosen: a sixteenth at 234 beats per minute."""
 NEAR: Final = 16
-"""A pitch that settles within so many hops (85 ms) of an attack belongs to it. Chosen: the longest window of the
-pitch tracker."""
+"""A pitch that settles within so many hops (85 ms) of an attack belongs to it. Chosen: the longest window
+of the pitch tracker."""
 LATE: Final = 4
 """Hops (21 ms) by which an f0 is known late. Follows from the age of a clear note."""
 RELEASED_DB: Final = 12.0
-"""Fall of the level within ``FALLS`` from which a note has ended, whatever is still heard of it. Chosen on practice
-songs: released keys of a piano fall by 12 to 15 dB in that time, held ones by 8 dB when they were just struck."""
+"""Fall of the level within ``FALLS`` from which a note has ended, whatever is still heard of it. Chosen on
+practice songs: released keys of a piano fall by 16 to 20 dB in that time, held ones by 6 dB once ``STEEP``
+has passed."""
 FALLS: Final = 32
-"""Hops (128 ms). Chosen with it."""
+"""Hops (171 ms). Chosen with it."""
 FLOOR_DB: Final = -75.0
 """Level in dBFS below which nothing sounds. Chosen on practice songs, whose held notes fall to -70."""
 STEEP: Final = 24
-"""Hops (128 ms) after an attack in which a held note may fall as fast. Chosen on practice songs: high notes of a
-piano do."""
+"""Hops (128 ms) after an attack in which a held note may fall as fast. Chosen on practice songs: high
+notes of a piano do."""
 LOWEST, HIGHEST = 28, 96
 """MIDI notes: the range of the pitch tracker (E1 to C7)."""
 F0, CONFIDENCE, POWER = range(3)
 """Columns of what is heard of a hop."""
 (HOP, PITCH, N_BEGUN, ONSET, ATTACK, CANDIDATE, N_CANDIDATE, N_GONE, IS_RELEASED, TOLD) = range(10)
 """Slots of the state: hops so far; pitch that sounds, 0 none; notes begun; hop of its onset; hop of the last
-attack; pitch that may be another note's, and hops it has stayed; hops without a pitch; whether the note was released;
-notes told."""
+attack; pitch that may be another note's, and hops it has stayed; hops without a pitch; whether the note
+was released; notes told."""
 
 
 class MelodyNote(NamedTuple):
@@ -70,7 +73,8 @@ class MelodyNote(NamedTuple):
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _follow(hops: Float64, recent: Float64, levels_db: Float64, state: Float64) -> None:
-    """Take a group's hops [16, 3]; ``recent`` [LEVEL_HOPS] and ``levels_db`` [FALLS + 16] hold what was before."""
+    """Take a group's hops [16, 3]; ``recent`` [LEVEL_HOPS] and ``levels_db`` [FALLS + 16] hold what was
+    before."""
     n = hops.shape[0]
     levels_db[:FALLS] = levels_db[n:].copy()
     for i in range(n):

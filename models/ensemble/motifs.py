@@ -1,6 +1,8 @@
-"""Whether an answer takes up the motif of its phrase: likeness of rhythm and contour, beside shuffled answers."""
+"""Whether an answer takes up the motif of its phrase: likeness of rhythm and contour, beside shuffled
+answers."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -10,7 +12,8 @@ from kelly_edge.music.motif import MOST
 
 Floats = NDArray[np.float64]
 TOLERANCE_BEATS: Final = 1.0 / 6.0
-"""How far a note may lie from its place. Chosen: more than half of a sixteenth, less than half of an eighth."""
+"""How far a note may lie from its place. Chosen: more than half of a sixteenth, less than half of an
+eighth."""
 TOGETHER_S: Final = 0.03
 """Notes within this time are struck together. Chosen: far above a person's unevenness."""
 MOTIF_S: Final = 4.0
@@ -45,8 +48,8 @@ def top_line(onset_s: Floats, end_s: Floats, pitch: Floats) -> Line:
 def likeness(phrase: Line, answer: Line, beat_s: float) -> float:
     """How much an answer begins as a phrase does, 0..1: the mean of rhythm and contour.
 
-    Rhythm is the F of onsets over the phrase's first ``MOST`` notes, contour the share of the steps between those
-    found that go the same way, of all steps.
+    Rhythm is the F of onsets over the phrase's first ``MOST`` notes, contour the share of the steps
+    between those found that go the same way, of all steps.
     """
     if not (phrase.onset_s.size > 1 and answer.onset_s.size):
         return 0.0
@@ -65,15 +68,15 @@ def likeness(phrase: Line, answer: Line, beat_s: float) -> float:
     rhythm = 2.0 * len(pairs) / (motif.onset_s.size + played.size)
     same = sum(
         bool(np.sign(motif.pitch[i] - motif.pitch[i - 1]) == np.sign(pitch[k] - pitch[before]))
-        for (last, before), (i, k) in zip(pairs, pairs[1:], strict=False)
+        for (last, before), (i, k) in pairwise(pairs)
         if last == i - 1
     )
     return 0.5 * rhythm + 0.5 * same / (motif.onset_s.size - 1)
 
 
 def shuffled(songs: Sequence[Floats]) -> tuple[float, float, float]:
-    """Mean likeness of answers to their own phrases, that of answers shuffled within their songs, and the share of
-    shuffles that come as near (p).
+    """Mean likeness of answers to their own phrases, that of answers shuffled within their songs, and the
+    share of shuffles that come as near (p).
 
     ``songs``: likeness [n, n] of every phrase of a song (rows) and every answer (columns).
     """

@@ -8,8 +8,8 @@ to the box in the role ``answer``. The player does not listen: each phrase comes
 - ``within_beat``: share of the phrases whose answer begins within a beat of their end.
 - ``answered``: share of the phrases answered at all. ``late_beats``: median delay of those answers.
 - ``length``: median length of the answers over that of their phrases.
-- ``motif``: likeness of rhythm and contour of phrase and answer (``motifs.likeness``), beside ``shuffled``, that of
-  answers shuffled within their songs; ``p``: the share of shuffles that are as alike.
+- ``motif``: likeness of rhythm and contour of phrase and answer (``motifs.likeness``), beside
+  ``shuffled``, that of answers shuffled within their songs; ``p``: the share of shuffles that are as alike.
 - ``notes_f``: F of the melody's notes heard (onset within 50 ms, the same pitch).
 """
 
