@@ -155,7 +155,7 @@ def likenesses(phrases: list[Phrase], onset_s: Floats, end_s: Floats, pitch: Flo
     return np.array(
         [[likeness(line, answer, phrase.beat_s) for answer in answers]
          for phrase, line in zip(measured, lines, strict=True)]
-    ).reshape(len(measured), -1)  # fmt: skip
+    ).reshape(len(measured), len(measured))  # fmt: skip
 
 
 def notes_f(phrases: list[Phrase], heard: Sequence[HeardNote]) -> float:
@@ -234,7 +234,8 @@ def main() -> None:
     models, rows, alike = open_models(Settings()), [], []
     for name in arguments.songs.split(",") if arguments.songs else song_list("evaluation"):
         figures, likeness_of = play_turns(arguments.pop909, name, arguments.seconds, models)
-        rows.append(figures | {"motif": float(np.mean(np.diag(likeness_of)))})
+        motif = float(np.diag(likeness_of).mean()) if likeness_of.size else float("nan")
+        rows.append(figures | {"motif": motif})
         alike.append(likeness_of)
         print(name, {k: round(v, 2) for k, v in rows[-1].items()}, file=sys.stderr, flush=True)
     result = {name: with_interval([row[name] for row in rows]) for name in rows[0]}
