@@ -139,7 +139,7 @@ def sound_of_phrases(phrases: list[Phrase], seconds: float) -> NDArray[np.float3
 
 def answers_to(phrases: list[Phrase], onset_s: Floats) -> list[NDArray[np.bool_]]:
     """Which notes of the box answer each of the phrases: [n] each."""
-    next_s = [*(phrase.begin_s for phrase in phrases[1:]), np.inf]
+    next_s = [*(phrase.begin_s for phrase in phrases[1:]), np.inf][: len(phrases)]
     # An answer may begin a little before a long last note has ended.
     return [
         (onset_s >= phrase.end_s - phrase.beat_s) & (onset_s < end_s - 0.1)

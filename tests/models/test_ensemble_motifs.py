@@ -22,7 +22,7 @@ def test_the_same_is_alike_wherever_it_is_played_and_another_is_less() -> None:
 
 def test_what_sounds_below_is_no_melody() -> None:
     onset_s = np.array([0.0, 0.01, 0.3, 0.6])
-    line = top_line(onset_s, onset_s + [0.5, 0.5, 0.1, 0.4], np.array([48.0, 72.0, 50.0, 67.0]))
+    line = top_line(onset_s, onset_s + np.array([0.5, 0.5, 0.1, 0.4]), np.array([48.0, 72.0, 50.0, 67.0]))
     assert line.pitch.tolist() == [72.0, 67.0]
 
 

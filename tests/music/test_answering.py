@@ -59,20 +59,17 @@ def test_a_long_note_ends_a_phrase_before_it_is_released() -> None:
 
 
 def with_melody(end_s: float) -> list[bool]:
-    """Whose turn it was per hop group, when the last note of a phrase fades by 80 dB per second to -60 dBFS, and
-    its melody says that it ends at ``end_s``."""
+    """Whether the box had the turn, per hop group, when the last note of a phrase fades by 80 dB per second
+    and the melody says that it ends at ``end_s``."""
     answering, found = Answering(), []
     notes = phrase(1.0, 0.5, 6)
+    notes[-1] = (notes[-1][0], end_s)
     for group, level_db in enumerate(levels(notes[:-1], 6.0)):
         now_s = (group + 1) * GROUP_S
-        last = next((note for note in reversed(notes) if note[0] < now_s), None)
-        if last is notes[-1]:
-            level_db = max(-20.0 - 80.0 * (now_s - last[0]), -60.0)
-        ends_s = math.inf if last is None or now_s < last[1] else last[1]
-        if last is notes[-1]:
-            ends_s = end_s if now_s >= end_s else math.inf
-        note = None if last is None else HeardNote(last[0], ends_s, 60)
-        answering.hear(level_db, 0.5, now_s, note)
+        begin_s, ends_s = next((note for note in reversed(notes) if note[0] < now_s), (-math.inf, 0.0))
+        fading_db = max(-20.0 - 80.0 * (now_s - begin_s), -60.0) if begin_s == notes[-1][0] else level_db
+        melody = HeardNote(begin_s, ends_s if now_s >= ends_s else math.inf, 60)
+        answering.hear(fading_db, 0.5, now_s, melody)
         found.append(answering.is_on)
     return found
 
