@@ -32,7 +32,7 @@ EARLY_S: Final = 0.1
 """A note that began so much before the phrase is one of its own: levels are heard once per hop group.
 Chosen: a little more than a group."""
 VELOCITY: Final = 64
-"""Of the motif's notes until they are drawn. Any would do."""
+"""Of the motif's notes until theirs are drawn. Chosen: the middle of MIDI; any would do."""
 
 
 class HeardNote(NamedTuple):
