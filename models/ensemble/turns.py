@@ -47,7 +47,7 @@ WAITS_BEATS: Final = 2.0
 FIRST_UNMEASURED: Final = 2
 """Phrases until beat and key may be known. Chosen by hand."""
 NEAR_S: Final = 0.05
-"""How far the onset of a note heard may lie from the note played. Standard of MIREX for note tracking (50 ms)."""
+"""How far the onset of a note heard may lie from that played. Chosen: as MIREX has it for note tracking."""
 Note = tuple[float, float, int, int]
 
 
