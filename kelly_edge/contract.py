@@ -152,6 +152,9 @@ HEARD_DTYPE: Final = np.dtype(
         ("beat_confidence", "<f4"),  # 0..1
         ("bar_phase", "<f4"),  # 0..1 within the bar at time_s, 0 at the downbeat
         ("n_beats", "<i1"),  # beats of the bar: 3, 4 or 6
+        ("melody", "<u1"),  # MIDI note of the melody that sounds, 0 none
+        ("melody_number", "<u1"),  # notes of it begun so far, modulo 256
+        ("melody_age_s", "<f4"),  # how old the last one's onset was when it was told
         ("room_drr_db", "<f4"),  # direct-to-reverberant ratio, about 12 in a dry place
         ("room_rt60_s", "<f4"),  # seconds until reverberation has fallen by 60 dB
         ("room_snr_db", "<f4"),  # music over noise
@@ -196,6 +199,9 @@ ATTENDED_DTYPE: Final = np.dtype(
         ("beat_confidence", "<f2"),
         ("bar_phase", "<f4"),
         ("n_beats", "<i1"),
+        ("melody", "<u1"),
+        ("melody_number", "<u1"),
+        ("melody_age_s", "<f2"),
     ]
 )
 """What the composer attends to of ``HEARD_DTYPE``, as precisely as the session log keeps it

@@ -93,6 +93,9 @@ class Aiming:
         wish = self._wish()
         tempo = 0.0 if self.role == Role.LEAD else tempo_to_play(self.leading, wish)
         mode = mode_to_play(self.leading, wish)
+        answer, leads = self._listening.answer, sets_music(self.leading, wish)
+        if answer is not None and not leads:
+            tempo = 60.0 / answer.beat_s
         return Target(
             valence=valence,
             arousal=arousal,
@@ -101,9 +104,10 @@ class Aiming:
             mode=mode,
             tempo_bpm=clamp(tempo, limits.tempo_min_bpm, limits.tempo_max_bpm) if tempo else 0.0,
             classes=self._classes(mode),
-            leads=sets_music(self.leading, wish),
+            leads=leads,
             ending=ending,
             turning=turning(self.leading, wish),
+            theme=answer.theme if answer is not None else None,
         )
 
     def manner(self) -> Manner:
@@ -161,9 +165,10 @@ class Aiming:
 
     @property
     def makes_room(self) -> bool:
-        """Whether the music leaves room for what is played; music that leads is as its emotion asks."""
-        leads = self.role == Role.LEAD or sets_music(self.leading, self._wish())
-        return self._settings.composer.make_room and not leads
+        """Whether the music leaves room for what is played: not where it leads, or answers somebody
+        silent."""
+        takes_all = self.role in (Role.LEAD, Role.ANSWER) or sets_music(self.leading, self._wish())
+        return self._settings.composer.make_room and not takes_all
 
     @property
     def _leads_away(self) -> bool:

@@ -224,6 +224,11 @@ class ComposerStage:
     def _enter(self, beat: PlayersBeat | None, now_s: float) -> None:
         """Music that is to begin begins on a bar line of the player's, the next when it is known."""
         is_resting, has_begun = self._listening.is_resting, self._plan.has_music_begun
+        answer = self._listening.answer
+        if answer is not None and not (is_resting or has_begun):
+            self._listening.answer = answer.not_before(now_s)
+            self._plan.enter(self._listening.answer.line_s)
+            return
         if beat is None or is_resting or self._settings.midi.clock or has_begun:
             self._entry_s = -math.inf
             return
@@ -231,9 +236,7 @@ class ComposerStage:
         soonest_s = now_s + self._plan.commit_s - 1.5 * GROUP_S
         if self._entry_s < soonest_s:
             line_s = beat.next_line_s(soonest_s)
-            # An answer comes on the next beat.
-            longest_s = 0.0 if self._listening.answering.is_on else LONGEST_ENTRY_S
-            n_too_late = max(0, math.ceil((line_s - soonest_s - longest_s) / beat.beat_s))
+            n_too_late = max(0, math.ceil((line_s - soonest_s - LONGEST_ENTRY_S) / beat.beat_s))
             self._entry_s = line_s - n_too_late * beat.beat_s
         # Where the bar is may be doubted again until then; the beat is what counts.
         nearest_s = beat.nearest_s(self._entry_s)

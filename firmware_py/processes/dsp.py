@@ -14,6 +14,7 @@ from kelly_edge.emotion.place import Place, PlaceMemory
 from kelly_edge.harmony.hearing import ChordTracker
 from kelly_edge.rhythm.beat import BeatTracker
 from kelly_edge.signal.loudness import LoudnessMeter
+from kelly_edge.signal.melody import MelodyTracker
 from kelly_edge.signal.pitch import PitchTracker
 from kelly_edge.timbre.voice import Voice
 from kelly_edge.units import clamp, db_to_gain
@@ -59,6 +60,7 @@ class DspStage:
         self.extractor = self.ears.extractor
         self.chords = ChordTracker()
         self.tracker = PitchTracker()
+        self.melody = MelodyTracker()
         self.meter = LoudnessMeter()
         self.beat = BeatTracker()
         self.voice = voice
@@ -87,6 +89,7 @@ class DspStage:
         hop, tracker, meter = self._hop, self.tracker, self.meter
         tracker.push(hop)
         meter.push(hop)
+        self.melody.push(hop, tracker.f0_hz, tracker.confidence)
         self.voice.process(hop, self._out, tracker.f0_hz, tracker.confidence, meter.loudness_db)
         if self._gain != 1.0 or self._gain_asked != 1.0:
             self._turn_down()
@@ -127,6 +130,7 @@ class DspStage:
         heard["f0_hz"] = self.tracker.f0_hz
         heard["f0_confidence"] = self.tracker.confidence
         self.beat.fill(heard)
+        self.melody.fill(heard)
         self._fill_place()
         self._heard_cell.write(heard)
         self._heard_ring.write(heard)

@@ -16,6 +16,7 @@ from kelly_edge.music.accompanying import Accompanying
 from kelly_edge.music.answering import Answering
 from kelly_edge.music.fitting import Fitting
 from kelly_edge.music.following import Following, follow
+from kelly_edge.music.motif import Answer, MelodyHeard, plan_answer
 from kelly_edge.music.players_beat import (
     BELIEVED,
     HOLD_S,
@@ -26,6 +27,7 @@ from kelly_edge.music.players_beat import (
 )
 from kelly_edge.music.presence import Silence
 from kelly_edge.music.sampling import SamplingSettings
+from kelly_edge.music.scheduler import COMMIT_S
 from kelly_edge.music.space import Space
 from kelly_edge.music.target import Target
 
@@ -59,6 +61,7 @@ class Listening:
     is_resting: whether nothing is to be played: nobody plays, or it is not known yet what fits.
     following: the key and tempo adopted.
     silence: how long nothing has been played. answering: whose turn it is, in that role.
+    answer: what is played while the turn is the box's, as it was planned; None where it is free.
     fitting, accompanying, space: the pitch classes, chords and room that what is played leaves.
     clock: MIDI clock as ``read_clock`` found it, a 0-d CLOCK_DTYPE array; zeros where it is not followed.
     """
@@ -77,6 +80,8 @@ class Listening:
         self.is_resting = is_resting
         self.silence = Silence()
         self.answering = Answering()
+        self.answer: Answer | None = None
+        self._melody = MelodyHeard()
         self._role: str = Role.ACCOMPANY
         self.fitting = Fitting()
         self.accompanying = Accompanying()
@@ -127,10 +132,7 @@ class Listening:
             self.accompanying.hear(heard, now_s)
             self.space.hear(heard, arousal)
         self._hear_beat(heard, now_s, played_tempo_bpm)
-        if role == Role.ANSWER:
-            self.answering.hear(float(heard["level_db"]), self._beat.beat_s if self._beat else 0.0, now_s)
-        elif self.answering.is_on:
-            self.answering = Answering()
+        self._take_turns(heard, now_s)
         knows_notes = not silent and self.fitting.is_open
         self._waited_s = self._waited_s + GROUP_S if knows_notes and self.is_resting else 0.0
         waits = self.is_resting and self._beat is None and self._waited_s < BEAT_WAIT_S
@@ -148,9 +150,30 @@ class Listening:
             return self.answering.until_s
         return math.inf if self._role == Role.LEAD and not self.is_resting else self.silence.finish_s
 
+    def _take_turns(self, heard: Any, now_s: float) -> None:
+        """Whose turn it is, in the role that asks; what shall be answered when it becomes the box's."""
+        self._melody.hear(heard, now_s)
+        answering, was_on = self.answering, self.answering.is_on
+        if self._role != Role.ANSWER:
+            if was_on:
+                self.answering = Answering()
+            self.answer = None
+            return
+        beat_s = self._beat.beat_s if self._beat else 0.0
+        answering.hear(float(heard["level_db"]), beat_s, now_s, self._melody.last)
+        if not answering.is_on:
+            self.answer = None
+        elif not was_on and self._settings.composer.follow_tempo and not self._settings.midi.clock:
+            # A line is committed in the first turn in which it is near enough: it must still be found then.
+            soonest_s = now_s + COMMIT_S + self._settings.midi.latency_ms / 1_000.0 - 1.5 * GROUP_S
+            notes = self._melody.since(answering.begin_s)
+            self.answer = plan_answer(notes, self._beat, soonest_s, answering.length_s)
+            if self.answer is not None:
+                answering.until_s = self.answer.begin_s + answering.length_s
+
     def beat_to_follow(self, target: Target, now_s: float) -> PlayersBeat | None:
         """The player's beat where the music is on it: not where it leads to another tempo."""
-        beat = self._beat
+        beat = self._beat if self.answer is None else self.answer.beat(now_s)
         if beat is not None and self._is_clocked:
             return beat
         follows = self._settings.composer.follow_tempo and self._role != Role.LEAD

@@ -79,6 +79,8 @@ class Sending:
         if beat.index == 0:
             self.n_bars_since_rest = 0 if beat.bar.rung == Rung.REST else self.n_bars_since_rest + 1
         softness = (*SOFTLY, 1.0)[min(max(self.n_bars_since_rest - 1, 0), len(SOFTLY))]
+        # An answer is expected.
+        softness = 1.0 if self._listening.answering.is_on else softness
         for note in beat.notes():
             self._waiting.append((replace(note, velocity=max(1, round(note.velocity * softness))), beat))
 

@@ -34,12 +34,12 @@ from kelly_edge.music.compound_word import (
 )
 from kelly_edge.music.expression import PITCH_TOKENS
 from kelly_edge.music.fitting import N_TO_OPEN, classes_above
-from kelly_edge.music.form import Score, Written, cadence_bias
+from kelly_edge.music.form import NO_RETURN, Score, Written, cadence_bias
 from kelly_edge.music.harmony import BarHarmony, chord_tokens
 from kelly_edge.music.known_runs import N_INTERVALS
 from kelly_edge.music.manner import ROWS, SEQUENCE, Manner
 from kelly_edge.music.moments import Moment, Reading, a_bar_later
-from kelly_edge.music.recital import Recital, returning
+from kelly_edge.music.recital import SHIFTS_OF_SEQUENCES, Recital, returning
 from kelly_edge.music.sampling import (
     CHORDS_IN_KEY,
     MAX_TOGETHER,
@@ -57,6 +57,7 @@ from kelly_edge.music.sampling import (
     pitches_within,
     tell_together,
 )
+from kelly_edge.music.taking_up import into_c, taking_up
 from kelly_edge.music.target import Target
 
 TYPES: Final = every_token(TYPE)
@@ -130,10 +131,23 @@ class Drawing:
             self._sampler = Recital(
                 drawn.tables, drawn.settings, drawn.rng, deque(again.notes), again.chord, settle=drawn.settle
             )
+        self._take_up()
         wanted = expression.harmony(target, mode) + cadence_bias(self._score.place.cadence, mode)
         self._sampler.decide(contexts, row, CHORD, self._legal_chords(), wanted)
         self._reading.read(row)
         return row
+
+    def _take_up(self) -> None:
+        """The bar's melody is the theme's, where the form says so."""
+        place, theme = self._score.place, self._score.target.theme
+        if place.theme == NO_RETURN or theme is None:
+            return
+        n_degrees = 0
+        if place.is_moved:
+            n_degrees = int(self._manner.rng(SEQUENCE, self._score.began).choice(SHIFTS_OF_SEQUENCES))
+        notes = into_c(theme.bars[place.theme], self._shift, n_degrees, self._mode)
+        if notes:
+            self._sampler = taking_up(self._sampler, notes, is_first=not self._score.written)
 
     def _legal_chords(self) -> Mask:
         """Chords of the key that fit what is played best; those heard where any is believed."""

@@ -48,6 +48,8 @@ class Place:
     is_moved: bool = False
     """Whether it returns moved along the scale."""
     cadence: int = NO_CADENCE
+    theme: int = NO_RETURN
+    """Bar of the target's theme that it takes up."""
 
 
 FORMS: Final = {
@@ -183,6 +185,21 @@ def draw_places(rng: np.random.Generator, n_beats: int = N_BEATS) -> tuple[Place
 def ending_places(n_bars: int) -> tuple[Place, ...]:
     """The places of an ending of ``n_bars``, 1 or 2."""
     return ENDING[-n_bars:]
+
+
+def theme_places(n_theme: int, n_bars: int) -> tuple[Place, ...]:
+    """The places of ``n_bars`` that take up a theme of ``n_theme``.
+
+    It opens them, it is moved along the scale where there is room for it once more, and they close.
+    """
+    places = [Place("theme", theme=bar) for bar in range(min(n_theme, n_bars))]
+    if 2 * n_theme < n_bars:
+        places += [Place("theme", is_moved=True, theme=bar) for bar in range(n_theme)]
+    n_free = n_bars - len(places)
+    places += [
+        Place("theme", cadence=FULL_CADENCE if bar == n_free - 1 else NO_CADENCE) for bar in range(n_free)
+    ]
+    return tuple(places)
 
 
 CADENCE: Final = 3.0

@@ -26,7 +26,7 @@ from kelly_edge.music.compound_word import (
 )
 from kelly_edge.music.drawing import Drawing
 from kelly_edge.music.draws import Draws
-from kelly_edge.music.form import FINAL, Score, Written, draw_places, ending_places
+from kelly_edge.music.form import FINAL, Score, Written, draw_places, ending_places, theme_places
 from kelly_edge.music.manner import DELAYS, FORM, Manner
 from kelly_edge.music.moments import Moment, Moments, a_bar_later
 from kelly_edge.music.notes import Bar
@@ -112,6 +112,9 @@ class Generator:
             ending = Score(now.number, target, mode, ending_places(target.ending))
             # Where nothing plays there is nothing to end.
             return ending if score is not None else replace(ending, places=())
+        theme = target.theme
+        if theme is not None and (score is None or score.target.theme != theme):
+            return Score(now.number, target, mode, theme_places(len(theme.bars), theme.n_bars))
         if score is None or score.is_over or score.is_ending or not score.serves(target, mode):
             return Score(now.number, target, mode, draw_places(self._manner.rng(FORM, now.number)))
         return score

@@ -24,6 +24,8 @@ COMMIT_S: Final = 0.25
 three hop groups (docs/decisions/0021)."""
 SHORTEST_END_S: Final = 0.2
 """A bar that must finish is not played into its last moments. Chosen by hand: two sixteenths."""
+SHORTEST_NOTE_S: Final = 0.1
+"""Nor does a note begin that would have to end within this. Chosen by hand: a sixteenth."""
 REPLAN_DISTANCE: Final = 0.12
 """Change of target valence, arousal or density from which the plan is composed again; chosen as a third of a
 level of valence or arousal; less would not change the music composed."""
@@ -69,6 +71,8 @@ class CommittedBeat:
         for n in self.bar.notes:
             if begin <= n.onset_beats < self.index + 1:
                 onset_s = self.start_s + (n.onset_beats - self.index) * self.beat_s
+                if onset_s > self.finish_s - SHORTEST_NOTE_S:
+                    continue
                 duration_s = min(n.duration_beats * self.beat_s, self.finish_s - onset_s)
                 notes.append(TimedNote(onset_s, duration_s, n.pitch, n.velocity))
         return sorted(notes, key=lambda n: (n.onset_s, -n.pitch))
@@ -90,7 +94,7 @@ def differs(a: Target, b: Target) -> bool:
         abs(a.valence - b.valence) > REPLAN_DISTANCE
         or abs(a.arousal - b.arousal) > REPLAN_DISTANCE
         or abs(a.density - b.density) > REPLAN_DISTANCE
-        or (a.tonic, a.mode, a.leads, a.ending) != (b.tonic, b.mode, b.leads, b.ending)
+        or (a.tonic, a.mode, a.leads, a.ending, a.theme) != (b.tonic, b.mode, b.leads, b.ending, b.theme)
         or abs(a.tempo_bpm - b.tempo_bpm) > REPLAN_TEMPO * max(a.tempo_bpm, b.tempo_bpm)
     )
 

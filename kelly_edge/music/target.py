@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from kelly_edge.music.compound_word import MAJOR, MINOR, N_LEVELS
 from kelly_edge.music.fitting import EVERY_CLASS
 from kelly_edge.music.harmony import BeatHarmony
+from kelly_edge.music.motif import Theme
 from kelly_edge.units import clamp
 
 MAJOR_SLOPE, MAJOR_OFFSET = 2.0, 0.8
@@ -42,6 +43,8 @@ class Target:
     while this is asked. 0: it goes on."""
     turning: float = 0.0
     """-1..1: how near a change of mode is that the music leads to; up towards major, down towards minor."""
+    theme: Theme | None = None
+    """What the music takes up, from the bar on in which it is first asked for."""
 
 
 def sane(target: Target) -> Target:
@@ -64,6 +67,7 @@ def sane(target: Target) -> Target:
         tuple(target.chords),
         int(clamp(target.ending, 0, 2)),
         held(target.turning),
+        target.theme,
     )
 
 

@@ -8,11 +8,15 @@ to the box in the role ``answer``. The player does not listen: each phrase comes
 - ``within_beat``: share of the phrases whose answer begins within a beat of their end.
 - ``answered``: share of the phrases answered at all. ``late_beats``: median delay of those answers.
 - ``length``: median length of the answers over that of their phrases.
+- ``motif``: likeness of rhythm and contour of phrase and answer (``motifs.likeness``), beside
+  ``shuffled``, that of answers shuffled within their songs; ``p``: the share of shuffles that are as alike.
+- ``notes_f``: F of the melody's notes heard (onset within 50 ms, the same pitch).
 """
 
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -24,11 +28,13 @@ from numpy.typing import NDArray
 
 from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline, open_models
-from kelly_edge.contract import SAMPLE_RATE_HZ, Role
+from kelly_edge.contract import HOP_RATE_HZ, HOPS_PER_EMOTION_STEP, SAMPLE_RATE_HZ, Role
 from kelly_edge.errors import KellyError
+from kelly_edge.music.motif import HeardNote, MelodyHeard
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion.data import render
 from models.ensemble.measures import with_interval
+from models.ensemble.motifs import likeness, shuffled, top_line
 from models.ensemble.songs import TICKS_PER_BEAT, load_song, song_list
 
 Floats = NDArray[np.float64]
@@ -40,6 +46,8 @@ WAITS_BEATS: Final = 2.0
 """What the player waits beyond the length of the phrase. Chosen by hand."""
 FIRST_UNMEASURED: Final = 2
 """Phrases until beat and key may be known. Chosen by hand."""
+NEAR_S: Final = 0.05
+"""How far the onset of a note heard may lie from that played. Chosen: as MIREX has it for note tracking."""
 Note = tuple[float, float, int, int]
 
 
@@ -129,18 +137,55 @@ def sound_of_phrases(phrases: list[Phrase], seconds: float) -> NDArray[np.float3
     return sound
 
 
+def answers_to(phrases: list[Phrase], onset_s: Floats) -> list[NDArray[np.bool_]]:
+    """Which notes of the box answer each of the phrases: [n] each."""
+    next_s = [*(phrase.begin_s for phrase in phrases[1:]), np.inf][: len(phrases)]
+    # An answer may begin a little before a long last note has ended.
+    return [
+        (onset_s >= phrase.end_s - phrase.beat_s) & (onset_s < end_s - 0.1)
+        for phrase, end_s in zip(phrases, next_s, strict=True)
+    ]
+
+
+def likenesses(phrases: list[Phrase], onset_s: Floats, end_s: Floats, pitch: Floats) -> Floats:
+    """Likeness of every phrase measured (rows) and every answer (columns)."""
+    measured = phrases[FIRST_UNMEASURED:]
+    lines = [top_line(*np.array(phrase.notes)[:, :3].T) for phrase in measured]
+    answers = [top_line(onset_s[a], end_s[a], pitch[a]) for a in answers_to(measured, onset_s)]
+    return np.array(
+        [[likeness(line, answer, phrase.beat_s) for answer in answers]
+         for phrase, line in zip(measured, lines, strict=True)]
+    ).reshape(len(measured), len(measured))  # fmt: skip
+
+
+def notes_f(phrases: list[Phrase], heard: Sequence[HeardNote]) -> float:
+    """F of the notes heard while the player had the turn."""
+    played = [(note[0], note[2]) for phrase in phrases for note in phrase.notes]
+    found = [
+        (note.onset_s, note.pitch)
+        for note in heard
+        if any(phrase.begin_s - NEAR_S <= note.onset_s <= phrase.end_s for phrase in phrases)
+    ]
+    left, n_hits = list(found), 0
+    for onset_s, pitch in played:
+        hit = next((n for n in left if n[1] == pitch and abs(n[0] - onset_s) <= NEAR_S), None)
+        if hit is not None:
+            left.remove(hit)
+            n_hits += 1
+    return 2.0 * n_hits / max(len(played) + len(found), 1)
+
+
 def measure_turns(phrases: list[Phrase], onset_s: Floats, end_s: Floats) -> dict[str, float]:
-    """The figures of the module's text."""
+    """The figures of the module's text that are the song's own."""
     measured = phrases[FIRST_UNMEASURED:]
     both_s, theirs_s, late, length = 0.0, 0.0, [], []
+    answers = answers_to(measured, onset_s)
     for k, phrase in enumerate(measured):
         theirs_s += phrase.end_s - phrase.begin_s
         grid = np.arange(phrase.begin_s, phrase.end_s, 0.01)
         sounds = ((onset_s[:, None] <= grid) & (grid < end_s[:, None])).any(0) if onset_s.size else grid < 0
         both_s += 0.01 * float(sounds.sum())
-        next_s = measured[k + 1].begin_s if k + 1 < len(measured) else np.inf
-        # An answer may begin a little before a long last note has ended.
-        is_answer = (onset_s >= phrase.end_s - phrase.beat_s) & (onset_s < next_s - 0.1)
+        is_answer = answers[k]
         if is_answer.any():
             late.append((onset_s[is_answer].min() - phrase.end_s) / phrase.beat_s)
             answer_s = end_s[is_answer].max() - onset_s[is_answer].min()
@@ -156,15 +201,25 @@ def measure_turns(phrases: list[Phrase], onset_s: Floats, end_s: Floats) -> dict
     }
 
 
-def play_turns(pop909: Path, name: str, seconds: float, models: Models) -> dict[str, float]:
-    """One song's phrases played to the box."""
+def play_turns(pop909: Path, name: str, seconds: float, models: Models) -> tuple[dict[str, float], Floats]:
+    """One song's phrases played to the box: its figures, and ``likenesses``."""
     song = load_song(pop909, name)
     phrases = alternating(phrases_of(melody(song.midi), song.beats_s), seconds)
     settings = Settings()
     settings = replace(settings, composer=replace(settings.composer, role=Role.ANSWER.value))
-    notes = Offline(settings, models, sound_of_phrases(phrases, seconds)).run().notes
+    offline = Offline(settings, models, sound_of_phrases(phrases, seconds))
+    melody_heard, found = MelodyHeard(), []
+
+    def hear(n_hops: int) -> None:
+        if n_hops % HOPS_PER_EMOTION_STEP == 0:
+            new = melody_heard.hear(offline.dsp.heard, n_hops / HOP_RATE_HZ)
+            found.extend([new] if new is not None else [])
+
+    notes = offline.run(after_hop=hear).notes
     onset_s = notes["onset_s"].astype(float)
-    return measure_turns(phrases, onset_s, onset_s + notes["duration_s"].astype(float))
+    end_s, pitch = onset_s + notes["duration_s"].astype(float), notes["pitch"].astype(float)
+    figures = measure_turns(phrases, onset_s, end_s) | {"notes_f": notes_f(phrases, found)}
+    return figures, likenesses(phrases, onset_s, end_s, pitch)
 
 
 @command("models.ensemble.turns", KellyError)
@@ -176,16 +231,22 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=90.0, help="how long each is played")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     arguments = parser.parse_args()
-    models, rows = open_models(Settings()), []
+    models, rows, alike = open_models(Settings()), [], []
     for name in arguments.songs.split(",") if arguments.songs else song_list("evaluation"):
-        rows.append(play_turns(arguments.pop909, name, arguments.seconds, models))
+        figures, likeness_of = play_turns(arguments.pop909, name, arguments.seconds, models)
+        motif = float(np.diag(likeness_of).mean()) if likeness_of.size else float("nan")
+        rows.append(figures | {"motif": motif})
+        alike.append(likeness_of)
         print(name, {k: round(v, 2) for k, v in rows[-1].items()}, file=sys.stderr, flush=True)
     result = {name: with_interval([row[name] for row in rows]) for name in rows[0]}
+    _, chance, p = shuffled(alike)
+    result["shuffled"], result["p"] = {"mean": chance}, {"mean": p}
     if arguments.json:
         print(json.dumps(result))
         return
     for name, value in result.items():
-        print(f"{name:14}{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]")
+        interval = f" [{value['low']:.3f}, {value['high']:.3f}]" if "low" in value else ""
+        print(f"{name:14}{value['mean']:.4f}{interval}")
 
 
 if __name__ == "__main__":

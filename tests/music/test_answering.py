@@ -7,6 +7,7 @@ import pytest
 
 from kelly_edge.contract import GROUP_S
 from kelly_edge.music.answering import LONGEST_S, Answering
+from kelly_edge.music.motif import HeardNote
 
 Turns = list[tuple[float, float]]
 
@@ -55,6 +56,29 @@ def test_a_long_note_ends_a_phrase_before_it_is_released() -> None:
     (begin_s, _), *others = turns(levels(notes, 7.5), 0.5)
     assert 4.5 < begin_s < 5.5
     assert not others
+
+
+def with_melody(end_s: float) -> list[bool]:
+    """Whether the box had the turn, per hop group, when the last note of a phrase fades by 80 dB per second
+    and the melody says that it ends at ``end_s``."""
+    answering, found = Answering(), []
+    notes = phrase(1.0, 0.5, 6)
+    notes[-1] = (notes[-1][0], end_s)
+    for group, level_db in enumerate(levels(notes[:-1], 6.0)):
+        now_s = (group + 1) * GROUP_S
+        begin_s, ends_s = next((note for note in reversed(notes) if note[0] < now_s), (-math.inf, 0.0))
+        fading_db = max(-20.0 - 80.0 * (now_s - begin_s), -60.0) if begin_s == notes[-1][0] else level_db
+        melody = HeardNote(begin_s, ends_s if now_s >= ends_s else math.inf, 60)
+        answering.hear(fading_db, 0.5, now_s, melody)
+        found.append(answering.is_on)
+    return found
+
+
+def test_a_note_that_fades_is_no_rest_while_it_is_held() -> None:
+    released_s = 4.2
+    found = with_melody(released_s)
+    begin_s = (found.index(True) + 1) * GROUP_S
+    assert released_s < begin_s < released_s + 4 * GROUP_S
 
 
 def test_somebody_who_only_breathed_has_the_turn_back_and_their_phrase_goes_on() -> None:
