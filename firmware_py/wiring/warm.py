@@ -14,6 +14,7 @@ from firmware_py.board.map import SOUNDING_DTYPE, memory_board
 from firmware_py.devices.files.clock import StreamClock
 from firmware_py.settings import Settings
 from kelly_edge.contract import (
+    EVERY_KEY,
     HEARD_DTYPE,
     HOP_SIZE,
     HOPS_PER_EMOTION_STEP,
@@ -44,7 +45,7 @@ def compile_functions(settings: Settings) -> None:
 def warm_dsp(
     settings: Settings, emotion: "EmotionNetwork", decoders: "Sequence[Decoder]", clock: StreamClock
 ) -> None:
-    """A tone, so that every voice speaks, and is mixed with the microphone; and a key of a keyboard."""
+    """A tone, so that every voice speaks, and is mixed with the microphone; and a keyboard's keys."""
     from firmware_py.processes.control import initial_knobs
     from firmware_py.processes.dsp import DspStage
     from firmware_py.wiring.dsp_models import new_voice
@@ -52,7 +53,8 @@ def warm_dsp(
     warm, period = memory_board(), settings.audio.period
     voice = new_voice(settings, decoders)
     stage = DspStage(warm.ends("dsp"), emotion, voice, period, clock, listen=Listen.BOTH)
-    warm.rings["keys"].write(np.array((clock.now_s(), 60, 64), KEY_DTYPE))
+    for pitch, velocity in ((60, 64), (60, 0), (EVERY_KEY, 0)):
+        warm.rings["keys"].write(np.array((clock.now_s(), pitch, velocity), KEY_DTYPE))
     n_samples = 2 * HOPS_PER_EMOTION_STEP * HOP_SIZE
     tone = 0.3 * np.sin(2.0 * np.pi * 440.0 / SAMPLE_RATE_HZ * np.arange(n_samples))
     knobs = initial_knobs(settings)

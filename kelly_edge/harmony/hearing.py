@@ -212,7 +212,7 @@ class ChordTracker:
     def push(self, notes: Floats, tonic: int, mode: int, key_posterior: float, presence: float) -> None:
         """Activations [88] of one hop group, the key heard (-1 none) with its posterior, and the presence
         0..1."""
-        view(notes, tonic, mode, KEY_SHARE * trust_in_key(key_posterior), self._state.views)
+        view(notes, tonic, int(mode), KEY_SHARE * trust_in_key(key_posterior), self._state.views)
         hear_chords(_TEMPLATES, _BIASES, TRANSITIONS[collection_of(tonic, mode)], self._state)
         if presence < KNOWN:
             self.reset()
