@@ -92,7 +92,7 @@ def build_dsp(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
         forget_damaged(Path(cache), warn)
     from firmware_py.devices.files.place_file import kept_place, place_path
     from firmware_py.processes.dsp import DspStage
-    from firmware_py.wiring.dsp_models import new_voice, open_decoders, open_emotion
+    from firmware_py.wiring.dsp_models import hears_room, new_voice, open_decoders, open_emotion
     from kelly_edge.emotion.place import Place
 
     emotion, decoders, period = open_emotion(settings), open_decoders(settings), settings.audio.period
@@ -100,7 +100,8 @@ def build_dsp(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     place = Place(
         kept_place(place_path(settings.runtime.state_dir, os.environ), warn), settings.emotion.learn_place
     )
-    stage = DspStage(ends, emotion, new_voice(settings, decoders), period, clock, place)
+    voice = new_voice(settings, decoders)
+    stage = DspStage(ends, emotion, voice, period, clock, place, hears_room(settings))
     block = np.zeros(period, np.float32)
     # Sound captured while there was no dsp is too old to answer.
     capture = ends.ring_to_read("capture")
