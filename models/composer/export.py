@@ -376,7 +376,9 @@ def main() -> None:
     """Read the command line and export."""
     parser = Parser(prog="models.composer.export", description=__doc__)
     parser.add_argument(
-        "--checkpoint", type=path_argument, help="default: student-best.pt, or free-best.pt, of the work folder"
+        "--checkpoint",
+        type=path_argument,
+        help="default: student-best.pt, or free-best.pt, of the work folder",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--draft", type=path_argument, help="write the INT8 step graph here, ship nothing")

@@ -64,7 +64,9 @@ def label(pieces: list[Piece]) -> list[Piece]:
     sums, training = {}, []
     for corpus in corpora:
         mine = [p for p in pieces if p.name.startswith(corpus)]
-        scale = Scale.of(np.array([c for p in mine if p.split == "train" for c in found[p.name] if c is not None]))
+        scale = Scale.of(
+            np.array([c for p in mine if p.split == "train" for c in found[p.name] if c is not None])
+        )
         for piece in mine:
             cues = np.array([scale.mean if c is None else c for c in found[piece.name]])
             sums[piece.name] = scale.emotions(cues)

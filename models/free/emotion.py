@@ -121,7 +121,9 @@ def train_all(work: Path, others: Path) -> None:
     data += other_examples(others, list(OTHERS))
     data = [replace(e, features=(e.features - mean) / spread) for e in data]
     teacher = {name: row.astype(np.float32) for name, row in found.posteriors.items()}
-    network = folded(train(TRAIN, data, teacher, work / "emotion.log", work / "emotion-last.pt"), mean, spread)
+    network = folded(
+        train(TRAIN, data, teacher, work / "emotion.log", work / "emotion-last.pt"), mean, spread
+    )
     heard = run_clips(network, [e.features for e in held])
     odds = np.stack([clip_log_odds(y, e.presence) for y, e in zip(heard, held, strict=True)])
     truth = np.array([e.quadrant for e in held])
@@ -158,7 +160,9 @@ def main() -> None:
     """Read the command line."""
     parser = Parser(prog="models.free.emotion", description=__doc__)
     parser.add_argument("command", choices=["prepare", "train", "export"])
-    parser.add_argument("--work", type=path_argument, default=Path("out/free"), help="excerpts, features, runs")
+    parser.add_argument(
+        "--work", type=path_argument, default=Path("out/free"), help="excerpts, features, runs"
+    )
     parser.add_argument("--others", type=path_argument, help="cache with what is no excerpt; default: --work")
     parser.add_argument("--tensorflow", default=sys.executable, help="a Python with tensorflow-cpu 2.15.1")
     arguments = parser.parse_args()
