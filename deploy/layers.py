@@ -38,11 +38,12 @@ KEPT: Final = re.compile(r"numpy/(f2py|distutils)/__init__\.py")
 
 
 def model_name(tail: str) -> str:
-    """How the layer of a model is named whose file, or file without its ending, is ``tail`` in the models' folder.
+    """How the layer of a model is named whose file, or file without its ending, is ``tail`` in the models'
+    folder.
 
     Those of the free set begin with the name of its folder.
     """
-    return tail.split(".")[0].replace("_", "-").replace("/", "-")
+    return tail.partition(".")[0].replace("_", "-").replace("/", "-")
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ def open_emotion(settings: Settings) -> EmotionNetwork:
 
 
 def hears_room(settings: Settings) -> bool:
-    """Whether arousal is corrected for the room: that was fitted on renderings of EMOPIA, and the free set saw
-    none of them."""
+    """Whether arousal is corrected for the room: that was fitted on renderings of EMOPIA, and the free set
+    saw none of them."""
     return settings.runtime.models == artefacts.RESEARCH
 
 

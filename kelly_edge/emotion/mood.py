@@ -21,8 +21,8 @@ class Mood:
     """
 
     def __init__(self, place: Place | None = None, hears_room: bool = True) -> None:
-        """``hears_room``: correct for the room. Its regression was fitted on renderings of EMOPIA, so that the
-        free set does without."""
+        """``hears_room``: correct for the room. Its regression was fitted on renderings of EMOPIA, so that
+        the free set does without."""
         self._hears_room = hears_room
         self._music = MusicGate()
         self._room = Room()

@@ -99,12 +99,14 @@ SOURCES = {
 
 
 def data_folder(*needed: str) -> Path:
-    """The shared data: $KELLY_DATA, else ../shared/data beside the repository; with the corpora ``needed``."""
+    """The shared data: $KELLY_DATA, else ../shared/data beside the repository; with the corpora
+    ``needed``."""
     folder = Path(os.environ.get("KELLY_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
     for name in needed or ("emopia",):
         if not (folder / name).is_dir():
             raise DataError(
-                f"composer data: no {name} in {folder}; set KELLY_DATA to a folder with {SOURCES[name]} as {name}/"
+                f"composer data: no {name} in {folder}; set KELLY_DATA to a folder with {SOURCES[name]} "
+                f"as {name}/"
             )
     return folder
 
@@ -257,10 +259,10 @@ def read_emopia(folder: Path) -> list[Piece]:
     return pieces
 
 
-def read_pop909(folder: Path) -> list[Piece]:
-    """POP909's songs in common time, with the beats and keys it comes with."""
+def read_pop909(folder: Path, every: int = 1) -> list[Piece]:
+    """POP909's songs in common time, with the beats and keys it comes with; one song in ``every``."""
     pieces = []
-    for song in sorted((folder / "POP909").iterdir()):
+    for song in sorted((folder / "POP909").iterdir())[::every]:
         files = [song / f"{song.name}.mid", song / "beat_midi.txt", song / "key_audio.txt"]
         if not all(file.exists() for file in files):
             continue
@@ -372,7 +374,8 @@ def save_tokens(pieces: list[tuple[Piece, Rows]], path: Path) -> None:
 
 
 def load_tokens(path: Path, corpus: str, split: str) -> list[Rows]:
-    """Rows of the pieces of ``emopia`` in a split, or of all others: ``pop909``, ``free`` (``models.free``)."""
+    """Rows of the pieces of ``emopia`` in a split, or of all others: ``pop909``, ``free``
+    (``models.free``)."""
     if not path.exists():
         raise DataError(
             f"{path}: no tokens; write them with python -m models.composer.data --work {path.parent}"

@@ -1,19 +1,21 @@
 """Valence and arousal computed from notes, by what experiments found the cues of music to do.
 
-No person's label is read. Six cues of a passage are standardised over the training passages of a corpus and added
-up: cues act linearly and hardly interact, a sum explains 77 to 89 % of the variance of ratings (Eerola, Friberg &
-Bresin, "Emotional expression in music", Frontiers in Psychology 4:487, 2013, a factorial experiment).
+No person's label is read. Six cues of a passage are standardised over the training passages of a corpus and
+added up: cues act linearly and hardly interact, a sum explains 77 to 89 % of the variance of ratings
+(Eerola, Friberg & Bresin, "Emotional expression in music", Frontiers in Psychology 4:487, 2013, a factorial
+experiment).
 
 Signs and order of the weights are published, the numbers are ours, in that order and rounded:
 
-- Eerola, Friberg & Bresin (2013): mode weighs most, then tempo, register, dynamics, articulation. Happy: major,
-  fast, high, detached. Sad: minor, slow, soft, legato. Peaceful: major, slow, soft, legato. Scary: minor, low,
-  loud, fast. Valence is (happy + peaceful) against (sad + scary), arousal (happy + scary) against the others.
-- Gomez & Danuser, "Relationships between musical structure and psychophysiological measures of emotion", Emotion
-  7(2), 2007: mode, harmonic complexity and rhythmic articulation tell negative from positive valence; tempo,
-  accentuation and rhythmic articulation tell high from low arousal.
-- Gabrielsson & Lindström, "The role of structure in the musical expression of emotions", in Handbook of Music and
-  Emotion, Oxford 2010: the review; loud, fast and dense are aroused, high is happier than low.
+- Eerola, Friberg & Bresin (2013): mode weighs most, then tempo, register, dynamics, articulation. Happy:
+  major, fast, high, detached. Sad: minor, slow, soft, legato. Peaceful: major, slow, soft, legato. Scary:
+  minor, low, loud, fast. Valence is (happy + peaceful) against (sad + scary), arousal (happy + scary)
+  against the others.
+- Gomez & Danuser, "Relationships between musical structure and psychophysiological measures of emotion",
+  Emotion 7(2), 2007: mode, harmonic complexity and rhythmic articulation tell negative from positive
+  valence; tempo, accentuation and rhythmic articulation tell high from low arousal.
+- Gabrielsson & Lindström, "The role of structure in the musical expression of emotions", in Handbook of
+  Music and Emotion, Oxford 2010: the review; loud, fast and dense are aroused, high is happier than low.
 """
 
 from dataclasses import dataclass
@@ -30,14 +32,16 @@ CUES: Final = ("mode", "tempo", "loudness", "density", "register", "articulation
 VALENCE_WEIGHTS: Final = (1.0, 0.35, -0.2, 0.1, 0.3, 0.15)
 """Of standardised cues. Signs and order: Eerola, Friberg & Bresin (2013); chosen by hand within them."""
 AROUSAL_WEIGHTS: Final = (0.0, 0.6, 0.7, 0.7, 0.1, 0.3)
-"""Of standardised cues. Signs: Eerola et al. (2013), Gabrielsson & Lindström (2010); numbers chosen by hand."""
+"""Of standardised cues. Signs: Eerola et al. (2013), Gabrielsson & Lindström (2010); numbers chosen by
+hand."""
 LARGEST: Final = 2.5
 """Standard deviations to which a cue is held, so that none outvotes the others. Chosen by hand."""
 PROFILE_GAIN: Final = 4.0
-"""What a difference of correlations with the two profiles is multiplied by before it is held to -1..1. Chosen:
-between the profiles themselves it is .5."""
+"""What a difference of correlations with the two profiles is multiplied by before it is held to -1..1.
+Chosen: between the profiles themselves it is .5."""
 SHORTEST, LONGEST = 0.1, 2.0
-"""Lengths as shares of the time to the next onset, held between these: staccato, and with the pedal. Chosen."""
+"""Lengths as shares of the time to the next onset, held between these: staccato, and with the pedal.
+Chosen."""
 N_LEVELS_EACH: Final = 6
 """Levels of valence and of arousal, as ``compound_word.N_LEVELS``."""
 

@@ -3,8 +3,8 @@
 ``python -m models.free.data --work out/free`` writes out/free/tokens.npz, which ``models.composer.train``,
 ``export`` and ``evaluate`` read as the corpus ``free``. Of every twenty songs one is held out to choose on
 (``held``) and one to report (``val``); nothing of EMOPIA or VGMIDI is read. Levels of valence and arousal
-(``models.free.cues``) belong to passages of eight bars; cues are standardised within each corpus, as loudness is
-written otherwise in a score than in a performance.
+(``models.free.cues``) belong to passages of eight bars; cues are standardised within each corpus, as
+loudness is written otherwise in a score than in a performance.
 """
 
 import sys
@@ -39,10 +39,10 @@ def split_of(song: str) -> str:
     return {0: "val", 1: "held"}.get(zlib.crc32(song.encode()) % ONE_IN, "train")
 
 
-def read_lieder(folder: Path) -> list[Piece]:
-    """The corpus's songs that begin with at least sixteen bars of four quarters."""
+def read_lieder(folder: Path, every: int = 1) -> list[Piece]:
+    """The corpus's songs that begin with at least sixteen bars of four quarters; of one song in ``every``."""
     pieces = []
-    for path in sorted(folder.glob("*.mxl")):
+    for path in sorted(folder.glob("*.mxl"))[::every]:
         song = read_song(path)
         if song is None:
             continue
@@ -90,9 +90,10 @@ def main() -> None:
     """Write the tokens."""
     parser = Parser(prog="models.free.data", description=__doc__)
     parser.add_argument("--work", type=path_argument, default=Path("out/free"), help="folder for tokens.npz")
-    work: Path = parser.parse_args().work
-    folder = data_folder("pop909", "lieder")
-    pieces = read_pop909(folder / "pop909") + read_lieder(folder / "lieder")
+    parser.add_argument("--every", type=int, default=2, help="one song in so many")
+    arguments = parser.parse_args()
+    work, every, folder = arguments.work, max(1, arguments.every), data_folder("pop909", "lieder")
+    pieces = read_pop909(folder / "pop909", every) + read_lieder(folder / "lieder", every)
     pieces = label([replace(piece, split=split_of(piece.song)) for piece in pieces])
     save_tokens([(piece, encode(list(piece.bars))) for piece in pieces], work / "tokens.npz")
     n = {c: sum(p.name.startswith(c) for p in pieces) for c in ("pop909", "lieder")}

@@ -1,10 +1,10 @@
 """The free emotion model: excerpts of POP909 and the Lieder, rendered, labelled by their notes.
 
-``python -m models.free.emotion prepare|train|export --work out/free``. ``prepare`` cuts and renders (it resumes);
-``train`` uses ``models.emotion.train`` with the computed labels and calibrates on held-out songs; ``export`` puts
-the INT8 and float32 files into the free set. Fonts: FluidR3 and MuseScore General (MIT), and strings of our own.
-Neither clips, labels, scales nor constants come from EMOPIA or VGMIDI: the features reach the network in the
-scales of these excerpts, which ``folded`` puts into its first layer.
+``python -m models.free.emotion prepare|train|export --work out/free``. ``prepare`` cuts and renders (it
+resumes); ``train`` uses ``models.emotion.train`` with the computed labels and calibrates on held-out songs;
+``export`` puts the INT8 and float32 files into the free set. Fonts: FluidR3 and MuseScore General (MIT),
+and strings of our own. Neither clips, labels, scales nor constants come from EMOPIA or VGMIDI: the features
+reach the network in the scales of these excerpts, which ``folded`` puts into its first layer.
 """
 
 import json
@@ -31,15 +31,27 @@ from models.free.excerpts import cut_all, labelled
 from models.shipping import folder_of
 
 Float32 = NDArray[np.float32]
-CONDITIONS: Final = ("fluid-0", "muse-0", "random-0", "fluid-0-place", "muse-0-place", "fluid-mixed")
-"""Sounds that the excerpts are heard through. Chosen: a piano of each font, drawn strings, two in rooms, other
-timbres."""
+CONDITIONS: Final = (
+    "random-0",
+    "random-1",
+    "random-2",
+    "random-0-place",
+    "random-1-quiet_place",
+    "fluid-0",
+    "muse-0-place",
+    "fluid-0-place",
+)
+"""Sounds that the excerpts are heard through: drawn strings, a piano of each font, rooms. Chosen: drawn strings
+take a fifth of the time that a font takes."""
 OTHERS: Final = ("not_music", "melodies")
 """What is no excerpt: speech and noises that are synthesised, and plain melodies; no recording."""
-N_SONGS: Final = (200, 100)
-"""Songs of POP909 and of the Lieder. Chosen: an hour of features on a busy core."""
-EVERY: Final = 4
-"""Each condition hears one excerpt in so many, so that an excerpt is heard one and a half times. Chosen so."""
+OTHERS_EVERY: Final = 3
+"""Of those sounds one in so many is learned from. Chosen: about as many as renderings."""
+N_SONGS: Final = (160, 80)
+"""Songs of POP909 and of the Lieder. Chosen: minutes of a busy core."""
+EVERY: Final = 3
+"""Each condition hears one excerpt in so many, so that each is heard more than twice. Chosen: minutes
+of a busy core."""
 ORIGIN: Final = {
     "licence": "MIT: trained on renderings of POP909 (MIT) and OpenScore Lieder (CC0 1.0) alone",
     "data": [
@@ -48,7 +60,7 @@ ORIGIN: Final = {
         "FluidR3 GM sound font (MIT), for rendering",
         "MuseScore General Lite sound font (MIT), for rendering",
         "strings, melodies and noises synthesised by this project (MIT)",
-        "speech of espeak-ng (GPL-3.0-or-later), flite (MIT-CMU) and festival (MIT-CMU), to tell it from music",
+        "speech that espeak-ng (GPL-3.0-or-later), flite and festival (MIT-CMU) say, to tell it from music",
     ],
 }
 TRAIN: Final = TrainConfig(
@@ -56,15 +68,15 @@ TRAIN: Final = TrainConfig(
     others=list(OTHERS),
     epochs=8,
     batch=32,
-    crop=224,
+    crop=160,
     learning_rate=3e-3,
     dropout=0.35,
     weight_decay=0.03,
     graded=0.0,
     distil=0.9,
 )
-"""As models/emotion/emotion.yaml, with more passes over fewer clips. ``distil``: nearly all of a label is what the
-cues say, with its doubt. Chosen by hand, before anything was measured."""
+"""As models/emotion/emotion.yaml, with more passes over fewer clips. ``distil``: nearly all of a label is
+what the cues say, with its doubt. Chosen by hand, before anything was measured."""
 
 
 def _ready(cache: Path, clips: list[Clip]) -> list[tuple[str, Clip]]:
@@ -109,7 +121,8 @@ def folded(network: EmotionLstm, mean: Float32, spread: Float32) -> EmotionLstm:
 
 
 def train_all(work: Path, others: Path) -> None:
-    """Train, calibrate on held-out songs and keep ``emotion_model.pt``; ``others``: cache of what is no excerpt."""
+    """Train, calibrate on held-out songs and keep ``emotion_model.pt``; ``others``: cache of what is no
+    excerpt."""
     torch.set_num_threads(1)
     found = labelled(work / "excerpts")
     train_clips = [clip for clip in found.clips if clip.split == "train"]
@@ -118,7 +131,7 @@ def train_all(work: Path, others: Path) -> None:
     held = examples(work, list(CONDITIONS), held_clips, skip_missing=True)
     mean, spread = scales(data)
     print(f"{len(train_clips)} excerpts, {len(data)} renderings, {len(held)} held out")
-    data += other_examples(others, list(OTHERS))
+    data += other_examples(others, list(OTHERS))[::OTHERS_EVERY]
     data = [replace(e, features=(e.features - mean) / spread) for e in data]
     teacher = {name: row.astype(np.float32) for name, row in found.posteriors.items()}
     network = folded(
@@ -136,7 +149,8 @@ def train_all(work: Path, others: Path) -> None:
 
 
 def stream(work: Path, first: int) -> Float32:
-    """Features of every other training excerpt, one after another, from ``first`` (0 or 1): some ten minutes."""
+    """Features of every other training excerpt, one after another, from ``first`` (0 or 1): some ten
+    minutes."""
     clips = [clip for clip in labelled(work / "excerpts").clips if clip.split == "train"]
     ready = _ready(work, clips)
     np.random.default_rng(0).shuffle(ready)  # type: ignore[arg-type]

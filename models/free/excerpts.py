@@ -1,9 +1,9 @@
-"""Excerpts of POP909 and the Lieder as MIDI files, with the emotion that their notes say: what the free emotion
-model is trained on once they are rendered.
+"""Excerpts of POP909 and the Lieder as MIDI files, with the emotion that their notes say: what the free
+emotion model is trained on once they are rendered.
 
-One excerpt a song, from a bar line on. Valence and arousal are sums of cues (``models.free.cues``), standardised
-within a corpus over its excerpts for training; their signs give the quadrant, their distance from the middle how
-sure a label is.
+One excerpt a song, from a bar line on. Valence and arousal are sums of cues (``models.free.cues``),
+standardised within a corpus over its excerpts for training; their signs give the quadrant, their distance
+from the middle how sure a label is.
 """
 
 import json
@@ -29,8 +29,8 @@ LENGTH_S: Final = 24.0
 FEWEST_NOTES: Final = 24
 """Chosen: a note a second."""
 STEEPNESS: Final = 1.5
-"""Log odds of a sign for one standard deviation of its sum. Chosen by hand: a sum that explains some 80 % of the
-variance of ratings (Eerola et al. 2013) errs about one time in six."""
+"""Log odds of a sign for one standard deviation of its sum. Chosen by hand: a sum that explains some 80 %
+of the variance of ratings (Eerola et al. 2013) errs about one time in six."""
 TICKS_PER_BEAT: Final = 480
 """Chosen: what sequencers write; with 120 beats a minute 960 ticks are a second."""
 

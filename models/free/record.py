@@ -1,7 +1,7 @@
 """Write down, file by file, what the free set saw: ``python -m models.free.record --work out/free``.
 
-Writes ``licences.csv`` (model, what it was used for, file, source, licence) into the free set, from the tokens and
-excerpts that training read, and the names of the voices that it shares into its manifest.
+Writes ``licences.csv`` (model, what it was used for, file, source, licence) into the free set, from the
+tokens and excerpts that training read, and the names of the voices that it shares into its manifest.
 """
 
 import csv

@@ -98,7 +98,8 @@ def score(*bars: str, beats: int = 4) -> str:
     head += '<direction><sound tempo="120"/></direction><direction><direction-type><dynamics><f/></dynamics>'
     head += "</direction-type></direction>"
     first = f"<measure>{head}{note('G', 2)}</measure>"
-    return f"<score-partwise><part>{first}{''.join(f'<measure>{b}</measure>' for b in bars)}</part></score-partwise>"
+    rest = "".join(f"<measure>{bar}</measure>" for bar in bars)
+    return f"<score-partwise><part>{first}{rest}</part></score-partwise>"
 
 
 def note(step: str, duration: int, more: str = "") -> str:

@@ -106,5 +106,5 @@ def test_a_recording_is_played_from_end_to_end(models: Models) -> None:
 
 
 def test_a_folder_without_a_free_set_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match="no manifest.yaml in .*free"):
+    with pytest.raises(ArtefactError, match=r"no manifest.yaml in .*free"):
         artefacts.load("emotion_model", str(tmp_path), "free")
