@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kelly_edge.music.compound_word import MAJOR, STEPS_PER_BEAT, GridBar
+from kelly_edge.music.compound_word import MAJOR, N_LEVELS, STEPS_PER_BEAT, GridBar
 from models.composer.data import MAJOR_PROFILE, MINOR_PROFILE, Floats, Notes
 
 CUES: Final = ("mode", "tempo", "loudness", "density", "register", "articulation")
@@ -42,8 +42,6 @@ Chosen: between the profiles themselves it is .5."""
 SHORTEST, LONGEST = 0.1, 2.0
 """Lengths as shares of the time to the next onset, held between these: staccato, and with the pedal.
 Chosen."""
-N_LEVELS_EACH: Final = 6
-"""Levels of valence and of arousal, as ``compound_word.N_LEVELS``."""
 
 
 def measure_cues(notes: Notes, tonic: int, mode: int, tempo_bpm: float) -> Floats:
@@ -107,7 +105,7 @@ class Scale:
 
 def level_cuts(sums: Floats) -> Floats:
     """Cuts between six levels as frequent as one another among the training passages: [n, 2] → [5, 2]."""
-    return np.asarray(np.quantile(sums, np.arange(1, N_LEVELS_EACH) / N_LEVELS_EACH, axis=0))
+    return np.asarray(np.quantile(sums, np.arange(1, N_LEVELS) / N_LEVELS, axis=0))
 
 
 def levels(sums: Floats, cuts: Floats) -> NDArray[np.int64]:
