@@ -41,8 +41,8 @@ CONDITIONS: Final = (
     "muse-0-place",
     "fluid-0-place",
 )
-"""Sounds that the excerpts are heard through: drawn strings, a piano of each font, rooms. Chosen: drawn strings
-take a fifth of the time that a font takes."""
+"""Sounds that the excerpts are heard through: drawn strings, a piano of each font, rooms. Chosen: drawn
+strings take a fifth of the time that a font takes."""
 OTHERS: Final = ("not_music", "melodies")
 """What is no excerpt: speech and noises that are synthesised, and plain melodies; no recording."""
 OTHERS_EVERY: Final = 3

@@ -20,8 +20,8 @@ DYNAMICS: Final = {
     "pppp": 10, "ppp": 16, "pp": 33, "p": 49, "mp": 64, "mf": 80, "f": 96, "ff": 112, "fff": 126,
     "ffff": 127, "sf": 112, "sfz": 112, "fz": 112, "fp": 96, "sfp": 96, "rf": 96, "rfz": 96,
 }  # fmt: skip
-"""Velocities of the marks. Chosen: as the notation program plays them in which the corpus was written (MuseScore's
-defaults)."""
+"""Velocities of the marks. Chosen: as the notation program plays them in which the corpus was written
+(MuseScore's defaults)."""
 UNMARKED: Final = 70
 """Velocity before the first mark. Chosen between mp and mf."""
 TEMPO_BPM: Final = 90.0
