@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import yaml
 
-from firmware_py.commands.demo import demo_recording
-from firmware_py.devices.files.audio_file import read_audio
 from firmware_py.runtimes import artefacts
 from firmware_py.runtimes.onnx import open_composer
 from firmware_py.settings import RuntimeSettings, Settings
@@ -92,15 +90,14 @@ def test_every_file_that_a_model_saw_stands_in_the_table_with_its_licence() -> N
         rows = list(csv.DictReader(file))
     assert set(rows[0]) == set(COLUMNS)
     assert {name for row in rows for name in row["models"].split()} == set(entries())
-    assert len({row["file"] for row in rows if row["models"].startswith("transformer")}) > 1_000
+    assert len({row["file"] for row in rows if row["models"].startswith("transformer")}) > 600
     for row in rows:
         assert all(row.values())
         assert not is_non_commercial(" ".join(row.values())), row
 
 
-def test_a_recording_is_played_from_end_to_end(models: Models) -> None:
-    samples = read_audio(demo_recording())[: 12 * SAMPLE_RATE_HZ]
-    performance = Offline(SETTINGS, models, samples).run()
+def test_a_recording_is_played_from_end_to_end(models: Models, demo_samples: np.ndarray) -> None:
+    performance = Offline(SETTINGS, models, demo_samples[: 12 * SAMPLE_RATE_HZ]).run()
     assert len(performance.notes) > 20
     assert np.isfinite(performance.voice).all() and np.abs(performance.voice).max() > 0.01
 
