@@ -37,6 +37,15 @@ numba/cuda also holds headers under a licence of NVIDIA's.
 KEPT: Final = re.compile(r"numpy/(f2py|distutils)/__init__\.py")
 
 
+def model_name(tail: str) -> str:
+    """How the layer of a model is named whose file, or file without its ending, is ``tail`` in the models'
+    folder.
+
+    Those of the free set begin with the name of its folder.
+    """
+    return tail.partition(".")[0].replace("_", "-").replace("/", "-")
+
+
 @dataclass(frozen=True)
 class Member:
     """One file of a layer."""

@@ -12,7 +12,7 @@ from deploy.box.manifest import Layer
 from deploy.commands import run
 from deploy.errors import DeployError
 from deploy.interpreter import Interpreter
-from deploy.layers import Member, make_layer, with_compiled
+from deploy.layers import Member, make_layer, model_name, with_compiled
 from deploy.phrase import phrase_wav
 
 PACKAGES: Final = ("kelly_edge", "firmware_py")
@@ -70,7 +70,7 @@ class Project:
         models: dict[str, dict[str, Member]] = {}
         for name, path in self.files(SHIPPED).items():
             tail = name.removeprefix(f"{SHIPPED}/")
-            models.setdefault(tail.split(".")[0].replace("_", "-"), {})[tail] = Member(path.read_bytes())
+            models.setdefault(model_name(tail), {})[tail] = Member(path.read_bytes())
         for model, members in sorted(models.items()):
             yield self._layer(f"model-{model}", "models", members)
         system = {name: Member(p.read_bytes()) for name, p in self.files("systemd").items()}

@@ -13,6 +13,7 @@ import yaml
 
 from deploy.box.manifest import PRODUCT, Layer
 from deploy.errors import DeployError
+from deploy.layers import model_name
 from deploy.wheelhouse import Wheel
 
 OWN_LICENCE: Final = "MIT"
@@ -81,7 +82,7 @@ def _component(
 def _models(folder: Path) -> dict[str, Mapping[str, Any]]:
     """Model, as its layer is named, → its description."""
     described: dict[str, Mapping[str, Any]] = {}
-    for path in sorted(folder.glob("*.yaml")):
+    for path in sorted(folder.rglob("*.yaml")):
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -92,5 +93,5 @@ def _models(folder: Path) -> dict[str, Mapping[str, Any]]:
             continue  # the list of models
         if not content.get("licence") or not isinstance(content.get("data"), list):
             raise DeployError(f"{path} says neither licence nor data; a model is shipped with both")
-        described[path.stem.replace("_", "-")] = content
+        described[model_name(path.relative_to(folder).as_posix())] = content
     return described

@@ -138,6 +138,11 @@ class RuntimeSettings:
         "runtime of the .tflite models; auto: what `kelly-edge bench --store` found fastest",
         choices=("auto", "ai_edge_litert", "tflite_runtime"),
     )
+    models: str = setting(
+        "research",
+        "which set: research hears and plays better, and is non-commercial; free is anybody's",
+        choices=("research", "free"),
+    )
     models_dir: str = setting(
         "", "folder of the models; empty: searched for", check=printable_fault, is_path=True
     )
@@ -150,6 +155,11 @@ class RuntimeSettings:
         check=printable_fault,
         is_path=True,
     )
+
+    @property
+    def model_set(self) -> tuple[str, str]:
+        """Where models are taken from, for ``artefacts.load``: the folder and the set."""
+        return self.models_dir, self.models
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,9 @@ class _Checker:
         if settings.ears.listen != Listen.MICROPHONE and not settings.midi.inputs:
             text = f"{settings.ears.listen} needs a port in midi.inputs, which is empty"
             self._fault_of("ears.listen", "midi.inputs", text)
+        if settings.ears.listen == Listen.KEYBOARD and settings.runtime.models == "free":
+            text = "keyboard reads the mood by weights fitted to EMOPIA, which free keeps off; listen to both"
+            self._fault_of("ears.listen", "runtime.models", text)
         if conflict := settings.panel.conflict():
             given = [path for path in self._places if path.startswith("panel.")]
             self._fault_of("panel", given[-1] if given else "panel", conflict)

@@ -15,10 +15,15 @@ import yaml
 from numpy.typing import NDArray
 
 from firmware_py.devices.files.output import refuse_to_overwrite
-from firmware_py.runtimes.artefacts import MANIFEST
+from firmware_py.runtimes.artefacts import MANIFEST, RESEARCH
 from firmware_py.runtimes.tflite import RUNTIME_MODULES, TfliteStep
 
 SHIPPED = Path(__file__).resolve().parent / "shipped"
+
+
+def folder_of(model_set: str) -> Path:
+    """Where the models of a set lie, ``research`` or ``free``."""
+    return SHIPPED if model_set == RESEARCH else SHIPPED / model_set
 
 
 def stream_tflite(

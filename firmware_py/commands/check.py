@@ -33,7 +33,7 @@ def _find_models(settings: Settings) -> tuple[list[dict[str, str]], list[str]]:
     rows, faults = [], []
     for name in model_names(settings):
         try:
-            artefact = artefacts.load(name, settings.runtime.models_dir)
+            artefact = artefacts.load(name, *settings.runtime.model_set)
             rows.append({"model": name, "found in": artefact.origin, "file": str(artefact.path)})
         except KellyError as error:
             faults.append(str(error))

@@ -56,7 +56,7 @@ def sources_of(recording: Path, settings: Settings, config: Path | None) -> list
     """All files that an offline command reads, which no result may overwrite."""
     from firmware_py.runtimes.artefacts import files_in_use
 
-    return [recording, *([config] if config else []), *files_in_use(settings.runtime.models_dir)]
+    return [recording, *([config] if config else []), *files_in_use(*settings.runtime.model_set)]
 
 
 class Bar(AbstractContextManager["Bar"]):

@@ -90,11 +90,11 @@ def emotion_subject(variant: str, network: EmotionNetwork) -> Subject:
     return Subject("emotion step", variant, GROUP_US, step)
 
 
-def _emotion_subjects(models_dir: str) -> list[Subject]:
+def _emotion_subjects(model_set: tuple[str, str]) -> list[Subject]:
     found = []
     for precision, name in EMOTION_MODELS.items():
         try:
-            artefact = artefacts.load(name, models_dir)
+            artefact = artefacts.load(name, *model_set)
         except ArtefactError:
             continue
         for runtime in RUNTIME_MODULES:
@@ -103,7 +103,7 @@ def _emotion_subjects(models_dir: str) -> list[Subject]:
             except ArtefactError:
                 continue
             found.append(emotion_subject(f"{precision}, {runtime}", network))
-    json_file = artefacts.load("emotion_model", models_dir).path.with_suffix(".json")
+    json_file = artefacts.load("emotion_model", *model_set).path.with_suffix(".json")
     return [*found, emotion_subject("float32, numpy", open_rtneural(json_file))]
 
 
@@ -150,7 +150,7 @@ def _whole_voice_subject(runtime: str, decoder: TfliteDecoder) -> Subject:
 
 
 def _voice_subjects(settings: Settings) -> list[Subject]:
-    artefact = artefacts.load(f"ddsp_{settings.voice.selected}", settings.runtime.models_dir)
+    artefact = artefacts.load(f"ddsp_{settings.voice.selected}", *settings.runtime.model_set)
     decoders = {}
     for runtime in RUNTIME_MODULES:
         try:
@@ -202,7 +202,7 @@ def subjects(settings: Settings) -> list[Subject]:
     """
     return [
         _features_subject(),
-        *_emotion_subjects(settings.runtime.models_dir),
+        *_emotion_subjects(settings.runtime.model_set),
         _analysis_subject(),
         *_voice_subjects(settings),
         _limiter_subject(settings),

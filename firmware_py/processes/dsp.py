@@ -46,6 +46,7 @@ class DspStage:
         clock: Clock,
         place: Place | None = None,
         listen: str = Listen.MICROPHONE,
+        hears_room: bool = True,
     ) -> None:
         self._ends = ends
         self._capture = ends.ring_to_read("capture")
@@ -64,7 +65,7 @@ class DspStage:
         self.meter = LoudnessMeter()
         self.beat = BeatTracker()
         self.voice = voice
-        self.mood = Mood(place)
+        self.mood = Mood(place, hears_room)
         self._hop = np.zeros(HOP_SIZE, np.float32)
         self._out = np.zeros(HOP_SIZE, np.float32)
         self._periods_in = list(self._hop.reshape(-1, period))

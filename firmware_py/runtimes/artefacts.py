@@ -4,6 +4,9 @@
 voice); each model has one entry ``<name>.yaml`` with the sha256 of its file, its tensors, state
 pairs and metrics. A model is used only after its bytes, shapes and outputs were checked.
 Search order: explicit folder, release folder, the checkout, the user's data folder.
+
+There are two sets: ``research`` is the folder itself, ``free`` its folder ``free``. What both share (the
+voices) lies in the folder itself, and the free set's manifest names it under ``shared``.
 """
 
 import hashlib
@@ -26,6 +29,8 @@ from kelly_edge.errors import ArtefactError
 from kelly_edge.shared.printed import printed
 
 MANIFEST: Final = "manifest.yaml"
+RESEARCH: Final = "research"
+"""The set that is a folder of models itself; any other is the folder in it that has the set's name."""
 REMEDY: Final = "install the shipped models again"
 
 
@@ -46,15 +51,17 @@ def undamaged(path: Path) -> Iterator[None]:
         raise ArtefactError(f"{path} is damaged ({type(error).__name__}: {reason}); {REMEDY}") from None
 
 
-def search_folders(explicit: str = "") -> list[tuple[str, Path]]:
-    """The folders searched for models, in order, each with its description."""
+def search_folders(explicit: str = "", model_set: str = RESEARCH) -> list[tuple[str, Path]]:
+    """The folders searched for models of a set, in order, each with its description."""
     data_home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     folders = [
         ("release", Path(os.environ.get("KELLY_EDGE_RELEASE", "/opt/kelly-edge/current")) / "models"),
         ("repo", Path(__file__).resolve().parents[2] / "models" / "shipped"),
         ("user data", data_home / "kelly-edge" / "models"),
     ]
-    return [("explicit", Path(explicit)), *folders] if explicit else folders
+    if explicit:
+        folders.insert(0, ("explicit", Path(explicit)))
+    return folders if model_set == RESEARCH else [(origin, path / model_set) for origin, path in folders]
 
 
 @dataclass(frozen=True)
@@ -78,14 +85,14 @@ class Artefact:
         return [(pair["input"], pair["output"]) for pair in self.entry.get("state", [])]
 
 
-def load(name: str, explicit: str = "") -> Artefact:
-    """Find model ``name`` (or an alias), check its bytes against its entry.
+def load(name: str, explicit: str = "", model_set: str = RESEARCH) -> Artefact:
+    """Find model ``name`` (or an alias) of a set, check its bytes against its entry.
 
     Raises
     ------
     ArtefactError: not found anywhere, entry unreadable, or bytes not the ones promised.
     """
-    for origin, folder in search_folders(explicit):
+    for origin, folder in search_folders(explicit, model_set):
         manifest = folder / MANIFEST
         if not manifest.is_file():
             if origin == "explicit":
@@ -95,25 +102,31 @@ def load(name: str, explicit: str = "") -> Artefact:
         with undamaged(manifest):
             resolved = str(dict(listing.get("aliases") or {}).get(name, name))
             is_listed = resolved in list(listing.get("models") or [])
-        if is_listed:
-            return _load_from(folder, resolved, origin)
-    places = ", ".join(str(folder) for _, folder in search_folders(explicit))
+            is_shared = resolved in list(listing.get("shared") or [])
+        if is_listed or is_shared:
+            return _load_from(folder.parent if is_shared else folder, resolved, origin)
+    places = ", ".join(str(folder) for _, folder in search_folders(explicit, model_set))
     raise ArtefactError(f"model {name} is in no manifest of {places}; {REMEDY}")
 
 
-def files_in_use(explicit: str = "") -> list[Path]:
-    """Every file of the folder that models are taken from; no command may overwrite one."""
-    folder = next((f for _, f in search_folders(explicit) if (f / MANIFEST).is_file()), None)
-    return [] if folder is None else sorted(path for path in folder.iterdir() if path.is_file())
+def files_in_use(explicit: str = "", model_set: str = RESEARCH) -> list[Path]:
+    """Every file of the folders that models are taken from; no command may overwrite one."""
+    folder = next((f for _, f in search_folders(explicit, model_set) if (f / MANIFEST).is_file()), None)
+    if folder is None:
+        return []
+    folders = [folder] if model_set == RESEARCH else [folder, folder.parent]
+    return sorted(path for found in folders for path in found.iterdir() if path.is_file())
 
 
-def names_of_kind(kind: str, explicit: str = "") -> list[str]:
-    """Names of the models of ``kind`` in the first folder that has a manifest."""
-    for _, folder in search_folders(explicit):
+def names_of_kind(kind: str, explicit: str = "", model_set: str = RESEARCH) -> list[str]:
+    """Names of the models of ``kind`` in the first folder that has a manifest of the set."""
+    for _, folder in search_folders(explicit, model_set):
         if (folder / MANIFEST).is_file():
+            listing = _read_yaml(folder / MANIFEST)
             with undamaged(folder / MANIFEST):
-                names = [str(name) for name in _read_yaml(folder / MANIFEST).get("models") or []]
-            return [n for n in names if _read_yaml(folder / f"{n}.yaml").get("kind") == kind]
+                found = [(str(name), folder) for name in listing.get("models") or []]
+                found += [(str(name), folder.parent) for name in listing.get("shared") or []]
+            return [n for n, place in found if _read_yaml(place / f"{n}.yaml").get("kind") == kind]
     return []
 
 

@@ -54,7 +54,7 @@ def about_session(settings: Settings, programmes: Sequence[Programme] = ()) -> d
     return {
         "release": version_of("kelly-edge"),
         "code": code_hash(),
-        "model": model_hash(settings.runtime.models_dir),
+        "model": model_hash(*settings.runtime.model_set),
         "machine": platform.machine(),
         "libraries": ", ".join(f"{name} {version_of(name)}" for name in LIBRARIES),
         "config": _hash(json.dumps([in_force, kept], sort_keys=True).encode()),
@@ -72,10 +72,10 @@ def version_of(package: str) -> str:
         return ""
 
 
-def model_hash(models_dir: str) -> str:
+def model_hash(models_dir: str, model_set: str) -> str:
     """Of the composer's network; empty where there is none."""
     try:
-        return _hash(artefacts.load(COMPOSER, models_dir).content)
+        return _hash(artefacts.load(COMPOSER, models_dir, model_set).content)
     except ArtefactError:
         return ""
 

@@ -12,7 +12,7 @@ from kelly_edge.music.sampling import ComposerNetwork, Floats, KvCache, Sampling
 
 def open_composer_network(settings: Settings) -> OnnxComposer:
     """The composer's network."""
-    return open_composer(artefacts.load("transformer_model", settings.runtime.models_dir))
+    return open_composer(artefacts.load("transformer_model", *settings.runtime.model_set))
 
 
 def new_generator(settings: Settings, network: ComposerNetwork) -> Generator:

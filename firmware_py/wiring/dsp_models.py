@@ -23,19 +23,25 @@ def board_choice(settings: Settings) -> Choice:
 
 def open_emotion(settings: Settings) -> EmotionNetwork:
     """The emotion network in the runtime and precision chosen."""
-    choice, models_dir = board_choice(settings), settings.runtime.models_dir
+    choice, model_set = board_choice(settings), settings.runtime.model_set
     name = EMOTION_MODELS[choice.precision]
     # A choice made with another release may name a model that this one does not have.
-    if name not in artefacts.names_of_kind("emotion", models_dir):
+    if name not in artefacts.names_of_kind("emotion", *model_set):
         name = EMOTION_MODELS["int8"]
-    return TfliteEmotion(artefacts.open_tflite(artefacts.load(name, models_dir), choice.tflite))
+    return TfliteEmotion(artefacts.open_tflite(artefacts.load(name, *model_set), choice.tflite))
+
+
+def hears_room(settings: Settings) -> bool:
+    """Whether arousal is corrected for the room: that was fitted on renderings of EMOPIA, and the free set
+    saw none of them."""
+    return settings.runtime.models == artefacts.RESEARCH
 
 
 def open_decoders(settings: Settings) -> list[Decoder]:
     """A decoder per configured voice, in that order."""
-    runtime, models_dir = board_choice(settings).tflite, settings.runtime.models_dir
+    runtime, model_set = board_choice(settings).tflite, settings.runtime.model_set
     return [
-        TfliteDecoder(artefacts.open_tflite(artefacts.load(f"ddsp_{name}", models_dir), runtime))
+        TfliteDecoder(artefacts.open_tflite(artefacts.load(f"ddsp_{name}", *model_set), runtime))
         for name in settings.voice.names
     ]
 

@@ -20,7 +20,10 @@ class Mood:
     presence: of music, 0 .. 1. place: what was learned here.
     """
 
-    def __init__(self, place: Place | None = None) -> None:
+    def __init__(self, place: Place | None = None, hears_room: bool = True) -> None:
+        """``hears_room``: correct for the room. Its regression was fitted on renderings of EMOPIA, so that
+        the free set does without."""
+        self._hears_room = hears_room
         self._music = MusicGate()
         self._room = Room()
         self._circumplex = Circumplex()
@@ -38,7 +41,7 @@ class Mood:
         """Take the emotion vector [64], the group's log mel frames [8, 27] (None: no room is heard) and the
         presence 0 .. 1 of sound."""
         self.presence = music = self._music.update(emotion, presence)
-        if frames is not None:
+        if frames is not None and self._hears_room:
             self._room.push(frames, music)
         correction = self._room.reading.arousal
         odds = joint_log_odds(emotion)

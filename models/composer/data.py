@@ -90,14 +90,24 @@ class Piece:
     bars: tuple[GridBar, ...]
 
 
-def data_folder() -> Path:
-    """The shared data: $KELLY_DATA, else ../shared/data beside the repository."""
+SOURCES = {
+    "emopia": "EMOPIA (zenodo.org, 'EMOPIA 2.1')",
+    "pop909": "POP909 (github music-x-lab/POP909-Dataset)",
+    "lieder": "OpenScore Lieder (github OpenScore/Lieder) as .mxl",
+}
+"""Where each corpus comes from, by its folder's name."""
+
+
+def data_folder(*needed: str) -> Path:
+    """The shared data: $KELLY_DATA, else ../shared/data beside the repository; with the corpora
+    ``needed``."""
     folder = Path(os.environ.get("KELLY_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
-    if not (folder / "emopia" / "midis").is_dir():
-        raise DataError(
-            f"composer data: no emopia/midis in {folder}; set KELLY_DATA to a folder with EMOPIA "
-            "(zenodo.org, 'EMOPIA 2.1') as emopia/ and POP909 (github music-x-lab/POP909-Dataset) as pop909/"
-        )
+    for name in needed or ("emopia",):
+        if not (folder / name).is_dir():
+            raise DataError(
+                f"composer data: no {name} in {folder}; set KELLY_DATA to a folder with {SOURCES[name]} "
+                f"as {name}/"
+            )
     return folder
 
 
@@ -249,10 +259,10 @@ def read_emopia(folder: Path) -> list[Piece]:
     return pieces
 
 
-def read_pop909(folder: Path) -> list[Piece]:
-    """POP909's songs in common time, with the beats and keys it comes with."""
+def read_pop909(folder: Path, every: int = 1) -> list[Piece]:
+    """POP909's songs in common time, with the beats and keys it comes with; one song in ``every``."""
     pieces = []
-    for song in sorted((folder / "POP909").iterdir()):
+    for song in sorted((folder / "POP909").iterdir())[::every]:
         files = [song / f"{song.name}.mid", song / "beat_midi.txt", song / "key_audio.txt"]
         if not all(file.exists() for file in files):
             continue
@@ -364,7 +374,8 @@ def save_tokens(pieces: list[tuple[Piece, Rows]], path: Path) -> None:
 
 
 def load_tokens(path: Path, corpus: str, split: str) -> list[Rows]:
-    """Rows of the pieces of ``emopia`` or ``pop909`` in a split."""
+    """Rows of the pieces of ``emopia`` in a split, or of all others: ``pop909``, ``free``
+    (``models.free``)."""
     if not path.exists():
         raise DataError(
             f"{path}: no tokens; write them with python -m models.composer.data --work {path.parent}"
@@ -376,7 +387,7 @@ def load_tokens(path: Path, corpus: str, split: str) -> list[Rows]:
 
 
 def training_runs(path: Path) -> NDArray[np.uint64]:
-    """Every run of notes in the training splits of both corpora, once (``known_runs.interval_hashes``)."""
+    """Every run of notes in the training splits of all corpora, once (``known_runs.interval_hashes``)."""
     pieces = [piece for corpus in ("emopia", "pop909") for piece in load_tokens(path, corpus, "train")]
     return np.unique(np.concatenate([interval_hashes(p[p[:, TYPE] == NOTE, PITCH]) for p in pieces]))
 

@@ -1,7 +1,8 @@
 """Export a trained composer: the INT8 step graph that the box runs, or the full-sequence graph.
 
 ``python -m models.composer.export --work DIR [--checkpoint FILE.pt] [--draft FILE | --full FILE]`` takes
-DIR/student-best.pt unless told otherwise; ``--step FILE.onnx`` takes the weights of a step graph instead, so
+DIR/student-best.pt unless told otherwise; ``--set free`` ships into the free set what was trained on
+``models.free.data``. ``--step FILE.onnx`` takes the weights of a step graph instead, so
 that no checkpoint is needed: ``--ship-full`` ships the full graph of the step graph that is shipped.
 
 - Step graph: one row in, the contexts of the next row and this row's keys and values out. Scores on the
@@ -39,7 +40,7 @@ from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.composer.data import load_tokens, training_runs
 from models.composer.network import Composer, NetworkConfig
 from models.composer.train import load_model
-from models.shipping import SHIPPED, ship
+from models.shipping import SHIPPED, folder_of, ship
 
 # ONNX: the version of operators that onnxruntime 1.20 reads whole; then, on contexts of order 1, what float
 # arithmetic in another order may change, chosen a thousand times its rounding.
@@ -60,10 +61,17 @@ NAME, FULL_NAME = "transformer_model", "transformer_model_full"
 DTYPES = {"tensor(int64)": "int64", "tensor(float)": "float32", "tensor(uint8)": "uint8"}
 
 
-ORIGIN = {
-    "licence": "non-commercial: trained on EMOPIA (CC BY-NC-SA 4.0) and POP909 (MIT)",
-    "data": ["POP909 (MIT)", "EMOPIA 2.1 (CC BY-NC-SA 4.0)"],
+ORIGINS = {
+    "research": {
+        "licence": "non-commercial: trained on EMOPIA (CC BY-NC-SA 4.0) and POP909 (MIT)",
+        "data": ["POP909 (MIT)", "EMOPIA 2.1 (CC BY-NC-SA 4.0)"],
+    },
+    "free": {
+        "licence": "MIT: trained on POP909 (MIT) and OpenScore Lieder (CC0 1.0) alone",
+        "data": ["POP909 (MIT)", "OpenScore Lieder Corpus (CC0 1.0)"],
+    },
 }
+"""What each set's networks were trained on."""
 
 
 class StepGraph(nn.Module):
@@ -295,15 +303,18 @@ def read_known(work: Path) -> KnownRuns:
     return KnownRuns.of(training_runs(work / "tokens.npz"), KNOWN_BYTES)
 
 
-def ship_student(checkpoint: Path, work: Path, metrics: dict[str, object]) -> Path:
-    """Export, quantise and put the student into ``models/shipped`` with golden vectors and its entry."""
+def ship_student(
+    checkpoint: Path, work: Path, metrics: dict[str, object], model_set: str = "research"
+) -> Path:
+    """Export, quantise and put the student into a set with golden vectors and its entry."""
     import onnxruntime
 
     model = load_model(checkpoint)
     path = work / "transformer_model.onnx"
     export_step(model, read_known(work), path)
     network = OnnxComposer(path)
-    rows = load_tokens(work / "tokens.npz", "emopia", "val")[0][:GOLDEN_ROWS]
+    corpus = "emopia" if model_set == "research" else model_set
+    rows = load_tokens(work / "tokens.npz", corpus, "val")[0][:GOLDEN_ROWS]
     contexts = stream_rows(network, rows)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     layers = range(model.config.n_layers)
@@ -323,17 +334,17 @@ def ship_student(checkpoint: Path, work: Path, metrics: dict[str, object]) -> Pa
         "state": [{"input": f"{kind}_{layer}", "output": f"new_{kind}"} for kind, layer in pairs],
         "golden_tolerance": {RUNTIME: GOLDEN_TOLERANCE},
         "metrics": metrics,
-        **ORIGIN,
+        **ORIGINS[model_set],
         "card": f"{NAME}.md",
     }
     golden: dict[str, NDArray[np.generic]] = {
         "input/row": rows.astype(np.int64),
         f"output/{RUNTIME}/contexts": contexts,
     }
-    return ship(entry, path, golden)
+    return ship(entry, path, golden, folder_of(model_set))
 
 
-def ship_full(folder: Path = SHIPPED) -> Path:
+def ship_full(folder: Path = SHIPPED, model_set: str = "research") -> Path:
     """Put the full graph of the step graph in ``folder`` beside it, with golden vectors and its entry."""
     import onnxruntime
 
@@ -354,7 +365,7 @@ def ship_full(folder: Path = SHIPPED) -> Path:
         "outputs": [{"name": "logits", "shape": ["batch", "sequence", logits.shape[-1]], "dtype": "float32"}],
         "golden_tolerance": {RUNTIME: FLOAT_TOLERANCE},
         "metrics": {},
-        **ORIGIN,
+        **ORIGINS[model_set],
         "card": f"{FULL_NAME}.md",
     }
     return ship(entry, path, {"input/tokens": tokens, f"output/{RUNTIME}/logits": logits}, folder)
@@ -365,13 +376,16 @@ def main() -> None:
     """Read the command line and export."""
     parser = Parser(prog="models.composer.export", description=__doc__)
     parser.add_argument(
-        "--checkpoint", type=path_argument, help="default: student-best.pt of the work folder"
+        "--checkpoint",
+        type=path_argument,
+        help="default: student-best.pt, or free-best.pt, of the work folder",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--draft", type=path_argument, help="write the INT8 step graph here, ship nothing")
     what.add_argument("--float", type=path_argument, help="write the float step graph here, ship nothing")
     what.add_argument("--full", type=path_argument, help="write the full-sequence graph here, ship nothing")
     what.add_argument("--ship-full", action="store_true", help="ship the full graph of the shipped model")
+    parser.add_argument("--set", choices=ORIGINS, default="research", help="which set to ship into")
     parser.add_argument("--step", type=path_argument, help="with --full: a step graph for a checkpoint")
     parser.add_argument(
         "--work", type=path_argument, default=Path("out/composer"), help="folder with tokens.npz"
@@ -380,12 +394,13 @@ def main() -> None:
         "--metrics", type=path_argument, help="JSON of models.composer.evaluate for the manifest entry"
     )
     arguments = parser.parse_args()
-    checkpoint = arguments.checkpoint or arguments.work / "student-best.pt"
+    name = "student" if arguments.set == "research" else arguments.set
+    checkpoint = arguments.checkpoint or arguments.work / f"{name}-best.pt"
     outputs = [p for p in (arguments.draft, arguments.float, arguments.full) if p]
     metrics_file = [arguments.metrics] if arguments.metrics else []
     refuse_to_overwrite(outputs, [checkpoint, arguments.work / "tokens.npz", *metrics_file])
     if arguments.ship_full:
-        print(ship_full())
+        print(ship_full(folder_of(arguments.set), arguments.set))
     elif arguments.full:
         model = composer_of(arguments.step) if arguments.step else load_model(checkpoint)
         export_full(model, arguments.full)
@@ -395,7 +410,7 @@ def main() -> None:
         export_step(load_model(checkpoint), known, target, int8=bool(arguments.draft))
     else:
         metrics = json.loads(arguments.metrics.read_text(encoding="utf-8")) if arguments.metrics else {}
-        print(ship_student(checkpoint, arguments.work, metrics))
+        print(ship_student(checkpoint, arguments.work, metrics, arguments.set))
 
 
 if __name__ == "__main__":

@@ -34,9 +34,8 @@ from kelly_edge.music.compound_word import (
 DROPPED: Final = {VALENCE: 0.15, AROUSAL: 0.15, DENSITY: 0.5, MODE: 0.1}
 """How often a condition is withheld from a whole sequence, so that it may be unknown in play. Chosen by
 hand."""
-OCTAVE_SHIFTED: Final = {"pop909": 0.2, "emopia": 0.0}
-"""Share of passages moved by an octave; not in fine-tuning, where register says something of the emotion.
-Chosen by hand."""
+OCTAVE_SHIFTED: Final = {"pop909": 0.2, "emopia": 0.0, "free": 0.0}
+"""Share of passages moved by an octave; not where register says something of the emotion. Chosen by hand."""
 SIZES: Final = [family.size for family in SAMPLED]
 """Logits of each head, side by side in a taught sequence."""
 JOIN_TRIES: Final = 8

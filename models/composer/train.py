@@ -1,6 +1,7 @@
 """Train the composer: pre-train on POP909, fine-tune on EMOPIA, keep the best by held-out songs.
 
-``python -m models.composer.train --config student|teacher|guide --work DIR [--distil]``
+``python -m models.composer.train --config student|teacher|guide|free --work DIR [--distil]``; ``free`` learns
+from POP909 and the Lieder alone (``models.free.data``).
 
 A stage lasts a number of minutes of CPU time; the rate follows a cosine over them, so a run that is
 stopped goes on where its last checkpoint was. DIR/teacher-best.pt has the best likelihood of songs held
@@ -171,7 +172,8 @@ def train(
     """Run the stages that the checkpoint in ``work`` has not finished."""
     config, stages = load_config(name, configs)
     sources = [sequences(work, stage.corpus, config.context, distil) for stage in stages]
-    held = load_tokens(work / "tokens.npz", "emopia", "held")
+    chosen_on = stages[-1].corpus
+    held = load_tokens(work / "tokens.npz", chosen_on, "held")
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu")
     dtype = fast_dtype(device)
@@ -241,7 +243,7 @@ def train(
                     f" train {np.mean(losses):.3f} " + " ".join(f"{k} {v:.3f}" for k, v in scores.items()),
                     flush=True,
                 )
-                if stage.corpus == "emopia" and scores["note"] < state["best"]:
+                if stage.corpus == chosen_on and scores["note"] < state["best"]:
                     state["best"] = scores["note"]
                     save_checkpoint(best_path, model, scores=scores)
                 save_checkpoint(

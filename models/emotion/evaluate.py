@@ -231,6 +231,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--split", choices=["train", "val", "vgmidi"], default="val")
     parser.add_argument("--cache", type=path_argument, default=data.default_cache())
     parser.add_argument("--model", type=path_argument, help="default: the shipped model")
+    parser.add_argument(
+        "--no-room", action="store_true", help="without the correction for the room, as the free set"
+    )
     parser.add_argument("--runtime", choices=RUNTIMES, default=RUNTIMES[0])
     parser.add_argument("--out", type=path_argument, help="CSV of predictions")
     parser.add_argument("--labels", type=path_argument, help="CSV of labels (a condition has its own)")
@@ -241,7 +244,10 @@ def main(argv: list[str] | None = None) -> int:
         heard = sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []
         refuse_to_overwrite([args.out], [*heard, *(p for p in (args.labels, args.model) if p)])
     network = open_network(args.model, args.runtime)
-    predictions = [Prediction(path, decide(network, *sound)) for path, sound in _clips(args)]
+    predictions = [
+        Prediction(path, decide(network, *(sound[:2] if args.no_room else sound)))
+        for path, sound in _clips(args)
+    ]
     if args.out:
         write_predictions(args.out, predictions)
     labels = read_labels(args.labels) if args.labels else {}

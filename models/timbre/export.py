@@ -54,6 +54,8 @@ GRU {gru},
 {n_parameters:,} parameters, INT8 weights and products, float32 state and input and output, {size:,} bytes.
 
 - **Learned from:** {data}. Licence of the source: {licence}.
+- **Who may use it:** anybody, also commercially, on the terms of that licence. It saw nothing of
+  EMOPIA; the free set (`runtime.models: free`) takes this very file.
 - **Measured** on {n} recordings held out by name, through the box's own ears and synthesiser (means, 95 %
   interval by bootstrap over recordings): multi-scale spectral loss {loss} at 24 kHz;
   f0 of the answer off by {f0_cents} cents (median);

@@ -66,3 +66,16 @@ def test_a_keyboard_needs_an_input(listen: str) -> None:
     with pytest.raises(ConfigError, match=rf"ears.listen: {listen} needs a port in midi.inputs"):
         load_settings(None, [f"ears.listen={listen}", "midi.inputs=[]"])
     assert load_settings(None, [f"ears.listen={listen}"]).ears.listen == listen
+
+
+def test_the_free_models_do_not_read_a_keyboards_mood_by_emopia(
+    song: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    free = ["--set", "runtime.models=free"]
+    assert main(["play", str(song), "--out", str(tmp_path / "out"), *free]) == EXIT_FAULT
+    said = capfd.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and "EMOPIA" in said[0]
+    assert not (tmp_path / "out").exists()
+    keyboard = ["ears.listen=keyboard", 'midi.inputs=["*"]', "runtime.models=free"]
+    with pytest.raises(ConfigError, match="listen to both"):
+        load_settings(None, keyboard)

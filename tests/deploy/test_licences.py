@@ -151,6 +151,10 @@ def test_the_bill_names_every_part_the_models_licences_and_their_data() -> None:
         assert [row["name"] for row in part["modelCard"]["modelParameters"]["datasets"]] == model["data"]
         commercial = {row["name"]: row["value"] for row in part["properties"]}["kelly-edge:commercial-use"]
         assert commercial == ("no" if "EMOPIA" in str(model["data"]) else "yes")
+    # The free set's layers bear the name of its folder.
+    for name in ("emotion-model", "emotion-model-float32", "transformer-model", "transformer-model-full"):
+        said = {row["name"]: row["value"] for row in parts[f"model-free-{name}"]["properties"]}
+        assert said["kelly-edge:commercial-use"] == "yes"
 
 
 def test_a_model_without_licence_or_data_is_not_shipped(tmp_path: Path) -> None:
