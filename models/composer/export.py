@@ -1,7 +1,7 @@
 """Export a trained composer: the INT8 step graph that the box runs, or the full-sequence graph.
 
 ``python -m models.composer.export --work DIR [--checkpoint FILE.pt] [--draft FILE | --full FILE]`` takes
-DIR/student-best.pt unless told otherwise; ``--set free`` ships into the free set what was trained on
+DIR/student-best.pt unless told otherwise; ``--into free`` ships into the free set what was trained on
 ``models.free.data``. ``--step FILE.onnx`` takes the weights of a step graph instead, so
 that no checkpoint is needed: ``--ship-full`` ships the full graph of the step graph that is shipped.
 
@@ -385,7 +385,7 @@ def main() -> None:
     what.add_argument("--float", type=path_argument, help="write the float step graph here, ship nothing")
     what.add_argument("--full", type=path_argument, help="write the full-sequence graph here, ship nothing")
     what.add_argument("--ship-full", action="store_true", help="ship the full graph of the shipped model")
-    parser.add_argument("--set", choices=ORIGINS, default="research", help="which set to ship into")
+    parser.add_argument("--into", choices=ORIGINS, default="research", help="which set to ship into")
     parser.add_argument("--step", type=path_argument, help="with --full: a step graph for a checkpoint")
     parser.add_argument(
         "--work", type=path_argument, default=Path("out/composer"), help="folder with tokens.npz"
@@ -394,13 +394,13 @@ def main() -> None:
         "--metrics", type=path_argument, help="JSON of models.composer.evaluate for the manifest entry"
     )
     arguments = parser.parse_args()
-    name = "student" if arguments.set == "research" else arguments.set
+    name = "student" if arguments.into == "research" else arguments.into
     checkpoint = arguments.checkpoint or arguments.work / f"{name}-best.pt"
     outputs = [p for p in (arguments.draft, arguments.float, arguments.full) if p]
     metrics_file = [arguments.metrics] if arguments.metrics else []
     refuse_to_overwrite(outputs, [checkpoint, arguments.work / "tokens.npz", *metrics_file])
     if arguments.ship_full:
-        print(ship_full(folder_of(arguments.set), arguments.set))
+        print(ship_full(folder_of(arguments.into), arguments.into))
     elif arguments.full:
         model = composer_of(arguments.step) if arguments.step else load_model(checkpoint)
         export_full(model, arguments.full)
@@ -410,7 +410,7 @@ def main() -> None:
         export_step(load_model(checkpoint), known, target, int8=bool(arguments.draft))
     else:
         metrics = json.loads(arguments.metrics.read_text(encoding="utf-8")) if arguments.metrics else {}
-        print(ship_student(checkpoint, arguments.work, metrics, arguments.set))
+        print(ship_student(checkpoint, arguments.work, metrics, arguments.into))
 
 
 if __name__ == "__main__":
