@@ -131,7 +131,7 @@ class DspStage:
         heard["f0_hz"] = self.tracker.f0_hz
         heard["f0_confidence"] = self.tracker.confidence
         self.beat.fill(heard)
-        self.melody.fill(heard)
+        (source.melody if isinstance(source, KeyboardEar) else self.melody).note.fill(heard)
         self._fill_place()
         self._heard_cell.write(heard)
         self._heard_ring.write(heard)

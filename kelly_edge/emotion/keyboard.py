@@ -26,6 +26,7 @@ from kelly_edge.emotion.symbolic_weights import BIASES, CENTRES, SCALES, WEIGHTS
 from kelly_edge.emotion.tonal_state import BEST_KEY, FAST, tonal_state, tonal_tables
 from kelly_edge.emotion.tonality import KEY_POSTERIOR, TONAL, tonal_step_of_notes
 from kelly_edge.emotion.vector import slice_of
+from kelly_edge.signal.melody import MelodyNote
 from kelly_edge.signal.spectrum import LOWEST_KEY
 from kelly_edge.units import SILENCE_DB, clamp
 
@@ -45,6 +46,11 @@ LIMIT: Final = 2.5
 ``features.LIMIT``."""
 PLAYED_S: Final = 6.0
 """So long after its last note a keyboard is still what is heard. Chosen: a bar's rest at a slow tempo."""
+
+
+ACCOMPANIES: Final = 9
+"""Semitones below a note of the melody that still sounds from which on another is the accompaniment's.
+Chosen by hand: a melody leaps by more than a sixth now and then, a left hand lies lower all the time."""
 
 
 class Regression(NamedTuple):
@@ -92,6 +98,33 @@ class NoteMemory:
         return rows
 
 
+class MelodyPlayed:
+    """The melody among the notes of a keyboard: the highest of those struck together, but for those of an
+    accompaniment below a note of it that sounds."""
+
+    def __init__(self) -> None:
+        self._pitch, self._onset_s, self._n_begun, self._n_told = 0, -math.inf, 0, 0
+        self.note = MelodyNote(0, 0, 0.0)
+
+    def take(self, pitch: int, velocity: int, time_s: float) -> None:
+        """A record of ``contract.KEY_DTYPE``."""
+        if velocity == 0:
+            if pitch in (self._pitch, EVERY_KEY):
+                self._pitch = 0
+        elif self._pitch and time_s - self._onset_s <= TOGETHER_S:
+            self._pitch = max(self._pitch, pitch)
+        elif pitch > self._pitch - ACCOMPANIES:
+            self._pitch, self._onset_s = pitch, time_s
+            self._n_begun += 1
+
+    def tell(self, now_s: float) -> None:
+        """Once per hop group: ``note`` is that of the moment."""
+        age_s = self.note.age_s
+        if self._n_begun != self._n_told:
+            self._n_told, age_s = self._n_begun, now_s - self._onset_s
+        self.note = MelodyNote(self._pitch, self._n_begun % 256, age_s)
+
+
 class KeyboardEar:
     """Streaming: keys as they come, then ``hear`` once per hop group; the attributes are fresh after it.
 
@@ -104,6 +137,7 @@ class KeyboardEar:
     As those of ``FeatureExtractor``, and:
 
     sounding: ``[88]``, activations of the keys at this moment, without the delay of a spectrum.
+    melody: a ``MelodyPlayed``.
     emotion: float32 ``[64]``, see ``vector``. is_played: whether a key sounds or was struck lately.
     """
 
@@ -115,7 +149,7 @@ class KeyboardEar:
             self._struck.notes,
             self._struck.sounding,
         )
-        self._memory = NoteMemory()
+        self._memory, self.melody = NoteMemory(), MelodyPlayed()
         self._tables, self._state = tonal_tables(), tonal_state()
         self._tonal = np.zeros(sum(size for _, size in TONAL), np.float32)
         self._register = np.zeros(len(REGISTER), np.float32)
@@ -133,6 +167,7 @@ class KeyboardEar:
     def take(self, pitch: int, velocity: int, time_s: float) -> None:
         """A record of ``contract.KEY_DTYPE``."""
         self._memory.take(pitch, velocity, time_s)
+        self.melody.take(pitch, velocity, time_s)
         if pitch == EVERY_KEY:
             self._struck.release_all(time_s)
         elif velocity == 0:
@@ -147,6 +182,7 @@ class KeyboardEar:
     def hear(self, now_s: float) -> None:
         """The hop group that ends at ``now_s``."""
         self._struck.hear(now_s)
+        self.melody.tell(now_s)
         tonal_step_of_notes(self.notes, self._tables, self._state, self._tonal, self._register)
         power = self._struck.power
         self.level_db = max(10.0 * math.log10(power), SILENCE_DB) if power > 0.0 else SILENCE_DB

@@ -70,6 +70,10 @@ class MelodyNote(NamedTuple):
     age_s: float
     """How old the onset of the last note was when it was told."""
 
+    def fill(self, heard: NDArray[Any]) -> None:
+        """Put it into ``heard``, a 0-d HEARD_DTYPE array."""
+        heard["melody"], heard["melody_number"], heard["melody_age_s"] = self
+
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _follow(hops: Float64, recent: Float64, levels_db: Float64, state: Float64) -> None:
@@ -159,7 +163,3 @@ class MelodyTracker:
             state[TOLD] = state[N_BEGUN]
             age_s = float(state[HOP] - state[ONSET]) / HOP_RATE_HZ
         self.note = MelodyNote(int(state[PITCH]), int(state[N_BEGUN]) % 256, age_s)
-
-    def fill(self, heard: NDArray[Any]) -> None:
-        """Put the note into ``heard``, a 0-d HEARD_DTYPE array."""
-        heard["melody"], heard["melody_number"], heard["melody_age_s"] = self.note

@@ -17,6 +17,7 @@ from kelly_edge.contract import GROUP_S, HEARD_DTYPE, HOP_SIZE, HOPS_PER_EMOTION
 from kelly_edge.emotion.keyboard import PLAYED_S, KeyboardEar
 from kelly_edge.emotion.vector import slice_of
 from kelly_edge.music.presence import Silence
+from kelly_edge.signal.melody import MelodyNote
 
 Message = tuple[float, tuple[int, ...]]
 BEAT_S = 0.6
@@ -202,3 +203,26 @@ def test_more_notes_than_can_ring_forget_the_oldest() -> None:
             ear.take(rows[-1], 90, group * GROUP_S)
         ear.hear((group + 1) * GROUP_S)
     assert np.isfinite(ear.frames).all() and ear.density_hz < 1.2 / GROUP_S
+
+
+def test_the_melody_is_told_from_its_accompaniment() -> None:
+    ear, now_s, told = KeyboardEar(), 0.0, [MelodyNote(0, 0, 0.0)]
+    # The melody lasts for half a second, with a chord of the left hand twice in each note; a chord's keys
+    # come one after the other, the highest in the middle.
+    for n, pitch in enumerate((72, 74, 67, 76)):
+        for half in range(2):
+            at_s = 0.5 * n + 0.25 * half
+            for order, key in enumerate((48, 52) if half else (48, pitch, 52)):
+                ear.take(key, 64, at_s + 0.005 * order)
+            while now_s + GROUP_S <= at_s + 0.25:
+                now_s += GROUP_S
+                ear.hear(now_s)
+                if ear.melody.note.number != told[-1].number:
+                    told.append(ear.melody.note)
+            for key in (48, 52, pitch) if half else (48, 52):
+                ear.take(key, 0, at_s + 0.2)
+    assert [note.pitch for note in told] == [0, 72, 74, 67, 76]
+    assert [note.number for note in told] == [0, 1, 2, 3, 4]
+    assert all(0.0 <= note.age_s <= GROUP_S for note in told)
+    ear.hear(now_s + GROUP_S)
+    assert ear.melody.note.pitch == 0
