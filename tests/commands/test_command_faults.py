@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,10 +88,7 @@ def test_neither_settings_nor_models_are_overwritten(
 ) -> None:
     settings = tmp_path / "mine.yaml"
     settings.write_text("composer: {seed: 3}\n")
-    models = tmp_path / "models"
-    models.mkdir()
-    for file in (ROOT / "models" / "shipped").iterdir():
-        (models / file.name).write_bytes(file.read_bytes())
+    models = Path(shutil.copytree(ROOT / "models" / "shipped", tmp_path / "models"))
     out = settings if read == "settings" else models / "emotion_model.tflite"
     before = out.read_bytes()
     more = ["--config", settings, "--set", f"runtime.models_dir={models}"]

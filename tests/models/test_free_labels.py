@@ -5,16 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from kelly_edge.errors import DataError
-from kelly_edge.music.compound_word import MAJOR, MINOR
-from models.composer.data import Notes
-from models.emotion.network import EmotionLstm
-from models.free.cues import Scale, level_cuts, levels, measure_cues
-from models.free.data import split_of
-from models.free.emotion import folded
-from models.free.lieder import read_song
+torch = pytest.importorskip("torch", reason="training needs torch (pip install .[train])")
+
+from kelly_edge.errors import DataError  # noqa: E402
+from kelly_edge.music.compound_word import MAJOR, MINOR  # noqa: E402
+from models.composer.data import Notes  # noqa: E402
+from models.emotion.network import EmotionLstm  # noqa: E402
+from models.free.cues import Scale, level_cuts, levels, measure_cues  # noqa: E402
+from models.free.data import split_of  # noqa: E402
+from models.free.emotion import folded  # noqa: E402
+from models.free.lieder import read_song  # noqa: E402
 
 SCALES = {MAJOR: (0, 4, 7, 12), MINOR: (0, 3, 7, 12)}
 
