@@ -159,7 +159,7 @@ def likenesses(phrases: list[Phrase], onset_s: Floats, end_s: Floats, pitch: Flo
 
 
 def notes_f(phrases: list[Phrase], heard: Sequence[HeardNote]) -> float:
-    """F of the notes heard while the player had the turn."""
+    """F of the notes heard while the player had the turn; NaN where there was no phrase."""
     played = [(note[0], note[2]) for phrase in phrases for note in phrase.notes]
     found = [
         (note.onset_s, note.pitch)
@@ -172,11 +172,11 @@ def notes_f(phrases: list[Phrase], heard: Sequence[HeardNote]) -> float:
         if hit is not None:
             left.remove(hit)
             n_hits += 1
-    return 2.0 * n_hits / max(len(played) + len(found), 1)
+    return 2.0 * n_hits / (len(played) + len(found) or float("nan"))
 
 
 def measure_turns(phrases: list[Phrase], onset_s: Floats, end_s: Floats) -> dict[str, float]:
-    """The figures of the module's text that are the song's own."""
+    """The figures of the module's text that are the song's own; NaN where no phrase is measured."""
     measured = phrases[FIRST_UNMEASURED:]
     both_s, theirs_s, late, length = 0.0, 0.0, [], []
     answers = answers_to(measured, onset_s)
@@ -193,7 +193,7 @@ def measure_turns(phrases: list[Phrase], onset_s: Floats, end_s: Floats) -> dict
     n = len(measured) or float("nan")
     return {
         "phrases": float(len(measured)),
-        "overlap": both_s / max(theirs_s, 1e-9),
+        "overlap": both_s / (theirs_s or float("nan")),
         "within_beat": sum(abs(beats) <= 1.0 for beats in late) / n,
         "answered": len(late) / n,
         "late_beats": float(np.median(late)) if late else float("nan"),

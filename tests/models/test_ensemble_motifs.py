@@ -38,7 +38,8 @@ def test_answers_that_fit_their_own_phrases_alone_are_no_chance() -> None:
 def test_a_song_without_phrases_has_no_figures() -> None:
     nothing = np.zeros(0)
     assert likenesses([], nothing, nothing, nothing).size == 0
-    assert np.isnan(measure_turns([], nothing, nothing)["within_beat"])
+    figures = measure_turns([], nothing, nothing)
+    assert np.isnan(figures["within_beat"]) and np.isnan(figures["overlap"])
 
 
 def test_turns_are_measured_from_the_third_phrase_on() -> None:
