@@ -13,7 +13,7 @@ DEPLOY_PACKAGES := mmdebstrap systemd-container openssh-client ca-certificates i
 # For `make bundle` alone: what compiles for a Pi, and signs.
 BUNDLE_PACKAGES := gcc-aarch64-linux-gnu pkg-config swig openssh-client ca-certificates git
 # For `make test-workshop` and `make faults` alone.
-WORKSHOP_PACKAGES := fluidsynth timgm6mb-soundfont espeak-ng
+WORKSHOP_PACKAGES := fluidsynth timgm6mb-soundfont fluid-soundfont-gm espeak-ng alsa-utils
 FAULTS_PACKAGES := stress-ng strace gcc
 # For `make site` alone: what plays the examples' notes.
 SITE_PACKAGES := fluidsynth fluid-soundfont-gm
