@@ -102,10 +102,11 @@ def data_folder(*needed: str) -> Path:
     """The shared data: $KELLY_DATA, else ../shared/data beside the repository; with the corpora
     ``needed``."""
     folder = Path(os.environ.get("KELLY_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
-    for name in needed or ("emopia",):
-        if not (folder / name).is_dir():
+    for part in needed or ("emopia/midis",):
+        if not (folder / part).is_dir():
+            name = part.partition("/")[0]
             raise DataError(
-                f"composer data: no {name} in {folder}; set KELLY_DATA to a folder with {SOURCES[name]} "
+                f"composer data: no {part} in {folder}; set KELLY_DATA to a folder with {SOURCES[name]} "
                 f"as {name}/"
             )
     return folder
