@@ -16,11 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from firmware_py.board.map import memory_board
-from firmware_py.devices.files.midi_file import KeyboardPlayer, read_keyboard
-from firmware_py.devices.offline import VirtualClock
-from firmware_py.processes.keyboard import Keyboard
-from kelly_edge.contract import GROUP_S, KEY_DTYPE, QUADRANTS
+from firmware_py.devices.files.midi_file import read_keyboard
+from kelly_edge.contract import QUADRANTS
 from kelly_edge.emotion import symbolic_weights
 from kelly_edge.emotion.circumplex import WARM_UP_S, estimate_of
 from kelly_edge.emotion.keyboard import FEWEST_NOTES, LIMIT, SHIPPED, NoteMemory, Regression, log_odds
@@ -29,6 +26,7 @@ from kelly_edge.errors import DataError, KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion.data import Clip, emopia
 from models.emotion.evaluate import Prediction, scores
+from models.keys import keys_until
 
 Floats = NDArray[np.float64]
 STRENGTH: Final = 0.1
@@ -53,16 +51,11 @@ class Readings(NamedTuple):
 
 def read_clip(path: Path) -> Floats:
     """The descriptors [n, N_INPUTS] of a clip while it is played, once every ``EVERY_S`` and at its end."""
-    performance, board, clock = read_keyboard(path), memory_board(), VirtualClock()
-    keyboard, memory, key = Keyboard(board.ends("control"), clock), NoteMemory(), np.zeros((), KEY_DTYPE)
-    player, rows = KeyboardPlayer(performance, keyboard.hear, clock), []
-    for time_s in [*np.arange(WARM_UP_S, performance.duration_s, EVERY_S).tolist(), performance.duration_s]:
-        while clock.time_s < time_s:
-            # As often as the box looks: keys are never dated long ago.
-            clock.time_s = min(clock.time_s + GROUP_S, time_s)
-            player.step()
-        while board.rings["keys"].read(key):
-            memory.take(int(key["pitch"]), int(key["velocity"]), float(key["time_s"]))
+    performance, memory, rows = read_keyboard(path), NoteMemory(), []
+    times_s = [*np.arange(WARM_UP_S, performance.duration_s, EVERY_S).tolist(), performance.duration_s]
+    for time_s, came in keys_until(performance, times_s):
+        for key in came:
+            memory.take(*key)
         if len(notes := memory.rows(time_s)) >= FEWEST_NOTES:
             rows.append(np.concatenate(describe_notes(notes)))
     return np.array(rows, np.float64).reshape(-1, N_INPUTS)

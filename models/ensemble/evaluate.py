@@ -16,13 +16,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_py.board.map import memory_board
-from firmware_py.devices.files.midi_file import KeyboardPerformance, KeyboardPlayer
-from firmware_py.devices.offline import VirtualClock
-from firmware_py.processes.keyboard import Keyboard
+from firmware_py.devices.files.midi_file import KeyboardPerformance
 from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline, open_models
-from kelly_edge.contract import GROUP_S, HEARD_DTYPE, HOP_SIZE, KEY_DTYPE, SAMPLE_RATE_HZ, Listen
+from kelly_edge.contract import GROUP_S, HEARD_DTYPE, HOP_SIZE, SAMPLE_RATE_HZ, Listen
 from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.emotion.keyboard import KeyboardEar
 from kelly_edge.errors import DataError, KellyError
@@ -31,6 +28,7 @@ from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.ensemble import harmony, rhythm
 from models.ensemble.measures import Family, Party, chance_of, player_of, with_interval
 from models.ensemble.songs import CONDITIONS, Song, cache_folder, keys_of, load_song, song_list, sound_of
+from models.keys import keys_until
 
 Heard = NDArray[np.float32] | KeyboardPerformance
 KEYS: Final = "keys"
@@ -80,19 +78,15 @@ def hear(sound: NDArray[np.float32]) -> NDArray[Any]:
 
 def hear_keys(keys: KeyboardPerformance) -> NDArray[Any]:
     """What a keyboard plays, heard by the ears alone, as ``hear``."""
-    ends, clock, key = memory_board(), VirtualClock(), np.zeros((), KEY_DTYPE)
-    keyboard = Keyboard(ends.ends("control"), clock)
-    player = KeyboardPlayer(keys, keyboard.hear, clock)
     ear, tracker, records = KeyboardEar(), BeatTracker(), []
-    for group in range(int(keys.duration_s / GROUP_S)):
-        clock.time_s = (group + 1) * GROUP_S
-        player.step()
-        while ends.rings["keys"].read(key):
-            ear.take(int(key["pitch"]), int(key["velocity"]), float(key["time_s"]))
-        ear.hear(clock.time_s)
+    groups = range(int(keys.duration_s / GROUP_S))
+    for time_s, came in keys_until(keys, ((group + 1) * GROUP_S for group in groups)):
+        for key in came:
+            ear.take(*key)
+        ear.hear(time_s)
         tracker.push(ear.frames, ear.notes)
         record = np.zeros((), HEARD_DTYPE)
-        record["time_s"] = clock.time_s
+        record["time_s"] = time_s
         tracker.fill(record)
         records.append(record)
     return np.array(records, HEARD_DTYPE)
