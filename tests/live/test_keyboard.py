@@ -50,14 +50,22 @@ def test_a_keyboard_is_heard_at_once_and_unplugged_it_lets_go_of_every_key(serve
     keyboard.open_virtual_port("out")
     wait_until(lambda: bool(ears.inputs.scan() or ears.inputs.names), PATIENCE_S)
     before_s = time.monotonic()
-    # The first messages may come before JACK has connected both ends.
-    while not ears.rows and time.monotonic() < before_s + PATIENCE_S:
-        keyboard.send_message([0x90, 60, 80])
-        time.sleep(0.05)
-        ears.wait_for(0)
-    for message in ([0xB0, 64, 127], [0x90, 64, 70], [0x80, 60, 0], [0x90, 67, 0]):
-        keyboard.send_message(message)
-    wait_until(lambda: bool(ears.wait_for(0) or (64, 70) in ears.rows), PATIENCE_S)
+
+    def play_until_heard(key: tuple[int, int], *messages: list[int]) -> None:
+        """JACK may lose what is sent before both ends are connected, or while a busy machine catches up."""
+
+        def is_heard() -> bool:
+            for message in messages:
+                keyboard.send_message(message)
+            time.sleep(0.05)
+            ears.inputs.scan()
+            ears.wait_for(0)
+            return key in ears.rows
+
+        wait_until(is_heard, PATIENCE_S)
+
+    play_until_heard((60, 80), [0x90, 60, 80])
+    play_until_heard((64, 70), [0xB0, 64, 127], [0x90, 64, 70], [0x80, 60, 0], [0x90, 67, 0])
     assert (60, 0) not in ears.rows
     assert before_s < ears.times_s[-1] <= time.monotonic()
     told, ears.rows = list(ears.told), []
