@@ -158,6 +158,8 @@ fuzz: $(STAMP)
 # On the Makefile, so that a package added to the list is installed where others are already.
 $(SYSTEM_STAMP): Makefile
 	@$(call install,$(SYSTEM_PACKAGES))
+	@# From trixie on JACK's tools are a package of their own.
+	@command -v jack_lsp > /dev/null || { $(call install,jack-example-tools); }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@touch $@
 

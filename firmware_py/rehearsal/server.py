@@ -195,6 +195,8 @@ def absent() -> str:
     """Which part of a dummy server is missing, and the package that holds it; nothing where none is."""
     if shutil.which("jackd") is None:
         return "no jackd here (apt-get install jackd2 libasound2-plugins)"
+    if not all(map(shutil.which, ("jack_lsp", "jack_connect"))):
+        return "no jack_lsp or jack_connect here (apt-get install jack-example-tools, from Debian 13 on)"
     if not list(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_jack.so")):
         return "no ALSA plugin for JACK here (apt-get install libasound2-plugins)"
     return ""

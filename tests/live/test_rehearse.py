@@ -115,13 +115,24 @@ def test_every_example_rehearses(
     assert told["n_notes"] > 0
 
 
+@pytest.mark.parametrize(
+    ("there", "package"), [((), "jackd2"), (("jackd",), "jack-example-tools")], ids=["nothing", "no tools"]
+)
 def test_without_a_sound_server_one_line_says_what_to_install(
-    clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    there: tuple[str, ...],
+    package: str,
+    clip: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    for name in there:
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
     assert main(["rehearse", str(clip), "--out", str(tmp_path / "out")]) == 2
     said = capfd.readouterr().err.strip().splitlines()
-    assert len(said) == 1 and "apt-get install jackd2" in said[0]
+    assert len(said) == 1 and f"apt-get install {package}" in said[0]
     assert not (tmp_path / "out").exists()
 
 

@@ -54,9 +54,10 @@ SKIPS: Final = (
     Skip("systemd", "systemd's programs", "apt-get install systemd"),
     Skip("gcc|stress-ng|strace", "tools of the fault tests", "make faults"),
     Skip(
-        "JACK|jackd|sound server|PortAudio|alsa|rtmidi|libasound|plugin",
+        "JACK|jackd|jack_|sound server|PortAudio|alsa|rtmidi|libasound|plugin",
         "a sound server",
-        "apt-get install jackd2 libasound2-plugins libportaudio2, python-rtmidi with JACK",
+        "apt-get install jackd2 libasound2-plugins libportaudio2, from Debian 13 on jack-example-tools; "
+        "python-rtmidi with JACK",
     ),
     Skip("kelly-edge is not installed|oracle|not installed|matplotlib", "packages", "make test"),
     Skip("no checkout", "a checkout", "a clone with its history", is_allowed=True),
