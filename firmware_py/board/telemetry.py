@@ -51,7 +51,9 @@ COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "n_guardian_stalls",  # no guardian to hear of a panic, and the music was muted
         "n_muted",  # notes that fell due in a panic, a stall, or while the knob mutes
         "n_forgotten",  # notes of a composer that another one has replaced
+        "n_taken_back",  # notes that waited when the composer gave the turn to somebody else
         "n_played_dropped",
+        "n_own_dropped",
         "n_pulses",  # of MIDI clock
         "n_pulses_skipped",
     ),
