@@ -3,7 +3,7 @@
 The notes that were sent are known. ``StruckNotes`` says how their tones look in the ears' readings, but for
 how loud loudspeaker and room make them: that is learned in every mel band, and for the activations of the
 keys, as a low quantile of what was heard over what was expected, since the player only adds to it. Whether
-they are heard at all is told by keys that were silent before: of notes struck there most appear in the sound,
+they are heard at all is told by keys that were silent before: of notes struck there many appear in the sound,
 or few do. While few do nothing is taken off, and the readings are those of the ears, bit by bit.
 """
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kelly_edge.contract import EVERY_KEY, N_PITCH_CLASSES
 from kelly_edge.emotion.features import FeatureExtractor
+from kelly_edge.emotion.own_attacks import PlayersAttacks
 from kelly_edge.emotion.rhythm import COMPRESSION, N_FRAMES, N_MEL
 from kelly_edge.emotion.running_means import FAST_S, leak
 from kelly_edge.emotion.struck_notes import StruckNotes, key_of_pitch
@@ -26,7 +27,7 @@ from kelly_edge.units import SILENCE_DB
 Float32 = NDArray[np.float32]
 Floats = NDArray[np.float64]
 QUIET: Final = 0.3
-"""Activation of a key below which it was silent before. Chosen by hand: far below a note played softly."""
+"""Activation of a key below which it is silent. Chosen by hand: far below a note played softly."""
 APPEARS: Final = 0.6
 """Activation that a note struck there must reach to appear. Chosen by hand: twice ``QUIET``."""
 QUIET_S: Final = 1.0
@@ -38,26 +39,22 @@ TRIALS: Final = 12.0
 """Notes over which the share that appears is a mean. Chosen: some bars of the box's music."""
 USUAL_SHARE: Final = 0.2
 """That share before any note. Chosen by hand: a player strikes some of them by chance."""
-BELIEVED, DOUBTED = 0.65, 0.4
-"""Shares from which the box hears itself, and below which it no longer does. Chosen by hand, between chance
-and nearly all."""
+BELIEVED, DOUBTED = 0.45, 0.3
+"""Shares from which the box hears itself, and below which it no longer does. Chosen on development songs: by
+chance .06 to .20, with its own sound 6 dB below the player's .33 to .73."""
 STEP: Final = 0.2
 """Nepers of power by which a gain learned moves per hop group. Chosen by hand: some dB per second."""
-LOW: Final = 0.3
-"""Quantile of heard over expected that is taken for the gain. Chosen by hand: below the median, which the
-player lifts."""
+LOW: Final = 0.15
+"""Quantile of heard over expected that is taken for the gain. Chosen by hand: low, since the player lifts the
+others."""
 FRESH_S: Final = 0.3
 """So long after it was struck a note teaches. Chosen: while its decay says little."""
 LOUD_BAND: Final = 0.05
 """Share of the loudest band's power from which a band teaches. Chosen by hand: 13 dB."""
 CERTAIN: Final = 2.0
-"""So much more than expected is taken off, in power: half of what is expected too little is made up for.
-Chosen by hand."""
+"""So much more than expected is taken off, in power: the quantile is below the mean. Chosen by hand."""
 LEFT: Final = 0.05
-"""Share of the power of a band that always stays: nothing becomes a hole. Chosen by hand: -13 dB."""
-PLAYERS: Final = 4.0
-"""The power must be this many times that of the box's own notes to be a player's. Chosen by hand: 6 dB, the
-error of the model for a chord."""
+"""Share of a band's power below which what is left of it is the model's error. Chosen by hand: -13 dB."""
 BEFORE_S, AFTER_S = 0.12, 0.2
 """A note of the melody that begins so much before or after one of the box's of the same name is the box's.
 Chosen: a hop group, and the longest window of the pitch tracker beside one."""
@@ -90,26 +87,27 @@ class OwnNotes:
     ----------
     is_heard: whether the box hears itself.
     frames, notes, chroma, level_db: as ``FeatureExtractor`` has them, without the box's own notes.
-    players_share: 0..1, how much of the last seconds something else than the box sounded.
+    players_share: 0..1, how much of the last seconds somebody else than the box sounded.
     """
 
     def __init__(self, delay_s: float) -> None:
         self._delay_s = delay_s
         self._struck = StruckNotes()
+        self._attacks = PlayersAttacks()
         self._trials: deque[Trial] = deque()
         self._begun: deque[tuple[int, float]] = deque(maxlen=N_KEYS)
         self._peaks = np.zeros(N_KEYS, np.float32)
         self._recent = np.zeros(N_KEYS, np.float32)
         self._forget = leak(QUIET_S)
         self._share = USUAL_SHARE
-        self._begun_s = -np.inf
         self._gains: Floats = np.full(N_MEL, np.nan)
         self._key_gain = np.nan
         self._held = np.zeros((N_HELD, N_MEL))
+        self._left = np.zeros(N_MEL)
         self._keep, self._keep_share = leak(FAST_S), leak(PRESENCE_S)
         self._chroma = np.zeros(N_PITCH_CLASSES, np.float32)
         self._number, self._n_withheld, self._is_withheld, self._age_s = -1, 0, False, 0.0
-        self.is_heard = self.is_alone = False
+        self.is_heard = False
         self.players_share = 1.0
         self.frames = np.zeros((N_FRAMES, N_MEL), np.float32)
         self.notes = np.zeros(N_KEYS, np.float32)
@@ -130,39 +128,43 @@ class OwnNotes:
                 self._trials.append(Trial(key, heard_s))
             self._struck.strike(pitch, velocity, heard_s)
             self._begun.append((pitch, heard_s))
-            self._begun_s = heard_s
+            self._attacks.begin(heard_s)
 
     def hear(self, now_s: float, ears: FeatureExtractor) -> None:
         """The hop group that ends at ``now_s``, as the ears heard it."""
         self._struck.hear(now_s)
         self._judge(now_s, ears.notes)
-        expected = self._learn(now_s, ears)
+        heard = np.expm1(ears.frames.astype(np.float64)) / COMPRESSION
+        expected = self._expected(now_s, heard, ears)
+        over = float(heard.sum()) / (float(expected.sum()) + TINY)
+        rings = float(self._struck.notes.max()) > QUIET
+        self._attacks.hear(now_s, ears.frames, ears.level_db, rings, over)
         self.frames, self.notes, self.chroma = ears.frames, ears.notes, ears.chroma
-        self.level_db, self.is_alone = ears.level_db, False
-        if self.is_heard:
-            self._discount(expected, ears)
+        self.level_db = ears.level_db
+        if not self.is_heard:
+            self.players_share = 1.0
+            return
+        self._discount(heard, expected, ears.notes)
+        self.level_db = self._attacks.level_db
         keep = self._keep_share
-        self.players_share = keep * self.players_share + (1.0 - keep) * (not self.is_alone)
-        self.players_share = self.players_share if self.is_heard else 1.0
+        self.players_share = keep * self.players_share + (1.0 - keep) * (not self._attacks.is_alone)
 
     def melody(self, note: MelodyNote, now_s: float) -> MelodyNote:
         """The melody's note as ``MelodyTracker`` has it, but for those of the box's own."""
         if note.number != self._number:
             is_first, self._number = self._number < 0, note.number
-            onset_s = now_s - note.age_s
-            self._is_withheld = (
-                self.is_heard and not is_first and (self.is_alone or self._is_own(note, onset_s))
-            )
+            is_own = self._attacks.is_alone or self._is_own(note.pitch, now_s - note.age_s)
+            self._is_withheld = self.is_heard and not is_first and is_own
             self._n_withheld += self._is_withheld
         if not self._is_withheld:
             self._age_s = note.age_s
         pitch = 0 if self._is_withheld else note.pitch
         return MelodyNote(pitch, (note.number - self._n_withheld) % 256, self._age_s)
 
-    def _is_own(self, note: MelodyNote, onset_s: float) -> bool:
+    def _is_own(self, pitch: int, onset_s: float) -> bool:
         return any(
-            (pitch - note.pitch) % N_PITCH_CLASSES == 0 and -AFTER_S < begin_s - onset_s < BEFORE_S
-            for pitch, begin_s in self._begun
+            (own - pitch) % N_PITCH_CLASSES == 0 and -AFTER_S < begin_s - onset_s < BEFORE_S
+            for own, begin_s in self._begun
         )
 
     def _judge(self, now_s: float, notes: Float32) -> None:
@@ -174,21 +176,20 @@ class OwnNotes:
             self._share += (float(self._peaks[key] >= APPEARS) - self._share) / TRIALS
         self.is_heard = self._share > (DOUBTED if self.is_heard else BELIEVED)
 
-    def _learn(self, now_s: float, ears: FeatureExtractor) -> Floats:
+    def _expected(self, now_s: float, heard: Floats, ears: FeatureExtractor) -> Floats:
         """The power that is expected of the box's own notes, [N_FRAMES, N_MEL], in the ears' units."""
         reference = self._struck.reference / ears.reference
-        expected = np.expm1(self._struck.frames.astype(np.float64)) * reference / COMPRESSION
-        if 0.0 <= now_s - self._begun_s < FRESH_S:
-            heard = np.expm1(ears.frames.astype(np.float64)).mean(0) / COMPRESSION
-            mean = expected.mean(0)
+        modelled = np.expm1(self._struck.frames.astype(np.float64)) * reference / COMPRESSION
+        if self._begun and 0.0 <= now_s - self._begun[-1][1] < FRESH_S:
+            mean = modelled.mean(0)
             teaches = mean > max(LOUD_BAND * float(mean.max()), TINY)
-            ratio = np.log((heard + TINY) / (mean + TINY))
+            ratio = np.log((heard.mean(0) + TINY) / (mean + TINY))
             gains = np.where(np.isnan(self._gains), ratio, self._gains)
             moved = gains + STEP * np.where(ratio > gains, LOW, LOW - 1.0)
             self._gains = np.where(teaches, moved, self._gains)
             self._learn_keys(ears.notes)
-        gains = np.where(np.isnan(self._gains), -np.inf, self._gains)
-        return np.asarray(np.exp(gains) * expected)
+        known = np.where(np.isnan(self._gains), -np.inf, self._gains)
+        return np.asarray(np.exp(known) * modelled)
 
     def _learn_keys(self, notes: Float32) -> None:
         own = self._struck.notes
@@ -198,23 +199,21 @@ class OwnNotes:
                 self._key_gain = float(ratio)
             self._key_gain += STEP * (LOW if ratio > self._key_gain else LOW - 1.0) / len(keys)
 
-    def _discount(self, expected: Floats, ears: FeatureExtractor) -> None:
+    def _discount(self, heard: Floats, expected: Floats, notes: Float32) -> None:
         held = np.concatenate([self._held, expected])
         self._held = held[N_FRAMES:]
         longer = np.max([held[i : i + N_FRAMES] for i in range(N_HELD + 1)], 0)
-        heard = np.expm1(ears.frames.astype(np.float64)) / COMPRESSION
-        left = np.maximum(heard - CERTAIN * longer, LEFT * heard)
+        left = heard - CERTAIN * longer
+        for i, frame in enumerate(left):
+            # Where the box's own is all that is heard nothing rises.
+            hidden = (frame < LEFT * heard[i]) | self._attacks.is_alone
+            frame[hidden] = np.minimum(self._left, heard[i])[hidden]
+            self._left = frame
         self.frames = np.log1p(COMPRESSION * left).astype(np.float32)
-        gain = 0.0 if np.isnan(self._key_gain) else np.exp(self._key_gain)
-        self.notes = np.maximum(ears.notes - CERTAIN * gain * self._struck.notes, 0.0).astype(np.float32)
+        gain = 0.0 if np.isnan(self._key_gain) else float(np.exp(self._key_gain))
+        self.notes = np.maximum(notes - CERTAIN * gain * self._struck.notes, 0.0).astype(np.float32)
+        keys = np.flatnonzero(self.notes > AUDIBLE)
+        classes, roots = (keys + LOWEST_KEY) % N_PITCH_CLASSES, np.sqrt(self.notes[keys])
         self._chroma *= self._keep
-        heard_keys = np.flatnonzero(self.notes > AUDIBLE)
-        roots = (1.0 - self._keep) * np.sqrt(self.notes[heard_keys])
-        np.add.at(self._chroma, (heard_keys + LOWEST_KEY) % N_PITCH_CLASSES, roots)
+        np.add.at(self._chroma, classes, (1.0 - self._keep) * roots)
         self.chroma = self._chroma / max(float(self._chroma.sum()), 1e-6)
-        total, own = float(heard.sum()) + TINY, float(longer.sum())
-        self.is_alone = own > TINY and total < PLAYERS * own
-        if self.is_alone:
-            self.level_db = SILENCE_DB
-        else:
-            self.level_db = ears.level_db + 10.0 * float(np.log10(max(1.0 - own / total, LEFT)))
