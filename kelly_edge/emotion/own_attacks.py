@@ -27,9 +27,9 @@ RISE_S: Final = 4.0
 SOONER_S, LATER_S = 0.03, 0.09
 """A frame that ends so much before or after one of the box's notes began may rise by it. Chosen: a frame's
 window is 43 ms, and the delay may be a little wrong."""
-PLAYERS: Final = 4.0
-"""An attack together with one of the box's is the player's where the power is so many times what is expected.
-Chosen by hand: 6 dB, more than the error of the model for a chord."""
+PLAYERS: Final = 16.0
+"""An attack together with one of the box's is the player's where the power, once both are whole, is at least
+so many times what is expected. Chosen on song 194: 12 dB; with 9 dB loud notes of the box were theirs."""
 ALONE_S: Final = 1.2
 """So long after the player's last attack the box that sounds is alone. Chosen: two beats of a slow song; who
 holds a note for longer is heard again when the box pauses."""
@@ -53,6 +53,7 @@ class PlayersAttacks:
         self._keep = math.exp(-N_FRAMES / (RISE_S * FRAME_RATE_HZ))
         self._own_s: deque[float] = deque(maxlen=MOST)
         self._attack_s = -math.inf
+        self._is_doubtful = False
         self.level_db, self.is_alone = SILENCE_DB, False
 
     def begin(self, time_s: float) -> None:
@@ -76,7 +77,8 @@ class PlayersAttacks:
         own_s = np.array(self._own_s)
         since_s = ends_s[:, None] - own_s[None]
         is_own = ((since_s > -SOONER_S) & (since_s < LATER_S)).any(1)
-        attacks = bool((is_attack & ~is_own).any()) or (bool(is_attack.any()) and over > PLAYERS)
+        attacks = bool((is_attack & ~is_own).any()) or (self._is_doubtful and over > PLAYERS)
+        self._is_doubtful = bool((is_attack & is_own).any())
         if attacks:
             self._attack_s = now_s
         self.is_alone = rings and now_s - self._attack_s > ALONE_S

@@ -37,6 +37,11 @@ TRIAL_S: Final = 0.5
 group or two."""
 TRIALS: Final = 12.0
 """Notes over which the share that appears is a mean. Chosen: some bars of the box's music."""
+IN_SILENCE: Final = 3.0
+"""So many notes counts one that appears while nobody plays: chance hardly explains it. Chosen by hand."""
+SILENT_DB, FORGETS_DB = 20.0, 0.1
+"""Nobody plays where the level is so far below the loudest, which is forgotten by so much per hop group.
+Chosen by hand: a note that fades; a decibel per second, as ``presence`` forgets it."""
 USUAL_SHARE: Final = 0.2
 """That share before any note. Chosen by hand: a player strikes some of them by chance."""
 BELIEVED, DOUBTED = 0.45, 0.3
@@ -65,6 +70,11 @@ N_HELD: Final = 2
 """Frames for which an expected power stays its maximum. Chosen: 21 ms, for the same reason."""
 PRESENCE_S: Final = 1.5
 """Time constant of the player's share. Chosen: as that of the presence."""
+HIGHEST_DATA: Final = 127
+"""The highest velocity. MIDI 1.0."""
+STEEPER: Final = 4.0 / 3.0
+"""Exponent of the velocity: instruments are louder by 40 dB per decade of it, ``StruckNotes`` by 30. General
+MIDI 1 (developer guidelines)."""
 TINY: Final = 1e-12
 """Added to powers before logarithms and quotients. Chosen: below the ears' floor."""
 
@@ -74,6 +84,7 @@ class Trial(NamedTuple):
 
     key: int
     begin_s: float
+    in_silence: bool
 
 
 class OwnNotes:
@@ -100,6 +111,7 @@ class OwnNotes:
         self._recent = np.zeros(N_KEYS, np.float32)
         self._forget = leak(QUIET_S)
         self._share = USUAL_SHARE
+        self._level_db = self._loudest_db = SILENCE_DB
         self._gains: Floats = np.full(N_MEL, np.nan)
         self._key_gain = np.nan
         self._held = np.zeros((N_HELD, N_MEL))
@@ -125,8 +137,10 @@ class OwnNotes:
             key = key_of_pitch(pitch)
             if self._recent[key] < QUIET and self._struck.notes[key] < QUIET:
                 self._peaks[key] = 0.0
-                self._trials.append(Trial(key, heard_s))
-            self._struck.strike(pitch, velocity, heard_s)
+                in_silence = self._level_db < self._loudest_db - SILENT_DB
+                self._trials.append(Trial(key, heard_s, in_silence))
+            as_loud = round(HIGHEST_DATA * (velocity / HIGHEST_DATA) ** STEEPER)
+            self._struck.strike(pitch, max(as_loud, 1), heard_s)
             self._begun.append((pitch, heard_s))
             self._attacks.begin(heard_s)
 
@@ -134,10 +148,13 @@ class OwnNotes:
         """The hop group that ends at ``now_s``, as the ears heard it."""
         self._struck.hear(now_s)
         self._judge(now_s, ears.notes)
+        self._level_db = ears.level_db
+        self._loudest_db = max(self._loudest_db - FORGETS_DB, ears.level_db)
         heard = np.expm1(ears.frames.astype(np.float64)) / COMPRESSION
         expected = self._expected(now_s, heard, ears)
         over = float(heard.sum()) / (float(expected.sum()) + TINY)
-        rings = float(self._struck.notes.max()) > QUIET
+        is_fresh = bool(self._begun) and now_s - self._begun[-1][1] < TRIAL_S
+        rings = is_fresh or float(self._struck.notes.max()) > QUIET
         self._attacks.hear(now_s, ears.frames, ears.level_db, rings, over)
         self.frames, self.notes, self.chroma = ears.frames, ears.notes, ears.chroma
         self.level_db = ears.level_db
@@ -172,8 +189,10 @@ class OwnNotes:
         np.maximum(self._peaks, notes, out=self._peaks)
         np.maximum(self._recent * self._forget, notes, out=self._recent)
         while self._trials and self._trials[0].begin_s + TRIAL_S <= now_s:
-            key = self._trials.popleft().key
-            self._share += (float(self._peaks[key] >= APPEARS) - self._share) / TRIALS
+            trial = self._trials.popleft()
+            appears = bool(self._peaks[trial.key] >= APPEARS)
+            weight = IN_SILENCE if appears and trial.in_silence else 1.0
+            self._share += (appears - self._share) * weight / TRIALS
         self.is_heard = self._share > (DOUBTED if self.is_heard else BELIEVED)
 
     def _expected(self, now_s: float, heard: Floats, ears: FeatureExtractor) -> Floats:

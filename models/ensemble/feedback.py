@@ -1,14 +1,17 @@
 """Does the box follow itself? Its own notes through a loudspeaker in its microphone, and what comes of it.
 
 ``python -m models.ensemble.feedback --pop909 DIR [--songs 007,036,055] [--level-db -6] [--delay-ms 10]
-[--seconds 60] [--json]`` plays excerpts to the whole box four times: without and with its own sound in the
-microphone, and with ``ears.own_notes`` ignored and discounted. Its sound is rendered note by note as it sends
-them, through FluidR3's piano in a small room, at a level relative to the player's. The player stops after
-two thirds of the time.
+[--seconds 60] [--answer] [--json]`` plays excerpts to the whole box four times: without and with its own
+sound in the microphone, and with ``ears.own_notes`` ignored and discounted. Its sound is rendered note by
+note as it sends them, through FluidR3's piano in a small room, at a level relative to the player's. The
+player stops after two thirds of the time.
 
 - ``beat_f``, ``in_chord``, ``notes_hz``: as ``evaluate`` has them, until the player stops.
 - ``stops_s``: seconds from the player's end to the end of the box's last note.
 - ``mood_off``: mean distance of valence and arousal heard from those of the run without its own sound.
+
+With ``--answer`` the player alternates phrases with the box in that role, and the figures are those of
+``turns``.
 """
 
 import json
@@ -29,7 +32,7 @@ from firmware_py.ports.midi import KIND, NOTE_ON
 from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline, open_models
 from kelly_edge.config import OWN_NOTES
-from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, HOPS_PER_EMOTION_STEP, SAMPLE_RATE_HZ
+from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, HOPS_PER_EMOTION_STEP, SAMPLE_RATE_HZ, Role
 from kelly_edge.errors import KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion.data import render
@@ -37,6 +40,7 @@ from models.ensemble import harmony, rhythm
 from models.ensemble.evaluate import believed
 from models.ensemble.measures import SETTLED_S, Party, settled, with_interval
 from models.ensemble.songs import TICKS_PER_BEAT, Song, cache_folder, load_song, sound_of
+from models.ensemble.turns import alternating, measure_turns, melody, phrases_of, sound_of_phrases
 
 Sound = NDArray[np.float32]
 LOWEST, HIGHEST = 28, 96
@@ -51,6 +55,8 @@ ROOM_S: Final = 0.12
 """Until the room's reverberation has fallen by 60 dB. As issue 22 asks for it."""
 ROOM_DB: Final = 0.0
 """Reverberation over direct sound. Chosen: a loudspeaker in the same small room."""
+AUDIBLE: Final = 1e-4
+"""Samples below it are silence. Chosen by hand: -80 dBFS."""
 PLAYS: Final = 2.0 / 3.0
 """Share of the time after which the player stops. Chosen by hand."""
 
@@ -189,6 +195,37 @@ def cut(song: Song, until_s: float) -> Song:
     )
 
 
+def measure_answers(
+    pop909: Path,
+    name: str,
+    seconds: float,
+    models: Models,
+    tones_: dict[int, Sound],
+    level_db: float,
+    delay_s: float,
+) -> dict[str, dict[str, float]]:
+    """Figures of ``turns`` of the four runs, by name."""
+    song = load_song(pop909, name)
+    phrases = alternating(phrases_of(melody(song.midi), song.beats_s), seconds)
+    player = sound_of_phrases(phrases, seconds)
+    rows: dict[str, dict[str, float]] = {}
+    gain = 0.0
+    for where in ("without", "with"):
+        for own_notes in reversed(OWN_NOTES):
+            notes, _, _ = run(
+                models, Loudspeaker(player, tones_, gain, delay_s), own_notes, Role.ANSWER.value
+            )
+            onset_s = notes["onset_s"].astype(float)
+            row = measure_turns(phrases, onset_s, onset_s + notes["duration_s"])
+            rows[f"{where} {own_notes}"] = {
+                k: row[k] for k in ("phrases", "overlap", "within_beat", "length")
+            }
+            if not gain:
+                level = loudness(notes, tones_, player, is_together=False)
+        gain = 10.0 ** (0.05 * level_db) / level
+    return rows
+
+
 def measure(
     song: Song, sound: Sound, models: Models, tones_: dict[int, Sound], level_db: float, delay_s: float
 ) -> dict[str, dict[str, float]]:
@@ -215,8 +252,8 @@ def measure(
     return rows
 
 
-def loudness(notes: Any, tones_: dict[int, Sound], player: Sound) -> float:
-    """How loud the box's notes are at gain 1, as a share of the player."""
+def loudness(notes: Any, tones_: dict[int, Sound], player: Sound, is_together: bool = True) -> float:
+    """How loud the box's notes are at gain 1, as a share of the player; each while it sounds, or together."""
     speaker = Loudspeaker(player, tones_, 1.0, 0.0)
     events = [
         event
@@ -228,8 +265,9 @@ def loudness(notes: Any, tones_: dict[int, Sound], player: Sound) -> float:
     ]
     for event in sorted(events, key=lambda event: (event[0], event[2])):
         speaker.play(*event)
-    sounds = player != 0.0
-    return float(np.sqrt(np.mean(speaker.own[: len(player)][sounds] ** 2) / np.mean(player[sounds] ** 2)))
+    own, sounds = speaker.own[: len(player)], np.abs(player) > AUDIBLE
+    sounds_own = sounds if is_together else np.abs(own) > AUDIBLE
+    return float(np.sqrt(np.mean(own[sounds_own] ** 2) / np.mean(player[sounds] ** 2)))
 
 
 @command("models.ensemble.feedback", KellyError)
@@ -241,14 +279,21 @@ def main() -> None:
     parser.add_argument("--level-db", type=float, default=-6.0, help="of the box, against the player")
     parser.add_argument("--delay-ms", type=float, default=10.0, help="from loudspeaker to microphone")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long each is played")
+    parser.add_argument("--answer", action="store_true", help="in the role answer, to phrases")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     arguments = parser.parse_args()
     models, tones_ = open_models(Settings()), tones(room(np.random.default_rng(22)))
     rows = []
     for name in arguments.songs.split(","):
         song = load_song(arguments.pop909, name)
-        sound = sound_of(song, "fluid", cache_folder())[: round(arguments.seconds * SAMPLE_RATE_HZ)]
-        rows.append(measure(song, sound, models, tones_, arguments.level_db, 1e-3 * arguments.delay_ms))
+        level_db, delay_s = arguments.level_db, 1e-3 * arguments.delay_ms
+        if arguments.answer:
+            rows.append(
+                measure_answers(arguments.pop909, name, arguments.seconds, models, tones_, level_db, delay_s)
+            )
+        else:
+            sound = sound_of(song, "fluid", cache_folder())[: round(arguments.seconds * SAMPLE_RATE_HZ)]
+            rows.append(measure(song, sound, models, tones_, level_db, delay_s))
         for run_name, row in rows[-1].items():
             print(name, run_name, {k: round(v, 2) for k, v in row.items()}, file=sys.stderr, flush=True)
     result = {
