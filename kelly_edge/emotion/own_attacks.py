@@ -33,6 +33,8 @@ so many times what is expected. Chosen on song 194: 12 dB; with 9 dB loud notes 
 ALONE_S: Final = 1.2
 """So long after the player's last attack the box that sounds is alone. Chosen: two beats of a slow song; who
 holds a note for longer is heard again when the box pauses."""
+GONE_S: Final = 3.0
+"""So long after that attack the player is gone. Chosen: as ``presence.FINISH_S``, longer than any pause."""
 MOST: Final = 64
 """Notes of the box that may still be attacked. Chosen: more than it plays in a second."""
 BEHIND_S: Final = DELAY_SAMPLES / 48_000
@@ -44,7 +46,8 @@ class PlayersAttacks:
 
     Attributes
     ----------
-    level_db: of the player, dBFS. is_alone: whether the box sounds and nobody else has attacked for long.
+    level_db: of the player, dBFS. is_alone: whether the box sounds and nobody else has attacked for long;
+    is_deserted: for very long.
     """
 
     def __init__(self) -> None:
@@ -54,7 +57,7 @@ class PlayersAttacks:
         self._own_s: deque[float] = deque(maxlen=MOST)
         self._attack_s = -math.inf
         self._is_doubtful = False
-        self.level_db, self.is_alone = SILENCE_DB, False
+        self.level_db, self.is_alone, self.is_deserted = SILENCE_DB, False, False
 
     def begin(self, time_s: float) -> None:
         """A note of the box begins to be heard."""
@@ -82,6 +85,7 @@ class PlayersAttacks:
         if attacks:
             self._attack_s = now_s
         self.is_alone = rings and now_s - self._attack_s > ALONE_S
+        self.is_deserted = rings and now_s - self._attack_s > GONE_S
         if self.is_alone:
             self.level_db = SILENCE_DB
         elif attacks or not rings:

@@ -225,7 +225,7 @@ class OwnNotes:
         left = heard - CERTAIN * longer
         for i, frame in enumerate(left):
             # Where the box's own is all that is heard nothing rises.
-            hidden = (frame < LEFT * heard[i]) | self._attacks.is_alone
+            hidden = (frame < LEFT * heard[i]) | self._attacks.is_deserted
             frame[hidden] = np.minimum(self._left, heard[i])[hidden]
             self._left = frame
         self.frames = np.log1p(COMPRESSION * left).astype(np.float32)
