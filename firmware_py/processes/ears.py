@@ -73,7 +73,8 @@ class Ears:
             self._melody = self._tracker.note
         while self._own_ring.read(self._key):
             if self.own is not None:
-                self.own.take(*self._key.item()[1:], self._key.item()[0])
+                key = self._key
+                self.own.take(int(key["pitch"]), int(key["velocity"]), float(key["time_s"]))
         if self.own is not None:
             self.own.hear(now_s, self.extractor)
             self._melody = self.own.melody(self._melody, now_s)

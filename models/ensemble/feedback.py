@@ -89,15 +89,14 @@ class Bench:
     ) -> dict[str, Figures]:
         """Figures of the four runs by name; they are given the run and the first one."""
         rows: dict[str, Figures] = {}
-        gain, first = 0.0, None
-        for where in ("without", "with"):
+        first = self.run(player, 0.0, OWN_NOTES[1], role)
+        level = loudness(first.notes, self.tones, player, is_together=role != Role.ANSWER)
+        for where, gain in (("without", 0.0), ("with", 10.0 ** (0.05 * self.level_db) / level)):
             for own_notes in reversed(OWN_NOTES):
-                played = self.run(player, gain, own_notes, role)
-                first = first or played
+                is_first = not gain and own_notes == OWN_NOTES[1]
+                played = first if is_first else self.run(player, gain, own_notes, role)
                 itself = {"hears_itself": played.itself}
                 rows[f"{where} {own_notes}"] = figures(played, first) | itself
-            level = loudness(first.notes, self.tones, player, is_together=role != Role.ANSWER)
-            gain = 10.0 ** (0.05 * self.level_db) / level
         return rows
 
 
