@@ -74,7 +74,7 @@ FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
         "n_bars_dropped",
         "n_turns_dropped",  # of the session log's replay
     ),
-    "midi": ("n_late", "n_stale", "n_panics", "n_guardian_stalls", "n_played_dropped"),
+    "midi": ("n_late", "n_stale", "n_panics", "n_guardian_stalls", "n_played_dropped", "n_own_dropped"),
     "control": ("n_keys_dropped",),
 }
 """Counters that a person wants to stay at 0: ``control`` tells when they rise, ``monitor`` shows them."""

@@ -46,8 +46,8 @@ class PlayersAttacks:
 
     Attributes
     ----------
-    level_db: of the player, dBFS. is_alone: whether the box sounds and nobody else has attacked for long;
-    is_deserted: for very long.
+    attack_s: when the player last attacked. level_db: of the player, dBFS.
+    is_alone: whether the box sounds and nobody else has attacked for long; is_deserted: for very long.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class PlayersAttacks:
         self._usual = 0.0
         self._keep = math.exp(-N_FRAMES / (RISE_S * FRAME_RATE_HZ))
         self._own_s: deque[float] = deque(maxlen=MOST)
-        self._attack_s = -math.inf
+        self.attack_s = -math.inf
         self._is_doubtful = False
         self.level_db, self.is_alone, self.is_deserted = SILENCE_DB, False, False
 
@@ -83,9 +83,9 @@ class PlayersAttacks:
         attacks = bool((is_attack & ~is_own).any()) or (self._is_doubtful and over > PLAYERS)
         self._is_doubtful = bool((is_attack & is_own).any())
         if attacks:
-            self._attack_s = now_s
-        self.is_alone = rings and now_s - self._attack_s > ALONE_S
-        self.is_deserted = rings and now_s - self._attack_s > GONE_S
+            self.attack_s = now_s
+        self.is_alone = rings and now_s - self.attack_s > ALONE_S
+        self.is_deserted = rings and now_s - self.attack_s > GONE_S
         if self.is_alone:
             self.level_db = SILENCE_DB
         elif attacks or not rings:

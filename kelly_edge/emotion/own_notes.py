@@ -71,7 +71,7 @@ N_HELD: Final = 2
 PRESENCE_S: Final = 1.5
 """Time constant of the player's share. Chosen: as that of the presence."""
 HIGHEST_DATA: Final = 127
-"""The highest velocity. MIDI 1.0."""
+"""The highest velocity of a note. MIDI 1.0."""
 STEEPER: Final = 4.0 / 3.0
 """Exponent of the velocity: instruments are louder by 40 dB per decade of it, ``StruckNotes`` by 30. General
 MIDI 1 (developer guidelines)."""
@@ -191,7 +191,8 @@ class OwnNotes:
         while self._trials and self._trials[0].begin_s + TRIAL_S <= now_s:
             trial = self._trials.popleft()
             appears = bool(self._peaks[trial.key] >= APPEARS)
-            weight = IN_SILENCE if appears and trial.in_silence else 1.0
+            is_plain = trial.in_silence and self._attacks.attack_s < trial.begin_s
+            weight = IN_SILENCE if appears and is_plain else 1.0
             self._share += (appears - self._share) * weight / TRIALS
         self.is_heard = self._share > (DOUBTED if self.is_heard else BELIEVED)
 

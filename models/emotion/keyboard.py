@@ -37,7 +37,7 @@ as EMOPIA's clips spread; on its folds arousal is .898 with it and .902 without,
 N_TOUCHES: Final = 4
 """Chosen by hand: more change nothing."""
 VELOCITY_SCALE: Final = 32.0
-"""Velocities of a unit of that target. As ``symbolic`` has it."""
+"""Velocities of a unit of that target. By definition in ``symbolic``."""
 N_FOLDS: Final = 5
 """Chosen by hand, as usual."""
 EVERY_S: Final = 6.0
