@@ -11,6 +11,7 @@ from collections import deque
 from typing import Final
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from kelly_edge.emotion.rhythm import FRAME_RATE_HZ, N_FRAMES, N_MEL
@@ -39,6 +40,18 @@ MOST: Final = 64
 """Notes of the box that may still be attacked. Chosen: more than it plays in a second."""
 BEHIND_S: Final = DELAY_SAMPLES / 48_000
 """Age of the newest sample in the frames. Follows from ``signal.framing``."""
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def rises_of(frames: Float32, last: Float32) -> Float32:
+    """Mean rise [8] of the bands from one frame [27] to the next; ``last`` was before, and is moved on."""
+    n_frames, n_bands = frames.shape
+    rises = np.zeros(n_frames, np.float32)
+    for i in range(n_frames):
+        for b in range(n_bands):
+            rises[i] += max(frames[i, b] - last[b], np.float32(0.0)) / n_bands
+            last[b] = frames[i, b]
+    return rises
 
 
 class PlayersAttacks:
@@ -71,9 +84,7 @@ class PlayersAttacks:
         frames: log mel [8, 27] as heard. rings: whether the box sounds. over: power heard over that
             expected of the box.
         """
-        before = np.concatenate([self._last[None], frames[:-1]])
-        rises = np.maximum(frames - before, 0.0).mean(1)
-        self._last = frames[-1].copy()
+        rises = rises_of(frames, self._last)
         is_attack = rises > RISE * self._usual + LEAST_RISE
         self._usual += (1.0 - self._keep) * (float(rises.mean()) - self._usual)
         ends_s = now_s - BEHIND_S - np.arange(N_FRAMES - 1, -1, -1) / FRAME_RATE_HZ

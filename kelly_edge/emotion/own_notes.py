@@ -7,10 +7,12 @@ they are heard at all is told by keys that were silent before: of notes struck t
 or few do. While few do nothing is taken off, and the readings are those of the ears, bit by bit.
 """
 
+import math
 from collections import deque
 from typing import Final, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from kelly_edge.contract import EVERY_KEY, N_PITCH_CLASSES
@@ -79,6 +81,59 @@ TINY: Final = 1e-12
 """Added to powers before logarithms and quotients. Chosen: below the ears' floor."""
 
 
+class Bands(NamedTuple):
+    """What is known of the mel bands."""
+
+    gains: Floats  # [N_MEL] log power of what is heard over that of ``StruckNotes``; NaN unknown
+    expected: Floats  # [N_HELD, N_MEL] power expected in the last frames
+    left: Floats  # [N_MEL] power left in the last frame
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def take_off(
+    heard: Float32, own: Float32, reference: float, teaches: bool, holds: bool, bands: Bands, left: Float32
+) -> float:
+    """Frames [8, 27] of a group as heard, and as the box's own notes alone would have them, into what is
+    ``left``; returns the power heard over that expected.
+
+    ``reference``: that of ``own`` over that of ``heard``. ``teaches``: own notes are fresh. ``holds``:
+    nothing may rise.
+    """
+    n_frames, n_bands = heard.shape
+    gains, expected = bands.gains, bands.expected
+    means = np.zeros((2, n_bands))
+    for b in range(n_bands):
+        for i in range(n_frames):
+            means[0, b] += math.expm1(heard[i, b]) / (COMPRESSION * n_frames)
+            means[1, b] += math.expm1(own[i, b]) / (COMPRESSION * n_frames) * reference
+    least, total, total_own = max(LOUD_BAND * means[1].max(), TINY), 0.0, TINY
+    for b in range(n_bands):
+        if teaches and means[1, b] > least:
+            ratio = math.log((means[0, b] + TINY) / (means[1, b] + TINY))
+            if math.isnan(gains[b]):
+                gains[b] = ratio
+            gains[b] += STEP * (LOW if ratio > gains[b] else LOW - 1.0)
+        gain = 0.0 if math.isnan(gains[b]) else math.exp(gains[b])
+        total += means[0, b]
+        total_own += gain * means[1, b]
+        for i in range(n_frames):
+            power = math.expm1(heard[i, b]) / COMPRESSION
+            now = gain * math.expm1(own[i, b]) / COMPRESSION * reference
+            longer = now
+            for k in range(N_HELD):
+                longer = max(longer, expected[k, b])
+            for k in range(N_HELD - 1):
+                expected[k, b] = expected[k + 1, b]
+            expected[N_HELD - 1, b] = now
+            rest = power - CERTAIN * longer
+            # Where the box's own is all that is heard nothing rises.
+            if holds or rest < LEFT * power:
+                rest = min(bands.left[b], power)
+            bands.left[b] = rest
+            left[i, b] = math.log1p(COMPRESSION * rest)
+    return float(total / total_own)
+
+
 class Trial(NamedTuple):
     """A note struck on a silent key."""
 
@@ -112,10 +167,9 @@ class OwnNotes:
         self._forget = leak(QUIET_S)
         self._share = USUAL_SHARE
         self._level_db = self._loudest_db = SILENCE_DB
-        self._gains: Floats = np.full(N_MEL, np.nan)
+        self._bands = Bands(np.full(N_MEL, np.nan), np.zeros((N_HELD, N_MEL)), np.zeros(N_MEL))
+        self._left = np.zeros((N_FRAMES, N_MEL), np.float32)
         self._key_gain = np.nan
-        self._held = np.zeros((N_HELD, N_MEL))
-        self._left = np.zeros(N_MEL)
         self._keep, self._keep_share = leak(FAST_S), leak(PRESENCE_S)
         self._chroma = np.zeros(N_PITCH_CLASSES, np.float32)
         self._number, self._n_withheld, self._is_withheld, self._age_s = -1, 0, False, 0.0
@@ -146,22 +200,33 @@ class OwnNotes:
 
     def hear(self, now_s: float, ears: FeatureExtractor) -> None:
         """The hop group that ends at ``now_s``, as the ears heard it."""
+        self.frames, self.notes, self.chroma = ears.frames, ears.notes, ears.chroma
+        self.level_db, self.players_share = ears.level_db, self.players_share if self.is_heard else 1.0
+        if not self._begun:
+            return
         self._struck.hear(now_s)
         self._judge(now_s, ears.notes)
         self._level_db = ears.level_db
         self._loudest_db = max(self._loudest_db - FORGETS_DB, ears.level_db)
-        heard = np.expm1(ears.frames.astype(np.float64)) / COMPRESSION
-        expected = self._expected(now_s, heard, ears)
-        over = float(heard.sum()) / (float(expected.sum()) + TINY)
-        is_fresh = bool(self._begun) and now_s - self._begun[-1][1] < TRIAL_S
-        rings = is_fresh or float(self._struck.notes.max()) > QUIET
+        since_s = now_s - self._begun[-1][1] if self._begun else np.inf
+        teaches = bool(0.0 <= since_s < FRESH_S)
+        if teaches:
+            self._learn_keys(ears.notes)
+        over = take_off(
+            ears.frames,
+            self._struck.frames,
+            self._struck.reference / ears.reference,
+            teaches,
+            self._attacks.is_deserted,
+            self._bands,
+            self._left,
+        )
+        rings = bool(since_s < TRIAL_S) or float(self._struck.notes.max()) > QUIET
         self._attacks.hear(now_s, ears.frames, ears.level_db, rings, over)
-        self.frames, self.notes, self.chroma = ears.frames, ears.notes, ears.chroma
-        self.level_db = ears.level_db
         if not self.is_heard:
-            self.players_share = 1.0
             return
-        self._discount(heard, expected, ears.notes)
+        self.frames = self._left
+        self._discount_keys(ears.notes)
         self.level_db = self._attacks.level_db
         keep = self._keep_share
         self.players_share = keep * self.players_share + (1.0 - keep) * (not self._attacks.is_alone)
@@ -196,21 +261,6 @@ class OwnNotes:
             self._share += (appears - self._share) * weight / TRIALS
         self.is_heard = self._share > (DOUBTED if self.is_heard else BELIEVED)
 
-    def _expected(self, now_s: float, heard: Floats, ears: FeatureExtractor) -> Floats:
-        """The power that is expected of the box's own notes, [N_FRAMES, N_MEL], in the ears' units."""
-        reference = self._struck.reference / ears.reference
-        modelled = np.expm1(self._struck.frames.astype(np.float64)) * reference / COMPRESSION
-        if self._begun and 0.0 <= now_s - self._begun[-1][1] < FRESH_S:
-            mean = modelled.mean(0)
-            teaches = mean > max(LOUD_BAND * float(mean.max()), TINY)
-            ratio = np.log((heard.mean(0) + TINY) / (mean + TINY))
-            gains = np.where(np.isnan(self._gains), ratio, self._gains)
-            moved = gains + STEP * np.where(ratio > gains, LOW, LOW - 1.0)
-            self._gains = np.where(teaches, moved, self._gains)
-            self._learn_keys(ears.notes)
-        known = np.where(np.isnan(self._gains), -np.inf, self._gains)
-        return np.asarray(np.exp(known) * modelled)
-
     def _learn_keys(self, notes: Float32) -> None:
         own = self._struck.notes
         keys = np.flatnonzero(own > 0.5 * max(float(own.max()), QUIET))
@@ -219,19 +269,9 @@ class OwnNotes:
                 self._key_gain = float(ratio)
             self._key_gain += STEP * (LOW if ratio > self._key_gain else LOW - 1.0) / len(keys)
 
-    def _discount(self, heard: Floats, expected: Floats, notes: Float32) -> None:
-        held = np.concatenate([self._held, expected])
-        self._held = held[N_FRAMES:]
-        longer = np.max([held[i : i + N_FRAMES] for i in range(N_HELD + 1)], 0)
-        left = heard - CERTAIN * longer
-        for i, frame in enumerate(left):
-            # Where the box's own is all that is heard nothing rises.
-            hidden = (frame < LEFT * heard[i]) | self._attacks.is_deserted
-            frame[hidden] = np.minimum(self._left, heard[i])[hidden]
-            self._left = frame
-        self.frames = np.log1p(COMPRESSION * left).astype(np.float32)
+    def _discount_keys(self, notes: Float32) -> None:
         gain = 0.0 if np.isnan(self._key_gain) else float(np.exp(self._key_gain))
-        self.notes = np.maximum(notes - CERTAIN * gain * self._struck.notes, 0.0).astype(np.float32)
+        self.notes = np.maximum(notes - np.float32(CERTAIN * gain) * self._struck.notes, np.float32(0.0))
         keys = np.flatnonzero(self.notes > AUDIBLE)
         classes, roots = (keys + LOWEST_KEY) % N_PITCH_CLASSES, np.sqrt(self.notes[keys])
         self._chroma *= self._keep
