@@ -200,16 +200,16 @@ class OwnNotes:
 
     def hear(self, now_s: float, ears: FeatureExtractor) -> None:
         """The hop group that ends at ``now_s``, as the ears heard it."""
-        self.frames, self.notes, self.chroma = ears.frames, ears.notes, ears.chroma
-        self.level_db, self.players_share = ears.level_db, self.players_share if self.is_heard else 1.0
-        if not self._begun:
-            return
-        self._struck.hear(now_s)
         self._judge(now_s, ears.notes)
         self._level_db = ears.level_db
         self._loudest_db = max(self._loudest_db - FORGETS_DB, ears.level_db)
-        since_s = now_s - self._begun[-1][1] if self._begun else np.inf
-        teaches = bool(0.0 <= since_s < FRESH_S)
+        self.frames, self.notes, self.chroma = ears.frames, ears.notes, ears.chroma
+        self.level_db = ears.level_db
+        if not self._begun:
+            return
+        self._struck.hear(now_s)
+        since_s = now_s - self._begun[-1][1]
+        teaches = 0.0 <= since_s < FRESH_S
         if teaches:
             self._learn_keys(ears.notes)
         over = take_off(
@@ -221,9 +221,10 @@ class OwnNotes:
             self._bands,
             self._left,
         )
-        rings = bool(since_s < TRIAL_S) or float(self._struck.notes.max()) > QUIET
+        rings = since_s < TRIAL_S or float(self._struck.notes.max()) > QUIET
         self._attacks.hear(now_s, ears.frames, ears.level_db, rings, over)
         if not self.is_heard:
+            self.players_share = 1.0
             return
         self.frames = self._left
         self._discount_keys(ears.notes)
