@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-pytest.importorskip("mido", reason="the loudspeaker is the workshop's, which needs mido (extra: train)")
-pytest.importorskip("scipy", reason="the loudspeaker is the workshop's, which needs scipy (extra: train)")
+pytest.importorskip("mido", reason="mido is not installed; pip install -e '.[test]'")
+pytest.importorskip("scipy", reason="scipy is not installed; pip install -e '.[test]'")
 
 from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline
