@@ -12,6 +12,7 @@ from typing import Final
 from kelly_edge.config_rules import name_fault, printable_fault, setting, shown
 from kelly_edge.contract import LISTEN, PERIOD_SIZES, ROLES, SAMPLE_RATE_HZ, BuiltIn
 
+OWN_NOTES: Final = ("discount", "ignore")
 UNIT_RANGE: Final = (-1.0, 1.0)
 """Limits of valence, arousal and knobs, by definition."""
 
@@ -73,6 +74,15 @@ class EarsSettings:
         "microphone",
         "what the player is heard by; a keyboard is any port of midi.inputs that sends notes",
         choices=LISTEN,
+    )
+    own_notes: str = setting(
+        OWN_NOTES[0], "whether what the box plays is taken off what the microphone hears", choices=OWN_NOTES
+    )
+    own_delay_ms: float = setting(
+        20.0,
+        "from when an instrument sounds until the microphone hears it; a metre of air is 3",
+        "ms",
+        limits=(0.0, 500.0),
     )
 
 

@@ -259,7 +259,7 @@ NOTE_DTYPE: Final = np.dtype(
         ("due_s", "<f8"),  # when it must leave the box: onset less the latency compensation
         ("duration_s", "<f4"),
         ("pitch", "<u1"),  # MIDI note 0..127
-        ("velocity", "<u1"),  # 1..127
+        ("velocity", "<u1"),  # 1..127; 0: from due_s on no note sent before sounds or begins
         ("channel", "<u1"),  # 0..15
         ("rung", "<u1"),  # Rung: how it was made
         ("bar", "<u4"),  # number of the bar it belongs to

@@ -34,7 +34,7 @@ from firmware_py.wiring import cards
 from firmware_py.wiring import panic as panic_parts
 from firmware_py.wiring.composer_models import new_generator
 from firmware_py.wiring.control import bounds_of
-from firmware_py.wiring.dsp_models import new_voice
+from firmware_py.wiring.dsp_models import new_voice, own_delay_s
 from firmware_py.wiring.offline import Models
 from firmware_py.wiring.panel import lamp_on
 from kelly_edge.config_rules import Value
@@ -47,6 +47,7 @@ from kelly_edge.contract import (
     PROGRAMMES,
     SAMPLE_RATE_HZ,
 )
+from kelly_edge.emotion.own_notes import BEFORE_S, EARLY_S, OwnNotes
 from kelly_edge.emotion.programme import built_in
 from kelly_edge.music.draws import Draws
 from kelly_edge.music.envelope import Envelope, bound_tempo
@@ -55,6 +56,7 @@ from kelly_edge.music.notes import Bar, BarNote, TimedNote
 from kelly_edge.music.sampling import draw
 from kelly_edge.music.scheduler import COMMIT_S
 from kelly_edge.signal.limiter import Limiter
+from kelly_edge.signal.melody import MelodyNote
 from kelly_edge.timbre.controls import Controls
 from kelly_edge.units import gain_to_db
 
@@ -310,6 +312,19 @@ def opens_at(settings: Settings, levels: np.ndarray, by: str) -> float:
             voice.process(hop, out, 440.0, float(confidence), float(loudness_db))
         if np.abs(out).max() > 1e-3:
             return float(level)
+    return math.inf
+
+
+# --- the box's own notes ----------------------------------------------------------------------
+def heard_late_ms(settings: Settings) -> float:
+    """How much later than its message a note of the box is expected: the first onset taken for it."""
+    for late_ms in np.arange(-200.0, 700.0):
+        own = OwnNotes(own_delay_s(settings) or 0.0)
+        own.is_heard = True
+        own.melody(MelodyNote(0, 0, 0.0), 0.0)
+        own.take(60, 64, 10.0)
+        if own.melody(MelodyNote(60, 1, 0.0), 10.0 + 1e-3 * late_ms).pitch == 0:
+            return float(late_ms + 1e3 * (BEFORE_S + EARLY_S))
     return math.inf
 
 
@@ -591,6 +606,7 @@ ROWS: dict[str, Row] = {
     "envelope.polyphony_max": Row(most_together, also=("envelope.density_max_hz=40",), values=(1, 16, 32)),
     "limiter.ceiling_db": Row(peak_db, lambda v: v - 0.1),
     "limiter.release_ms": Row(release_ms, lambda v: 0.95 * v - 0.1, lambda v: 1.05 * v + 0.1),
+    "ears.own_delay_ms": near(heard_late_ms, 2.0),
     "midi.latency_ms": near(sent_early_s, 1e-3),
     "session.end_after_min": near(ends_after_min, 0.05, values=(0.5, 10.0, 240.0)),
     "session.keep_mb": Row(lambda s: bounds_of(s.session).max_bytes / 1e6),

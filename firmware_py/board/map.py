@@ -10,6 +10,7 @@ every process ──telemetry_<process>, times_<process>──▶ control
 midi ──send_error──▶ control                      midi ──sounding, telemetry──▶ guardian, should midi die
 guardian ──panic──▶ audio, midi, control          control ──knobs──▶ guardian: panics and resumes
 control ──clock──▶ composer: MIDI clock or Link  control ──hand──▶ midi: pedal and bend to pass on
+midi ══own══▶ dsp: the box's own notes, which its microphone may hear
 control ══keys══▶ dsp: the player's keyboard; control ──keyboard──▶ monitor: which one it is
 command line ══panic══▶ guardian, ══commands, marks══▶ control
 control ──session──▶ control, should it start again; command line and monitor look at it
@@ -271,6 +272,7 @@ RINGS: Final[Mapping[str, RingSpec]] = {
     "heard": RingSpec("HEARD_DTYPE, every hop group", HEARD_DTYPE, 64, "dsp", "composer", "n_heard_dropped"),
     "keys": RingSpec("KEY_DTYPE", KEY_DTYPE, 1_024, "control", "dsp", "n_keys_dropped"),
     "notes": RingSpec("NOTE_DTYPE", NOTE_DTYPE, 1_024, "composer", "midi", "n_notes_dropped"),
+    "own": RingSpec("KEY_DTYPE, as sent", KEY_DTYPE, 1_024, "midi", "dsp", "n_own_dropped"),
     "played": RingSpec("NOTE_DTYPE", NOTE_DTYPE, 1_024, "midi", "control", "n_played_dropped"),
     "bars": RingSpec(
         "BAR_DTYPE, where they are asked for", BAR_DTYPE, 64, "composer", "midi", "n_bars_dropped"

@@ -51,7 +51,9 @@ COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "n_guardian_stalls",  # no guardian to hear of a panic, and the music was muted
         "n_muted",  # notes that fell due in a panic, a stall, or while the knob mutes
         "n_forgotten",  # notes of a composer that another one has replaced
+        "n_taken_back",  # notes that waited when the composer gave the turn to somebody else
         "n_played_dropped",
+        "n_own_dropped",
         "n_pulses",  # of MIDI clock
         "n_pulses_skipped",
     ),
@@ -72,7 +74,7 @@ FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
         "n_bars_dropped",
         "n_turns_dropped",  # of the session log's replay
     ),
-    "midi": ("n_late", "n_stale", "n_panics", "n_guardian_stalls", "n_played_dropped"),
+    "midi": ("n_late", "n_stale", "n_panics", "n_guardian_stalls", "n_played_dropped", "n_own_dropped"),
     "control": ("n_keys_dropped",),
 }
 """Counters that a person wants to stay at 0: ``control`` tells when they rise, ``monitor`` shows them."""

@@ -204,7 +204,7 @@ class ComposerStage:
         # Notes that begin in a silence end in time should it be the end; only an end cuts the bar.
         plan.finish(listening.finish_s, cuts=listening.is_resting or listening.answering.is_on)
         if self._aiming.role == Role.ANSWER and not listening.answering.is_on:
-            self._sending.drop()
+            self._sending.drop(now_s)
         while (committed := plan.commit(now_s, beat)) is not None:
             self._tell_beat(committed)
             self._farewell.committed(committed)

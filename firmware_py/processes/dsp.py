@@ -7,14 +7,12 @@ from firmware_py.board.telemetry import new_counters
 from firmware_py.ports import Clock
 from firmware_py.processes.ears import Ears
 from kelly_edge.contract import HEARD_DTYPE, HOP_SIZE, KNOBS_DTYPE, Listen
-from kelly_edge.emotion.keyboard import KeyboardEar
 from kelly_edge.emotion.mood import Mood
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.emotion.place import Place, PlaceMemory
 from kelly_edge.harmony.hearing import ChordTracker
 from kelly_edge.rhythm.beat import BeatTracker
 from kelly_edge.signal.loudness import LoudnessMeter
-from kelly_edge.signal.melody import MelodyTracker
 from kelly_edge.signal.pitch import PitchTracker
 from kelly_edge.timbre.voice import Voice
 from kelly_edge.units import clamp, db_to_gain
@@ -31,6 +29,7 @@ class DspStage:
     Parameters
     ----------
     listen: what the player is heard by (``ears.listen``).
+    own_delay_s: see ``Ears``.
 
     Attributes
     ----------
@@ -47,6 +46,7 @@ class DspStage:
         place: Place | None = None,
         listen: str = Listen.MICROPHONE,
         hears_room: bool = True,
+        own_delay_s: float | None = None,
     ) -> None:
         self._ends = ends
         self._capture = ends.ring_to_read("capture")
@@ -57,11 +57,11 @@ class DspStage:
         self._knobs_cell = ends.cell_to_read("knobs")
         self._telemetry = ends.cell_to_write("telemetry_dsp")
         self._clock = clock
-        self.ears = Ears(listen, emotion_network, ends.ring_to_read("keys"))
+        keys, own = ends.ring_to_read("keys"), ends.ring_to_read("own")
+        self.ears = Ears(listen, emotion_network, keys, own, own_delay_s)
         self.extractor = self.ears.extractor
         self.chords = ChordTracker()
         self.tracker = PitchTracker()
-        self.melody = MelodyTracker()
         self.meter = LoudnessMeter()
         self.beat = BeatTracker()
         self.voice = voice
@@ -90,14 +90,13 @@ class DspStage:
         hop, tracker, meter = self._hop, self.tracker, self.meter
         tracker.push(hop)
         meter.push(hop)
-        self.melody.push(hop, tracker.f0_hz, tracker.confidence)
         self.voice.process(hop, self._out, tracker.f0_hz, tracker.confidence, meter.loudness_db)
         if self._gain != 1.0 or self._gain_asked != 1.0:
             self._turn_down()
         for block in self._periods_out:
             self._playback.write(block)
         self.counters["n_hops"] += 1
-        if self.ears.push(hop):
+        if self.ears.push(hop, tracker.f0_hz, tracker.confidence):
             self._answer_group()
 
     def _answer_group(self) -> None:
@@ -105,9 +104,8 @@ class DspStage:
         ears.hear(now_s)
         source, emotion = ears.source, ears.emotion
         estimate = mood.update(emotion, ears.room_frames, ears.presence)
-        is_keyboard = isinstance(source, KeyboardEar)
-        presence = max(mood.presence, source.presence) if is_keyboard else mood.presence
-        self.beat.push(source.frames, source.notes)
+        presence = ears.players(mood.presence)
+        self.beat.push(ears.heard.frames, ears.heard.notes)
         heard["group"] = self.counters["n_emotion_steps"]
         self.counters["n_emotion_steps"] += 1
         heard["time_s"] = now_s
@@ -118,8 +116,8 @@ class DspStage:
         heard["emotion"] = emotion
         heard["tonic"] = source.tonic
         heard["mode"] = source.mode
-        heard["chroma"] = source.chroma
-        heard["tempo_bpm"] = self._beat_bpm() if isinstance(source, KeyboardEar) else source.tempo_bpm
+        heard["chroma"] = ears.heard.chroma
+        heard["tempo_bpm"] = self._beat_bpm() if ears.tempo_bpm is None else ears.tempo_bpm
         heard["density_hz"] = source.density_hz
         heard["level_db"] = ears.level_db
         heard["presence"] = presence
@@ -131,7 +129,7 @@ class DspStage:
         heard["f0_hz"] = self.tracker.f0_hz
         heard["f0_confidence"] = self.tracker.confidence
         self.beat.fill(heard)
-        (source.melody if isinstance(source, KeyboardEar) else self.melody).note.fill(heard)
+        ears.melody.fill(heard)
         self._fill_place()
         self._heard_cell.write(heard)
         self._heard_ring.write(heard)

@@ -3,7 +3,8 @@
 A note-on more than ``STALE_S`` late is dropped and counted with its note-off; the note-off of a
 sounding note is never dropped. A pitch struck again is released first. A composer that stands still or is
 gone mutes the music: what sounds is released, what falls due is dropped and counted, until it is back;
-one that was started again finds none of the other's notes waiting. Sustain pedal and pitch bend that are
+one that was started again finds none of the other's notes waiting. Notes that the composer takes back end at
+once. Sustain pedal and pitch bend that are
 passed on are let go wherever the music is silenced. A panic mutes it too, and is told to every
 channel of every instrument; it lasts until somebody resumes. The knob ``mute`` is obeyed here too, at once.
 """
@@ -32,7 +33,7 @@ from firmware_py.ports.midi import (
     SUSTAIN,
 )
 from firmware_py.processes.panic_watch import PanicWatch
-from kelly_edge.contract import KNOBS_DTYPE, NOTE_DTYPE
+from kelly_edge.contract import KEY_DTYPE, KNOBS_DTYPE, NOTE_DTYPE
 
 LATE_S = 0.01
 """From here on a note sent counts as late. Chosen: asynchronies of 10 ms begin to be heard."""
@@ -48,6 +49,8 @@ class MidiStage:
         self._ends = ends
         self._notes = ends.ring_to_read("notes")
         self._played = ends.ring_to_write("played")
+        self._own = ends.ring_to_write("own")
+        self._key = np.zeros((), KEY_DTYPE)
         self._panic = PanicWatch(ends.cell_to_read("panic"))
         self._alive_cell = ends.cell_to_read("alive")
         self._knobs_cell = ends.cell_to_read("knobs")
@@ -98,10 +101,21 @@ class MidiStage:
         if self._alive_cell.read(self._alive):
             self._watch_composer(now_s)
         while self._notes.read(self._note):
+            if not self._note["velocity"]:
+                self._take_back(now_s)
+                continue
             # The count breaks ties, so that notes of one chord keep their order.
             heapq.heappush(self._due, (float(self._note["due_s"]), self._n_received, self._note.copy()))
             self._n_received += 1
         self._ends.count_drops(self.counters)
+
+    def _take_back(self, now_s: float) -> None:
+        """The composer gives the turn to somebody else: what it sent neither sounds on nor begins."""
+        self.counters["n_taken_back"] += len(self._due)
+        self._due.clear()
+        self._release_until(now_s)
+        for key in sorted(self._sounding):
+            self._release(key, now_s)
 
     def _obey_panic(self) -> None:
         now_s = self._clock.now_s()
@@ -202,12 +216,18 @@ class MidiStage:
             self._release(key, due_s)
         self._out.send(due_s, NOTE_ON | key[0], key[1], int(note["velocity"]))
         self._sounding[key] = due_s + float(note["duration_s"])
+        self._tell_ears(due_s, key[1], int(note["velocity"]))
         self.counters["n_note_ons"] += 1
         self._played.write(note)
 
     def _channel_of(self, note: NDArray[Any]) -> int:
         """Its own, but where an MPE instrument at the inputs needs that."""
         return int(self._hand["channel"] if self._hands_on else note["channel"])
+
+    def _tell_ears(self, due_s: float, pitch: int, velocity: int) -> None:
+        key = self._key
+        key["time_s"], key["pitch"], key["velocity"] = due_s, pitch, velocity
+        self._own.write(key)
 
     def _release_until(self, time_s: float) -> None:
         ended = sorted((end, key) for key, end in self._sounding.items() if end <= time_s)
@@ -216,5 +236,6 @@ class MidiStage:
 
     def _release(self, key: tuple[int, int], due_s: float) -> None:
         self._out.send(due_s, NOTE_OFF | key[0], key[1], 0)
+        self._tell_ears(due_s, key[1], 0)
         del self._sounding[key]
         self.counters["n_note_offs"] += 1

@@ -1,5 +1,6 @@
 """Notes of committed beats wait here until they must leave, and are corrected and bounded as they do."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from firmware_py.board.channels import RingWriter
 from firmware_py.processes.listening import Listening
 from firmware_py.settings import Settings
-from kelly_edge.contract import NOTE_DTYPE, Rung
+from kelly_edge.contract import EVERY_KEY, NOTE_DTYPE, Rung
 from kelly_edge.music.envelope import Envelope
 from kelly_edge.music.notes import TimedNote
 from kelly_edge.music.scheduler import CommittedBeat
@@ -48,7 +49,7 @@ class Sending:
     Parameters
     ----------
     counters: of the process; those of ``BOUND`` go on from where they stand.
-    tell: gets each note that leaves, a 0-d NOTE_DTYPE array.
+    tell: gets each note that leaves, and what takes notes back, a 0-d NOTE_DTYPE array.
 
     Attributes
     ----------
@@ -73,6 +74,7 @@ class Sending:
         self._waiting: deque[tuple[TimedNote, CommittedBeat]] = deque()
         self._note = np.zeros((), NOTE_DTYPE)
         self.n_bars_since_rest = 0
+        self._sounds_until_s = -math.inf
 
     def put(self, beat: CommittedBeat) -> None:
         """A beat is committed: its notes wait until they must leave."""
@@ -84,9 +86,17 @@ class Sending:
         for note in beat.notes():
             self._waiting.append((replace(note, velocity=max(1, round(note.velocity * softness))), beat))
 
-    def drop(self) -> None:
-        """The notes that wait do not leave: the turn is another's."""
+    def drop(self, now_s: float) -> None:
+        """The notes that wait do not leave, and what left sounds no longer: the turn is another's."""
         self._waiting.clear()
+        if self._sounds_until_s > now_s:
+            self._sounds_until_s = -math.inf
+            record = self._note
+            record.fill(0)
+            record["onset_s"] = record["due_s"] = now_s
+            record["pitch"] = EVERY_KEY
+            self._tell(record)
+            self._ring.write(record)
 
     def send(self, until_s: float, manner: Manner) -> None:
         """Notes that begin by ``until_s`` leave one by one, so that each knows the chord heard last."""
@@ -125,5 +135,6 @@ class Sending:
         record["channel"] = self._settings.composer.channel
         record["rung"] = beat.bar.rung
         record["bar"] = beat.bar.number
+        self._sounds_until_s = max(self._sounds_until_s, note.onset_s + note.duration_s)
         self._tell(record)
         return self._ring.write(record)

@@ -69,8 +69,8 @@ class Turns:
         self._turn["rung"] = rung
 
     def add_note(self, note: NDArray[Any]) -> None:
-        """A note leaves: a 0-d NOTE_DTYPE array."""
-        self._n_notes += 1
+        """A note leaves, or is taken back: a 0-d NOTE_DTYPE array."""
+        self._n_notes += bool(note["velocity"])
         self._notes_crc = zlib.crc32(note.tobytes(), self._notes_crc)
 
     def add_bar(self, bar: NDArray[Any], rung: int) -> None:

@@ -7,6 +7,7 @@ from firmware_py.runtimes.emotion_network import TfliteEmotion
 from firmware_py.runtimes.voice_decoder import TfliteDecoder
 from firmware_py.settings import Settings
 from firmware_py.wiring.choice import AUTO, EMOTION_MODELS, Choice, choice_path, stored_choice
+from kelly_edge.config import OWN_NOTES
 from kelly_edge.contract import Listen
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.emotion.place import Place, PlaceMemory
@@ -49,6 +50,13 @@ def open_decoders(settings: Settings) -> list[Decoder]:
 def new_place(settings: Settings, memory: PlaceMemory | None = None) -> Place:
     """The place, of which ``memory`` is known; a keyboard's notes say nothing of it."""
     return Place(memory, settings.emotion.learn_place and settings.ears.listen != Listen.KEYBOARD)
+
+
+def own_delay_s(settings: Settings) -> float | None:
+    """From a note's message until the microphone hears it; None where the box's notes are not taken off."""
+    if settings.ears.own_notes != OWN_NOTES[0]:
+        return None
+    return 1e-3 * (settings.midi.latency_ms + settings.ears.own_delay_ms)
 
 
 def new_voice(settings: Settings, decoders: Sequence[Decoder]) -> Voice:

@@ -87,18 +87,27 @@ def build_dsp(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
         forget_damaged(Path(cache), warn)
     from firmware_py.devices.files.place_file import kept_place, place_path
     from firmware_py.processes.dsp import DspStage
-    from firmware_py.wiring.dsp_models import hears_room, new_place, new_voice, open_decoders, open_emotion
+    from firmware_py.wiring.dsp_models import (
+        hears_room,
+        new_place,
+        new_voice,
+        open_decoders,
+        open_emotion,
+        own_delay_s,
+    )
     from firmware_py.wiring.warm import warm_dsp
 
     emotion, decoders, period = open_emotion(settings), open_decoders(settings), settings.audio.period
     warm_dsp(settings, emotion, decoders, clock)
     place = new_place(settings, kept_place(place_path(settings.runtime.state_dir, os.environ), warn))
     voice, listen = new_voice(settings, decoders), settings.ears.listen
-    stage = DspStage(ends, emotion, voice, period, clock, place, listen, hears_room(settings))
+    delay_s = own_delay_s(settings)
+    stage = DspStage(ends, emotion, voice, period, clock, place, listen, hears_room(settings), delay_s)
     block = np.zeros(period, np.float32)
     # Sound captured and keys struck while there was no dsp are too old to answer.
-    capture, keys, key = ends.ring_to_read("capture"), ends.ring_to_read("keys"), np.zeros((), KEY_DTYPE)
-    while capture.read(block) or keys.read(key):
+    capture, key = ends.ring_to_read("capture"), np.zeros((), KEY_DTYPE)
+    keys, own = ends.ring_to_read("keys"), ends.ring_to_read("own")
+    while capture.read(block) or keys.read(key) or own.read(key):
         continue
     return Part(stage, wait_for(capture, 0.1), HOP_SIZE / SAMPLE_RATE_HZ, nothing)
 

@@ -33,9 +33,15 @@ from firmware_py.processes.panic import PanicStage
 from firmware_py.runtimes.onnx import OnnxComposer
 from firmware_py.settings import Settings
 from firmware_py.wiring.composer_models import new_generator, open_composer_network
-from firmware_py.wiring.dsp_models import hears_room, new_place, new_voice, open_decoders, open_emotion
+from firmware_py.wiring.dsp_models import (
+    hears_room,
+    new_place,
+    new_voice,
+    open_decoders,
+    open_emotion,
+    own_delay_s,
+)
 from firmware_py.wiring.loop import Turn, run_offline
-from kelly_edge.config import EarsSettings
 from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP, SAMPLE_RATE_HZ, Listen
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.errors import ConfigError
@@ -90,7 +96,8 @@ def listening(settings: Settings, player: NDArray[np.float32] | Sound | Keyboard
             "a MIDI file's mood is read by weights fitted to EMOPIA, which runtime.models=free keeps off; "
             "take runtime.models=research, or a recording"
         )
-    return replace(settings, ears=EarsSettings(Listen.KEYBOARD if is_keyboard else Listen.MICROPHONE))
+    listen = Listen.KEYBOARD if is_keyboard else Listen.MICROPHONE
+    return replace(settings, ears=replace(settings.ears, listen=listen.value))
 
 
 @dataclass
@@ -164,6 +171,7 @@ class Offline:
             new_place(settings),
             settings.ears.listen,
             hears_room(settings),
+            own_delay_s(settings),
         )
         self.midi = MidiStage(self.board.ends("midi"), self.midi_out, self.clock)
         self.turns = [Turn(self.audio, self.period), Turn(self.dsp, HOP_SIZE)]

@@ -260,7 +260,7 @@ class Replay:
         result.n_notes += int(turn["n_notes"])
         result.n_same_notes += 0 if what else int(turn["n_notes"])
         result.n_draws, result.n_draws_otherwise = self._draws.n, self._draws.n_otherwise
-        result.notes += notes
+        result.notes += [note for note in notes if note["velocity"]]
         if made["has_bar"]:
             result.bars.append(np.array(made["bar"], BAR_DTYPE))
 

@@ -52,9 +52,10 @@ def warm_dsp(
 
     warm, period = memory_board(), settings.audio.period
     voice = new_voice(settings, decoders)
-    stage = DspStage(warm.ends("dsp"), emotion, voice, period, clock, listen=Listen.BOTH)
+    stage = DspStage(warm.ends("dsp"), emotion, voice, period, clock, listen=Listen.BOTH, own_delay_s=0.0)
     for pitch, velocity in ((60, 64), (60, 0), (EVERY_KEY, 0)):
-        warm.rings["keys"].write(np.array((clock.now_s(), pitch, velocity), KEY_DTYPE))
+        for ring in ("keys", "own"):
+            warm.rings[ring].write(np.array((clock.now_s(), pitch, velocity), KEY_DTYPE))
     n_samples = 2 * HOPS_PER_EMOTION_STEP * HOP_SIZE
     tone = 0.3 * np.sin(2.0 * np.pi * 440.0 / SAMPLE_RATE_HZ * np.arange(n_samples))
     knobs = initial_knobs(settings)

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 
 from kelly_edge.contract import EMOTION_RATE_HZ, HOPS_PER_EMOTION_STEP, N_FEATURES, N_PITCH_CLASSES, Mode
 from kelly_edge.emotion.register import HIGHEST
-from kelly_edge.emotion.rhythm import BPM, ONSETS_4S, rhythm_state, rhythm_step, rhythm_tables
+from kelly_edge.emotion.rhythm import (
+    BPM,
+    FLOOR,
+    KEY,
+    ONSETS_4S,
+    POWER,
+    rhythm_state,
+    rhythm_step,
+    rhythm_tables,
+)
 from kelly_edge.emotion.tonal_state import (
     BEST_KEY,
     CHANGE,
@@ -212,6 +221,12 @@ class FeatureExtractor:
     def delay_samples(self) -> int:
         """How far the centre of the analysis lags the newest sample, at 48 kHz."""
         return round(DELAY_SAMPLES + WINDOW * FACTOR / 2)
+
+    @property
+    def reference(self) -> float:
+        """Mean square of the last 15 s, which ``frames`` are relative to."""
+        state = self._rhythm_state
+        return float(state.scalars[POWER] / max(state.weights[KEY], 1e-3)) + FLOOR
 
     def push(self, hop: NDArray[np.float32]) -> bool:
         """Take one hop, float32 ``[256]``; True when a hop group of 16 is complete."""

@@ -232,6 +232,12 @@ class StruckNotes:
         """Mean square at the end of the group."""
         return float(self._state.scalars[2])
 
+    @property
+    def reference(self) -> float:
+        """Mean square of the last 15 s, which the frames are relative to."""
+        power, weight, _ = self._state.scalars
+        return float(power / weight if weight > 0.0 else 0.0) + FLOOR
+
     def strike(self, pitch: int, velocity: int, time_s: float) -> None:
         """A MIDI note of velocity 1..127; beyond a piano's keys it is the nearest octave's."""
         strike(self._state, key_of_pitch(pitch), velocity, time_s)

@@ -8,7 +8,9 @@ import pytest
 
 pytest.importorskip("sklearn", reason="the workshop needs scikit-learn (extra: train)")
 
+from kelly_edge.emotion.circumplex import SIGNS
 from kelly_edge.emotion.keyboard import SHIPPED, Regression, log_odds
+from kelly_edge.emotion.symbolic import TARGETS
 from kelly_edge.errors import DataError
 from models.emotion.data import emopia
 from models.emotion.keyboard import gather, write
@@ -42,3 +44,11 @@ def test_one_strange_descriptor_does_not_decide() -> None:
         odd = SHIPPED.centres.copy()
         odd[number] += 1e6
         assert np.abs(log_odds(odd, SHIPPED) - usual).max() < 3.0
+
+
+def test_a_keyboard_of_harder_touch_moves_the_mood_little() -> None:
+    harder = SHIPPED.centres.copy()
+    harder[TARGETS.index("velocity")] += 16.0 / 32.0
+    moved = (log_odds(harder, SHIPPED) - log_odds(SHIPPED.centres, SHIPPED)) @ SIGNS / 4.0
+    # Half log odds; without other touches in the fit they moved by .67.
+    assert 0.0 < moved[1] < 0.3

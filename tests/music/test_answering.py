@@ -54,7 +54,7 @@ def test_an_answer_begins_within_a_beat_and_is_as_long_as_the_phrase(beat_s: flo
 def test_a_long_note_ends_a_phrase_before_it_is_released() -> None:
     notes = [*phrase(1.0, 0.5, 6), (4.0, 7.0)]
     (begin_s, _), *others = turns(levels(notes, 7.5), 0.5)
-    assert 4.5 < begin_s < 5.5
+    assert 5.0 < begin_s < 6.0
     assert not others
 
 

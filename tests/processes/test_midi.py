@@ -12,7 +12,7 @@ from firmware_py.devices.offline import RecordingMidi, VirtualClock
 from firmware_py.ports.midi import STALE_S
 from firmware_py.processes.midi import COMPOSER_STALLED_S, MidiStage
 from firmware_py.processes.panic_watch import GUARDIAN_STALLED_S
-from kelly_edge.contract import NOTE_DTYPE
+from kelly_edge.contract import EVERY_KEY, KEY_DTYPE, NOTE_DTYPE
 
 
 def note(due_s: float, pitch: int = 60, duration_s: float = 0.5, velocity: int = 80) -> np.ndarray:
@@ -209,3 +209,30 @@ def test_played_notes_that_control_does_not_take_are_counted() -> None:
         board.rings["notes"].write(note(2.001 + 0.001 * n, duration_s=0.0005))
     run(stage, clock, 3.0)
     assert stage.counters["n_played_dropped"] == n_more
+
+
+def test_notes_taken_back_end_at_once_and_those_that_wait_never_begin() -> None:
+    board, out, clock, stage = rig()
+    board.rings["notes"].write(note(0.1, duration_s=5.0))
+    board.rings["notes"].write(note(0.6, pitch=61))
+    run(stage, clock, 0.5)
+    back = note(0.5, pitch=EVERY_KEY, velocity=0)
+    board.rings["notes"].write(back)
+    board.rings["notes"].write(note(0.7, pitch=62, duration_s=0.1))
+    run(stage, clock, 2.0)
+    assert [(m[1], m[2]) for m in out.messages] == [(0x90, 60), (0x80, 60), (0x90, 62), (0x80, 62)]
+    assert out.messages[1][0] < 0.52
+    assert stage.counters["n_taken_back"] == 1
+
+
+def test_the_ears_are_told_of_every_note_that_sounds_and_of_its_end() -> None:
+    board, out, clock, stage = rig()
+    board.rings["notes"].write(note(0.1, duration_s=0.2))
+    board.rings["notes"].write(note(0.2, pitch=61, duration_s=5.0))
+    run(stage, clock, 0.5)
+    stage.release_all(clock.now_s())
+    told, key = [], np.zeros((), KEY_DTYPE)
+    while board.rings["own"].read(key):
+        told.append((round(float(key["time_s"]), 3), int(key["pitch"]), int(key["velocity"])))
+    sent = [(round(m[0], 3), m[2], m[3]) for m in out.messages if m[1] in (0x80, 0x90)]
+    assert told == sent and len(told) == 4

@@ -27,7 +27,7 @@ from firmware_py.settings import SessionSettings, Settings
 from firmware_py.wiring.about import about_session
 from firmware_py.wiring.offline import Models
 from firmware_py.wiring.replay import Replay, Replayed, turns_of
-from kelly_edge.contract import ATTENDED_DTYPE, GROUP_S, HEARD_DTYPE, PROGRAMMES, Rung
+from kelly_edge.contract import ATTENDED_DTYPE, GROUP_S, HEARD_DTYPE, PROGRAMMES, Role, Rung
 from kelly_edge.music.attention import attend, recall
 from kelly_edge.music.compound_word import Rows
 from kelly_edge.music.draws import Draws
@@ -129,6 +129,25 @@ def test_whatever_happens_in_a_session_it_is_composed_again(models: Models, sett
     made = {(round(float(n["onset_s"]), 6), int(n["pitch"]), int(n["velocity"])) for n in result.notes}
     played = [(e["onset_s"], e["pitch"], e["velocity"]) for e in entries if e["kind"] == "note"]
     assert len(played) > 30 and set(played) <= made
+
+
+def test_an_answer_that_is_taken_back_is_composed_again(models: Models, settings: Settings) -> None:
+    settings = replace(settings, composer=replace(settings.composer, role=Role.ANSWER.value))
+    box = box_of(models, settings)
+    counters, n_cut = box.midi.counters, 0
+    for pause_s in (1.6, 2.0, 1.8):
+        box.run(5.0)
+        box.player.is_playing = False
+        box.run(pause_s)
+        n_cut += int(counters["n_note_ons"] - counters["n_note_offs"])
+        box.player.is_playing = True
+        box.run(4 * GROUP_S)
+        assert counters["n_note_ons"] == counters["n_note_offs"]
+    assert n_cut > 0
+    entries = entries_of(box)
+    result = replayed(entries, models, settings)
+    assert result.is_identical and not result.ended
+    assert result.n_notes == len(result.notes) and all(note["velocity"] for note in result.notes)
 
 
 def test_the_rungs_of_a_slow_machine_are_followed_on_a_fast_one(models: Models, settings: Settings) -> None:
