@@ -46,7 +46,7 @@ class DspStage:
         clock: Clock,
         place: Place | None = None,
         listen: str = Listen.MICROPHONE,
-        hears_room: bool = True,
+        uses_emopia: bool = True,
     ) -> None:
         self._ends = ends
         self._capture = ends.ring_to_read("capture")
@@ -65,7 +65,7 @@ class DspStage:
         self.meter = LoudnessMeter()
         self.beat = BeatTracker()
         self.voice = voice
-        self.mood = Mood(place, hears_room)
+        self.mood = Mood(place, uses_emopia, hears_features=listen != Listen.KEYBOARD)
         self._hop = np.zeros(HOP_SIZE, np.float32)
         self._out = np.zeros(HOP_SIZE, np.float32)
         self._periods_in = list(self._hop.reshape(-1, period))
@@ -104,7 +104,7 @@ class DspStage:
         ears, heard, mood, now_s = self.ears, self.heard, self.mood, self._clock.now_s()
         ears.hear(now_s)
         source, emotion = ears.source, ears.emotion
-        estimate = mood.update(emotion, ears.room_frames, ears.presence)
+        estimate = mood.update(emotion, ears.features, ears.room_frames, ears.presence)
         is_keyboard = isinstance(source, KeyboardEar)
         presence = max(mood.presence, source.presence) if is_keyboard else mood.presence
         self.beat.push(source.frames, source.notes)

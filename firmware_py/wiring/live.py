@@ -87,14 +87,14 @@ def build_dsp(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
         forget_damaged(Path(cache), warn)
     from firmware_py.devices.files.place_file import kept_place, place_path
     from firmware_py.processes.dsp import DspStage
-    from firmware_py.wiring.dsp_models import hears_room, new_place, new_voice, open_decoders, open_emotion
+    from firmware_py.wiring.dsp_models import new_place, new_voice, open_decoders, open_emotion, uses_emopia
     from firmware_py.wiring.warm import warm_dsp
 
     emotion, decoders, period = open_emotion(settings), open_decoders(settings), settings.audio.period
     warm_dsp(settings, emotion, decoders, clock)
     place = new_place(settings, kept_place(place_path(settings.runtime.state_dir, os.environ), warn))
     voice, listen = new_voice(settings, decoders), settings.ears.listen
-    stage = DspStage(ends, emotion, voice, period, clock, place, listen, hears_room(settings))
+    stage = DspStage(ends, emotion, voice, period, clock, place, listen, uses_emopia(settings))
     block = np.zeros(period, np.float32)
     # Sound captured and keys struck while there was no dsp are too old to answer.
     capture, keys, key = ends.ring_to_read("capture"), ends.ring_to_read("keys"), np.zeros((), KEY_DTYPE)

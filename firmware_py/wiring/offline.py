@@ -33,7 +33,7 @@ from firmware_py.processes.panic import PanicStage
 from firmware_py.runtimes.onnx import OnnxComposer
 from firmware_py.settings import Settings
 from firmware_py.wiring.composer_models import new_generator, open_composer_network
-from firmware_py.wiring.dsp_models import hears_room, new_place, new_voice, open_decoders, open_emotion
+from firmware_py.wiring.dsp_models import new_place, new_voice, open_decoders, open_emotion, uses_emopia
 from firmware_py.wiring.loop import Turn, run_offline
 from kelly_edge.config import EarsSettings
 from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP, SAMPLE_RATE_HZ, Listen
@@ -163,7 +163,7 @@ class Offline:
             self.clock,
             new_place(settings),
             settings.ears.listen,
-            hears_room(settings),
+            uses_emopia(settings),
         )
         self.midi = MidiStage(self.board.ends("midi"), self.midi_out, self.clock)
         self.turns = [Turn(self.audio, self.period), Turn(self.dsp, HOP_SIZE)]

@@ -18,7 +18,7 @@ from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.emotion.programme import HOLD, LEAD, MATCH, Phase, Programme
 from kelly_edge.units import clamp
 
-FOLLOW_S: Final = 1.0
+FOLLOW_S: Final = 0.5
 """Time constant with which the target follows the emotion heard at full confidence. Chosen by hand: the heard
 emotion is already smoothed."""
 
