@@ -65,7 +65,7 @@ class DspStage:
         self.meter = LoudnessMeter()
         self.beat = BeatTracker()
         self.voice = voice
-        self.mood = Mood(place, uses_emopia, hears_features=listen != Listen.KEYBOARD)
+        self.mood = Mood(place, uses_emopia)
         self._hop = np.zeros(HOP_SIZE, np.float32)
         self._out = np.zeros(HOP_SIZE, np.float32)
         self._periods_in = list(self._hop.reshape(-1, period))

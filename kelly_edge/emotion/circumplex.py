@@ -108,13 +108,12 @@ def estimate_of(log_odds: NDArray[np.float64], trust: float = 1.0) -> EmotionEst
 class Circumplex:
     """Streaming estimate: a leaky mean of the log odds, weighted by presence.
 
-    A mean over ``smoothing_s`` is steady; one over ``FAST_S`` knows sooner of a change. Where they disagree
-    beyond what steady music does, the first one hurries, unless it is told not to.
+    A mean over ``SMOOTHING_S`` is steady; one over ``FAST_S`` knows sooner of a change. Where they disagree
+    beyond what steady music does, the first one hurries.
     """
 
-    def __init__(self, smoothing_s: float = SMOOTHING_S, hurries: bool = True) -> None:
-        self._share = 1.0 - math.exp(-1.0 / (smoothing_s * EMOTION_RATE_HZ))
-        self._hurries = hurries
+    def __init__(self) -> None:
+        self._share = 1.0 - math.exp(-1.0 / (SMOOTHING_S * EMOTION_RATE_HZ))
         self._fast_share = 1.0 - math.exp(-1.0 / (FAST_S * EMOTION_RATE_HZ))
         self._forget = math.exp(-1.0 / (FORGETTING_S * EMOTION_RATE_HZ))
         self._sum, self._fast_sum = np.zeros(4), np.zeros(4)
@@ -140,7 +139,7 @@ class Circumplex:
         share = w * self._fast_share
         self._fast_sum += share * (odds - self._fast_sum)
         self._fast_weight += share * (1.0 - self._fast_weight)
-        share = w * (self._hurried() if self._hurries else self._share)
+        share = w * self._hurried()
         self._sum += share * (odds - self._sum)
         self._weight += share * (1.0 - self._weight)
         self._heard = max(w, self._forget * self._heard + (1.0 - self._forget) * w)

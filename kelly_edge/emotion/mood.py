@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kelly_edge.emotion.circumplex import Circumplex, EmotionEstimate, arousal_of, joint_log_odds
-from kelly_edge.emotion.linear_reading import SMOOTHING_S, LinearReading
+from kelly_edge.emotion.linear_reading import LinearReading
 from kelly_edge.emotion.music_gate import MusicGate
 from kelly_edge.emotion.place import Place
 from kelly_edge.emotion.room import Room, RoomReading
@@ -22,17 +22,14 @@ class Mood:
     presence: of music, 0 .. 1. place: what was learned here.
     """
 
-    def __init__(
-        self, place: Place | None = None, uses_emopia: bool = True, hears_features: bool = True
-    ) -> None:
+    def __init__(self, place: Place | None = None, uses_emopia: bool = True) -> None:
         """``uses_emopia``: read the features beside the network, and correct for the room. Both regressions
-        were fitted on renderings of EMOPIA, so that the free set does without. ``hears_features``: ``update``
-        is given them."""
+        were fitted on renderings of EMOPIA, so that the free set does without."""
         self._uses_emopia = uses_emopia
         self._music = MusicGate()
         self._room = Room()
-        self._reading = LinearReading() if uses_emopia and hears_features else None
-        self._circumplex = Circumplex() if self._reading is None else Circumplex(SMOOTHING_S, hurries=False)
+        self._reading = LinearReading()
+        self._circumplex = Circumplex()
         self.place = Place() if place is None else place
         self.presence = 0.0
 
@@ -55,7 +52,7 @@ class Mood:
             self._room.push(frames, music)
         correction = self._room.reading.arousal
         odds = joint_log_odds(emotion)
-        if self._reading is not None and features is not None:
+        if features is not None and self._uses_emopia:
             odds = self._reading.update(features, odds)
         self.place.push(arousal_of(odds) + correction, music)
         return self._circumplex.push(odds, music, correction + self.place.offset)

@@ -51,7 +51,7 @@ def listen(
     Columns: valence and arousal heard, valence and arousal aimed at, trust, presence of music. Without
     ``features`` [n, 128] the network is heard alone, without ``frames`` [n, 8, 27] no room.
     """
-    mood, settings, state = Mood(hears_features=features is not None), Settings().emotion, SteeringState()
+    mood, settings, state = Mood(), Settings().emotion, SteeringState()
     mirror = built_in(settings)[BuiltIn.MIRROR]
     rows = np.zeros((len(emotions), 6))
     for i, emotion in enumerate(emotions):
