@@ -31,8 +31,8 @@ STEADY, MOVED = 0.6, 1.2
 believed alone where they differ by the second. Chosen on held songs: later, a change takes a second longer;
 sooner was not tried."""
 STRENGTH: Final = 1.5
-"""Factor on its log odds while it is believed. Chosen on held songs: its probabilities are cautious, so that a
-mood would be half believed until the network follows."""
+"""Factor on its log odds while it is believed. Chosen on held songs: its probabilities are cautious, so that
+a mood would be half believed until the network follows."""
 
 
 class ReadingState(NamedTuple):

@@ -1,5 +1,5 @@
-"""From the emotion network's words to the mood heard: music or not, a linear reading beside the network, room,
-place and circumplex, as one stage.
+"""From the emotion network's words to the mood heard: music or not, a linear reading beside the network,
+room, place and circumplex, as one stage.
 
 Live, offline and in evaluation the same five parts take a hop group in the same order.
 """

@@ -19,8 +19,8 @@ from kelly_edge.emotion.programme import HOLD, LEAD, MATCH, Phase, Programme
 from kelly_edge.units import clamp
 
 FOLLOW_S: Final = 0.5
-"""Time constant with which the target follows the emotion heard at full confidence. Chosen by hand: the heard
-emotion is already smoothed."""
+"""Time constant with which the target follows the emotion heard at full confidence. Chosen on held songs: the
+heard emotion is already smoothed, and half a second more delays a change by one (docs/decisions/0052)."""
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,11 @@ TRAIN_CONDITIONS: Final = (
     *(Condition("muse", 0, "place", a) for a in ("band", "strings")),
     Condition("csound", 0, "after"),
     Condition("fluid", 0, "after", "band"),
-    *(Condition(font, 0, treatment) for font in ("fluid", "csound") for treatment in ("after_wet", "after_10db")),
+    *(
+        Condition(font, 0, treatment)
+        for font in ("fluid", "csound")
+        for treatment in ("after_wet", "after_10db")
+    ),
 )
 EVALUATION_CONDITIONS: Final = (
     Condition("fluid"),

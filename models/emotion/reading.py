@@ -11,7 +11,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ WIDTH: Final = 105
 
 
 class Steps(NamedTuple):
-    """Steps of clips: inputs [n, 384], weights [n], quadrants [n] and songs [n]."""
+    """Steps of clips: inputs [n, 384], weights [n], quadrants [n]."""
 
     inputs: Float32
     weights: Float64

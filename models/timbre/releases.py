@@ -17,7 +17,6 @@ import mido
 import numpy as np
 from numpy.typing import NDArray
 
-from kelly_edge.contract import SAMPLE_RATE_HZ
 from kelly_edge.errors import KellyError
 from kelly_edge.shared.command_line import Parser, command
 from models.timbre.pitch_evaluate import N_BOOTSTRAP, box

@@ -1,5 +1,7 @@
 """Whether notes that were let go are called voiced: the counting."""
 
+import itertools
+
 import numpy as np
 
 from models.timbre.pitch_sounds import TICKS_PER_S
@@ -17,7 +19,7 @@ def test_hops_of_notes_and_of_rests_are_told_apart() -> None:
 def test_a_line_has_the_notes_and_rests_it_promises() -> None:
     messages, spans = broken_line(INSTRUMENTS["cello"], 7, room=False)
     lengths = np.array([end - start for start, end in spans])
-    rests = np.array([b[0] - a[1] for a, b in zip(spans, spans[1:], strict=False)])
+    rests = np.array([b[0] - a[1] for a, b in itertools.pairwise(spans)])
     tick = 1.0 / TICKS_PER_S
     assert NOTE_S[0] - tick <= lengths.min() and lengths.max() <= NOTE_S[1] + tick
     assert (rests > 0.0).sum() >= 5
