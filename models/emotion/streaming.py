@@ -55,8 +55,8 @@ def listen(
     mirror = built_in(settings)[BuiltIn.MIRROR]
     rows = np.zeros((len(emotions), 6))
     for i, emotion in enumerate(emotions):
-        of_group = (None if part is None else part[i] for part in (features, frames))
-        heard = mood.update(emotion, *of_group, float(presence[i]))
+        read, mel = (None if part is None else part[i] for part in (features, frames))
+        heard = mood.update(emotion, read, mel, float(presence[i]))
         trust = heard.confidence * mood.presence
         state = steer(state, mirror, settings.slew_per_s, heard.valence, heard.arousal, trust)
         rows[i] = heard.valence, heard.arousal, state.valence, state.arousal, trust, mood.presence
