@@ -45,7 +45,7 @@ class DspStage:
         clock: Clock,
         place: Place | None = None,
         listen: str = Listen.MICROPHONE,
-        hears_room: bool = True,
+        uses_emopia: bool = True,
         own_delay_s: float | None = None,
     ) -> None:
         self._ends = ends
@@ -65,7 +65,7 @@ class DspStage:
         self.meter = LoudnessMeter()
         self.beat = BeatTracker()
         self.voice = voice
-        self.mood = Mood(place, hears_room)
+        self.mood = Mood(place, uses_emopia)
         self._hop = np.zeros(HOP_SIZE, np.float32)
         self._out = np.zeros(HOP_SIZE, np.float32)
         self._periods_in = list(self._hop.reshape(-1, period))
@@ -103,7 +103,7 @@ class DspStage:
         ears, heard, mood, now_s = self.ears, self.heard, self.mood, self._clock.now_s()
         ears.hear(now_s)
         source, emotion = ears.source, ears.emotion
-        estimate = mood.update(emotion, ears.room_frames, ears.presence)
+        estimate = mood.update(emotion, ears.features, ears.room_frames, ears.presence)
         presence = ears.players(mood.presence)
         self.beat.push(ears.heard.frames, ears.heard.notes)
         heard["group"] = self.counters["n_emotion_steps"]

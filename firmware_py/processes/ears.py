@@ -125,6 +125,11 @@ class Ears:
         return max(presence, self.keyboard.presence) if self.source is self.keyboard else presence
 
     @property
+    def features(self) -> Float32 | None:
+        """The features [128] that ``emotion`` was read from; None where it was read from notes."""
+        return self.extractor.features if self._has_microphone else None
+
+    @property
     def room_frames(self) -> Float32 | None:
         """Log mel frames [8, 27] that a room is heard in."""
         return self.extractor.frames if self._has_microphone else None

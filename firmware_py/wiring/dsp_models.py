@@ -32,9 +32,9 @@ def open_emotion(settings: Settings) -> EmotionNetwork:
     return TfliteEmotion(artefacts.open_tflite(artefacts.load(name, *model_set), choice.tflite))
 
 
-def hears_room(settings: Settings) -> bool:
-    """Whether arousal is corrected for the room: that was fitted on renderings of EMOPIA, and the free set
-    saw none of them."""
+def uses_emopia(settings: Settings) -> bool:
+    """Whether the features are read beside the network, and arousal is corrected for the room: both were
+    fitted on renderings of EMOPIA, and the free set saw none of them."""
     return settings.runtime.models == artefacts.RESEARCH
 
 

@@ -88,12 +88,12 @@ def build_dsp(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     from firmware_py.devices.files.place_file import kept_place, place_path
     from firmware_py.processes.dsp import DspStage
     from firmware_py.wiring.dsp_models import (
-        hears_room,
         new_place,
         new_voice,
         open_decoders,
         open_emotion,
         own_delay_s,
+        uses_emopia,
     )
     from firmware_py.wiring.warm import warm_dsp
 
@@ -102,7 +102,7 @@ def build_dsp(settings: Settings, ends: Ends, clock: StreamClock) -> Part:
     place = new_place(settings, kept_place(place_path(settings.runtime.state_dir, os.environ), warn))
     voice, listen = new_voice(settings, decoders), settings.ears.listen
     delay_s = own_delay_s(settings)
-    stage = DspStage(ends, emotion, voice, period, clock, place, listen, hears_room(settings), delay_s)
+    stage = DspStage(ends, emotion, voice, period, clock, place, listen, uses_emopia(settings), delay_s)
     block = np.zeros(period, np.float32)
     # Sound captured and keys struck while there was no dsp are too old to answer.
     capture, key = ends.ring_to_read("capture"), np.zeros((), KEY_DTYPE)

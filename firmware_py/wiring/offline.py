@@ -34,12 +34,12 @@ from firmware_py.runtimes.onnx import OnnxComposer
 from firmware_py.settings import Settings
 from firmware_py.wiring.composer_models import new_generator, open_composer_network
 from firmware_py.wiring.dsp_models import (
-    hears_room,
     new_place,
     new_voice,
     open_decoders,
     open_emotion,
     own_delay_s,
+    uses_emopia,
 )
 from firmware_py.wiring.loop import Turn, run_offline
 from kelly_edge.contract import HOP_SIZE, HOPS_PER_EMOTION_STEP, SAMPLE_RATE_HZ, Listen
@@ -170,7 +170,7 @@ class Offline:
             self.clock,
             new_place(settings),
             settings.ears.listen,
-            hears_room(settings),
+            uses_emopia(settings),
             own_delay_s(settings),
         )
         self.midi = MidiStage(self.board.ends("midi"), self.midi_out, self.clock)

@@ -18,9 +18,9 @@ from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.emotion.programme import HOLD, LEAD, MATCH, Phase, Programme
 from kelly_edge.units import clamp
 
-FOLLOW_S: Final = 1.0
-"""Time constant with which the target follows the emotion heard at full confidence. Chosen by hand: the heard
-emotion is already smoothed."""
+FOLLOW_S: Final = 0.5
+"""Time constant with which the target follows the emotion heard at full confidence. Chosen on held songs: the
+heard emotion is already smoothed, and half a second more delays a change by one (docs/decisions/0052)."""
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,13 @@ TRAIN_CONDITIONS: Final = (
     Condition("csound", 0, "place", "winds"),
     *(Condition("fluid", 0, "place", a) for a in ("band", "guitar")),
     *(Condition("muse", 0, "place", a) for a in ("band", "strings")),
+    Condition("csound", 0, "after"),
+    Condition("fluid", 0, "after", "band"),
+    *(
+        Condition(font, 0, treatment)
+        for font in ("fluid", "csound")
+        for treatment in ("after_wet", "after_10db")
+    ),
 )
 EVALUATION_CONDITIONS: Final = (
     Condition("fluid"),
@@ -153,7 +160,7 @@ EVALUATION_CONDITIONS: Final = (
     Condition("timgm", 0, "room"),
     Condition("timgm", 0, "wet"),
     Condition("timgm", 0, "wet_10db"),
-    Condition("timgm", 0, "after"),
+    *(Condition("timgm", 0, treatment) for treatment in ("after", "after_wet", "after_10db")),
     *(Condition("timgm", 0, "clean", a) for a in ("band", "strings", "guitar")),
     *(Condition(PATCHES, 0, treatment) for treatment in ("clean", "wet", "noise_10db")),
     *(Condition(PATCHES, 0, "clean", a) for a in ("band", "strings", "guitar")),
@@ -268,13 +275,18 @@ TREATMENTS: Final[dict[str, Treatment]] = {
     "pause": lambda audio, _rng: audio,
     "wet": wet,
     "wet_10db": lambda audio, rng: _room_noise(10.0, wet(audio, rng)),
+    "after_wet": wet,
+    "after_10db": lambda audio, _rng: _room_noise(10.0, audio),
 }
+AFTER: Final = ("after", "pause", "after_wet", "after_10db")
+"""Treatments that begin with the end of another clip; room and noise are of both clips together."""
 
 
 ROOMS: Final[dict[str, Callable[[Float32, np.random.Generator, Truth], Float32]]] = {
     "place": place,
     "quiet_place": quiet_place,
     "wet": wet,
+    "after_wet": wet,
 }
 """Treatments that tell which room they drew."""
 AFTER_S: Final = 12.0
@@ -385,15 +397,15 @@ def prepare(
         target, frames_target = (path(cache, condition, clip) for path in (feature_path, frames_path))
         if not (target.exists() and frames_target.exists()):
             rng, told = np.random.default_rng([i, *condition.name.encode()]), Truth()
-            if condition.treatment in ROOMS:
-                audio = ROOMS[condition.treatment](sound(i), rng, told)
-            else:
-                audio = TREATMENTS[condition.treatment](sound(i), rng)
-            before_s = 0.0
-            if condition.treatment in ("after", "pause"):
+            audio, before_s = sound(i), 0.0
+            if condition.treatment in AFTER:
                 pause_s = rng.uniform(*PAUSE_S) if condition.treatment == "pause" else 0.0
                 audio = _after(audio, sound(int(rng.integers(len(clips)))), pause_s, rng)
                 before_s = AFTER_S + pause_s + GRACE_S
+            if condition.treatment in ROOMS:
+                audio = ROOMS[condition.treatment](audio, rng, told)
+            else:
+                audio = TREATMENTS[condition.treatment](audio, rng)
             physical, presence, frames = _physical(audio, extractor)
             presence[: round(before_s * EMOTION_RATE_HZ)] = 0.0
             _save(target, physical=physical, presence=presence)

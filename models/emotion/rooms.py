@@ -59,7 +59,7 @@ def gather(cache: Path) -> Rooms:
     rows = []
     for condition in conditions:
         cached = [c for c in clips if data.frames_path(cache, condition, c).exists()]
-        if condition.treatment in ("after", "pause", "microphone") or len(cached) < SHORTEST_CONDITION:
+        if condition.treatment in (*data.AFTER, "microphone") or len(cached) < SHORTEST_CONDITION:
             continue
         for clip in cached:
             frames, presence, told = data.load_frames(cache, condition, clip)

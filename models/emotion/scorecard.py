@@ -125,7 +125,7 @@ def behaviour(network: EmotionNetwork, cache: Path) -> dict[str, Any]:
     if _ready(cache, AFTER, clips):
         parsed = data.parse_condition(AFTER)
         loaded = [data.load(cache, parsed, clip) for clip in clips]
-        heard = [streaming.listen(stream(network, x), streaming.sounding(p)) for x, p in loaded]
+        heard = [streaming.listen(stream(network, x), streaming.sounding(p), x) for x, p in loaded]
         result["changes"] = streaming.changes(heard)
     folder = data.data_folder() / "clips"
     chosen = sorted(

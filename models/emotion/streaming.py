@@ -21,7 +21,7 @@ from kelly_edge.emotion.mood import Mood
 from kelly_edge.emotion.network import EmotionNetwork
 from kelly_edge.emotion.programme import built_in
 from kelly_edge.emotion.steering import SteeringState, steer
-from kelly_edge.errors import KellyError
+from kelly_edge.errors import DataError, KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion import data, melodies
 from models.emotion.acoustics import read_audio
@@ -43,17 +43,20 @@ SETTLED: Final = 0.4
 """Share of the second clip, its end, over which the estimate has settled. Chosen by hand."""
 
 
-def listen(emotions: Float32, presence: Float32, frames: Float32 | None = None) -> Float64:
+def listen(
+    emotions: Float32, presence: Float32, features: Float32 | None = None, frames: Float32 | None = None
+) -> Float64:
     """The box's readings of emotion vectors [n, 64] and the sound's presence [n]: ``[n, 6]``.
 
     Columns: valence and arousal heard, valence and arousal aimed at, trust, presence of music. Without
-    ``frames`` [n, 8, 27] no room is heard.
+    ``features`` [n, 128] the network is heard alone, without ``frames`` [n, 8, 27] no room.
     """
     mood, settings, state = Mood(), Settings().emotion, SteeringState()
     mirror = built_in(settings)[BuiltIn.MIRROR]
     rows = np.zeros((len(emotions), 6))
     for i, emotion in enumerate(emotions):
-        heard = mood.update(emotion, None if frames is None else frames[i], float(presence[i]))
+        read, mel = (None if part is None else part[i] for part in (features, frames))
+        heard = mood.update(emotion, read, mel, float(presence[i]))
         trust = heard.confidence * mood.presence
         state = steer(state, mirror, settings.slew_per_s, heard.valence, heard.arousal, trust)
         rows[i] = heard.valence, heard.arousal, state.valence, state.arousal, trust, mood.presence
@@ -104,7 +107,7 @@ def trusts(network: EmotionNetwork, paths: list[Path]) -> dict[str, Any]:
     result = {}
     for path in paths:
         sound = data.hear(read_audio(path))
-        rows = listen(stream(network, sound.features), sound.presence, sound.frames)
+        rows = listen(stream(network, sound.features), sound.presence, sound.features, sound.frames)
         result[path.name] = {
             "trust_mean": round(float(rows[:, 4].mean()), 3),
             "trust_max": round(float(rows[:, 4].max()), 3),
@@ -143,6 +146,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("what", choices=["changes", "trust", "unheard"])
     parser.add_argument("--condition", default="timgm-0-after", help="clips after another one (changes)")
     parser.add_argument("--split", choices=["train", "val"], default="val")
+    parser.add_argument("--network-alone", action="store_true", help="without the linear reading (changes)")
     parser.add_argument("--audio-dir", type=path_argument, help="recordings (trust; default: the clips)")
     parser.add_argument("--cache", type=path_argument, default=data.default_cache())
     parser.add_argument("--model", type=path_argument, help="default: the shipped model")
@@ -155,8 +159,13 @@ def main(argv: list[str] | None = None) -> int:
     if args.what == "changes":
         condition = data.parse_condition(args.condition)
         clips = [c for c in data.emopia(args.split) if data.feature_path(args.cache, condition, c).exists()]
+        if not clips:
+            raise DataError(f"no features of {condition.name} in {args.cache}; prepare them first")
         loaded = [data.load(args.cache, condition, c) for c in clips]
-        print(json.dumps(changes([listen(stream(network, x), sounding(p)) for x, p in loaded])))
+        heard = [
+            listen(stream(network, x), sounding(p), None if args.network_alone else x) for x, p in loaded
+        ]
+        print(json.dumps(changes(heard)))
         return 0
     folder = args.audio_dir or data.data_folder() / "clips"
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)

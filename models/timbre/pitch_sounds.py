@@ -121,18 +121,27 @@ def line(
     return messages, written
 
 
-def rendered(player: Player, seed: int, seconds: float = 12.0) -> tuple[Float64, Float64]:
-    """A line's sound and f0, as of ``KnownSound``. Raises DataError without fluidsynth and its font."""
-    messages, written = line(player, seed, seconds)
+def synthesised(messages: list[mido.Message], room: bool = False) -> Float64:
+    """Messages in ``TICKS_PER_S``, played through FluidR3 at 48 kHz: [n], ``room`` with fluidsynth's reverb.
+
+    Raises DataError without fluidsynth and its font.
+    """
     with tempfile.TemporaryDirectory() as folder:
         midi, wav = Path(folder) / "line.mid", Path(folder) / "line.wav"
         mido.MidiFile(ticks_per_beat=TICKS_PER_S // 2, tracks=[mido.MidiTrack(messages)]).save(midi)
-        command = ["fluidsynth", "-ni", "-q", "-R", "0", "-C", "0", "-r", str(SAMPLE_RATE_HZ), "-g", "0.8"]
+        command = ["fluidsynth", "-ni", "-q", "-R", str(int(room)), "-C", "0", "-r", str(SAMPLE_RATE_HZ)]
+        command += ["-g", "0.8", "-F", str(wav), str(FONT), str(midi)]
         try:
-            subprocess.run([*command, "-F", str(wav), str(FONT), str(midi)], check=True, capture_output=True)
+            subprocess.run(command, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):
             raise DataError(f"cannot render with {FONT}; install fluidsynth and fluid-soundfont-gm") from None
-        sound = read_48(wav).astype(np.float64)
+        return read_48(wav).astype(np.float64)
+
+
+def rendered(player: Player, seed: int, seconds: float = 12.0) -> tuple[Float64, Float64]:
+    """A line's sound and f0, as of ``KnownSound``. Raises DataError without fluidsynth and its font."""
+    messages, written = line(player, seed, seconds)
+    sound = synthesised(messages)
     f0_hz = np.zeros(len(sound))
     for start_s, end_s, note in written:
         start, end, over = (round(SAMPLE_RATE_HZ * t) for t in (start_s, end_s, end_s + RELEASE_S))
