@@ -76,9 +76,9 @@ ACCENT_TRUST, HARMONY_TRUST = 0.8, 0.3
 groups overlap and are not independent. Chosen by hand."""
 BAR_ACCENT_TRUST, BAR_HARMONY_TRUST = 0.2, 0.4
 """The same on the bar, which accents tell less of. Chosen by hand."""
-BAR_TRUST: Final = 0.5
+BAR_TRUST: Final = 0.3
 """Of a beat's evidence on the bar, which looks at the same beats as that of the beats before it. Chosen on
-development songs."""
+held-out songs (docs/decisions/0049)."""
 SAME_TEMPO: Final = 0.06
 """Relative difference within which periods are the same tempo. Chosen: a tempo token."""
 # Chosen by hand.
