@@ -220,7 +220,7 @@ class WirelessSettings:
 
     bind: str = setting(
         "",
-        "where RTP-MIDI is heard: ADDRESS:PORT on the instruments' network, as 10.42.0.1:5004; empty: nowhere",
+        "where RTP-MIDI is heard: ADDRESS:PORT on the instruments' network, 10.42.0.1:5004; empty: nowhere",
         check=wireless_fault,
     )
     peers: tuple[str, ...] = setting(

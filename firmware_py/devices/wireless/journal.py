@@ -1,8 +1,7 @@
-"""The recovery journal of RFC 6295 as it is sent: a packet tells of those before it, so that a lost one leaves no
-note hanging.
+"""The recovery journal of RFC 6295 as it is sent: a packet tells of those before it, should one be lost.
 
-Chapters P (program), C (controllers), W (bend) and N (notes) are written. Parameters (RPN, NRPN) and channel mode
-messages are no controllers here, for their order counts; All Notes Off becomes the release of each note.
+Chapters P (program), C (controllers), W (bend) and N (notes) are written. Parameters (RPN, NRPN) and channel
+mode messages are no controllers here, for their order counts; All Notes Off becomes the release of each note.
 """
 
 import struct
@@ -23,8 +22,8 @@ from firmware_py.ports.midi import (
 )
 
 MOST_BYTES: Final = 900
-"""Of a journal, so that a packet is not cut in parts; channels beyond are left out, the one touched last comes
-first. Chosen: one channel with every note and controller."""
+"""Of a journal, so that a packet is not cut in parts; channels beyond are left out, the oldest first.
+Chosen: one channel with every note and controller."""
 NO_RELEASES: Final = 0xF0
 """RFC 6295, appendix A.6: LOW above HIGH, so no bits of releases follow."""
 MOST_NOTES: Final = 126
@@ -89,7 +88,7 @@ class SentJournal:
 
 
 def _write_notes(notes: list[tuple[int, float, bytes]], now_s: float) -> bytes:
-    """Chapter N: those that sound, to be played late only where they are fresh; then a bit for each release."""
+    """Chapter N: those that sound, played late only where they are fresh; then a bit for each release."""
     logs = [
         bytes((note, data[0] | (0x80 if now_s - time_s < STALE_S else 0)))
         for note, time_s, data in notes

@@ -47,7 +47,8 @@ class Lines:
 
     def wait(self, other: int, within_s: float) -> None:
         """Until something came here or at the descriptor ``other``."""
-        select.select((self._control, self._data, other), (), (), max(within_s, 0.0))
+        descriptors = [self._control.fileno(), self._data.fileno(), other]
+        select.select(descriptors, (), (), max(within_s, 0.0))
 
     def receive(self, bridge: Bridge) -> None:
         """Hand on what came, and who refused."""

@@ -1,4 +1,4 @@
-"""The list of MIDI messages in a packet: RFC 6295, section 3. Written with a status byte for every message."""
+"""The list of MIDI messages in a packet: RFC 6295, section 3. Each is written with its status byte."""
 
 from typing import Final
 

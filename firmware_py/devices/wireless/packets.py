@@ -1,6 +1,6 @@
 """RTP-MIDI as bytes: the commands of a session, and MIDI messages with their times.
 
-Sources: RFC 6295 (payload), RFC 3550 (header), and the session protocol that Apple published for Network MIDI.
+Sources: RFC 6295 (payload), RFC 3550 (header), and the session protocol that Apple published.
 Whatever a network brings is read without an exception; what is malformed is None.
 """
 
@@ -130,8 +130,9 @@ def write_midi(packet: Midi) -> bytes:
     if len(data) == 1:
         # A list of one byte is legal, and some take it for an empty one: with a delta time they read it.
         flags, data = flags | HAS_FIRST_DELTA, b"\0" + data
-    length = bytes((flags | len(data),))
-    if len(data) > SHORT_LIST:
+    if len(data) <= SHORT_LIST:
+        length = bytes((flags | len(data),))
+    else:
         length = struct.pack(">H", (flags | LONG) << 8 | len(data))
     kind = PAYLOAD_TYPE | (0x80 if data else 0)
     header = struct.pack(

@@ -1,4 +1,4 @@
-"""What one party has sounding and turned: from its messages, and from a recovery journal where some were lost."""
+"""What one party has sounding and turned: from its messages, and from a journal where some were lost."""
 
 import struct
 from collections.abc import Iterator

@@ -1,5 +1,6 @@
 """The port of the bridge among ALSA's, or JACK's where there is no ALSA sequencer."""
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -55,17 +56,13 @@ class VirtualPort:
             self.n_exclusive += 1
             return
         self._came.append((time_s, bytes(message)))
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.write(self._wake, b"\0")
-        except BlockingIOError:
-            pass
 
     def receive(self) -> list[tuple[float, bytes]]:
         """The messages that came, with their times in seconds of CLOCK_MONOTONIC."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(self.woken, MAX_MESSAGES)
-        except BlockingIOError:
-            pass
         return [self._came.popleft() for _ in range(len(self._came))]
 
     def send(self, message: bytes) -> None:
