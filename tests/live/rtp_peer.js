@@ -27,6 +27,7 @@ function clock(bpm, seconds, beginMs) {
 }
 
 session.on('message', (_, message) => say(nowMs(), Buffer.from(message).toString('hex')));
+session.on('streamRemoved', () => say('left'));
 session.on('streamAdded', () => {
   // It sends nothing before it knows the other's clock.
   const wait = setInterval(() => {

@@ -79,12 +79,12 @@ class Bridge:
     def take(self, data: bytes, sender: Address, is_data: bool, now_s: float) -> None:
         """A datagram came to the data port, or to that of control."""
         told = read(data)
-        session = self.sessions.get(told.ssrc) if told is not None else None
+        session = self._session(told, sender)
         if isinstance(told, Exchange) and told.word == b"IN":
             self._invited(told, session, sender, is_data, now_s)
         elif isinstance(told, Exchange) and told.word in (b"OK", b"NO"):
             self._answered(told, session, sender, is_data, now_s)
-        elif session is None or sender not in (session.control, session.data):
+        elif session is None or told is None or sender not in (session.control, session.data):
             self.n_strange += 1
         else:
             session.heard_s = now_s
@@ -98,6 +98,15 @@ class Bridge:
                 session.confirm(told.number)
             else:
                 self._end(session, now_s, "left")
+
+    def _session(self, told: Exchange | Sync | Feedback | Midi | None, sender: Address) -> Session | None:
+        """Whose it is; some answer at the data port by another number (SSRC) than at that of control."""
+        if told is None or told.ssrc in self.sessions:
+            return None if told is None else self.sessions[told.ssrc]
+        if isinstance(told, Midi) or (isinstance(told, Exchange) and told.word == b"IN"):
+            return None
+        control, data = sender, (sender[0], sender[1] - 1)
+        return next((s for s in self.sessions.values() if s.control in (control, data)), None)
 
     def refused(self, address: Address, now_s: float) -> None:
         """The network says that nobody listens at ``address`` any more."""
