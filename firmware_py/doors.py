@@ -111,9 +111,8 @@ def _send_fault(door: Door) -> str:
 
 def _wireless_fault(door: Door) -> str:
     address = None if door.is_cable else ipaddress.ip_address(door.host)
-    if address is None or address.version != 4 or not address.is_private or address.is_unspecified:
-        return (
-            "is no address of a private IPv4 network; write the box's own on that network, as 10.42.0.1:5004"
-        )
+    is_private = address is not None and address.version == 4 and address.is_private
+    if address is None or not is_private or address.is_unspecified or address.is_reserved:
+        return "is no address of a private IPv4 network; write one as 10.42.0.1:5004"
     # RFC 3550: the even port is the first of a pair; some programs tell the two apart by it.
     return "has an odd port; the data's is the one after it, so choose an even one" if door.port % 2 else ""

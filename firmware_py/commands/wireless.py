@@ -35,6 +35,12 @@ def is_wanted(settings: Settings) -> bool:
     return bool(settings.wireless.bind)
 
 
+def bridge_of(settings: Settings) -> Bridge:
+    """The bridge that the settings describe."""
+    peers = [read_door(text) for text in settings.wireless.peers]
+    return Bridge(NAME, settings.wireless.playout_ms / 1e3, [(peer.host, peer.port) for peer in peers], warn)
+
+
 def run(args: argparse.Namespace) -> int:
     """The sub-command."""
     settings = settings_of(args)
@@ -51,8 +57,7 @@ def run(args: argparse.Namespace) -> int:
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop.ask)
-    door, others = read_door(settings.wireless.bind), map(read_door, settings.wireless.peers)
-    bridge = Bridge(NAME, settings.wireless.playout_ms / 1e3, [(d.host, d.port) for d in others], warn)
+    door, bridge = read_door(settings.wireless.bind), bridge_of(settings)
     lines, port, manager = Lines(door.host, door.port), VirtualPort(), ServiceManager(os.environ)
     manager.tell(READY)
     warn(f"wireless: RTP-MIDI at {door.text}; whoever is on that network may play")

@@ -1,6 +1,6 @@
 // Another end of RTP-MIDI: npm's rtpmidi. `node rtp_peer.js OWN_PORT [OTHER_PORT]` invites the other, or waits for it.
 // Words on stdin: `clock BPM SECONDS` sends MIDI clock, hex digits one message. Lines on stdout: `ready`, `here`, and
-// each message heard as its time in ms of CLOCK_MONOTONIC and its bytes.
+// each message heard: when it came, and when it was sent by its packet, in ms of CLOCK_MONOTONIC, and its bytes.
 const rtpmidi = require('rtpmidi');
 
 rtpmidi.logger.silent = true;
@@ -26,7 +26,9 @@ function clock(bpm, seconds, beginMs) {
   setTimeout(step, beginMs - nowMs() - 2);
 }
 
-session.on('message', (_, message) => say(nowMs(), Buffer.from(message).toString('hex')));
+// What it makes of a packet's time, from the same beginning as its clock.
+const datedMs = (time) => (time - session.startTime) / 10 + session.startTimeHr[0] * 1e3 + session.startTimeHr[1] / 1e6;
+session.on('message', (_, message, time) => say(nowMs(), datedMs(time), Buffer.from(message).toString('hex')));
 session.on('streamRemoved', () => say('left'));
 session.on('streamAdded', () => {
   // It sends nothing before it knows the other's clock.
