@@ -17,7 +17,7 @@ from firmware_py.devices.wireless.session import GONE_S, Address, Session
 MOST_SESSIONS: Final = 4
 """Other ends at a time. Chosen: a hand of players."""
 INVITE_EVERY_S: Final = 1.5
-"""Apple's session invites at this pace until it is answered."""
+"""Chosen: as Apple's session and others invite until they are answered."""
 REFUSED_S: Final = 30.0
 """Whoever refused is not asked before. Chosen by hand."""
 MESSAGES_AT_ONCE: Final = 100

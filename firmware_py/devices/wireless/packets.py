@@ -12,7 +12,7 @@ from typing import Final
 from firmware_py.devices.wireless.midi_list import delta_bytes, read_list
 
 TICKS_PER_S: Final = 10_000
-"""Apple's session protocol: times count 100 microseconds."""
+"""By definition of Apple's session protocol: times count 100 microseconds."""
 WRAP: Final = 1 << 32
 """RFC 3550: a time stamp has 32 bits."""
 MOST_BYTES: Final = 1_472
