@@ -1,13 +1,20 @@
 """RTP-MIDI without a network: packets of others, lost ones, and the life of a session on a virtual clock."""
 
+import os
 import random
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firmware_py.__main__ import main
 from firmware_py.devices.wireless.bridge import MOST_SESSIONS, Bridge
 from firmware_py.devices.wireless.journal import SentJournal
+from firmware_py.devices.wireless.lines import Lines
 from firmware_py.devices.wireless.midi_list import delta_bytes
 from firmware_py.devices.wireless.packets import (
     MOST_BYTES,
@@ -23,6 +30,8 @@ from firmware_py.devices.wireless.packets import (
 )
 from firmware_py.devices.wireless.played import Played
 from firmware_py.devices.wireless.session import GONE_S, MOST_PER_S, QUIET_S
+from kelly_edge.errors import DeviceError
+from kelly_edge.shared.command_line import EXIT_FAULT
 
 ON, OFF, PEDAL = bytes((0x90, 60, 80)), bytes((0x80, 60, 0)), bytes((0xB0, 64, 127))
 LEFT, RIGHT = ("10.0.0.1", 5004), ("10.0.0.2", 5004)
@@ -385,3 +394,99 @@ def test_more_messages_than_two_cables_carry_are_not_taken_and_leave_no_note() -
     net.play(PEDAL)
     net.run(0.1)
     assert [message for _, message in net.played[-2:]] == [OFF, PEDAL]
+
+
+# --- sockets of this machine --------------------------------------------------------------------
+
+
+class End:
+    """One of our own ends on real sockets."""
+
+    def __init__(self, port: int, *peers: int) -> None:
+        self.bridge = Bridge("end", 0.001, [("127.0.0.1", peer) for peer in peers], lambda text: None)
+        self.lines = Lines("127.0.0.1", port)
+        self.played: list[bytes] = []
+
+    def step(self) -> None:
+        self.lines.receive(self.bridge)
+        self.bridge.tick(time.monotonic())
+        self.played += self.bridge.due(time.monotonic())
+        self.lines.send(self.bridge)
+
+    def is_in_session(self) -> bool:
+        return any(session.is_open for session in self.bridge.sessions.values())
+
+
+def test_two_ends_on_sockets_play_to_each_other_and_one_that_is_killed_is_missed() -> None:
+    # Two pairs of this process's own, so that several may run beside each other.
+    port = 20_000 + 4 * (os.getpid() % 3_000)
+    ends = [End(port), End(port + 2, port)]
+
+    def until(is_so: Callable[[], bool]) -> None:
+        end_s = time.monotonic() + 60.0
+        while not is_so():
+            assert time.monotonic() < end_s
+            for end in ends:
+                end.step()
+            time.sleep(0.005)
+
+    until(lambda: all(end.is_in_session() for end in ends))
+    for end in ends:
+        end.bridge.hear([(time.monotonic(), ON), (time.monotonic(), PEDAL)], time.monotonic())
+    until(lambda: all(end.played == [ON, PEDAL] for end in ends))
+    # Its sockets are closed, and nobody said farewell.
+    ends.pop().lines.close()
+    until(lambda: ends[0].played == [ON, PEDAL, OFF, bytes((0xB0, 64, 0))])
+    assert not ends[0].bridge.sessions
+    with pytest.raises(DeviceError, match=rf"cannot listen at 127\.0\.0\.1:{port}: .*wireless\.bind"):
+        Lines("127.0.0.1", port)
+    ends[0].lines.close()
+
+
+def test_without_an_address_there_is_no_bridge_and_a_unit_has_nothing_to_do(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["wireless"]) == EXIT_FAULT
+    [line] = capfd.readouterr().err.strip().splitlines()
+    assert "wireless.bind: is empty" in line
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        assert main(["wireless"]) == 0
+        assert manager.recv(100) == b"READY=1"
+
+
+class Client:
+    """What of rtmidi's input is used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def get_ports(self) -> list[str]:
+        return [self._name]
+
+    def open_port(self, number: int, name: str) -> None:
+        pass
+
+    def ignore_types(self, **_: bool) -> None:
+        pass
+
+    def set_callback(self, told: Callable[[tuple[list[int], float]], None]) -> None:
+        self.tell = told
+
+
+@pytest.mark.parametrize(
+    ("name", "held_s"), [("Kelly Edge wireless:out 128:1", 0.010), ("Clavinova 20:0", 0.0)]
+)
+def test_the_delay_of_the_bridge_is_taken_off_the_time_of_what_it_plays(name: str, held_s: float) -> None:
+    pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
+    from firmware_py.devices.midi.inputs import MidiInputs, TimedInput
+
+    client = Client(name)
+    inputs = MidiInputs((), lambda text: None, hears_clock=True, wireless_held_s=0.010)
+    port = inputs._open_named(client, name)
+    assert isinstance(port, TimedInput)
+    before_s = time.monotonic()
+    client.tell(([0xF8], 0.0))
+    [(message, time_s)] = port.ticks()
+    assert message == b"\xf8" and before_s <= time_s + held_s <= time.monotonic()
