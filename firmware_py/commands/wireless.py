@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
         while not stop.is_asked:
             now_s = time.monotonic()
             due_s = bridge.next_due_s()
-            lines.wait(port.woken, (next_s if due_s is None else min(due_s, next_s)) - now_s)
+            until_s = min(next_s, now_s + port.look_every_s, next_s if due_s is None else due_s)
+            lines.wait(port.woken, until_s - now_s)
             lines.receive(bridge)
             now_s = time.monotonic()
             if heard := port.receive():

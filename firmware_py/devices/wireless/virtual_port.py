@@ -1,10 +1,11 @@
 """The port of the bridge among ALSA's, or JACK's where there is no ALSA sequencer."""
 
 import contextlib
+import math
 import os
 import time
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 from firmware_py.devices.box_packages import missing_package
 from firmware_py.devices.midi.inputs import MAX_MESSAGES, DriverTime
@@ -20,8 +21,15 @@ except ImportError as error:
     raise missing_package(error) from None
 
 
+LOOK_EVERY_S: Final = 1e-3
+"""On JACK. Chosen: below its usual periods."""
+
+
 class VirtualPort:
-    """What others play to, and what plays to others; ``woken`` is readable when something came.
+    """What others play to, and what plays to others.
+
+    On ALSA ``woken`` is readable when something came. On JACK it must be looked for each ``look_every_s``: a
+    callback would let JACK's thread wait for Python's lock, and JACK then drops what comes meanwhile.
 
     Raises
     ------
@@ -36,13 +44,15 @@ class VirtualPort:
         self.woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         hush_libraries()
         self._is_alsa = SEQUENCER.exists()
+        self.look_every_s = math.inf if self._is_alsa else LOOK_EVERY_S
         api = APIS["alsa" if self._is_alsa else "jack"]
         try:
             self._out = rtmidi.MidiOut(api, WIRELESS)
             self._out.open_virtual_port("out")
-            self._in: Any = rtmidi.MidiIn(api, WIRELESS)
+            self._in: Any = rtmidi.MidiIn(api, WIRELESS, queue_size_limit=MAX_MESSAGES)
             self._in.ignore_types(sysex=False, timing=False, active_sense=True)
-            self._in.set_callback(self._heard)
+            if self._is_alsa:
+                self._in.set_callback(self._heard)
             self._in.open_virtual_port("in")
         except (rtmidi.SystemError, rtmidi.RtMidiError) as error:
             raise DeviceError(
@@ -61,6 +71,9 @@ class VirtualPort:
 
     def receive(self) -> list[tuple[float, bytes]]:
         """The messages that came, with their times in seconds of CLOCK_MONOTONIC."""
+        if not self._is_alsa:
+            while len(self._came) < MAX_MESSAGES and (event := self._in.get_message()):
+                self._heard(event)
         with contextlib.suppress(BlockingIOError):
             os.read(self.woken, MAX_MESSAGES)
         return [self._came.popleft() for _ in range(len(self._came))]
@@ -78,7 +91,8 @@ class VirtualPort:
 
     def close(self) -> None:
         """Let go of the port."""
-        self._in.cancel_callback()
+        if self._is_alsa:
+            self._in.cancel_callback()
         for port in (self._in, self._out):
             port.close_port()
             port.delete()
