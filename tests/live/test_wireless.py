@@ -259,7 +259,7 @@ def test_clock_heard_is_within_5_ms_after_10_s(start: Start, radio: str) -> None
         other.say(f"clock {BPM} {HEARD_S + 8.0}")
         begin_s, bar_s = 1e-3 * float(other.line("begins").split()[1]), 240.0 / BPM
         record, off_s, beats_s = np.zeros((), CLOCK_DTYPE), [], []
-        # The bridge is measured: JACK's thread shall not wait here for Python's lock, and lose what comes meanwhile.
+        # The bridge is measured: JACK's thread shall not wait for this process's lock, and lose what comes.
         stack.enter_context(on_time())
         while (now_s := time.monotonic()) < begin_s + HEARD_S + 4.0:
             stage.step()
