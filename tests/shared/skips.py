@@ -13,7 +13,7 @@ MUST_RUN: Final = bool(os.environ.get("KELLY_MUST_RUN"))
 """Set by the targets that install what their tests need: a test that skips for want of it is a failure."""
 
 
-MARKS: Final = {"faults": "make faults, make wireless-test", "browser": "make page-test"}
+MARKS: Final = {"faults": "make faults", "browser": "make page-test"}
 """What a mark leaves out of ``make test``, and what runs it."""
 
 
