@@ -19,6 +19,8 @@ FAULTS_PACKAGES := stress-ng strace gcc
 SITE_PACKAGES := fluidsynth fluid-soundfont-gm
 # For `make report-test`, `make page-test` and `make site-test` alone: the browser.
 REPORT_PACKAGES := chromium fonts-dejavu-core
+# For `make wireless-test` alone: what runs another implementation of RTP-MIDI.
+WIRELESS_PACKAGES := nodejs npm
 # $(call install,PACKAGES): installs those that are missing, as root; ends with the line to type where that cannot be.
 install = missing=""; for p in $(1); do \
 	  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"; done; \
@@ -32,7 +34,7 @@ SYSTEM_STAMP := $(VENV)/.system-packages
 STAMP := $(VENV)/.installed
 LOCK := requirements.lock
 
-.PHONY: demo lint quick test coverage docs site site-test release faults rehearse soak report-test page-test test-workshop bench appliance bundle wheel wheel-test deploy-test fuzz lock clean
+.PHONY: demo lint quick test coverage docs site site-test release faults wireless-test rehearse soak report-test page-test test-workshop bench appliance bundle wheel wheel-test deploy-test fuzz lock clean
 
 demo: $(STAMP)
 	$(BIN)/kelly-edge demo --out out/demo
@@ -102,6 +104,15 @@ report-test: $(STAMP)
 page-test: $(STAMP)
 	@$(call install,$(REPORT_PACKAGES))
 	$(MUST_RUN) $(BIN)/python -m pytest $(or $(T),tests/page) -m "browser or not faults" -rsP
+
+# RTP-MIDI against implementations of others, installed beside the tests: npm's rtpmidi and PyPI's pymidi; two minutes.
+NODE_MODULES := $(VENV)/node
+wireless-test: $(STAMP)
+	@command -v npm >/dev/null && command -v node >/dev/null || { $(call install,$(WIRELESS_PACKAGES)); }
+	$(BIN)/pip install --quiet pymidi==0.5.0
+	npm install --silent --no-audit --no-fund --omit=optional --ignore-scripts --prefix $(NODE_MODULES) rtpmidi@1.0.0
+	NODE_PATH=$(abspath $(NODE_MODULES))/node_modules $(MUST_RUN) \
+	  $(BIN)/python -m pytest $(or $(T),tests/live/test_wireless.py tests/devices/test_wireless.py) -m "faults or not faults" -s
 
 # What every stage costs here, beside float TensorFlow Lite, onnxruntime and numpy, in one run.
 bench: $(STAMP)
@@ -190,7 +201,7 @@ lock:
 # Faults and figures of the live box, about eight minutes.
 faults: $(STAMP)
 	@$(call install,$(FAULTS_PACKAGES))
-	$(MUST_RUN) $(BIN)/python -m pytest $(or $(T),tests/live tests/devices) -m faults -s
+	$(MUST_RUN) $(BIN)/python -m pytest $(or $(T),tests/live tests/devices --ignore=tests/live/test_wireless.py) -m faults -s
 
 # What the live box measures: its notes against the offline ones, send errors, memory; xruns beside stress-ng.
 rehearse: $(STAMP)

@@ -10,7 +10,7 @@ PROGRAM: Final = f"{HOME}/bin/{TOOL}"
 FILES: Final = Path(__file__).resolve().parent / "files"
 VERIFIED: Final = (
     "kelly-edge@", "kelly-edge-board", "kelly-edge-gadget", "kelly-edge-compile", "kelly-edge-bench",
-    "kelly-edge-safe", "kelly-edge-page",
+    "kelly-edge-safe", "kelly-edge-page", "kelly-edge-wireless",
 )  # fmt: skip
 """Every unit that a release brings."""
 COPIED: Final = (

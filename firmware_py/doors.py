@@ -1,6 +1,7 @@
-"""Addresses of the box's doors, the page and OSC: this machine alone, or the network of the USB cable.
+"""Addresses of the box's doors: page and OSC, this machine's alone or the USB cable's network; RTP-MIDI.
 
-The doors have no encryption and, in OSC, no password; so no other network is ever listened to.
+The doors have no encryption and, in OSC and RTP-MIDI, no password: page and OSC listen to no other network,
+RTP-MIDI to one that a person names, and never to all of them.
 """
 
 import ipaddress
@@ -76,6 +77,11 @@ def send_fault(text: str) -> str:
     return _fault(text, _send_fault)
 
 
+def wireless_fault(text: str) -> str:
+    """The fault of an address of RTP-MIDI, its control port, or nothing; empty is nowhere."""
+    return _fault(text, _wireless_fault)
+
+
 def _fault(text: str, of_door: Callable[[Door], str]) -> str:
     """Why ``text`` is no door, or what ``of_door`` finds; nothing where it is empty."""
     if not text:
@@ -101,3 +107,12 @@ def _send_fault(door: Door) -> str:
     if not is_near or address.is_unspecified or (address.is_reserved and not address.is_loopback):
         return "is neither of this machine nor of a network on a cable; write its numeric address and a port"
     return ""
+
+
+def _wireless_fault(door: Door) -> str:
+    address = None if door.is_cable else ipaddress.ip_address(door.host)
+    is_private = address is not None and address.version == 4 and address.is_private
+    if address is None or not is_private or address.is_unspecified or address.is_reserved:
+        return "is no address of a private IPv4 network; write one as 10.42.0.1:5004"
+    # RFC 3550: the even port is the first of a pair; some programs tell the two apart by it.
+    return "has an odd port; the data's is the one after it, so choose an even one" if door.port % 2 else ""

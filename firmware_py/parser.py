@@ -65,6 +65,7 @@ EXAMPLES: Final = {
     "doctor": "kelly-edge doctor --config /etc/kelly-edge/config.yaml",
     "monitor": "kelly-edge monitor --once --json",
     "page": "kelly-edge page pin",
+    "wireless": "kelly-edge wireless --set wireless.bind=10.42.0.1:5004",
     "learn": "kelly-edge learn valence --seconds 20",
     "gadget": "kelly-edge gadget status",
     "report": "kelly-edge report answer --out session.html",
@@ -195,6 +196,12 @@ def parser_of_commands() -> argparse.ArgumentParser:
         help="serve: be that process (the box does it by itself); pin: print the page's address and PIN",
     )
     _add_common(sub)
+    _add_common(
+        command(
+            "wireless", "Bridge wireless instruments (RTP-MIDI) to a MIDI port, where settings ask for it."
+        ),
+        has_summary=False,
+    )
     sub = command("safe", "Play silence with a red lamp until a person tries again.", as_owner=True)
     _add_common(sub, has_summary=False)
     sub = command("gadget", "Be a USB MIDI instrument of a computer, or stop being one (as root).")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, cast
 
-from firmware_py.doors import bind_fault, send_fault
+from firmware_py.doors import bind_fault, send_fault, wireless_fault
 from firmware_py.panel_lines import LAST_PIN, SPI_PINS, pin_conflict, read_encoder, read_pot
 from kelly_edge.config import (
     AudioSettings,
@@ -215,6 +215,28 @@ class OscSettings:
 
 
 @dataclass(frozen=True)
+class WirelessSettings:
+    """RTP-MIDI, without a password."""
+
+    bind: str = setting(
+        "",
+        "where RTP-MIDI is heard: ADDRESS:PORT on the instruments' network, 10.42.0.1:5004; empty: nowhere",
+        check=wireless_fault,
+    )
+    peers: tuple[str, ...] = setting(
+        (),
+        "ADDRESS:PORT of instruments that are invited; others invite the box themselves",
+        check=lambda texts: next((fault for text in texts if (fault := wireless_fault(text))), ""),
+    )
+    playout_ms: float = setting(
+        10.0,
+        "what comes is played so long after it was sent, so that the radio's unevenness is not heard",
+        "ms",
+        limits=(0, 200),
+    )
+
+
+@dataclass(frozen=True)
 class Settings:
     """All sections."""
 
@@ -232,6 +254,7 @@ class Settings:
     session: SessionSettings = field(default=SessionSettings())
     page: PageSettings = field(default=PageSettings())
     osc: OscSettings = field(default=OscSettings())
+    wireless: WirelessSettings = field(default=WirelessSettings())
 
 
 def rules() -> Iterator[tuple[str, str, Rule, Value]]:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from firmware_py.board.map import memory_board
+from firmware_py.commands.wireless import bridge_of
 from firmware_py.devices.files.config_file import load_settings
 from firmware_py.devices.files.output import OutputFolder, write_midi
 from firmware_py.devices.offline import ListJournal, RecordingMidi, VirtualClock
@@ -22,6 +23,7 @@ from firmware_py.devices.session.log import SessionLog
 from firmware_py.devices.session.store import DAY_S
 from firmware_py.devices.sound import alsa
 from firmware_py.devices.sound.resampled_card import ResampledCard
+from firmware_py.devices.wireless import packets as rtp
 from firmware_py.ports import Edge
 from firmware_py.processes.composer import ComposerStage
 from firmware_py.processes.control import ControlStage, initial_knobs
@@ -516,6 +518,18 @@ def ends_after_min(settings: Settings) -> float:
     return clock.time_s / 60.0
 
 
+def played_after_ms(settings: Settings) -> float:
+    """How long after it was sent a message of a wireless instrument is played."""
+    bridge, end = bridge_of(settings), ("10.42.0.7", 5004)
+    for port in (5004, 5005):
+        invitation = rtp.write_exchange(b"IN", 1, 2, "a piano")
+        bridge.take(invitation, (end[0], port), port == 5005, 1.0)
+    bridge.take(rtp.write_midi(rtp.Midi(2, 1, 0, [(0, b"\xf8")])), (end[0], 5005), True, 2.0)
+    due_s = bridge.next_due_s()
+    assert due_s is not None
+    return 1e3 * (due_s - 2.0)
+
+
 def panic_pin(settings: Settings) -> float:
     """The pin of the header that guardian opens for the panic button."""
     with pytest.MonkeyPatch.context() as patch:
@@ -608,6 +622,7 @@ ROWS: dict[str, Row] = {
     "limiter.release_ms": Row(release_ms, lambda v: 0.95 * v - 0.1, lambda v: 1.05 * v + 0.1),
     "ears.own_delay_ms": near(heard_late_ms, 2.0),
     "midi.latency_ms": near(sent_early_s, 1e-3),
+    "wireless.playout_ms": near(played_after_ms, 0.1),
     "session.end_after_min": near(ends_after_min, 0.05, values=(0.5, 10.0, 240.0)),
     "session.keep_mb": Row(lambda s: bounds_of(s.session).max_bytes / 1e6),
     "session.keep_days": Row(lambda s: bounds_of(s.session).max_age_s / DAY_S),

@@ -40,6 +40,16 @@ def become_owner(args: argparse.Namespace) -> None:
         become_owner_of(state_root(runtime.state_dir, os.environ), run_dir_of(runtime.run_dir))
 
 
+def is_idle_unit() -> bool:
+    """Whether systemd started this; it is told that all is done, as no setting asks for this unit."""
+    from firmware_py.devices.systemd.service_manager import READY, ServiceManager
+
+    manager = ServiceManager(os.environ)
+    manager.tell(READY)
+    manager.close()
+    return "NOTIFY_SOCKET" in os.environ
+
+
 def print_summary(summary: dict[str, Any], as_json: bool) -> None:
     """The summary on stdout; what a person should know of it (``notices``) on stderr too."""
     for notice in summary.get("notices", ()):

@@ -21,8 +21,8 @@ from firmware_py.board.channels import CellReader
 from firmware_py.board.map import CELLS, Board, file_board
 from firmware_py.board.pipes import PipeRing
 from firmware_py.board.telemetry import TIMES_DTYPE
+from firmware_py.commands import page, wireless
 from firmware_py.commands.common import settings_of
-from firmware_py.commands.page import is_wanted
 from firmware_py.devices.box_packages import need_packages
 from firmware_py.devices.files.clock import shared_clock
 from firmware_py.devices.files.run_dir import HeldRunDir, RunDirWatch
@@ -45,8 +45,8 @@ STEADY_S: Final = 10.0
 """A process that ran for at least this time is started again at once. Chosen by hand."""
 LIVE_MODULES: Final = ("rtmidi", "alsaaudio")
 """Packages of the extra ``box`` that every live box needs."""
-PAGE: Final = "page"
-"""The process of the page and of OSC, where the settings ask for it; the box plays on without it."""
+BESIDE: Final = {"page": page.is_wanted, "wireless": wireless.is_wanted}
+"""Processes where the settings ask for them; the box plays on without."""
 KEPT: Final = ("knobs", "panic", "session")
 """Cells that are carried over into a new run directory."""
 
@@ -74,7 +74,8 @@ class Supervisor:
         self._settings = settings
         self._command = command
         self._stop = Stop()
-        self._children = [Child(name) for name in (*BUILDERS, *([PAGE] if is_wanted(settings) else []))]
+        self._children = [Child(name) for name in BUILDERS]
+        self._children += [Child(name) for name, is_wanted in BESIDE.items() if is_wanted(settings)]
         self._exit_code = 0
         self._kept = {name: np.zeros((), CELLS[name].dtype) for name in KEPT}
         self._is_lost = False
@@ -171,12 +172,12 @@ class Supervisor:
             # Ctrl-C at a terminal is ours to hand on, in order.
             start_new_session=True,
         )
-        if child.name != PAGE:
+        if child.name not in BESIDE:
             hurry(child.popen.pid)
 
     def _bury(self, child: Child, code: int, now_s: float) -> None:
         child.popen = None
-        if code == EXIT_FAULT and child.name == PAGE:
+        if code == EXIT_FAULT and child.name in BESIDE:
             # It said why on stderr.
             self._children.remove(child)
             return
@@ -185,7 +186,7 @@ class Supervisor:
             self._exit_code = EXIT_FAULT
             self._stop.ask()
             return
-        if code == EXIT_LOST and child.name != PAGE:
+        if code == EXIT_LOST and child.name not in BESIDE:
             self._is_lost = True
             return
         child.pause_s = (

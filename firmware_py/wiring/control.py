@@ -164,7 +164,8 @@ def open_control(settings: Settings, ends: Ends, clock: StreamClock) -> ControlP
         keyboard = None
         if listen != Listen.MICROPHONE:
             keyboard = Keyboard(ends, clock, partial(_is_returned, guard), warn)
-        inputs = MidiInputs(settings.midi.inputs, warn, settings.midi.follow_clock, hand, keyboard)
+        midi, held_s = settings.midi, settings.wireless.playout_ms / 1e3
+        inputs = MidiInputs(midi.inputs, warn, midi.follow_clock, hand, keyboard, held_s)
         learned = ControlsFile(controls_path(settings.runtime.state_dir, os.environ), warn)
         parts.controllers = ControllerStage(
             control,

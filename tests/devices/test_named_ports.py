@@ -12,7 +12,7 @@ pytest.importorskip("rtmidi", reason="python-rtmidi is not installed")
 
 from firmware_py.devices.midi import named_ports
 from firmware_py.devices.midi.named_ports import NamedPorts, connections
-from firmware_py.devices.midi.port_names import instruments, matching, stable_name
+from firmware_py.devices.midi.port_names import WIRELESS, instruments, matching, stable_name
 from firmware_py.devices.session.log import warn
 
 PIANO = "Piano:Piano MIDI 1 24:0"
@@ -120,10 +120,10 @@ def test_any_name_matches_itself_alone(names: list[str], data: st.DataObject) ->
     assert matching(name, names) == [name]
 
 
-def test_the_ports_of_rtpmidid_are_found_by_the_pattern_of_the_guide() -> None:
-    names = ["rtpmidid:Network Export 128:0", "rtpmidid:DeepMind12D 128:1", "USB MIDI:USB MIDI MIDI 1 20:0"]
+def test_the_port_of_wireless_instruments_is_found_by_the_pattern_of_the_guide() -> None:
+    names = [f"{WIRELESS}:in 128:0", f"{WIRELESS}-01:in", "USB MIDI:USB MIDI MIDI 1 20:0"]
     guide = (Path(__file__).parents[2] / "docs/hardware.md").read_text()
-    [pattern] = set(re.findall(r'"(rtpmidid:[^"]*)"', guide))
+    [pattern] = set(re.findall(r'"(Kelly Edge w[^"]*\*)"', guide))
     assert matching(pattern, instruments(names)) == names[:2]
 
 

@@ -1,4 +1,4 @@
-"""Where page and OSC may listen and send: this machine and the USB cable, told in one line where not."""
+"""Where page, OSC and RTP-MIDI may listen and send, told in one line where not."""
 
 import asyncio
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from firmware_py.devices.files.config_file import load_settings
 from firmware_py.devices.machine import cable
-from firmware_py.doors import Door, bind_fault, read_door, send_fault
+from firmware_py.doors import Door, bind_fault, read_door, send_fault, wireless_fault
 from kelly_edge.errors import ConfigError
 
 
@@ -43,6 +43,27 @@ def test_any_other_address_is_refused_in_a_line(text: str) -> None:
         with pytest.raises(ConfigError, match=rf"^{name}\.bind: ") as error:
             load_settings(None, [f"{name}.bind={text!r}"])
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", ""), ("127.0.0.1:5004", ""), ("10.42.0.1:5004", ""), ("192.168.7.2:9000", ""),
+        ("169.254.3.4:65534", ""), ("10.42.0.1:5005", "odd port"), ("0.0.0.0:5004", "private"),
+        ("8.8.8.8:5004", "private"), ("[::1]:5004", "private"), ("cable:5004", "private"),
+        ("255.255.255.255:5004", "private"), ("224.0.0.1:5004", "private"), ("240.0.0.1:5004", "private"),
+        ("wlan0:5004", "numeric"), ("10.42.0.1", "ADDRESS:PORT"), ("10.42.0.1:80", "port"),
+    ],
+)  # fmt: skip
+def test_rtp_midi_is_heard_on_a_private_network_that_is_named(text: str, fault: str) -> None:
+    assert (fault in wireless_fault(text)) if fault else wireless_fault(text) == ""
+    for name, given in (("bind", repr(text)), ("peers", f"[{text!r}]")):
+        if fault:
+            with pytest.raises(ConfigError, match=rf"^wireless\.{name}: ") as error:
+                load_settings(None, [f"wireless.{name}={given}"])
+            assert "\n" not in str(error.value)
+        else:
+            load_settings(None, [f"wireless.{name}={given}"])
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ SKIPS: Final = (
         "booted trees",
         "make deploy-test",
     ),
+    Skip("pymidi|npm", "other programs that speak RTP-MIDI", "make wireless-test"),
     Skip("the site", "the documentation site", "make site-test"),
     Skip("Chromium", "a browser", "make report-test, make page-test"),
     Skip("starlette|python-osc", "the page's packages", "pip install '.[page]'"),

@@ -25,12 +25,17 @@ PROGRAMS = (
     "/opt/kelly-edge/bin/kelly-edge-release",
 )
 INSTANCES = [f"kelly-edge@{process}.service" for process in BUILDERS]
-OTHERS = [f"kelly-edge-{name}.service" for name in ("safe", "board", "gadget", "bench", "compile", "page")]
+OTHERS = [
+    f"kelly-edge-{name}.service"
+    for name in ("safe", "board", "gadget", "bench", "compile", "page", "wireless")
+]
 COURIERS = sorted(Path(place).name for _, place in COPIED if place.startswith(f"{ETC}/kelly-edge-") and
                   place.endswith(".service"))  # fmt: skip
 """What provisioning installs beside a release's."""
 PAGE = "kelly-edge-page.service"
-"""It alone opens the network: this machine's, and that of a cable."""
+"""It opens the network of this machine, and that of a cable."""
+WIRELESS = "kelly-edge-wireless.service"
+"""It opens the network of wireless instruments; nothing else opens any."""
 ROOTS = {"kelly-edge-gadget.service"}
 """What may run as root."""
 COMPILE = "kelly-edge-compile.service"
@@ -130,7 +135,9 @@ def test_every_unit_is_hardened_alike(unit: str) -> None:
     lines = text_of(unit).splitlines()
     # What the services read must be readable.
     differs = {"UMask=0077"} if unit == COMPILE else set()
-    differs |= {"PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX"} if unit == PAGE else set()
+    differs |= (
+        {"PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX"} if unit in (PAGE, WIRELESS) else set()
+    )
     assert [line for line in SHARED if line not in lines and line not in differs] == []
 
 
@@ -217,15 +224,23 @@ def test_the_target_wants_every_process_and_ends_with_safe_mode() -> None:
     assert "WantedBy=multi-user.target" in target
 
 
-def test_the_page_alone_may_open_the_network_and_no_further_than_a_cable() -> None:
+def test_page_and_wireless_alone_may_open_the_network_the_page_no_further_than_a_cable() -> None:
     opens = [path.name for path in UNITS.rglob("*") if path.is_file() and "AF_INET" in path.read_text()]
-    assert opens == [PAGE]
+    assert sorted(opens) == [PAGE, WIRELESS]
     assert last(PAGE, "IPAddressDeny") == "any"
     assert last(PAGE, "RestrictNetworkInterfaces").split() == ["lo", "usb0", "usb1"]
     assert last(PAGE, "RestrictRealtime") == "yes" and int(last(PAGE, "Nice")) == 10
     # What it does is nothing that the sound waits for, that safe mode is for, or that a release is judged by.
-    assert last(PAGE, "OnFailure") == ""
-    assert PAGE in text_of("kelly-edge@control.service") and PAGE not in text_of("kelly-edge.target")
+    for unit in (PAGE, WIRELESS):
+        assert last(unit, "OnFailure") == ""
+        assert unit in text_of("kelly-edge@control.service") and unit not in text_of("kelly-edge.target")
+
+
+def test_wireless_reaches_private_networks_and_midi_ports_alone() -> None:
+    assert last(WIRELESS, "IPAddressDeny") == "any" and last(WIRELESS, "RestrictRealtime") == "yes"
+    allowed = last(WIRELESS, "IPAddressAllow").split()
+    assert allowed == ["localhost", "link-local", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
+    assert re.findall(r"^DeviceAllow=(.*)$", text_of(WIRELESS), re.M) == ["char-alsa rw"]
 
 
 def test_no_password_no_shell_and_no_listening_socket_is_shipped() -> None:

@@ -9,7 +9,7 @@ import json
 import os
 from typing import Final
 
-from firmware_py.commands.common import print_summary, settings_of
+from firmware_py.commands.common import is_idle_unit, print_summary, settings_of
 from firmware_py.devices.box_packages import need_packages
 from firmware_py.devices.files.run_dir import PAGE_FILE, run_dir_of
 from firmware_py.settings import Settings
@@ -29,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
     if args.what == "pin":
         return _pin(args)
     if not is_wanted(settings_of(args)):
-        return _is_off()
+        if is_idle_unit():
+            return 0
+        raise ConfigError("page.bind: is empty, so no page is shown; set it, for example to 127.0.0.1:8080")
     need_packages(("starlette", "uvicorn", "pythonosc"), "page")
     import asyncio
 
@@ -41,18 +43,6 @@ def run(args: argparse.Namespace) -> int:
     if os.getpriority(os.PRIO_PROCESS, 0) < NICENESS:
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     return asyncio.run(serve(wires_of(args)))
-
-
-def _is_off() -> int:
-    from firmware_py.devices.systemd.service_manager import READY, ServiceManager
-
-    if "NOTIFY_SOCKET" not in os.environ:
-        raise ConfigError("page.bind: is empty, so no page is shown; set it, for example to 127.0.0.1:8080")
-    # A unit that has nothing to do is done.
-    manager = ServiceManager(os.environ)
-    manager.tell(READY)
-    manager.close()
-    return 0
 
 
 def _pin(args: argparse.Namespace) -> int:

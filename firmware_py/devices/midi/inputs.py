@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from firmware_py.devices.box_packages import missing_package
 from firmware_py.devices.midi.named_ports import NamedPorts
-from firmware_py.devices.midi.port_names import split_pattern, stable_name
+from firmware_py.devices.midi.port_names import WIRELESS, split_pattern, stable_name
 from firmware_py.ports.midi import (
     CHANNEL_PRESSURE,
     FIRST_REALTIME,
@@ -123,13 +123,15 @@ class DriverTime:
 class TimedInput(RtMidiInput):
     """The same, with MIDI clock: rtmidi calls when a message comes, so that its time is known.
 
-    ``told``: given each other message at once, in rtmidi's thread.
+    ``told``: given each other message at once, in rtmidi's thread. ``held_s``: whoever sends here holds each
+    message back by it, which is taken off its time.
     """
 
-    def __init__(self, client: Any, name: str, told: Told | None = None) -> None:
+    def __init__(self, client: Any, name: str, told: Told | None = None, held_s: float = 0.0) -> None:
         super().__init__(client, name)
         self._name = stable_name(name)
         self._told = told
+        self._held_s = held_s
         self._time = DriverTime()
         self._came: deque[tuple[bytes, float]] = deque(maxlen=MAX_MESSAGES)
         self._ticks: deque[tuple[bytes, float]] = deque(maxlen=MAX_MESSAGES)
@@ -138,7 +140,7 @@ class TimedInput(RtMidiInput):
 
     def _heard(self, event: tuple[list[int], float], _: object = None) -> None:
         message, delta_s = event
-        time_s = self._time.at(time.monotonic(), delta_s)
+        time_s = self._time.at(time.monotonic(), delta_s) - self._held_s
         is_of_clock = message[0] >= FIRST_REALTIME or message[0] == SONG_POSITION
         (self._ticks if is_of_clock else self._came).append((bytes(message), time_s))
         if self._told is not None and not is_of_clock:
@@ -277,10 +279,12 @@ class MidiInputs(NamedPorts[InputPort]):
         hears_clock: bool = False,
         hand: Hand | None = None,
         keys: Keys | None = None,
+        wireless_held_s: float = 0.0,
     ) -> None:
         self._hears_clock = hears_clock
         self._hand = hand
         self._keys = keys
+        self._wireless_held_s = wireless_held_s
         self._one_at_a_time = threading.Lock()
         super().__init__(patterns, warn)
 
@@ -322,9 +326,10 @@ class MidiInputs(NamedPorts[InputPort]):
         return rtmidi.MidiIn(api, CLIENT_NAME, queue_size_limit=MAX_MESSAGES)
 
     def _open_named(self, client: Any, name: str) -> InputPort:
+        held_s = self._wireless_held_s if name.startswith(WIRELESS) else 0.0
         if self._hand is not None or self._keys is not None:
-            return TimedInput(client, name, self._tell)
-        return (TimedInput if self._hears_clock else RtMidiInput)(client, name)
+            return TimedInput(client, name, self._tell, held_s)
+        return TimedInput(client, name, None, held_s) if self._hears_clock else RtMidiInput(client, name)
 
     def _open_raw(self, path: str) -> InputPort:
         return RawInput(path) if self._keys is None else TimedRawInput(path, self._tell)

@@ -14,6 +14,8 @@ from kelly_edge.shared.printed import printed
 
 NOT_INSTRUMENTS: Final = ("Midi Through*", "kelly_edge*")
 """ALSA's own loop, and our own ports: what the box sends must not come back."""
+WIRELESS: Final = "Kelly Edge wireless"
+"""The port of `kelly-edge wireless`."""
 RAW, JACK, ALSA = "raw:", "jack:", "alsa:"
 ANY: Final = "*"
 MOST_NAMED: Final = 20
