@@ -23,7 +23,7 @@ if not os.environ.get("KELLY_APPLIANCE"):
     collect_ignore_glob = ["test_*.py"]
 
 
-ORDER = {"test_power_on": 1, "test_panel": 2, "test_recovery": 3, "test_system": 4, "test_power_cut": 5}
+ORDER = {"test_power_on": 1, "test_panel": 2, "test_recovery": 3, "test_system": 4, "test_power_cut": 5, "test_wheel": 6}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
