@@ -10,8 +10,8 @@ from box_install import BOX_PYTHON, PROJECT
 from box_machine import HOST_TIME, Machine, overlay
 
 INSTALL = PROJECT / "tests/install/wheel_install.py"
-TAGS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
-"""Of Debian 12's C library (2.36), as pip writes them."""
+C_LIBRARIES = range(17, 37)
+"""glibc 2.17 to Debian 12's 2.36: wheels for any of them run there."""
 WITHIN_S = 7_200.0
 """This host's seconds: 15 minutes with a core for itself."""
 
@@ -20,7 +20,8 @@ def wheels(folder: Path) -> Path:
     """Our wheel, and beside it the arm64 wheels that pip would take for it; no sdist, as there is no compiler."""
     run(sys.executable, "-m", "deploy", "wheel", "--out", folder, cwd=PROJECT)
     (ours,) = folder.glob("kelly_edge-*.whl")
-    platforms = [word for tag in TAGS for word in ("--platform", tag)]
+    tags = ["manylinux2014_aarch64", *(f"manylinux_2_{minor}_aarch64" for minor in C_LIBRARIES)]
+    platforms = [word for tag in tags for word in ("--platform", tag)]
     version = ("--python-version", BOX_PYTHON, "--implementation", "cp")
     only = ("--only-binary", ":all:")
     run(sys.executable, "-m", "pip", "download", "-q", *only, *platforms, *version, "-d", folder, ours)
