@@ -17,7 +17,7 @@ WITHIN_S = 7_200.0
 
 
 def wheels(folder: Path) -> Path:
-    """Our wheel, and beside it the arm64 wheels that pip would take for it; no sdist, as there is no compiler."""
+    """Our wheel, with the arm64 wheels that pip takes for it beside it; no sdist, as there is no compiler."""
     run(sys.executable, "-m", "deploy", "wheel", "--out", folder, cwd=PROJECT)
     (ours,) = folder.glob("kelly_edge-*.whl")
     tags = ["manylinux2014_aarch64", *(f"manylinux_2_{minor}_aarch64" for minor in C_LIBRARIES)]
