@@ -23,12 +23,13 @@ if not os.environ.get("KELLY_APPLIANCE"):
     collect_ignore_glob = ["test_*.py"]
 
 
-ORDER = {"test_power_on": 1, "test_panel": 2, "test_recovery": 3, "test_system": 4, "test_power_cut": 5}
+ORDER = ("test_power_on", "test_panel", "test_recovery", "test_system", "test_power_cut", "test_wheel")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """As a box is met: first it is switched on, last its plug is pulled."""
-    items.sort(key=lambda item: ORDER.get(item.path.stem, 0))
+    """As a box is met: first it is switched on, its plug is pulled after the rest. A laptop comes last."""
+    places = {stem: place for place, stem in enumerate(ORDER, 1)}
+    items.sort(key=lambda item: places.get(item.path.stem, 0))
 
 
 @pytest.fixture(scope="session")
