@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM_PACKAGES := build-essential pkg-config python3-dev python3-venv libasound2-dev libsystemd-dev libportaudio2 swig libsndfile1
-# For the tests alone: a sound server that paces and xruns like a card, without one.
-SYSTEM_PACKAGES += jackd2 libasound2-plugins
+# For the tests alone: a sound server that paces and xruns like a card, without one. python-rtmidi has no wheel for
+# Python 3.13, and knows JACK only where it is compiled beside JACK's headers.
+SYSTEM_PACKAGES += jackd2 libasound2-plugins libjack-jackd2-dev
 # For `make appliance` alone: an emulator, and what builds an arm64 Debian for it.
 APPLIANCE_PACKAGES := qemu-system-arm qemu-utils qemu-user-static binfmt-support mmdebstrap arch-test e2fsprogs cpio kmod \
   device-tree-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross make rsync openssh-client socat python3-venv
