@@ -8,7 +8,6 @@ the official validation split, which chose nothing. A clip is decided on by the 
 
 import json
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +25,7 @@ from kelly_edge.errors import DataError, KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion.data import Clip, emopia
 from models.emotion.evaluate import Prediction, scores
+from models.emotion.weights_file import block
 from models.keys import keys_until
 
 Floats = NDArray[np.float64]
@@ -125,11 +125,7 @@ def held_out(readings: Readings) -> Floats:
 
 def write(path: Path, regression: Regression) -> None:
     """The module of the numbers."""
-    blocks = [
-        textwrap.fill(" ".join(f"{v:.5g}" for v in values.ravel()), WIDTH, break_on_hyphens=False)
-        for values in regression
-    ]
-    numbers = "\n".join(blocks)
+    numbers = "\n".join(block(values, 5, WIDTH) for values in regression)
     path.write_text(
         '"""Numbers of ``keyboard``\'s regression, by ``python -m models.emotion.keyboard fit``."""\n\n'
         "import numpy as np\n\n"

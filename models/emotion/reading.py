@@ -8,7 +8,6 @@ difference means.
 
 import json
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -25,6 +24,7 @@ from kelly_edge.emotion.running_means import leak
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion import data
+from models.emotion.weights_file import biases_and_numbers
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -44,8 +44,6 @@ LEAST_DEVIATION: Final = 0.05
 """A feature that hardly varies in training says nothing: it is scaled by at least this. Chosen by hand."""
 N_STEPS: Final = 60
 """Iterations of the optimiser, which has come to rest by then. Chosen by hand."""
-WIDTH: Final = 105
-"""Columns of the written file. Chosen for its line length."""
 
 
 class Steps(NamedTuple):
@@ -132,14 +130,11 @@ def _loss(parameters: Float64, x: Float32, sign: Float64, weights: Float64) -> t
 
 def write(path: Path, weights: Float32, biases: Float64) -> None:
     """The module of the numbers."""
-    numbers = textwrap.fill(" ".join(f"{v:.4g}" for v in weights.ravel()), WIDTH, break_on_hyphens=False)
     path.write_text(
         '"""Numbers of ``linear_reading``, written by ``python -m models.emotion.reading fit``."""\n\n'
         "import numpy as np\n\n"
-        f"BIASES = np.array([{', '.join(f'{v:.6g}' for v in biases)}])\n"
-        '"""Learned: measured on the training split."""\n'
-        f'_NUMBERS = """\n{numbers}\n"""\n'
-        f"WEIGHTS = np.array(_NUMBERS.split(), np.float32).reshape({N_FEATURES}, {1 + len(MEANS_S)}, 2)\n",
+        + biases_and_numbers(biases, weights, 4)
+        + f"WEIGHTS = np.array(_NUMBERS.split(), np.float32).reshape({N_FEATURES}, {1 + len(MEANS_S)}, 2)\n",
         encoding="utf-8",
     )
 

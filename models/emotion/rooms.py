@@ -7,7 +7,6 @@ in rooms alone and over all. Both hear EMOPIA's training split.
 
 import json
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +20,7 @@ from kelly_edge.emotion.room import RoomCounter, statistics
 from kelly_edge.errors import DataError, KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.emotion import data
+from models.emotion.weights_file import biases_and_numbers
 
 Float64 = NDArray[np.float64]
 READINGS: Final = ("drr_db", "log2_rt60", "snr_db")
@@ -34,8 +34,6 @@ N_FOLDS: Final = 5
 """Folds of songs. Chosen as elsewhere in training."""
 SHORTEST_CONDITION: Final = 10
 """Clips below which a condition is not told. Chosen by hand."""
-WIDTH: Final = 105
-"""Columns of the written file. Chosen for its line length."""
 
 
 class Rooms(NamedTuple):
@@ -106,15 +104,12 @@ def ranks(rooms: Rooms) -> dict[str, dict[str, float]]:
 
 def write(path: Path, weights: Float64, biases: Float64) -> None:
     """The module of the numbers."""
-    numbers = textwrap.fill(" ".join(f"{v:.5g}" for v in weights.ravel()), WIDTH, break_on_hyphens=False)
     path.write_text(
         '"""Numbers of the regression of ``room``, written by ``python -m models.emotion.rooms fit``."""\n\n'
         "import numpy as np\n\n"
         f'N_READINGS = {len(READINGS)}\n"""DRR in dB, log2 of RT60 in seconds, SNR in dB. By definition."""\n'
-        f"BIASES = np.array([{', '.join(f'{v:.6g}' for v in biases)}])\n"
-        '"""Learned: measured on the training split."""\n'
-        f'_NUMBERS = """\n{numbers}\n"""\n'
-        "WEIGHTS = np.array(_NUMBERS.split(), np.float64).reshape(N_READINGS, -1)\n",
+        + biases_and_numbers(biases, weights, 5)
+        + "WEIGHTS = np.array(_NUMBERS.split(), np.float64).reshape(N_READINGS, -1)\n",
         encoding="utf-8",
     )
 

@@ -1,12 +1,9 @@
 """A loudspeaker beside the microphone: the box's own notes, rendered and mixed in as it sends them."""
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
-import mido
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
@@ -14,8 +11,7 @@ from scipy.signal import fftconvolve
 from firmware_py.devices.offline import RecordingMidi
 from firmware_py.ports.midi import KIND, NOTE_ON
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
-from models.emotion.data import render
-from models.ensemble.songs import TICKS_PER_BEAT
+from models.ensemble.songs import sound_of_notes
 
 Sound = NDArray[np.float32]
 LOWEST, HIGHEST = 28, 96
@@ -45,18 +41,12 @@ def room(rng: np.random.Generator) -> Sound:
 
 def tones(response: Sound) -> dict[int, Sound]:
     """Every note of the box, held, in the room."""
-    track, pitches = mido.MidiTrack(), range(LOWEST, HIGHEST + 1)
-    last = 0
-    for k, pitch in enumerate(pitches):
-        for at_s, velocity in ((APART_S * k, VELOCITY), (APART_S * k + LASTS_S, 0)):
-            tick = round(at_s * 2 * TICKS_PER_BEAT)
-            track.append(mido.Message("note_on", note=pitch, velocity=velocity, time=tick - last))
-            last = tick
-    midi = mido.MidiFile(type=0, ticks_per_beat=TICKS_PER_BEAT)
-    midi.tracks.append(track)
-    with tempfile.TemporaryDirectory() as scratch:
-        midi.save(Path(scratch) / "tones.mid")
-        sound = render(Path(scratch) / "tones.mid", "fluid").astype(np.float32) / 32_768.0
+    pitches = range(LOWEST, HIGHEST + 1)
+    sound = sound_of_notes(
+        (APART_S * k + after_s, pitch, velocity)
+        for k, pitch in enumerate(pitches)
+        for after_s, velocity in ((0.0, VELOCITY), (LASTS_S, 0))
+    )
     parts = [sound[round(APART_S * k * SAMPLE_RATE_HZ) :] for k in range(len(pitches))]
     n = round(LASTS_S * SAMPLE_RATE_HZ)
     return {

@@ -7,7 +7,7 @@ kept in a cache outside of the repository, so that only the first run renders.
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -84,6 +84,28 @@ def load_song(pop909: Path, name: str) -> Song:
     return Song(name, midi, excerpt, beats[:, 0], beats[beats[:, -1] > 0, 0], annotated)
 
 
+def sound_of_notes(events: Iterable[tuple[float, int, int]]) -> NDArray[np.float32]:
+    """Notes through FluidR3's piano, float32 at 48 kHz.
+
+    ``events``: seconds, pitch and velocity (0: the note ends), in the order of their times.
+    """
+    track, last = mido.MidiTrack(), 0
+    for time_s, pitch, velocity in events:
+        tick = round(time_s * 2 * TICKS_PER_BEAT)
+        track.append(mido.Message("note_on", note=pitch, velocity=velocity, time=tick - last))
+        last = tick
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "notes.mid"
+        _save(track, path)
+        return render(path, "fluid").astype(np.float32) / 32_768.0
+
+
+def _save(track: mido.MidiTrack, path: Path) -> None:
+    midi = mido.MidiFile(type=0, ticks_per_beat=TICKS_PER_BEAT)
+    midi.tracks.append(track)
+    midi.save(path)
+
+
 def _excerpt_midi(source: Path, target: Path) -> None:
     """The messages before ``EXCERPT_S``, timed in seconds, with every sounding note ended there."""
     track, time_s, last = mido.MidiTrack(), 0.0, 0
@@ -104,9 +126,7 @@ def _excerpt_midi(source: Path, target: Path) -> None:
     for channel, note in sorted(sounding):
         track.append(mido.Message("note_off", channel=channel, note=note, time=end - last))
         last = end
-    midi = mido.MidiFile(type=0, ticks_per_beat=TICKS_PER_BEAT)
-    midi.tracks.append(track)
-    midi.save(target)
+    _save(track, target)
 
 
 def cache_folder() -> Path:

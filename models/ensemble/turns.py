@@ -15,7 +15,6 @@ to the box in the role ``answer``. The player does not listen: each phrase comes
 
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -32,10 +31,9 @@ from kelly_edge.contract import HOP_RATE_HZ, HOPS_PER_EMOTION_STEP, SAMPLE_RATE_
 from kelly_edge.errors import KellyError
 from kelly_edge.music.motif import HeardNote, MelodyHeard
 from kelly_edge.shared.command_line import Parser, command, path_argument
-from models.emotion.data import render
 from models.ensemble.measures import with_interval
 from models.ensemble.motifs import likeness, shuffled, top_line
-from models.ensemble.songs import TICKS_PER_BEAT, load_song, song_list
+from models.ensemble.songs import load_song, song_list, sound_of_notes
 
 Floats = NDArray[np.float64]
 GAP_BEATS: Final = 0.75
@@ -121,16 +119,7 @@ def alternating(phrases: list[Phrase], seconds: float) -> list[Phrase]:
 def sound_of_phrases(phrases: list[Phrase], seconds: float) -> NDArray[np.float32]:
     """Rendered: float32 at 48 kHz."""
     events = [e for p in phrases for b, e_s, k, v in p.notes for e in ((b, k, v), (e_s, k, 0))]
-    track, last = mido.MidiTrack(), 0
-    for time_s, pitch, velocity in sorted(events, key=lambda event: (event[0], event[2])):
-        tick = round(time_s * 2 * TICKS_PER_BEAT)
-        track.append(mido.Message("note_on", note=pitch, velocity=velocity, time=tick - last))
-        last = tick
-    midi = mido.MidiFile(type=0, ticks_per_beat=TICKS_PER_BEAT)
-    midi.tracks.append(track)
-    with tempfile.TemporaryDirectory() as scratch:
-        midi.save(Path(scratch) / "phrases.mid")
-        rendered = render(Path(scratch) / "phrases.mid", "fluid").astype(np.float32) / 32_768.0
+    rendered = sound_of_notes(sorted(events, key=lambda event: (event[0], event[2])))
     sound = np.zeros(round(seconds * SAMPLE_RATE_HZ), np.float32)
     n = min(sound.size, rendered.size)
     sound[:n] = rendered[:n]
