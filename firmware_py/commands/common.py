@@ -40,8 +40,8 @@ def become_owner(args: argparse.Namespace) -> None:
         become_owner_of(state_root(runtime.state_dir, os.environ), run_dir_of(runtime.run_dir))
 
 
-def is_idle_unit() -> bool:
-    """Whether systemd started this; it is told that all is done, as no setting asks for this unit."""
+def tell_unit_idle() -> bool:
+    """Tell systemd that all is done, as no setting asks for this unit; False where it did not start this."""
     from firmware_py.devices.systemd.service_manager import READY, ServiceManager
 
     manager = ServiceManager(os.environ)

@@ -10,7 +10,7 @@ import signal
 import time
 from typing import Final
 
-from firmware_py.commands.common import is_idle_unit, settings_of
+from firmware_py.commands.common import settings_of, tell_unit_idle
 from firmware_py.devices.box_packages import need_packages
 from firmware_py.devices.session.log import warn
 from firmware_py.devices.systemd.service_manager import READY, STOPPING, ServiceManager
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """The sub-command."""
     settings = settings_of(args)
     if not is_wanted(settings):
-        if is_idle_unit():
+        if tell_unit_idle():
             return 0
         raise ConfigError(
             "wireless.bind: is empty, so nobody is reached; set it, for example to 10.42.0.1:5004"

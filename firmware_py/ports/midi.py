@@ -15,6 +15,8 @@ NOTE_OFF, NOTE_ON, KEY_PRESSURE, CONTROL_CHANGE = 0x80, 0x90, 0xA0, 0xB0
 PROGRAM_CHANGE, CHANNEL_PRESSURE, PITCH_BEND, SYSTEM = 0xC0, 0xD0, 0xE0, 0xF0
 SONG_POSITION = 0xF2
 TIMING_CLOCK, START, CONTINUE, STOP = 0xF8, 0xFA, 0xFB, 0xFC
+ONE_DATA_BYTE: Final = (PROGRAM_CHANGE, CHANNEL_PRESSURE)
+"""Kinds with a single data byte; the other kinds of channel messages have two. MIDI 1.0."""
 FIRST_REALTIME: Final = TIMING_CLOCK
 """From here on a message is one byte, and may stand within another."""
 SUSTAIN: Final = 64

@@ -9,7 +9,7 @@ import json
 import os
 from typing import Final
 
-from firmware_py.commands.common import is_idle_unit, print_summary, settings_of
+from firmware_py.commands.common import print_summary, settings_of, tell_unit_idle
 from firmware_py.devices.box_packages import need_packages
 from firmware_py.devices.files.run_dir import PAGE_FILE, run_dir_of
 from firmware_py.settings import Settings
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if args.what == "pin":
         return _pin(args)
     if not is_wanted(settings_of(args)):
-        if is_idle_unit():
+        if tell_unit_idle():
             return 0
         raise ConfigError("page.bind: is empty, so no page is shown; set it, for example to 127.0.0.1:8080")
     need_packages(("starlette", "uvicorn", "pythonosc"), "page")

@@ -18,11 +18,10 @@ from firmware_py.devices.box_packages import missing_package
 from firmware_py.devices.midi.named_ports import NamedPorts
 from firmware_py.devices.midi.port_names import WIRELESS, split_pattern, stable_name
 from firmware_py.ports.midi import (
-    CHANNEL_PRESSURE,
     FIRST_REALTIME,
     KIND,
     NOTE_OFF,
-    PROGRAM_CHANGE,
+    ONE_DATA_BYTE,
     SONG_POSITION,
     SYSTEM,
 )
@@ -39,7 +38,6 @@ MIDI cable carries as many in a second."""
 SHORT_MESSAGE: Final = 3
 """Bytes of the longest message but system exclusive (MIDI 1.0)."""
 FIRST_STATUS: Final = NOTE_OFF
-ONE_DATA_BYTE: Final = (PROGRAM_CHANGE, CHANNEL_PRESSURE)
 
 
 class InputPort(Protocol):

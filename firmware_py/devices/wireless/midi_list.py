@@ -3,11 +3,10 @@
 from typing import Final
 
 from firmware_py.ports.midi import (
-    CHANNEL_PRESSURE,
     FIRST_REALTIME,
     KIND,
     NOTE_OFF,
-    PROGRAM_CHANGE,
+    ONE_DATA_BYTE,
     SONG_POSITION,
     SYSTEM,
 )
@@ -49,7 +48,7 @@ def read_list(data: bytes, has_delta: bool) -> tuple[list[tuple[int, bytes]], in
             continue
         if byte >= NOTE_OFF:
             at, status = at + 1, byte
-        n_data = 1 if status & KIND in (PROGRAM_CHANGE, CHANNEL_PRESSURE) else 2
+        n_data = 1 if status & KIND in ONE_DATA_BYTE else 2
         if status >= SYSTEM:
             n_data = SYSTEM_DATA.get(status, -1)
         message = bytes((status, *data[at : at + n_data]))
