@@ -3,6 +3,9 @@
 import itertools
 
 import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch (extra: train)")
 
 from models.timbre.pitch_sounds import TICKS_PER_S
 from models.timbre.releases import INSTRUMENTS, NOTE_S, REST_S, broken_line, judged
