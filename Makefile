@@ -55,7 +55,7 @@ quick: lint
 # T: only these tests, for instance T=tests/music. JOBS: how many files at a time; 0 keeps them in one process, for a debugger.
 JOBS ?= auto
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(T)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(T)
 
 coverage: $(STAMP)
 	$(BIN)/pip install --quiet coverage

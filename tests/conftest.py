@@ -55,3 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Count."""
     is_whole = config.args == config.getini("testpaths")
     config.pluginmanager.register(Left(is_whole), "what did not run")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The tests of the whole chain first: they take longest, and run beside others then."""
+    items.sort(key=lambda item: item.path.parent != config.rootpath / "tests")

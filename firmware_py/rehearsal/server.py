@@ -4,7 +4,6 @@ For a rehearsal on a laptop without hardware, and for the live tests. ``tape.py`
 """
 
 import contextlib
-import functools
 import os
 import shutil
 import socket
@@ -24,6 +23,9 @@ from kelly_edge.errors import DeviceError
 
 PATIENCE_S: Final = 60.0
 """Other work may hold the machine. Chosen by hand."""
+NOT_REACHED: Final = "not running"
+"""Both of JACK's tools say it of a server."""
+NAME: Final = "kelly_rehearsal"
 N_NAMES: Final = 6
 """JACK 1.9 knows eight servers per machine (its MAX_SERVERS); chosen: two are left for servers of others."""
 ASOUND: Final = """
@@ -45,9 +47,8 @@ pcm.tape { type plug slave.pcm "tape_jack" }
 """
 
 
-@functools.cache
-def server_name() -> str:
-    """A name for this process's server that no other process has.
+def _free_name() -> tuple[str, socket.socket]:
+    """A name that no other server has, and the socket that holds it until it is closed.
 
     A server that is killed keeps its place among the few that JACK knows, until another of its name is
     started. So the names are few too, and taken again.
@@ -57,19 +58,18 @@ def server_name() -> str:
     DeviceError: all are in use.
     """
     for n in range(N_NAMES):
-        name = f"kelly_rehearsal_{n}"
-        taken = socket.socket(socket.AF_UNIX)
+        name = f"{NAME}_{n}"
+        held = socket.socket(socket.AF_UNIX)
         try:
             # An abstract name: the kernel gives it back when this process ends, however that comes.
-            taken.bind(f"\0{name}")
+            held.bind(f"\0{name}")
         except OSError:
-            taken.close()
+            held.close()
             continue
         # Its process may have been killed, and the server not.
         if not _answers(name):
-            taken.detach()
-            return name
-        taken.close()
+            return name, held
+        held.close()
     raise DeviceError(f"{N_NAMES} rehearsals run on this machine already; end one of them")
 
 
@@ -92,7 +92,7 @@ class DummyServer:
     """
 
     def __init__(self, folder: Path, period: int = PERIOD, rate_hz: int = SAMPLE_RATE_HZ) -> None:
-        self.name = server_name()
+        self.name, self._held = _free_name()
         self.asound = folder / "asound.conf"
         self.asound.write_text(ASOUND)
         self.log = folder / "jackd.log"
@@ -159,15 +159,20 @@ class DummyServer:
         return "; ".join(self.log.read_text(errors="replace").splitlines()[-3:])
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """A JACK tool."""
-        return subprocess.run(
-            command,
-            env={**os.environ, **self.env},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
+        """A JACK tool; asked again where it does not reach a server that runs, as on a full machine."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            done = subprocess.run(
+                command,
+                env={**os.environ, **self.env},
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_S,
+                check=False,
+            )
+            if NOT_REACHED not in done.stderr + done.stdout or not self.is_alive or time.monotonic() > end:
+                return done
+            time.sleep(0.1)
 
     def kill(self) -> None:
         """As a crash ends it."""
@@ -183,12 +188,13 @@ class DummyServer:
             path.unlink() if path.is_file() or path.is_fifo() or path.is_socket() else shutil.rmtree(path)
 
     def stop(self) -> None:
-        """In peace."""
+        """In peace, for good: its name is free for others."""
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(10)
             self.kill()
+        self._held.close()
 
 
 def absent() -> str:

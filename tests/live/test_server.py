@@ -1,12 +1,15 @@
 """The sound server without hardware."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from firmware_py.rehearsal.server import absent
+from firmware_py.rehearsal import server
+from firmware_py.rehearsal.server import DummyServer, absent
+from kelly_edge.errors import DeviceError
 
 
 def test_servers_that_were_killed_leave_room_for_the_next(tmp_path: Path) -> None:
@@ -27,3 +30,44 @@ def test_servers_that_were_killed_leave_room_for_the_next(tmp_path: Path) -> Non
             [sys.executable, "-c", killed, str(tmp_path)], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{n}: {done.stderr}"
+
+
+def test_a_stopped_server_gives_back_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if why := absent():
+        pytest.skip(why)
+    # Names of its own, as other tests hold theirs meanwhile.
+    monkeypatch.setattr(server, "NAME", f"kelly_{os.getpid()}")
+    monkeypatch.setattr(server, "N_NAMES", 2)
+    first, second = DummyServer(tmp_path), DummyServer(tmp_path)
+    with pytest.raises(DeviceError, match="2 rehearsals run on this machine already"):
+        DummyServer(tmp_path)
+    first.stop()
+    third = DummyServer(tmp_path)
+    assert third.name == first.name != second.name
+    third.start()
+    assert "system:playback_1" in third.ports()
+    third.stop()
+    second.stop()
+
+
+def test_a_tool_that_does_not_reach_a_running_server_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if why := absent():
+        pytest.skip(why)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    third_time = f"echo >> {tmp_path}/asked; [ $(wc -l < {tmp_path}/asked) -gt 2 ]"
+    lists = f"{third_time} && echo system:playback_1 || echo server is not running >&2"
+    for name, does in (("jackd", "exec sleep 60"), ("jack_lsp", lists)):
+        (programs / name).write_text(f"#!/bin/sh\n{does}\n")
+        (programs / name).chmod(0o755)
+    dummy = DummyServer(tmp_path)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    dummy.start()
+    (tmp_path / "asked").unlink()
+    assert dummy.ports() == "system:playback_1\n"
+    assert len((tmp_path / "asked").read_text()) == 3
+    dummy.stop()
+    (tmp_path / "asked").unlink()
+    assert dummy.ports() == ""
