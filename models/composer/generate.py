@@ -81,6 +81,8 @@ def write_midi(bars: list[Bar], path: Path, seconds: float, target: Target | Non
         asked = f"valence {target.valence:.4f} arousal {target.arousal:.4f}"
         events.append((0, 0, mido.MetaMessage("text", text=asked)))
     line_beats, line_s = 0.0, 0.0
+    sounding: dict[int, list[int]] = {}
+    notes: list[list[int]] = []
     for bar in bars:
         at = round(line_beats * TICKS_PER_BEAT)
         events.append((at, 0, mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(bar.tempo_bpm))))
@@ -89,10 +91,16 @@ def write_midi(bars: list[Bar], path: Path, seconds: float, target: Target | Non
                 continue
             begin = round((line_beats + note.onset_beats) * TICKS_PER_BEAT)
             end = begin + max(1, round(note.duration_beats * TICKS_PER_BEAT) - 1)
-            on = mido.Message("note_on", note=note.pitch, velocity=note.velocity)
-            events += [(begin, 2, on), (end, 1, mido.Message("note_off", note=note.pitch))]
+            if note.pitch in sounding:
+                # Struck again, also in the next bar: its end would be taken for the end of this one.
+                sounding[note.pitch][1] = min(sounding[note.pitch][1], begin)
+            sounding[note.pitch] = [begin, end, note.pitch, note.velocity]
+            notes.append(sounding[note.pitch])
         line_beats += bar.n_beats
         line_s += bar.n_beats * 60.0 / bar.tempo_bpm
+    for begin, end, pitch, velocity in notes:
+        events.append((begin, 2, mido.Message("note_on", note=pitch, velocity=velocity)))
+        events.append((end, 1, mido.Message("note_off", note=pitch)))
     track = mido.MidiTrack()
     now = 0
     for at, _, message in sorted(events, key=lambda event: event[:2]):

@@ -1,15 +1,16 @@
-"""Does the box play with a person? POP909's songs, played to it, with the figures of every measure.
+"""Does the box play with a person? Songs, played to it, with the figures of every measure.
 
-``python -m models.ensemble.evaluate --pop909 DIR [--songs 002,008] [--list evaluation|development]
-[--conditions fluid,timgm,fluid-wet] [--listen keyboard] [--tracker] [--cache DIR] [--json]`` renders excerpts
-of 90 s, runs the offline instrument on them and measures it after the first 20 s. With ``--listen keyboard``
-it is given the songs' notes, and nothing is rendered. Every figure stands beside chance (the same
-music some seconds late) and the human player's own. ``--tracker`` runs only the ears, which takes a
-fraction of the time, for the figures of beat and downbeat."""
+``python -m models.ensemble.evaluate --pop909 DIR|--lieder DIR [--songs 002,008] [--list NAME]
+[--conditions fluid,timgm,fluid-wet] [--listen keyboard] [--deaf] [--tracker] [--cache DIR] [--json]`` renders
+excerpts of 90 s, runs the offline instrument on them and measures it after the first 20 s. With ``--listen
+keyboard`` it is given the songs' notes, and nothing is rendered. Every figure stands beside chance (the same
+music some seconds late) and the human player's own. ``--deaf`` is a box that takes no notice of the chords
+heard (``composer.follow_harmony: false``). ``--tracker`` runs only the ears, which takes a fraction of the
+time, for the figures of beat and downbeat."""
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from firmware_py.devices.files.midi_file import KeyboardPerformance
 from firmware_py.settings import Settings
 from firmware_py.wiring.offline import Models, Offline, open_models
+from kelly_edge.config import ComposerSettings
 from kelly_edge.contract import GROUP_S, HEARD_DTYPE, HOP_SIZE, SAMPLE_RATE_HZ, Listen
 from kelly_edge.emotion.features import FeatureExtractor
 from kelly_edge.emotion.keyboard import KeyboardEar
@@ -26,6 +28,7 @@ from kelly_edge.errors import DataError, KellyError
 from kelly_edge.rhythm.beat import BeatTracker
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.ensemble import harmony, rhythm
+from models.ensemble.lieder import load_lied
 from models.ensemble.measures import Family, Party, chance_of, player_of, with_interval
 from models.ensemble.songs import CONDITIONS, Song, cache_folder, keys_of, load_song, song_list, sound_of
 from models.keys import keys_until
@@ -169,21 +172,35 @@ def _print(result: Mapping[str, Any]) -> None:
 def main() -> None:
     """Read the command line, play, measure, print."""
     parser = Parser(prog="models.ensemble.evaluate", description=__doc__)
-    parser.add_argument("--pop909", type=path_argument, required=True, help="folder of POP909")
+    parser.add_argument("--pop909", type=path_argument, help="folder of POP909")
+    parser.add_argument("--lieder", type=path_argument, help="folder of the Lieder instead")
+    parser.add_argument("--deaf", action="store_true", help="take no notice of the chords heard")
     parser.add_argument("--songs", help="names with commas between; default: those of --list")
-    parser.add_argument("--list", choices=("evaluation", "development"), default="evaluation")
+    parser.add_argument("--list", choices=("evaluation", "development", "lieder"), help="of songs.yaml")
     parser.add_argument("--conditions", default=",".join(CONDITIONS), help="with commas between")
     parser.add_argument("--listen", choices=(Listen.MICROPHONE, Listen.KEYBOARD), default=Listen.MICROPHONE)
     parser.add_argument("--tracker", action="store_true", help="only the ears: beats and downbeats")
     parser.add_argument("--cache", type=path_argument, default=cache_folder(), help="folder of renderings")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     arguments = parser.parse_args()
-    names = arguments.songs.split(",") if arguments.songs else song_list(arguments.list)
+    if (arguments.pop909 is None) == (arguments.lieder is None):
+        raise DataError("songs: give --pop909 or --lieder, the folder of one of the two")
+    is_lieder = arguments.lieder is not None
+    default = "lieder" if is_lieder else "evaluation"
+    names = arguments.songs.split(",") if arguments.songs else song_list(arguments.list or default)
     is_keyboard = arguments.listen == Listen.KEYBOARD
     conditions = [KEYS] if is_keyboard else arguments.conditions.split(",")
     if not is_keyboard and (unknown := [c for c in conditions if c not in CONDITIONS]):
         raise DataError(f"no condition {unknown[0]}; give some of {', '.join(CONDITIONS)}")
-    result = evaluate(arguments.pop909, names, conditions, arguments.cache, arguments.tracker)
+    settings = Settings(composer=ComposerSettings(follow_harmony=not arguments.deaf))
+    cache = arguments.cache
+    songs = (
+        load_lied(arguments.lieder, name, cache / "lieder")
+        if is_lieder
+        else load_song(arguments.pop909, name)
+        for name in names
+    )
+    result = evaluate(songs, conditions, cache, None if arguments.tracker else settings)
     if arguments.json:
         print(json.dumps(result))
     else:
@@ -191,24 +208,23 @@ def main() -> None:
 
 
 def evaluate(
-    pop909: Path, names: Sequence[str], conditions: Sequence[str], cache: Path, only_ears: bool
+    songs: Iterable[Song], conditions: Sequence[str], cache: Path, settings: Settings | None
 ) -> dict[str, Any]:
-    """Every song in every condition, or with ``KEYS`` by its notes: rows, and their summary."""
-    settings = Settings()
-    models = None if only_ears else open_models(settings)
+    """Every song in every condition, or with ``KEYS`` by its notes, to a box with these settings, or to its
+    ears alone: rows, and their summary."""
+    models = None if settings is None else open_models(settings)
     rows: list[dict[str, Any]] = []
-    for name in names:
-        song = load_song(pop909, name)
+    for song in songs:
         for condition in conditions:
             sound = keys_of(song) if condition == KEYS else sound_of(song, condition, cache)
-            box = ears_of(sound) if models is None else box_of(sound, models, settings)
-            rows.append({"song": name, "condition": condition, "figures": figures_of(song, box)})
+            box = ears_of(sound) if models is None or settings is None else box_of(sound, models, settings)
+            rows.append({"song": song.name, "condition": condition, "figures": figures_of(song, box)})
             told = rows[-1]["figures"]["box"]
             shown = " ".join(
                 f"{k} {told[k]:.2f}"
                 for k in ("beat_f", "downbeat_f", "grid_share", "bar_lines", "in_chord", "consonant")
             )
-            print(f"{name} {condition}: {shown}", file=sys.stderr, flush=True)
+            print(f"{song.name} {condition}: {shown}", file=sys.stderr, flush=True)
     by_condition = {c: summary([row for row in rows if row["condition"] == c]) for c in conditions}
     return {"summary": summary(rows), "conditions": by_condition, "rows": rows}
 

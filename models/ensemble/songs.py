@@ -7,6 +7,7 @@ kept in a cache outside of the repository, so that only the first run renders.
 import os
 import re
 import tempfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +156,8 @@ def sound_of(song: Song, condition: str, cache: Path) -> NDArray[np.float32]:
     n = min(sound.size, rendered.size)
     sound[:n] = rendered[:n]
     if room:
-        sound = wet(sound, np.random.default_rng(int(song.name)))
+        number = int(song.name) if song.name.isdigit() else zlib.crc32(song.name.encode())
+        sound = wet(sound, np.random.default_rng(number))
         sound /= max(1.0, float(np.abs(sound).max()))
     cache.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.part")
