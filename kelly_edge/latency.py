@@ -5,13 +5,11 @@ every stage. Of the wet sound it is the middle of the change: a click, a step of
 late by this much on average, since where in a hop it falls moves it by up to 6 samples. A decoder's own
 memory is not in it: what a voice does with what it hears, as a bow or a breath does, is its sound."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kelly_edge.config import AudioSettings
 from kelly_edge.contract import HOP_SIZE, SAMPLE_RATE_HZ
-from kelly_edge.music.sounding import LATEST_S, NOTE_DELAY_S, TOGETHER_DELAY_S
 from kelly_edge.signal.limiter import Limiter
 from kelly_edge.signal.resampling import delay_s
 
@@ -55,17 +53,6 @@ def pitch_latency(tracker_delay_samples: int) -> tuple[LatencyPart, ...]:
         LatencyPart("pitch tracker", tracker_delay_samples),
         LatencyPart("limiter", Limiter.delay_samples),
     )
-
-
-def unevenness_s(unevenness: float) -> float:
-    """How late a note is struck on average after the place it is written at, in seconds.
-
-    Parameters
-    ----------
-    unevenness: as in ``SamplingSettings``.
-    """
-    together_s = TOGETHER_DELAY_S * (1.0 - math.exp(-LATEST_S / TOGETHER_DELAY_S))
-    return unevenness * (together_s + NOTE_DELAY_S)
 
 
 def card_latency(audio: AudioSettings) -> LatencyPart:

@@ -11,7 +11,6 @@ from firmware_py.board.channels import CellReader
 from firmware_py.board.map import CLOCK_DTYPE
 from firmware_py.settings import Settings
 from kelly_edge.contract import EMOTION_RATE_HZ, GROUP_S, PLAYING, Role
-from kelly_edge.latency import unevenness_s
 from kelly_edge.music.accompanying import Accompanying
 from kelly_edge.music.answering import Answering
 from kelly_edge.music.fitting import Fitting
@@ -28,6 +27,7 @@ from kelly_edge.music.players_beat import (
 from kelly_edge.music.presence import Silence
 from kelly_edge.music.sampling import SamplingSettings
 from kelly_edge.music.scheduler import COMMIT_S
+from kelly_edge.music.sounding import mean_delay_s
 from kelly_edge.music.space import Space
 from kelly_edge.music.target import Target
 
@@ -92,7 +92,7 @@ class Listening:
         self._is_clocked = False
         self._octave_s = 0.0
         # Notes written on the beat are struck a little after it.
-        self._unevenness_s = unevenness_s(SamplingSettings().unevenness)
+        self._unevenness_s = mean_delay_s(SamplingSettings().unevenness)
         self._waited_s = 0.0
 
     def read_clock(self) -> None:

@@ -13,6 +13,8 @@ The network thinks in C; pitches are moved to the tonic here.
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from kelly_edge.contract import Rung
 from kelly_edge.music import expression
 from kelly_edge.music.compound_word import (
@@ -32,7 +34,7 @@ from kelly_edge.music.moments import Moment, Moments, a_bar_later
 from kelly_edge.music.notes import Bar
 from kelly_edge.music.recital import last_chord, ordered
 from kelly_edge.music.sampling import SCALES, ComposerNetwork, SamplingSettings
-from kelly_edge.music.sounding import delays_s, sounding
+from kelly_edge.music.sounding import delays_s, lengths, sounding
 from kelly_edge.music.target import Target, sane
 
 SHORT_CONTEXT_ROWS: Final = 64
@@ -99,8 +101,11 @@ class Generator:
             key = (shift % 12, int(self._manner.mode(target) == MAJOR))
         if not notes:
             return Bar(number, tempo_bpm, N_BEATS, (), rung, *key)
-        late_s = delays_s(notes, self._settings.unevenness, self._manner.rng(DELAYS, number))
-        return Bar(number, tempo_bpm, N_BEATS, sounding(notes, shift, late_s * tempo_bpm / 60.0), rung, *key)
+        player = self._settings.unevenness, self._manner.touch(score), self._manner.rng(DELAYS, number)
+        late_beats, held = delays_s(notes, *player) * tempo_bpm / 60.0, lengths(notes, *player)
+        if score.place.cadence == FINAL:
+            held = np.maximum(held, 1.0)
+        return Bar(number, tempo_bpm, N_BEATS, sounding(notes, shift, late_beats, held), rung, *key)
 
     def _score(self, target: Target) -> Score:
         """The form that the next bar belongs to: the one being played, if it still serves, or a new one."""

@@ -12,14 +12,18 @@ import numpy as np
 
 from kelly_edge.music.compound_word import N_DENSITIES, N_LEVELS, Condition, density_token
 from kelly_edge.music.form import FULL_CADENCE, HALF, Score
+from kelly_edge.music.sounding import Touch, draw_touch
 from kelly_edge.music.target import Target, graded_level, mode_of
 from kelly_edge.units import clamp
 
-ALWAYS, ROWS, DELAYS, BAR_DENSITY, FORM, SEQUENCE, PHRASE_DENSITY = 0, 1, 3, 4, 5, 6, 7
+ALWAYS, ROWS, DELAYS, BAR_DENSITY, FORM, SEQUENCE, PHRASE_DENSITY, TOUCH = 0, 1, 3, 4, 5, 6, 7, 8
 """What random numbers are drawn for; each purpose has a stream of its own. Numbers of our own definition."""
 ONCE: Final = range(7)
 """What a performance draws once, 0..1 each, as the purpose ``ALWAYS``:"""
 VALENCE_DITHER, AROUSAL_DITHER, MODE_DITHER, TONIC_DITHER, TEXTURE, LOUDNESS, HEIGHT = ONCE
+LOWEST_KEY: Final = -4
+"""Semitones from C to the tonic that lies lowest. Training moves music by -6 to 5, but what the network plays
+lies two semitones lower than that; chosen by hand among -5 to 0, by the pitch of people's clips."""
 MEAN_DENSITY: Final = (3.96, 4.89, 5.48, 5.83, 7.09, 7.43)
 """Mean density level of EMOPIA's training clips at each level of arousal."""
 USUAL_TEMPO_BPM: Final = 118.0
@@ -74,9 +78,13 @@ class Manner:
         return mode_of(target, self._drawn[MODE_DITHER])
 
     def shift(self, target: Target) -> int:
-        """Semitones (-5..6) from C to the tonic; a free tonic is the performance's own."""
+        """Semitones from ``LOWEST_KEY`` up, from C to the tonic; a free tonic is the performance's own."""
         tonic = target.tonic if target.tonic >= 0 else int(self._drawn[TONIC_DITHER] * 12.0)
-        return (tonic + 5) % 12 - 5
+        return (tonic - LOWEST_KEY) % 12 + LOWEST_KEY
+
+    def touch(self, score: Score) -> Touch:
+        """How the notes of a form are struck and held."""
+        return draw_touch(self.rng(TOUCH, score.began))
 
     def condition(self, target: Target, score: Score, bar_number: int) -> Condition:
         """What the network is asked for in the next bar, the next of ``score``."""
