@@ -26,7 +26,8 @@ from kelly_edge.music.generator import Generator
 Change = tuple[float, float, float]
 """From this time (s) on, this valence and arousal."""
 TOGETHER_S = 0.035
-"""Far above the unevenness of a chord, below half the shortest step. Chosen by hand."""
+"""Far above the unevenness of a chord that is not spread (``music.sounding``), below half the shortest step.
+Chosen by hand."""
 LOOP_BARS = 8
 """Loops are looked for up to this length. Chosen by hand."""
 
