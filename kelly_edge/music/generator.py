@@ -103,8 +103,9 @@ class Generator:
             return Bar(number, tempo_bpm, N_BEATS, (), rung, *key)
         player = self._settings.unevenness, self._manner.touch(score), self._manner.rng(DELAYS, number)
         late_beats, held = delays_s(notes, *player) * tempo_bpm / 60.0, lengths(notes, *player)
-        if score.place.cadence == FINAL:
-            held = np.maximum(held, 1.0)
+        if score.is_ending:
+            # It ends when it was asked to, and not before.
+            held = np.ones_like(held)
         return Bar(number, tempo_bpm, N_BEATS, sounding(notes, shift, late_beats, held), rung, *key)
 
     def _score(self, target: Target) -> Score:
