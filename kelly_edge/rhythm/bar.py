@@ -56,11 +56,11 @@ def moved(cell: int, n_beats: int) -> int:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def next_beat(weights: Float32, scratch: Float32, n_beats: int) -> None:
-    """All cells move on by ``n_beats`` (1 or -1)."""
+def next_beat(weights: Float32, scratch: Float32) -> None:
+    """All cells move on by a beat."""
     highest, total = weights.max(), 0.0
     for c in range(N_CELLS):
-        scratch[moved(c, n_beats)] = math.exp(weights[c] - highest)
+        scratch[moved(c, 1)] = math.exp(weights[c] - highest)
     for c in range(N_CELLS):
         total += scratch[c]
     for c in range(N_CELLS):
