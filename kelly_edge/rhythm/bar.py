@@ -35,10 +35,10 @@ ROLES: Final = (
     *(DOWN, OTHER, OTHER, OTHER, OTHER, OTHER),
 )
 """Of the cells, as ``evidence`` tells beats apart."""
-CUT_SHORT: Final = 1e-3
+CUT_SHORT: Final = 3e-3
 """Probability that a bar ends before its last beat, at each of its beats. Chosen on held-out songs below the
 share of bars that are cut short (2 %): evidence of neighbouring beats is alike, and a doubt is no cut."""
-RENEWED: Final = 1e-4
+RENEWED: Final = 3e-4
 """Share of the belief that begins anew at every beat. Chosen on held-out songs with ``CUT_SHORT``."""
 
 

@@ -6,14 +6,16 @@ from kelly_edge.rhythm.bar import N_CELLS
 from kelly_edge.rhythm.bar_evidence import N_COMPARED, BarNetwork
 
 
-def _network(n_units: int, text: str) -> BarNetwork:
+def _network(n: int, n_units: int, text: str) -> BarNetwork:
     gates = 3 * n_units
     shapes = [(gates, N_COMPARED), (gates,), (gates, n_units), (gates,), (N_CELLS, n_units), (N_CELLS,)]
-    parts = np.split(np.array(text.split(), np.float32), np.cumsum([np.prod(s) for s in shapes])[:-1])
-    return BarNetwork(*(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)))
+    sizes = np.cumsum([n * np.prod(shape) for shape in shapes])[:-1]
+    parts = np.split(np.array(text.split(), np.float32), sizes)
+    return BarNetwork(*(part.reshape(n, *shape) for part, shape in zip(parts, shapes, strict=True)))
 
 
 BAR = _network(
+    1,
     32,
     """
 1.77 0.839 -0.2 -1.46 0.135 -0.00689 -0.306 0.547 -0.468 -0.421 -0.216 1.21 0.266 -0.264 -0.778 0.117 -0.378

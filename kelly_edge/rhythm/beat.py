@@ -19,9 +19,9 @@ from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.emotion.rhythm import FRAME, FRAME_RATE_HZ, N_FRAMES
 from kelly_edge.rhythm.bar import FIRST, METRE, METRES, N_CELLS, PRIOR, bar_weights, moved, next_beat, weigh
 from kelly_edge.rhythm.bar_evidence import (
-    N_COMPARED,
     BarNetwork,
     BeatVectors,
+    bar_scratch,
     beat_vectors,
     begin_beat,
     complete,
@@ -83,11 +83,8 @@ LATE_S: Final = 0.004
 ACCENT_TRUST, HARMONY_TRUST = 0.8, 0.3
 """Exponents of the likelihoods of the pulse, from accents and from harmony: below 1, since frames and
 groups overlap and are not independent. Chosen by hand."""
-BAR_ACCENT_TRUST, BAR_HARMONY_TRUST = 0.2, 0.4
-"""The same on the bar, which accents tell less of. Chosen by hand."""
-BAR_TRUST: Final = 0.3
-"""Of a beat's evidence on the bar, which looks at the same beats as that of the beats before it. Chosen on
-held-out songs (docs/decisions/0049)."""
+BAR_ACCENT_TRUST, BAR_HARMONY_TRUST = 0.1, 0.3
+"""The same on the bar, beside the networks of ``bar_weights``. Learned with these (docs/decisions/0053)."""
 SAME_TEMPO: Final = 0.06
 """Relative difference within which periods are the same tempo. Chosen: a tempo token."""
 # Chosen by hand.
@@ -137,7 +134,7 @@ class BeatState(NamedTuple):
     pulse: PulseState
     bar: Float32  # [N_CELLS] log weights
     vectors: BeatVectors
-    units: Float32  # [n_units] what the network remembers of the beats
+    units: Float32  # [n, n_units] what the networks remember of the beats
     rises: Float32  # [N_FRAMES, N_BANDS] of the group
     kept: NDArray[np.float64]  # see TEMPO_AGE
     count: NDArray[np.float64]  # see ``count.COUNTED``
@@ -147,7 +144,7 @@ class BeatState(NamedTuple):
     inputs: Float32  # [N_ACCENT] scratch
     phases: Float32  # [N_BINS] scratch
     cells: Float32  # [N_CELLS] scratch
-    scratch: Float32  # [N_COMPARED + 6 n_units]
+    scratch: Float32  # of ``infer_bar``
 
 
 def beat_state() -> BeatState:
@@ -161,7 +158,7 @@ def beat_state() -> BeatState:
         pulse_state(pulse_tables()),
         bar_weights(),
         beat_vectors(),
-        zeros(BAR.units.shape[1]),
+        zeros(BAR.units.shape[0], BAR.units.shape[2]),
         zeros(N_FRAMES, N_BANDS),
         np.zeros(N_KEPT),
         beat_count(),
@@ -171,7 +168,7 @@ def beat_state() -> BeatState:
         zeros(max(N_ACCENT, N_HARMONY)),
         zeros(N_BINS),
         zeros(N_CELLS),
-        zeros(N_COMPARED + 6 * BAR.units.shape[1]),
+        bar_scratch(BAR),
     )
 
 
@@ -257,7 +254,7 @@ def _keep_bar(network: BarNetwork, notes: Float32, is_still: bool, state: BeatSt
     if complete(state.vectors) and not is_still:
         infer_bar(network, state.vectors.ring, period, state.units, state.scratch, state.cells)
         for c in range(N_CELLS):
-            bar[c] += BAR_TRUST * state.cells[c]
+            bar[c] += state.cells[c]
         choose_octave(state)
         choose_cell(state)
     take_notes(notes, state.vectors)
