@@ -138,7 +138,7 @@ class BeatState(NamedTuple):
     units: Float32  # [n, n_units] what the networks remember of the beats
     rises: Float32  # [N_FRAMES, N_BANDS] of the group
     kept: NDArray[np.float64]  # see TEMPO_AGE
-    count: NDArray[np.float64]  # see ``count.COUNTED``
+    counted: NDArray[np.float64]  # see ``count.COUNTED``
     reading: NDArray[np.float64]  # see PERIOD; the phases before ``DELAY_S`` is made up for
     accents: Float32  # [N_FRAMES, N_CLASSES] of the group
     harmony: Float32  # [N_CLASSES]
@@ -225,7 +225,7 @@ def _keep_tempo(state: BeatState) -> None:
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _begin_anew(state: BeatState) -> None:
     """Another tempo is kept, so the beats remembered are no beats any more."""
-    count_anew(state.count)
+    count_anew(state.counted)
     state.vectors.ring[:] = 0.0
     state.units[:] = 0.0
     for c in range(N_CELLS):
@@ -237,7 +237,7 @@ def _begin_anew(state: BeatState) -> None:
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _keep_bar(network: BarNetwork, notes: Float32, is_still: bool, state: BeatState) -> None:
     """The group's evidence on the bar, and the beat of the bar that is kept."""
-    kept, count, reading, bar = state.kept, state.count, state.reading, state.bar
+    kept, count, reading, bar = state.kept, state.counted, state.reading, state.bar
     period, last = reading[PERIOD], count[COUNTED_PERIOD]
     if last > 0.0 and abs(math.log(period / last)) > math.log(OTHER_TEMPO):
         _begin_anew(state)
@@ -383,7 +383,7 @@ class BeatTracker:
         """What the bar is judged by: vectors of the last beats [N_RING, N_VECTOR], the newest last; period in
         frames and phase of the beat counted, as the filters have reached it."""
         state = self._state
-        period, phase = float(state.reading[PERIOD]), float(state.count[COUNTED])
+        period, phase = float(state.reading[PERIOD]), float(state.counted[COUNTED])
         return state.vectors.ring.copy(), period, phase
 
     def push(self, frames: Float32, notes: Float32) -> None:

@@ -55,7 +55,7 @@ class Stretch(NamedTuple):
 
     def later(self, step: int) -> "Stretch":
         """From a step on."""
-        steps = Steps(*(part[step:] for part in self.steps))
+        steps = self.steps.some(step, len(self.steps.beat))
         first = int(steps.beat[steps.beat >= 0].min(initial=len(self.cells)))
         moved = np.where(steps.beat >= 0, steps.beat - first, -1)
         return Stretch(self.inputs[first:], self.cells[first:], self.weight, steps._replace(beat=moved))

@@ -28,7 +28,6 @@ from models.composer.data import Notes
 from models.ensemble.bar_model import N_NETWORKS, Stretch, fit, judge, module_text, network_parts
 from models.ensemble.heard_beats import (
     FIRST_CELL,
-    Steps,
     TappedBeats,
     cells_of,
     cells_tapped,
@@ -62,7 +61,7 @@ def stretches_of(tapped: TappedBeats, song: Song) -> list[Stretch]:
     cells, steps, stretches = cells_tapped(song, tapped.begin_s, tapped.period), tapped.steps, []
     bounds = [0, *np.flatnonzero(steps.is_new[1:]) + 1, len(steps.beat)]
     for begin, end in pairwise(bounds):
-        whole = Stretch(tapped.compared, cells, 1.0, Steps(*(part[:end] for part in steps)))
+        whole = Stretch(tapped.compared, cells, 1.0, steps.some(0, end))
         stretch = whole.later(begin)
         n = int(stretch.steps.beat.max(initial=-1)) + 1
         if n >= LEAST_BEATS:

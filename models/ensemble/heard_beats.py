@@ -75,6 +75,11 @@ class Steps(NamedTuple):
     beat: Ints  # [t] of which beat tapped the network spoke; -1 where of none
     is_new: NDArray[np.bool_]  # [t] whether nothing before it is remembered
 
+    def some(self, begin: int, end: int) -> "Steps":
+        """From ``begin`` to before ``end``."""
+        chosen = slice(begin, end)
+        return Steps(self.before[chosen], self.after[chosen], self.beat[chosen], self.is_new[chosen])
+
 
 class TappedBeats(NamedTuple):
     """Beats of a piece as the tracker collects them: n of them."""
@@ -158,7 +163,7 @@ def tapped_beats(frames: Float32, notes: Float32) -> TappedBeats:
     networks = (ACCENTS, HARMONY, BAR, pulse_tables())
     n, t = _tap(frames, notes, *networks, *states, comparisons, period_and_begin, steps)
     period, begin_s = period_and_begin[:n].T
-    return TappedBeats(comparisons[:n], period, begin_s, Steps(*(part[:t] for part in steps)))
+    return TappedBeats(comparisons[:n], period, begin_s, steps.some(0, t))
 
 
 def heard_of(sound: Float32) -> tuple[Float32, Float32]:
