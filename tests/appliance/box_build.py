@@ -298,7 +298,9 @@ class Build:
                 if (folder / name).is_symlink():
                     (folder / name).unlink()
                     (folder / name).symlink_to(kbuild / name)
-        run("make", "-C", headers, f"M={source}", "ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-", "modules")
+        # The headers name the compiler of their own Debian, which a later one need not have.
+        compiler = ("CROSS_COMPILE=aarch64-linux-gnu-", "CC=aarch64-linux-gnu-gcc")
+        run("make", "-C", headers, f"M={source}", "ARCH=arm64", *compiler, "modules")
         return source / "gpio-sim.ko"
 
     def initrd(self, out: Path) -> None:
