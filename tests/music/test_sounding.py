@@ -35,7 +35,7 @@ def test_as_many_chords_are_spread_as_the_touch_says_and_the_melody_leads(loose:
     for number in range(N_BARS):
         delays = delays_s(CHORDS, 1.0, Touch(loose=loose), rng(number)).reshape(4, 3)
         assert (np.diff(delays) <= 0.0).all()
-        assert 0.0 <= delays.min() and delays.max() < 0.2
+        assert delays.min() >= 0.0 and delays.max() < 0.2
         spread += list(np.ptp(delays, axis=1) > 0.03)
     # Of chords that are not loose few are spread so far; of three loose notes nearly all.
     assert np.mean(spread) == pytest.approx(0.02 + 0.8 * loose, abs=0.04)
