@@ -78,7 +78,7 @@ def lengths(notes: tuple[GridNote, ...], unevenness: float, touch: Touch, rng: n
     logs = touch.held + LENGTH_SD / np.sqrt(np.minimum(steps, EVENEST)) * rng.normal(size=len(notes))
     clipped = (steps == 1) & (rng.random(len(notes)) < CLIPPED)
     by = np.minimum(rng.exponential(CLIPPED_BY, len(notes)), SHORTEST)
-    return np.exp(unevenness * np.where(clipped, touch.held - by, logs)).astype(np.float32)
+    return np.asarray(np.exp(unevenness * np.where(clipped, touch.held - by, logs)), np.float32)
 
 
 def sounding(
