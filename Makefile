@@ -7,8 +7,10 @@ SYSTEM_PACKAGES := build-essential pkg-config python3-dev python3-venv libasound
 # Python 3.13, and knows JACK only where it is compiled beside JACK's headers.
 SYSTEM_PACKAGES += jackd2 libasound2-plugins libjack-jackd2-dev
 # For `make appliance` alone: an emulator, and what builds an arm64 Debian for it.
-APPLIANCE_PACKAGES := qemu-system-arm qemu-utils qemu-user-static binfmt-support mmdebstrap arch-test e2fsprogs cpio kmod \
-  device-tree-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross make rsync openssh-client socat python3-venv
+APPLIANCE_PACKAGES := qemu-system-arm qemu-utils mmdebstrap e2fsprogs cpio kmod device-tree-compiler \
+  gcc-aarch64-linux-gnu libc6-dev-arm64-cross make rsync openssh-client systemd xz-utils python3-venv
+# What runs arm64 programs on another machine, and what tells its kernel.
+EMULATION_PACKAGES := qemu-user-static arch-test systemd
 # For `make deploy-test` alone: what builds and boots a Debian tree.
 DEPLOY_PACKAGES := mmdebstrap systemd-container openssh-client ca-certificates iproute2 genimage mtools dosfstools e2fsprogs
 # For `make bundle` alone: what compiles for a Pi, and signs.
@@ -29,6 +31,11 @@ install = missing=""; for p in $(1); do \
 	  if [ "$$(id -u)" = 0 ]; then \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	  else echo "these system packages are missing; as root: apt-get install$$missing" >&2; exit 2; fi; fi
+# Lets this kernel run arm64 programs. systemd does so where it boots; in a container nobody does.
+BINFMT := /proc/sys/fs/binfmt_misc
+emulate_arm64 = set -e; if [ "$$(uname -m)" != aarch64 ]; then $(call install,$(EMULATION_PACKAGES)); \
+	  [ -e $(BINFMT)/register ] || mount -t binfmt_misc binfmt_misc $(BINFMT); \
+	  [ -e $(BINFMT)/qemu-aarch64 ] || /usr/lib/systemd/systemd-binfmt /usr/lib/binfmt.d/qemu-aarch64.conf; fi
 # A target that is asked for by name must run: where all its tests skip, or a part it needs is absent, it fails.
 MUST_RUN := KELLY_MUST_RUN=1
 SYSTEM_STAMP := $(VENV)/.system-packages
@@ -124,7 +131,8 @@ bench: $(STAMP)
 # Needs root, and fails where the box cannot be built or run. CUTS: how often the plug is pulled; T: other tests.
 CUTS ?= 2
 appliance: $(STAMP)
-	@$(call install,$(APPLIANCE_PACKAGES))
+	@$(call install,$(APPLIANCE_PACKAGES) $(BUNDLE_PACKAGES))
+	@$(emulate_arm64)
 	$(MUST_RUN) KELLY_APPLIANCE=1 KELLY_POWER_CUTS=$(CUTS) $(BIN)/python -m pytest $(or $(T),tests/appliance) -rsP
 
 # A signed release for Raspberry Pis in out/bundle/; the key is made once (docs/deploy.md). BOX_PYTHON: 3.13 (trixie) or 3.11 (bookworm).
@@ -143,21 +151,24 @@ PYTHONS ?= $(shell command -v python3.11 python3.12 python3.13)
 wheel-test: wheel
 	$(BIN)/python tests/install/wheel_install.py $$(ls -t out/wheel/*.whl | head -1) $(PYTHONS) $(addprefix --beside=,$(BESIDE))
 
-# Real boxes over real SSH: Debian trees under systemd-nspawn. Needs root, and for ARCH=arm64 qemu-user-static.
-# SUITE: trixie or bookworm.
+# Real boxes over real SSH: Debian trees under systemd-nspawn. Needs root. SUITE: trixie or bookworm. ARCH: amd64, or arm64,
+# which is emulated elsewhere.
 SUITE ?= trixie
 ARCH ?= $(shell dpkg --print-architecture)
+EMULATED = $(if $(filter arm64,$(ARCH)),$(emulate_arm64))
 TREE := $(HOME)/.cache/kelly-edge-deploy/tree-$(SUITE)-$(ARCH)
 SOUND_bookworm := libasound2
 SOUND_trixie := libasound2t64,libjack-jackd2-0
 TREE_PACKAGES := systemd,systemd-sysv,dbus,udev,adduser,python3,openssh-server,libportaudio2,procps,$(SOUND_$(SUITE))
 deploy-test: $(STAMP) $(TREE)
 	@$(call install,$(DEPLOY_PACKAGES))
+	@$(EMULATED)
 	$(BIN)/pip install --quiet --require-hashes -r requirements-deploy.lock
 	$(MUST_RUN) KELLY_DEPLOY_TREE=$(TREE) $(BIN)/python -m pytest $(or $(T),tests/deploy) -rsP
 
 $(TREE):
 	@$(call install,$(DEPLOY_PACKAGES))
+	@$(EMULATED)
 	@mkdir -p $(@D) && rm -rf $@.new
 	mmdebstrap --quiet --format=directory --variant=minbase --architectures=$(ARCH) --dpkgopt=force-unsafe-io \
 	  --aptopt='Apt::Install-Recommends "false"' --include=$(TREE_PACKAGES) $(SUITE) $@.new && mv $@.new $@

@@ -1,6 +1,8 @@
-"""The tests themselves: each can fail, and each reason to skip says what would run it."""
+"""The tests themselves: each can fail, and each reason to skip says what would run it. Then the Makefile: it
+installs what builds the emulated box."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from box_build import HOST_PROGRAMS
 from skips import SKIPS, kind_of_skip
 
 TESTS: Final = Path(__file__).parent
@@ -150,3 +153,29 @@ def test_what_did_not_run_is_told_alike_in_one_process_and_side_by_side(tmp_path
         "1 skipped: sound fonts; make test-workshop",
         "1 skipped: the workshop's packages; make test-workshop",
     ]
+
+
+ESSENTIAL: Final = {"apt-cache", "apt-get", "dpkg", "dpkg-deb", "sh", "tar"}
+"""In every Debian."""
+
+
+def programs_run(folder: Path) -> set[str]:
+    """The first words of the calls of ``run`` in ``folder``."""
+    calls = [
+        node
+        for path in folder.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "run"
+    ]
+    firsts = [call.args[0] for call in calls if call.args]
+    return {node.value for node in firsts if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def test_each_program_that_builds_the_appliance_is_asked_for_and_installed() -> None:
+    asked = {program for programs in HOST_PROGRAMS.values() for program in programs.split()}
+    found = programs_run(TESTS / "appliance") - ESSENTIAL
+    assert len(found) > 5
+    assert found - asked == set()
+    makefile = (TESTS.parent / "Makefile").read_text().replace("\\\n", " ")
+    installed = set(re.findall(r"^APPLIANCE_PACKAGES := (.*)", makefile, re.MULTILINE)[0].split())
+    assert set(HOST_PROGRAMS) - installed == set()

@@ -35,10 +35,10 @@ ROLES: Final = (
     *(DOWN, OTHER, OTHER, OTHER, OTHER, OTHER),
 )
 """Of the cells, as ``evidence`` tells beats apart."""
-CUT_SHORT: Final = 1e-3
+CUT_SHORT: Final = 3e-3
 """Probability that a bar ends before its last beat, at each of its beats. Chosen on held-out songs below the
 share of bars that are cut short (2 %): evidence of neighbouring beats is alike, and a doubt is no cut."""
-RENEWED: Final = 1e-4
+RENEWED: Final = 3e-4
 """Share of the belief that begins anew at every beat. Chosen on held-out songs with ``CUT_SHORT``."""
 
 
@@ -56,11 +56,11 @@ def moved(cell: int, n_beats: int) -> int:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def next_beat(weights: Float32, scratch: Float32, n_beats: int) -> None:
-    """All cells move on by ``n_beats`` (1 or -1)."""
+def next_beat(weights: Float32, scratch: Float32) -> None:
+    """All cells move on by a beat."""
     highest, total = weights.max(), 0.0
     for c in range(N_CELLS):
-        scratch[moved(c, n_beats)] = math.exp(weights[c] - highest)
+        scratch[moved(c, 1)] = math.exp(weights[c] - highest)
     for c in range(N_CELLS):
         total += scratch[c]
     for c in range(N_CELLS):

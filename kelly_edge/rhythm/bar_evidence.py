@@ -4,8 +4,8 @@ A *beat vector* is collected while a beat lasts: mean chroma and bass chroma, ho
 spectrum rise where the beat begins and elsewhere in it, how much the notes grow, and how low and how high
 they lie. It is complete ``HARMONY_DELAY`` frames after the next beat began. ``compared`` sets it beside the
 vectors before it: by how much harmony and bass differ from those of one to sixteen beats ago, and those of
-the last two, four and eight beats from as many before (chord changes, repetition). A small recurrent network
-(``bar_weights``; fitted by ``models.ensemble.fit_bars``) reads the comparisons beat by beat and gives log
+the last two, four and eight beats from as many before (chord changes, repetition). Small recurrent networks
+(``bar_weights``; fitted by ``models.ensemble.fit_bars``) read the comparisons beat by beat and give log
 likelihoods of the beats of the bars that ``bar`` knows, as Krebs, Böck, Dorfer and Widmer (ISMIR 2016) find
 downbeats.
 """
@@ -49,17 +49,18 @@ hand."""
 
 
 class BarNetwork(NamedTuple):
-    """Gated recurrent units (Cho et al. 2014) over the beats, and the cells of ``bar`` from them.
+    """Gated recurrent units (Cho et al. 2014) over the beats, and the cells of ``bar`` from them: n networks,
+    whose answers are added.
 
     Gates lie one below the other: reset, update, candidate.
     """
 
-    inputs: Float32  # [3 n_units, N_COMPARED]
-    inputs_bias: Float32  # [3 n_units]
-    units: Float32  # [3 n_units, n_units]
-    units_bias: Float32  # [3 n_units]
-    cells: Float32  # [N_CELLS, n_units]
-    cells_bias: Float32  # [N_CELLS]
+    inputs: Float32  # [n, 3 n_units, N_COMPARED]
+    inputs_bias: Float32  # [n, 3 n_units]
+    units: Float32  # [n, 3 n_units, n_units]
+    units_bias: Float32  # [n, 3 n_units]
+    cells: Float32  # [n, N_CELLS, n_units]
+    cells_bias: Float32  # [n, N_CELLS]
 
 
 class BeatVectors(NamedTuple):
@@ -220,24 +221,33 @@ def _layer(weights: Float32, bias: Float32, inputs: Float32, out: Float32) -> No
         out[row] = total
 
 
+def bar_scratch(network: BarNetwork) -> Float32:
+    """Room for ``infer_bar``."""
+    return np.zeros(N_COMPARED + network.cells.shape[1] + 2 * network.units.shape[1], np.float32)
+
+
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def infer_bar(
     network: BarNetwork, ring: Float32, period: float, units: Float32, scratch: Float32, out: Float32
 ) -> None:
     """Log likelihoods of the cells that the beat just begun may be, [N_CELLS].
 
-    ``units`` [n_units] remember the beats before; ``scratch`` has at least N_COMPARED + 6 n_units numbers.
+    ``units`` [n, n_units] remember the beats before; ``scratch`` as of ``bar_scratch``.
     """
-    n = units.shape[0]
-    comparisons = scratch[:N_COMPARED]
-    from_inputs = scratch[N_COMPARED : N_COMPARED + 3 * n]
-    from_units = scratch[N_COMPARED + 3 * n : N_COMPARED + 6 * n]
+    n, n_cells, gates = units.shape[1], network.cells.shape[1], 3 * units.shape[1]
+    comparisons, said = scratch[:N_COMPARED], scratch[N_COMPARED : N_COMPARED + n_cells]
+    from_inputs = scratch[N_COMPARED + n_cells : N_COMPARED + n_cells + gates]
+    from_units = scratch[N_COMPARED + n_cells + gates : N_COMPARED + n_cells + 2 * gates]
     compared(ring, period, comparisons)
-    _layer(network.inputs, network.inputs_bias, comparisons, from_inputs)
-    _layer(network.units, network.units_bias, units, from_units)
-    for u in range(n):
-        reset = 1.0 / (1.0 + math.exp(-from_inputs[u] - from_units[u]))
-        update = 1.0 / (1.0 + math.exp(-from_inputs[n + u] - from_units[n + u]))
-        candidate = math.tanh(from_inputs[2 * n + u] + reset * from_units[2 * n + u])
-        units[u] = (1.0 - update) * candidate + update * units[u]
-    _layer(network.cells, network.cells_bias, units, out)
+    out[:] = 0.0
+    for k in range(units.shape[0]):
+        _layer(network.inputs[k], network.inputs_bias[k], comparisons, from_inputs)
+        _layer(network.units[k], network.units_bias[k], units[k], from_units)
+        for u in range(n):
+            reset = 1.0 / (1.0 + math.exp(-from_inputs[u] - from_units[u]))
+            update = 1.0 / (1.0 + math.exp(-from_inputs[n + u] - from_units[n + u]))
+            candidate = math.tanh(from_inputs[2 * n + u] + reset * from_units[2 * n + u])
+            units[k, u] = (1.0 - update) * candidate + update * units[k, u]
+        _layer(network.cells[k], network.cells_bias[k], units[k], said)
+        for c in range(n_cells):
+            out[c] += said[c]

@@ -19,9 +19,9 @@ from kelly_edge.contract import EMOTION_RATE_HZ
 from kelly_edge.emotion.rhythm import FRAME, FRAME_RATE_HZ, N_FRAMES
 from kelly_edge.rhythm.bar import FIRST, METRE, METRES, N_CELLS, PRIOR, bar_weights, moved, next_beat, weigh
 from kelly_edge.rhythm.bar_evidence import (
-    N_COMPARED,
     BarNetwork,
     BeatVectors,
+    bar_scratch,
     beat_vectors,
     begin_beat,
     complete,
@@ -30,6 +30,15 @@ from kelly_edge.rhythm.bar_evidence import (
     take_notes,
 )
 from kelly_edge.rhythm.bar_weights import BAR
+from kelly_edge.rhythm.count import (
+    COUNTED,
+    COUNTED_PERIOD,
+    OFF,
+    beat_count,
+    count_anew,
+    count_on,
+    next_frame,
+)
 from kelly_edge.rhythm.evidence import (
     AHEAD,
     N_ACCENT,
@@ -74,11 +83,9 @@ LATE_S: Final = 0.004
 ACCENT_TRUST, HARMONY_TRUST = 0.8, 0.3
 """Exponents of the likelihoods of the pulse, from accents and from harmony: below 1, since frames and
 groups overlap and are not independent. Chosen by hand."""
-BAR_ACCENT_TRUST, BAR_HARMONY_TRUST = 0.2, 0.4
-"""The same on the bar, which accents tell less of. Chosen by hand."""
-BAR_TRUST: Final = 0.3
-"""Of a beat's evidence on the bar, which looks at the same beats as that of the beats before it. Chosen on
-held-out songs (docs/decisions/0049)."""
+BAR_ACCENT_TRUST, BAR_HARMONY_TRUST = 0.1, 0.3
+"""The same on the bar, beside the networks of ``bar_weights``, which learned 0.05 and 0.23 for themselves.
+Chosen on held-out songs among six pairs (docs/decisions/0053)."""
 SAME_TEMPO: Final = 0.06
 """Relative difference within which periods are the same tempo. Chosen: a tempo token."""
 # Chosen by hand.
@@ -113,14 +120,12 @@ FELT_AT_FIRST: Final = 0.3
 """That probability before anything is heard. Chosen: the share of bars of eight in ``bar.USUAL``."""
 PERIOD, PHASE, CONFIDENCE, BAR_PHASE, BEATS = range(5)
 """Slots of ``reading``, of the beats tapped."""
-N_KEPT: Final = 10
+N_KEPT: Final = 8
 """By definition: the slots of ``kept``."""
-TEMPO_AGE, CELL, CELL_AGE, N_SINCE, EVIDENCE, LAST_PHASE, BAR_CONFIDENCE, LAST_PERIOD = range(8)
-# By definition, the slots after those.
-IN_HALVES, IS_HALVED = 8, 9
+TEMPO_AGE, CELL, CELL_AGE, N_SINCE, EVIDENCE, BAR_CONFIDENCE, IN_HALVES, IS_HALVED = range(8)
 """Slots of ``kept``: groups for which another tempo was better; the beat of the bar; beats for which another
-was better; beats since the bar began anew; running evidence; phase of the last frame; probability of the
-beat; period of the last group; probability that halves of beats are tapped, and whether they are."""
+was better; beats since the bar began anew; running evidence; probability of the beat; probability that halves
+of beats are tapped, and whether they are."""
 
 
 class BeatState(NamedTuple):
@@ -130,16 +135,17 @@ class BeatState(NamedTuple):
     pulse: PulseState
     bar: Float32  # [N_CELLS] log weights
     vectors: BeatVectors
-    units: Float32  # [n_units] what the network remembers of the beats
+    units: Float32  # [n, n_units] what the networks remember of the beats
     rises: Float32  # [N_FRAMES, N_BANDS] of the group
     kept: NDArray[np.float64]  # see TEMPO_AGE
+    counted: NDArray[np.float64]  # see ``count.COUNTED``
     reading: NDArray[np.float64]  # see PERIOD; the phases before ``DELAY_S`` is made up for
     accents: Float32  # [N_FRAMES, N_CLASSES] of the group
     harmony: Float32  # [N_CLASSES]
     inputs: Float32  # [N_ACCENT] scratch
     phases: Float32  # [N_BINS] scratch
     cells: Float32  # [N_CELLS] scratch
-    scratch: Float32  # [N_COMPARED + 6 n_units]
+    scratch: Float32  # of ``infer_bar``
 
 
 def beat_state() -> BeatState:
@@ -153,16 +159,17 @@ def beat_state() -> BeatState:
         pulse_state(pulse_tables()),
         bar_weights(),
         beat_vectors(),
-        zeros(BAR.units.shape[1]),
+        zeros(BAR.units.shape[0], BAR.units.shape[2]),
         zeros(N_FRAMES, N_BANDS),
         np.zeros(N_KEPT),
+        beat_count(),
         np.array([0.0, 0.0, 0.0, 0.0, 4.0]),
         zeros(N_FRAMES, N_CLASSES),
         zeros(N_CLASSES),
         zeros(max(N_ACCENT, N_HARMONY)),
         zeros(N_BINS),
         zeros(N_CELLS),
-        zeros(N_COMPARED + 6 * BAR.units.shape[1]),
+        bar_scratch(BAR),
     )
 
 
@@ -218,6 +225,7 @@ def _keep_tempo(state: BeatState) -> None:
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _begin_anew(state: BeatState) -> None:
     """Another tempo is kept, so the beats remembered are no beats any more."""
+    count_anew(state.counted)
     state.vectors.ring[:] = 0.0
     state.units[:] = 0.0
     for c in range(N_CELLS):
@@ -229,38 +237,31 @@ def _begin_anew(state: BeatState) -> None:
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _keep_bar(network: BarNetwork, notes: Float32, is_still: bool, state: BeatState) -> None:
     """The group's evidence on the bar, and the beat of the bar that is kept."""
-    kept, reading, bar = state.kept, state.reading, state.bar
-    period = reading[PERIOD]
-    if kept[LAST_PERIOD] > 0.0 and abs(math.log(period / kept[LAST_PERIOD])) > math.log(OTHER_TEMPO):
+    kept, count, reading, bar = state.kept, state.counted, state.reading, state.bar
+    period, last = reading[PERIOD], count[COUNTED_PERIOD]
+    if last > 0.0 and abs(math.log(period / last)) > math.log(OTHER_TEMPO):
         _begin_anew(state)
-    kept[LAST_PERIOD] = period
+    per_frame = count_on(reading[PHASE], period, N_FRAMES, count)
     for i in range(N_FRAMES):
-        phase = (reading[PHASE] - (N_FRAMES - 1 - i) / period) % 1.0
-        step = 0
-        if phase < kept[LAST_PHASE] - 0.5:
-            step = 1
-        elif phase > kept[LAST_PHASE] + 0.5:
-            step = -1
-        if step != 0:
-            next_beat(bar, state.cells, step)
-            kept[CELL] = moved(int(kept[CELL]), step)
-            kept[N_SINCE] += step
-        if step == 1:
+        if next_frame(per_frame, count):
+            next_beat(bar, state.cells)
+            kept[CELL] = moved(int(kept[CELL]), 1)
+            kept[N_SINCE] += 1.0
             begin_beat(period, state.vectors)
-        kept[LAST_PHASE] = phase
-        take_frame(state.rises[i], phase, period, state.vectors)
-        weigh(bar, state.accents[i], phase, BAR_ACCENT_TRUST)
-    weigh(bar, state.harmony, reading[PHASE] - HARMONY_LAG / period, BAR_HARMONY_TRUST)
+        take_frame(state.rises[i], count[COUNTED], period, state.vectors)
+        weigh(bar, state.accents[i], count[COUNTED] + count[OFF], BAR_ACCENT_TRUST)
+    place = count[COUNTED] + count[OFF]
+    weigh(bar, state.harmony, place - HARMONY_LAG / period, BAR_HARMONY_TRUST)
     if complete(state.vectors) and not is_still:
         infer_bar(network, state.vectors.ring, period, state.units, state.scratch, state.cells)
         for c in range(N_CELLS):
-            bar[c] += BAR_TRUST * state.cells[c]
+            bar[c] += state.cells[c]
         choose_octave(state)
         choose_cell(state)
     take_notes(notes, state.vectors)
     metre = METRE[int(kept[CELL])]
     reading[BEATS] = METRES[metre]
-    reading[BAR_PHASE] = (int(kept[CELL]) - FIRST[metre] + reading[PHASE]) / reading[BEATS]
+    reading[BAR_PHASE] = (int(kept[CELL]) - FIRST[metre] + place) / reading[BEATS] % 1.0
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -380,9 +381,9 @@ class BeatTracker:
 
     def tapped(self) -> tuple[Float32, float, float]:
         """What the bar is judged by: vectors of the last beats [N_RING, N_VECTOR], the newest last; period in
-        frames and phase of the beat tapped, as the filters have reached it."""
+        frames and phase of the beat counted, as the filters have reached it."""
         state = self._state
-        period, phase = float(state.reading[PERIOD]), float(state.kept[LAST_PHASE])
+        period, phase = float(state.reading[PERIOD]), float(state.counted[COUNTED])
         return state.vectors.ring.copy(), period, phase
 
     def push(self, frames: Float32, notes: Float32) -> None:

@@ -1,19 +1,19 @@
-"""Fit the network of ``kelly_edge.rhythm.bar_evidence`` to POP909, as rendered and from its notes alone.
+"""Fit the networks of ``kelly_edge.rhythm.bar_evidence`` to POP909, as rendered and from its notes alone.
 
-``python -m models.ensemble.fit_bars --pop909 DIR [--songs …] [--n-rendered N] [--held-out K] [--cache DIR]
-[--kept DIR] [--out FILE]`` writes the numbers as ``kelly_edge/rhythm/bar_weights.py`` (the default FILE). It
-learns from all songs but those for evaluation. Development songs and a draw of others are rendered and tapped
-by the ears themselves (``heard_beats``); the annotation says which beat of the bar each is. All songs become
-beat vectors too (``simulated``), brought to the mean and spread of those rendered: a slow song as tapped in
-halves as often as the ears were found to do so, and then with bars of eight. Bars of three come from bars of
-four without their last beat and from practice. ``--held-out K`` leaves out songs whose number K divides and
-says how well their rendered beats are placed. What was tapped and simulated stays in ``--kept`` and is read
-from there the next time: give an empty folder when the ears have changed. The same songs and seed give the
-same numbers on the same machine.
+``python -m models.ensemble.fit_bars --pop909 DIR [--songs …] [--held-out K] [--cache DIR] [--kept DIR]
+[--out FILE]`` writes the numbers as ``kelly_edge/rhythm/bar_weights.py`` (the default FILE). It learns from
+all songs but those for evaluation. Those named under ``rendered`` in ``songs.yaml`` are rendered and tapped
+by the ears themselves (``heard_beats``); the annotation says which beat of the bar each is. All songs
+become beat vectors too (``simulated``): a slow song as tapped in halves as often as the ears were found to
+do so, and then with bars of eight. Bars of three come from bars of four without their last beat and from
+practice. ``--held-out K`` leaves out songs whose number K divides and says how well their rendered beats
+are placed. What was heard and simulated stays in ``--kept`` and is read from there the next time: give an
+empty folder when what comes before the beat has changed. The same songs and seeds give the same numbers on
+the same machine. Some minutes on one core where everything is kept; some hours where it must be rendered.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -25,29 +25,24 @@ from numpy.typing import NDArray
 from kelly_edge.errors import KellyError
 from kelly_edge.shared.command_line import Parser, command, path_argument
 from models.composer.data import Notes
-from models.ensemble.bar_model import Table, fit, judge, log_share, module_text
+from models.ensemble.bar_model import N_NETWORKS, Stretch, fit, judge, module_text, network_parts
 from models.ensemble.heard_beats import (
     FIRST_CELL,
     TappedBeats,
     cells_of,
     cells_tapped,
-    heard_of,
+    heard_and_kept,
+    steps_of,
     tapped_beats,
 )
 from models.ensemble.practice import accompanied, beat_times, draw
-from models.ensemble.simulated import Beats, bring_to, comparisons, simulate
+from models.ensemble.simulated import Beats, comparisons, simulate
 from models.ensemble.songs import EXCERPT_S, Song, cache_folder, load_song, song_list, sound_of
 
 Float32 = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 REPO: Final = Path(__file__).resolve().parents[2]
-N_RENDERED: Final = 105
-"""Songs rendered beside those for development. Chosen: minutes on one core."""
-ROTA: Final = ("fluid", "timgm", "fluid", "fluid-wet")
-"""Conditions of the songs rendered, in turn."""
-RENDERED_WEIGHT: Final = 2.0
-"""Of a beat as rendered, beside one from notes alone. Chosen by hand."""
 LEAST_BEATS: Final = 12
 """Shorter stretches of a tempo say nothing of bars. Chosen: three bars."""
 N_PRACTICE: Final = 60
@@ -56,39 +51,55 @@ THREES_EVERY: Final = 12
 """One song in so many is heard as one in bars of three as well. Chosen by hand."""
 LIKELIEST_SHARE: Final = 0.1
 """Songs at a tempo that the ears hear less often than this are left out. Chosen by hand."""
+SPREAD: Final = 0.05
+"""Added to the spread of an input, so that one that hardly changes stays small. Chosen by hand."""
 Row = tuple[Beats, Ints, float]
 
 
-def rendered_songs(folder: Path, n: int) -> list[tuple[str, str]]:
-    """Names and conditions: the development songs, and ``n`` others that are not for evaluation."""
-    development, held_back = song_list("development"), set(song_list("evaluation"))
-    others = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    others = [name for name in others if name not in held_back and name not in set(development)]
-    drawn = [str(name) for name in np.random.default_rng(5).permutation(others)[:n]]
-    turns = [(name, ROTA[i % len(ROTA)]) for i, name in enumerate(development + drawn)]
-    return list(dict.fromkeys([(name, "fluid") for name in development] + turns))
-
-
-def heard_rows(sound: Float32, song: Song) -> list[Row]:
-    """A song as the ears tap it: a row for every stretch of a tempo."""
-    return rows_of_tapped(tapped_beats(*heard_of(sound)), song)
-
-
-def rendered_rows(pop909: Path, name: str, condition: str, cache: Path) -> list[Row]:
-    """A song as the ears tap it in a condition."""
-    song = load_song(pop909, name)
-    return heard_rows(sound_of(song, condition, cache), song)
-
-
-def rows_of_tapped(tapped: TappedBeats, song: Song) -> list[Row]:
-    """Rows of the beats tapped in a song."""
-    cells, rows = cells_tapped(song, tapped), []
-    bounds = [0, *np.flatnonzero(tapped.is_new[1:]) + 1, len(cells)]
+def stretches_of(tapped: TappedBeats, song: Song) -> list[Stretch]:
+    """Beats tapped in a song, cut where another tempo begins."""
+    cells, steps, stretches = cells_tapped(song, tapped.begin_s, tapped.period), tapped.steps, []
+    bounds = [0, *np.flatnonzero(steps.is_new[1:]) + 1, len(steps.beat)]
     for begin, end in pairwise(bounds):
-        if end - begin >= LEAST_BEATS:
-            beats = Beats(tapped.vectors[begin:end], tapped.period[begin:end], np.arange(begin, end))
-            rows.append((beats, cells[begin:end], RENDERED_WEIGHT))
-    return rows
+        whole = Stretch(tapped.compared, cells, 1.0, steps.some(0, end))
+        stretch = whole.later(begin)
+        n = int(stretch.steps.beat.max(initial=-1)) + 1
+        if n >= LEAST_BEATS:
+            stretches.append(stretch._replace(inputs=stretch.inputs[:n], cells=stretch.cells[:n]))
+    return stretches
+
+
+def rendered_stretches(pop909: Path, key: str, cache: Path, kept: Path) -> list[Stretch]:
+    """A rendering by its key, name and condition (``005-fluid``), as the ears tap it."""
+    name, condition = key.split("-", 1)
+    song = load_song(pop909, name)
+    heard = heard_and_kept(kept / "heard", key, lambda: sound_of(song, condition, cache))
+    return stretches_of(tapped_beats(*heard), song)
+
+
+def drawn_stretches(kept: Path) -> list[Stretch]:
+    """Synthesised pieces (``practice.draw``) as the ears tap them."""
+    rng, stretches = np.random.default_rng(7), []
+    for i in range(N_PRACTICE):
+        piece = draw(rng)
+        heard = heard_and_kept(kept / "heard", f"drawn-{i}", lambda sound=piece.sound: sound)  # type: ignore[misc]
+        stretches += stretches_of(tapped_beats(*heard), piece_song(piece.beats_s, piece.downbeats_s))
+    return stretches
+
+
+def simulated_stretches(rows: Sequence[Row]) -> list[Stretch]:
+    """Beats of which the filter has no other evidence."""
+    return [
+        Stretch(comparisons(beats.vectors, beats.period), cells, share, steps_of(0))
+        for beats, cells, share in rows
+    ]
+
+
+def standardised(stretches: Sequence[Stretch]) -> tuple[list[Stretch], Float32, Float32]:
+    """Inputs less their mean, over their spread; and these. Notes alone differ from renderings in both."""
+    every = np.concatenate([stretch.inputs for stretch in stretches])
+    mean, scale = every.mean(0), every.std(0) + np.float32(SPREAD)
+    return [stretch._replace(inputs=(stretch.inputs - mean) / scale) for stretch in stretches], mean, scale
 
 
 def kept_rows(folder: Path, key: str, make: Callable[[], list[Row]]) -> list[Row]:
@@ -114,15 +125,6 @@ def kept_rows(folder: Path, key: str, make: Callable[[], list[Row]]) -> list[Row
     partial = path.with_suffix(".part.npz")
     np.savez(partial, **arrays)
     partial.replace(path)
-    return rows
-
-
-def drawn_rows() -> list[Row]:
-    """Synthesised pieces (``practice.draw``) as the ears tap them."""
-    rng, rows = np.random.default_rng(7), []
-    for _ in range(N_PRACTICE):
-        piece = draw(rng)
-        rows += heard_rows(piece.sound, piece_song(piece.beats_s, piece.downbeats_s))
     return rows
 
 
@@ -189,13 +191,10 @@ def main() -> None:
     parser = Parser(prog="models.ensemble.fit_bars", description=__doc__)
     parser.add_argument("--pop909", type=path_argument, required=True, help="folder of POP909")
     parser.add_argument("--songs", help="names with commas between; default: all but those for evaluation")
-    parser.add_argument(
-        "--n-rendered", type=int, default=N_RENDERED, help="songs rendered beside development"
-    )
     parser.add_argument("--held-out", type=int, default=0, help="leave out songs whose number this divides")
     parser.add_argument("--cache", type=path_argument, default=cache_folder(), help="folder of renderings")
     parser.add_argument(
-        "--kept", type=path_argument, default=cache_folder() / "beats", help="what was tapped"
+        "--kept", type=path_argument, default=cache_folder(), help="what was heard and simulated"
     )
     parser.add_argument("--out", type=path_argument, default=REPO / "kelly_edge/rhythm/bar_weights.py")
     arguments = parser.parse_args()
@@ -207,36 +206,29 @@ def main() -> None:
     def is_held_out(name: str) -> bool:
         return bool(arguments.held_out) and int(name) % arguments.held_out == 0
 
-    heard: dict[bool, list[Row]] = {False: [], True: []}
-    for name, condition in rendered_songs(folder, arguments.n_rendered):
-        if name in names:
-            make = partial(rendered_rows, arguments.pop909, name, condition, arguments.cache)
-            heard[is_held_out(name)] += kept_rows(arguments.kept, f"{name}-{condition}", make)
-    songs: list[Row] = []
+    heard: dict[bool, list[Stretch]] = {False: [], True: []}
+    for key in song_list("rendered"):
+        if (name := key.split("-")[0]) in names:
+            heard[is_held_out(name)] += rendered_stretches(
+                arguments.pop909, key, arguments.cache, arguments.kept
+            )
+    rows: list[Row] = []
     for name in names:
         if not is_held_out(name):
             make = partial(song_rows, arguments.pop909, name)
-            songs += kept_rows(arguments.kept, f"{name}-notes", make)
-    practice = kept_rows(arguments.kept, "practice", practice_rows)
-    for rows in (songs, practice):
-        bring_to([beats for beats, _, _ in rows], [beats for beats, _, _ in heard[False]])
-    tables = tables_of(
-        heard[False]
-        + songs
-        + in_threes(songs[::THREES_EVERY])
-        + practice
-        + kept_rows(arguments.kept, "drawn", drawn_rows)
-    )
-    model = fit(tables)
+            rows += kept_rows(arguments.kept / "beats", f"{name}-notes", make)
+    rows += in_threes(rows[::THREES_EVERY])
+    rows += kept_rows(arguments.kept / "beats", "practice", practice_rows)
+    rendered, mean, scale = standardised(heard[False] + drawn_stretches(arguments.kept))
+    simulated, _, _ = standardised(simulated_stretches(rows))
+    models = [fit(rendered + simulated, seed) for seed in range(N_NETWORKS)]
+    for model in models:
+        told = ", ".join(f"{trust:.3f}" for trust in model.trusts.tolist())
+        print(f"trust in accents, harmony and network, and power: {told}", file=sys.stderr)
     if heard[True]:
-        loss, right = judge(model, tables_of(heard[True]), log_share(tables))
-        print(f"held out: {loss:.3f} nats, {right:.3f} of the beats right", file=sys.stderr)
-    arguments.out.write_text(module_text(model.parts()), encoding="utf-8")
-
-
-def tables_of(rows: list[Row]) -> list[Table]:
-    """What the network reads of the rows, and what it should answer."""
-    return [Table(comparisons(beats.vectors, beats.period), cells, weight) for beats, cells, weight in rows]
+        judged = [stretch._replace(inputs=(stretch.inputs - mean) / scale) for stretch in heard[True]]
+        print(f"held out: {judge(models, judged):.3f} of the beats right", file=sys.stderr)
+    arguments.out.write_text(module_text(network_parts(models, mean, scale)), encoding="utf-8")
 
 
 if __name__ == "__main__":

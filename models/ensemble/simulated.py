@@ -25,7 +25,6 @@ from kelly_edge.emotion.struck_notes import (
     in_window,
 )
 from kelly_edge.rhythm.bar_evidence import (
-    ACCENT,
     N_COMPARED,
     N_RING,
     N_VECTOR,
@@ -51,8 +50,6 @@ RING_S: Final = 0.5
 """Seconds a note rings on in a beat that follows. Chosen by hand."""
 LAG_FRAMES: Final = 4
 """Frames from an attack until its rise is read. Chosen by hand."""
-UNSETTLED: Final = 10
-"""First beats of a piece that its mean and spread leave out. Chosen by hand."""
 
 
 class Beats(NamedTuple):
@@ -151,19 +148,6 @@ def simulate(notes: Notes, beats_s: Floats, seconds: float, rng: np.random.Gener
     _collect(activations, rises, found_s, beat_vectors(), vectors, period)
     known = period > 0.0
     return Beats(vectors[known], period[known], np.flatnonzero(known))
-
-
-def bring_to(pieces: list[Beats], rendered: list[Beats]) -> None:
-    """Give the plain parts of simulated vectors the mean and the spread that they have in rendered pieces."""
-
-    def spread(of: list[Beats]) -> tuple[Floats, Floats]:
-        every = np.concatenate([piece.vectors[UNSETTLED:, ACCENT:] for piece in of])
-        return every.mean(0), every.std(0)
-
-    (mean, scale), (wanted, wanted_scale) = spread(pieces), spread(rendered)
-    for piece in pieces:
-        plain = piece.vectors[:, ACCENT:]
-        plain[:] = (plain - mean) / scale * wanted_scale + wanted
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

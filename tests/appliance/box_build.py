@@ -2,7 +2,7 @@
 
 ``python tests/appliance/box_build.py`` builds what the cache lacks and prints its folder. The cache is
 ``$KELLY_VM_CACHE`` or ``~/.cache/kelly-edge-vm``, a folder for each set of tables below and QEMU version.
-It needs root, a network and the packages that ``make appliance`` installs.
+It needs root, a network, and the packages and emulator that ``make appliance`` installs and registers.
 
 The box has a sound card that is a cable (snd-aloop), a USB gadget controller wired to a USB host in the
 same kernel (dummy_hcd) and a GPIO chip whose lines are pulled through sysfs (gpio-sim, built out of tree
@@ -25,12 +25,23 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-HOST_PROGRAMS: Final = words(
-    """
-    qemu-system-aarch64 qemu-img mmdebstrap mke2fs cpio fdtput dtc aarch64-linux-gnu-gcc socat
-    rsync ssh depmod
-    """
-)
+HOST_PROGRAMS: Final = {
+    "qemu-system-arm": "qemu-system-aarch64",
+    "qemu-utils": "qemu-img",
+    "mmdebstrap": "mmdebstrap",
+    "e2fsprogs": "mke2fs",
+    "cpio": "cpio",
+    "kmod": "depmod",
+    "device-tree-compiler": "fdtput",
+    "gcc-aarch64-linux-gnu": "aarch64-linux-gnu-gcc",
+    "make": "make",
+    "systemd": "systemctl",
+    "rsync": "rsync",
+    "openssh-client": "ssh ssh-keygen",
+    "xz-utils": "xz",
+}
+"""Debian's package → what is run of it here."""
+BINFMT: Final = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 TREE_PACKAGES: Final = words(
     """
     systemd systemd-sysv udev kmod dbus alsa-utils libasound2 libportaudio2 python3 python3-venv
@@ -103,9 +114,11 @@ def missing_on_host() -> str:
     """Why this host cannot build or run the box; empty if it can."""
     if os.geteuid() != 0:
         return "it needs root"
-    absent = [program for program in HOST_PROGRAMS if shutil.which(program) is None]
+    absent = [name for name, used in HOST_PROGRAMS.items() if not all(map(shutil.which, used.split()))]
     if absent:
-        return f"{', '.join(absent)} not found; `make appliance` installs them where apt can"
+        return f"{', '.join(absent)} not installed; `make appliance` installs them where apt can"
+    if os.uname().machine != "aarch64" and not BINFMT.exists():
+        return "this kernel runs no arm64 programs (qemu-user-static); `make appliance` registers them"
     return ""
 
 
@@ -169,11 +182,6 @@ class Build:
 
     def debian_tree(self, out: Path) -> None:
         """An arm64 bookworm tree; its packages' scripts run under qemu-user."""
-        binfmt = Path("/proc/sys/fs/binfmt_misc")
-        if not (binfmt / "register").exists():
-            run("mount", "-t", "binfmt_misc", "binfmt_misc", binfmt)
-        if not (binfmt / "qemu-aarch64").exists():
-            run("update-binfmts", "--enable", "qemu-aarch64")
         run(
             "mmdebstrap", "--variant=minbase", "--architectures=arm64", "--format=tar",
             "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
@@ -290,7 +298,9 @@ class Build:
                 if (folder / name).is_symlink():
                     (folder / name).unlink()
                     (folder / name).symlink_to(kbuild / name)
-        run("make", "-C", headers, f"M={source}", "ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-", "modules")
+        # The headers name the compiler of their own Debian, which a later one need not have.
+        compiler = ("CROSS_COMPILE=aarch64-linux-gnu-", "CC=aarch64-linux-gnu-gcc")
+        run("make", "-C", headers, f"M={source}", "ARCH=arm64", *compiler, "modules")
         return source / "gpio-sim.ko"
 
     def initrd(self, out: Path) -> None:

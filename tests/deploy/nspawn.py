@@ -37,7 +37,7 @@ def absent() -> str:
         return f"there is no tree {os.environ['KELLY_DEPLOY_TREE']}; `make deploy-test` makes it"
     is_known = machine_of(base_tree()) == os.uname().machine
     if not is_known and not Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists():
-        return "binfmt knows no aarch64 (qemu-user-static, binfmt-support)"
+        return "this kernel runs no aarch64 programs; `make deploy-test ARCH=arm64` registers them"
     return ""
 
 

@@ -11,14 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nspawn import base_tree
 
 pytest.importorskip("pyinfra", reason="the deploy extra is not installed")
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
-if not Path(SSHD).is_file() or not shutil.which("ssh-keygen"):
-    pytest.skip("no sshd (apt install openssh-server)", allow_module_level=True)
+IN_TREE = not Path(SSHD).is_file() and "KELLY_DEPLOY_TREE" in os.environ
+"""None is installed for the tests: Debian would start it, open to the network. The boxes' tree has one."""
+if not (IN_TREE or Path(SSHD).is_file()) or not shutil.which("ssh-keygen"):
+    pytest.skip("no sshd (make deploy-test, or apt install openssh-server)", allow_module_level=True)
 if os.geteuid() != 0:
     pytest.skip("sshd needs root", allow_module_level=True)
 
+INSIDE = """
+tree=$1 folder=$2; shift 2
+mount -t tmpfs tmpfs "$tree/run" && mkdir "$tree/run/sshd"
+mount --bind /dev "$tree/dev" && mount --bind "$folder" "$tree/mnt"
+exec chroot "$tree" "$@"
+"""
+"""Runs a program of a tree with a folder at its /mnt; meant for a mount namespace of its own."""
 WORK = """
 import sys
 from pathlib import Path
@@ -59,18 +69,22 @@ class Box:
         self.stop()
         self._keygen("host")
         os.makedirs("/run/sshd", exist_ok=True)
+        place = Path("/mnt") if IN_TREE else self.folder
         options = [
             f"Port={self.port}",
             "ListenAddress=127.0.0.1",
-            f"HostKey={self.folder / 'host'}",
-            f"AuthorizedKeysFile={self.folder / 'authorized'}",
+            f"HostKey={place / 'host'}",
+            f"AuthorizedKeysFile={place / 'authorized'}",
             "StrictModes=no",
             "UsePAM=no",
             "PermitRootLogin=prohibit-password",
-            f"PidFile={self.folder / 'pid'}",
+            f"PidFile={place / 'pid'}",
         ]
         words = [word for option in options for word in ("-o", option)]
-        self._daemon = subprocess.Popen([SSHD, "-D", "-f", "/dev/null", *words], stderr=subprocess.DEVNULL)
+        words = [SSHD, "-D", "-f", "/dev/null", *words]
+        if IN_TREE:
+            words = ["unshare", "-m", "sh", "-euc", INSIDE, "-", str(base_tree()), str(self.folder), *words]
+        self._daemon = subprocess.Popen(words, stderr=subprocess.DEVNULL)
         end_s = time.monotonic() + 300
         while time.monotonic() < end_s:
             with socket.socket() as probe:
