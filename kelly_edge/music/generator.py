@@ -13,8 +13,6 @@ The network thinks in C; pitches are moved to the tonic here.
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
 from kelly_edge.contract import Rung
 from kelly_edge.music import expression
 from kelly_edge.music.compound_word import (
@@ -101,11 +99,10 @@ class Generator:
             key = (shift % 12, int(self._manner.mode(target) == MAJOR))
         if not notes:
             return Bar(number, tempo_bpm, N_BEATS, (), rung, *key)
-        player = self._settings.unevenness, self._manner.touch(score), self._manner.rng(DELAYS, number)
+        # An ending is played as it is written: it ends when it was asked to.
+        unevenness = 0.0 if score.is_ending else self._settings.unevenness
+        player = unevenness, self._manner.touch(score), self._manner.rng(DELAYS, number)
         late_beats, held = delays_s(notes, *player) * tempo_bpm / 60.0, lengths(notes, *player)
-        if score.is_ending:
-            # It ends when it was asked to, and not before.
-            held = np.ones_like(held)
         return Bar(number, tempo_bpm, N_BEATS, sounding(notes, shift, late_beats, held), rung, *key)
 
     def _score(self, target: Target) -> Score:
