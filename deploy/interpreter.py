@@ -14,9 +14,14 @@ from deploy.debian import unpack_packages
 from deploy.errors import DeployError
 from deploy.target import Target
 
-LIBRARIES: Final = ("libc6", "libexpat1", "zlib1g", "libffi8", "libbz2-1.0", "liblzma5", "libssl3t64")
-"""What a Python of trixie is linked with."""
-LOADERS: Final = {"amd64": "usr/lib64/ld-linux-x86-64.so.2", "arm64": "usr/lib/ld-linux-aarch64.so.1"}
+LIBRARIES: Final = ("libc6", "libexpat1", "zlib1g", "libffi8", "libbz2-1.0", "liblzma5")
+"""What Debian's Python is linked with, in every release."""
+SSL: Final = {"bookworm": "libssl3", "trixie": "libssl3t64"}
+LOADERS: Final = {
+    "amd64": "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+    "arm64": "lib/aarch64-linux-gnu/ld-linux-aarch64.so.1",
+}
+"""The file itself: bookworm's link to it in /lib64 is absolute, and would lead to this machine's."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,12 @@ def interpreter_for(target: Target, cache: Path) -> Interpreter:
             f"Python {target.python} is needed, and Debian's is not known for {machine}; install it"
         )
     name = f"python{target.python}"
-    packages = (f"{name}-minimal", f"lib{name}-minimal", f"lib{name}-stdlib", *LIBRARIES)
+    packages = (f"{name}-minimal", f"lib{name}-minimal", f"lib{name}-stdlib", *LIBRARIES, SSL[target.suite])
     root = unpack_packages(cache / f"python-{target.suite}-{machine}", target.suite, machine, packages)
-    libraries = next((root / "usr/lib").glob("*-linux-gnu"))
-    command = (str(root / LOADERS[machine]), "--library-path", str(libraries), str(root / "usr/bin" / name))
+    loader = root / LOADERS[machine]
+    # Before trixie a part of the libraries lies outside of /usr.
+    libraries = f"{loader.parent}:{root / 'usr' / loader.parent.relative_to(root)}"
+    command = (str(loader), "--library-path", libraries, str(root / "usr/bin" / name))
     done = subprocess.run(
         [*command, "-I", "-c", "import sys; print(sys.version.split()[0])"], capture_output=True, check=False
     )

@@ -24,6 +24,7 @@ SSH_WITHIN_S = 120
 EMULATED_TAKES = 6
 """Times as long as natively, at least."""
 FILL_TRIES = 20
+EXPORTS = Path("/run/systemd/nspawn/unix-export")
 
 
 def absent() -> str:
@@ -99,6 +100,10 @@ class Machine:
     def name(self) -> str:
         return f"box{self.number}"
 
+    @property
+    def in_nspawn(self) -> str:
+        return f"kelly-{self.number}-{os.getpid()}"
+
     def make(self) -> "Machine":
         """Its disk, and the key that opens it."""
         for part in ("root", "disk"):
@@ -130,7 +135,7 @@ class Machine:
             "-q",
             "--register=no",
             "--keep-unit",
-            f"--machine=kelly-{self.number}-{os.getpid()}",
+            f"--machine={self.in_nspawn}",
         ]
         words += ["--capability=CAP_IPC_LOCK,CAP_SYS_NICE", "--resolv-conf=off", "--timezone=off"]
         log = (self.folder / "console.log").open("ab")
@@ -162,6 +167,8 @@ class Machine:
                 continue
         self.process.wait()
         self.process = None
+        # Since systemd 256 a killed nspawn leaves this mounted, and then refuses the name.
+        subprocess.run(["umount", "-l", EXPORTS / self.in_nspawn], check=False, capture_output=True)
 
     def ssh(
         self, command: str, check: bool = True, timeout_s: float = 600

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from deploy.__main__ import DEFAULT_PYTHON
 from deploy.errors import DeployError
-from deploy.interpreter import Interpreter, here
+from deploy.interpreter import SSL, Interpreter, here
 from deploy.inventory import find_hosts
 from deploy.layers import is_kept
 from deploy.phrase import phrase_wav
@@ -174,3 +174,7 @@ def test_what_compiles_for_the_box_is_pinned_by_hash_and_not_taken_from_this_mac
     folder = build_tools(tmp_path)
     assert folder.is_dir() and "--require-hashes" in ran[0]
     assert build_tools(tmp_path) == folder and len(ran) == 1, "it is fetched once"
+
+
+def test_the_python_that_compiles_is_known_for_every_release_of_debian() -> None:
+    assert set(SSL) == {target.suite for target in TARGETS.values()}
