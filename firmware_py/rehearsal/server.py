@@ -4,6 +4,7 @@ For a rehearsal on a laptop without hardware, and for the live tests. ``tape.py`
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import socket
@@ -25,7 +26,6 @@ PATIENCE_S: Final = 60.0
 """Other work may hold the machine. Chosen by hand."""
 NOT_REACHED: Final = "not running"
 """Both of JACK's tools say it of a server."""
-NAME: Final = "kelly_rehearsal"
 N_NAMES: Final = 6
 """JACK 1.9 knows eight servers per machine (its MAX_SERVERS); chosen: two are left for servers of others."""
 ASOUND: Final = """
@@ -47,10 +47,12 @@ pcm.tape { type plug slave.pcm "tape_jack" }
 """
 
 
-def _free_name() -> tuple[str, socket.socket]:
-    """A name that no other server has, and the socket that holds it until it is closed.
+@functools.cache
+def server_name() -> str:
+    """A name for this process's server that no other process has.
 
-    A server that is killed keeps its place among the few that JACK knows, until another of its name is
+    It is kept as long as the process lives: JACK's library in it does not survive a server of another name. A
+    server that is killed keeps its place among the few that JACK knows, until another of its name is
     started. So the names are few too, and taken again.
 
     Raises
@@ -58,18 +60,19 @@ def _free_name() -> tuple[str, socket.socket]:
     DeviceError: all are in use.
     """
     for n in range(N_NAMES):
-        name = f"{NAME}_{n}"
-        held = socket.socket(socket.AF_UNIX)
+        name = f"kelly_rehearsal_{n}"
+        taken = socket.socket(socket.AF_UNIX)
         try:
             # An abstract name: the kernel gives it back when this process ends, however that comes.
-            held.bind(f"\0{name}")
+            taken.bind(f"\0{name}")
         except OSError:
-            held.close()
+            taken.close()
             continue
         # Its process may have been killed, and the server not.
         if not _answers(name):
-            return name, held
-        held.close()
+            taken.detach()
+            return name
+        taken.close()
     raise DeviceError(f"{N_NAMES} rehearsals run on this machine already; end one of them")
 
 
@@ -92,7 +95,7 @@ class DummyServer:
     """
 
     def __init__(self, folder: Path, period: int = PERIOD, rate_hz: int = SAMPLE_RATE_HZ) -> None:
-        self.name, self._held = _free_name()
+        self.name = server_name()
         self.asound = folder / "asound.conf"
         self.asound.write_text(ASOUND)
         self.log = folder / "jackd.log"
@@ -188,13 +191,12 @@ class DummyServer:
             path.unlink() if path.is_file() or path.is_fifo() or path.is_socket() else shutil.rmtree(path)
 
     def stop(self) -> None:
-        """In peace, for good: its name is free for others."""
+        """In peace."""
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(10)
             self.kill()
-        self._held.close()
 
 
 def absent() -> str:

@@ -1,15 +1,12 @@
 """The sound server without hardware."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from firmware_py.rehearsal import server
 from firmware_py.rehearsal.server import DummyServer, absent
-from kelly_edge.errors import DeviceError
 
 
 def test_servers_that_were_killed_leave_room_for_the_next(tmp_path: Path) -> None:
@@ -30,24 +27,6 @@ def test_servers_that_were_killed_leave_room_for_the_next(tmp_path: Path) -> Non
             [sys.executable, "-c", killed, str(tmp_path)], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{n}: {done.stderr}"
-
-
-def test_a_stopped_server_gives_back_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if why := absent():
-        pytest.skip(why)
-    # Names of its own, as other tests hold theirs meanwhile.
-    monkeypatch.setattr(server, "NAME", f"kelly_{os.getpid()}")
-    monkeypatch.setattr(server, "N_NAMES", 2)
-    first, second = DummyServer(tmp_path), DummyServer(tmp_path)
-    with pytest.raises(DeviceError, match="2 rehearsals run on this machine already"):
-        DummyServer(tmp_path)
-    first.stop()
-    third = DummyServer(tmp_path)
-    assert third.name == first.name != second.name
-    third.start()
-    assert "system:playback_1" in third.ports()
-    third.stop()
-    second.stop()
 
 
 def test_a_tool_that_does_not_reach_a_running_server_is_asked_again(
