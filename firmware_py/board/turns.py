@@ -191,6 +191,10 @@ def _fill(record: NDArray[Any], values: Mapping[str, Any], dtype: np.dtype[Any])
             limits = np.iinfo(dtype[name])
             if not (isinstance(value, int) and limits.min <= value <= limits.max):
                 raise ValueError(f"{name} is out of its range")
-        elif not np.isfinite(float(value)):
-            raise ValueError(f"{name} is not finite")
+        else:
+            # Finite as it is read, and not as a float of the record, is out of range as well.
+            with np.errstate(over="ignore"):
+                is_finite = bool(np.isfinite(dtype[name].type(value)))
+            if not is_finite:
+                raise ValueError(f"{name} is not finite")
         record[name] = value
