@@ -19,7 +19,8 @@ LATEST_BEATS: Final = 0.2
 """Within the step of 0.25, however fast. Chosen for that reason."""
 TOGETHER_DELAY_S, NOTE_DELAY_S, LATEST_S = 0.0065, 0.006, 0.025
 """How unevenly people play: mean delays of a chord and of each note in it. Pianists let the melody lead
-(Goebl, JASA 110, 2001). Measured, see above; half of people's chords are spread by 8 to 17 ms."""
+(Goebl, JASA 110, 2001). Measured, but for a note's own: chosen by hand above the 4 ms first measured, since
+half of people's chords are spread by 8 to 17 ms."""
 LOOSE, MOST_LOOSE = 0.14, 0.45
 """Share of a player's chords that are spread further, and the most of it. Measured: 13 % of the chords are
 spread by more than 30 ms, 0 to 37 % of a clip's."""
